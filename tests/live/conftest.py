@@ -1,0 +1,98 @@
+# -*- coding: utf-8 -*-
+"""A real gateway for each test, and a census after it: nothing may be left behind."""
+
+import json
+import os
+import sys
+import threading
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import ws2s  # noqa: E402
+from raw_client import RawClient  # noqa: E402
+from waiting import wait_until  # noqa: E402
+
+DESCRIPTORS = '/proc/self/fd' if os.path.isdir('/proc/self/fd') else '/dev/fd'
+
+
+def descriptors():
+    """What each open descriptor of this process leads to."""
+    found = {}
+    for name in os.listdir(DESCRIPTORS):
+        try:
+            found[name] = os.readlink(os.path.join(DESCRIPTORS, name))
+        except OSError:
+            pass  # the one that listed them
+    return found
+
+
+def children():
+    """Processes begun by this one that have not been reaped."""
+    found = []
+    for task in os.listdir('/proc/self/task') if os.path.isdir('/proc/self/task') else ():
+        try:
+            with open('/proc/self/task/%s/children' % task) as file:
+                found += file.read().split()
+        except (IOError, OSError):
+            pass  # that thread has just ended
+    return sorted(found)
+
+
+def census():
+    threads = sorted(thread.name for thread in threading.enumerate())
+    return {'threads': threads, 'descriptors': len(descriptors()), 'children': children()}
+
+
+@pytest.fixture(autouse=True)
+def nothing_left():
+    """After each test: as many threads, descriptors and children as before it."""
+    before, opened = census(), descriptors()
+    yield
+    try:
+        wait_until(lambda: census() == before, 5)
+    except AssertionError:
+        new = {fd: path for fd, path in descriptors().items() if opened.get(fd) != path}
+        raise AssertionError('left behind: %r, was %r; new descriptors %r' % (census(), before, new))
+
+
+@pytest.fixture
+def running_gateway():
+    """Starts gateways: ``running_gateway(config, resolve=..., ...)``; config is a dict laid over the test defaults.
+
+    By default they listen on a free port and may connect to this machine. Each must end with nothing left in it.
+    """
+    begun = []
+
+    def start(config=None, **parameters):
+        settings = dict({'listen': {'port': 0}, 'allowConnectToServerLocal': True}, **(config or {}))
+        text = json.dumps(settings)
+        gateway = ws2s.Gateway(ws2s.parse_config(text.decode('ascii') if isinstance(text, bytes) else text),
+                               **parameters)
+        gateway.start()
+        begun.append(gateway)
+        return gateway
+
+    yield start
+    for gateway in begun:
+        gateway.stop()
+        assert not gateway.sessions and not gateway.upstreams and not gateway.tally.bytes
+
+
+@pytest.fixture
+def gateway(running_gateway):
+    """A gateway with the test defaults."""
+    return running_gateway()
+
+
+@pytest.fixture
+def client(gateway):
+    """A raw client with an open WebSocket to ``gateway``."""
+    with RawClient(gateway.address) as raw:
+        yield raw.open()
+
+
+def is_empty(gateway):
+    """Does the gateway hold nothing of any client any more?"""
+    return not (gateway.sessions or gateway.upstreams or gateway.tally.bytes)

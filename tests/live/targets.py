@@ -1,0 +1,115 @@
+# -*- coding: utf-8 -*-
+"""TCP servers that play the target: each connection is given to a function, in a thread of its own."""
+
+import contextlib
+import socket
+import struct
+import threading
+
+
+@contextlib.contextmanager
+def serving(on_connection, host='127.0.0.1', receive_buffer=None):
+    """A server that calls ``on_connection(sock)`` for each connection; its port. All is closed in the end."""
+    listener = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET)
+    if receive_buffer:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    listener.bind((host, 0))
+    listener.listen(128)
+    socks, threads = [], []
+
+    def run(sock):
+        try:
+            on_connection(sock)
+        except (IOError, OSError):
+            pass  # the other side went first, or the test is over
+        finally:
+            sock.close()
+
+    def accept():
+        while True:
+            try:
+                sock = listener.accept()[0]
+            except (IOError, OSError):
+                return
+            socks.append(sock)
+            threads.append(threading.Thread(target=run, args=(sock,)))
+            threads[-1].daemon = True
+            threads[-1].start()
+
+    acceptor = threading.Thread(target=accept)
+    acceptor.daemon = True
+    acceptor.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        shut(listener)
+        listener.close()
+        acceptor.join(5)
+        for sock in list(socks):
+            shut(sock)
+        for thread in list(threads):
+            thread.join(5)
+
+
+def shut(sock):
+    """Wake whoever waits on ``sock``."""
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except (IOError, OSError):
+        pass  # it was not connected
+
+
+def echo(sock):
+    while True:
+        data = sock.recv(65536)
+        if not data:
+            return
+        sock.sendall(data)
+
+
+def sink(sock):
+    while sock.recv(65536):
+        pass
+
+
+def silence(sock):
+    """Reads nothing and says nothing until the other side ends."""
+    while sock.recv(1, socket.MSG_PEEK):
+        threading.Event().wait(0.02)
+
+
+def recorder(received):
+    """Puts what each connection sent, as one bytes, into the list ``received`` when it has ended."""
+    def record(sock):
+        pieces = []
+        while True:
+            data = sock.recv(65536)
+            if not data:
+                received.append(b''.join(pieces))
+                return
+            pieces.append(data)
+    return record
+
+
+def saying(data, then=None):
+    """Sends ``data``, then does ``then(sock)``, or closes."""
+    def say(sock):
+        sock.sendall(data)
+        if then:
+            then(sock)
+    return say
+
+
+def reset(sock):
+    """End with a RST."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    sock.close()
+
+
+def closed_port():
+    """A port on which nothing listens."""
+    sock = socket.socket()
+    sock.bind(('127.0.0.1', 0))
+    port = sock.getsockname()[1]
+    sock.close()
+    return port

@@ -1,0 +1,3358 @@
+#!/usr/bin/env python3
+# -*- coding: utf-8 -*-
+"""ws2s: a WebSocket-to-TCP gateway in one file.
+
+JavaScript in a browser cannot open a TCP socket. A page opens a WebSocket to this gateway, asks for host:port, sends
+bytes and gets bytes. Copy the file to a server and run it: ``python3 ws2s.py``. Standard library only; the same file
+runs on Python 2.7 and 3.6 and newer, and ``import ws2s`` embeds it.
+
+The file reads top to bottom. It is cut into rooms; a name is used only in its own room or in a later one:
+
+     1. Compat         what differs between Pythons
+     2. Vocabulary     opcodes, codes, limits, failures and the tree of errors
+     3. Configuration  the table of options, and how each value is read
+     4. Buffers        received bytes that are not understood yet
+     5. HTTP           the request before the WebSocket, and its answers
+     6. WebSocket      RFC 6455 without a socket
+     7. Access rules   who may come, and where they may go
+     8. Dialects       what messages mean
+     ------------------------------------------------------------------
+     9. Event loop     turns, timers, and the door for other threads
+    10. Streams        non-blocking sockets with bounded queues
+    11. Workers        the threads for what can only block
+    12. Gateway        sessions, upstreams, and what keeps count of them
+    13. Command line   arguments, the config file, logs, signals
+
+Rooms 1-8 are pure: bytes and values in, bytes and values out. Rooms 9-13 hold the world: sockets, clocks, threads,
+files and logs. The way of a byte from a browser to its target: Stream.on_ready -> Session.on_received ->
+WebSocket.receive -> Dialect.on_text -> actions -> Upstream.write -> Stream.settle; and the other way round.
+"""
+
+from __future__ import absolute_import, division
+
+import argparse
+import base64
+import binascii
+import codecs
+import collections
+import encodings.idna  # noqa: F401  a first import from a look-up thread could wait for the import lock for ever
+import errno
+import fcntl
+import fnmatch
+import hashlib
+import heapq
+import itertools
+import json
+import logging
+import logging.handlers
+import os
+import re
+import resource
+import select
+import signal
+import socket
+import stat
+import struct
+import sys
+import threading
+import time
+import traceback
+
+__version__ = '3.0.0.dev0'
+__all__ = ['Gateway', 'Dialect', 'Send', 'Open', 'Write', 'Shut', 'Hangup', 'Config', 'parse_config', 'ConfigError',
+           'ServeError', 'DIALECTS', 'main']
+
+
+# ======================================================================================================================
+# 1. Compat
+# ======================================================================================================================
+# Everything that differs between Pythons, and nothing else. No later room asks which Python it runs on.
+
+PY2 = sys.version_info[0] == 2
+
+READ, WRITE = 1, 4 if PY2 else 2
+
+if PY2:
+    import Queue as queue
+    text_type = unicode  # noqa: F821
+    integer_types = (int, long)  # noqa: F821
+
+    def monotonic():
+        """Seconds of a clock that no one sets. Here it ticks in hundredths: times(2) counts from the boot."""
+        return os.times()[4]
+
+    def to_int(data):
+        return int(binascii.hexlify(data), 16)
+
+    def to_bytes(number, length):
+        return binascii.unhexlify('%0*x' % (2 * length, number))
+
+    def close_on_exec(fd):
+        fcntl.fcntl(fd, fcntl.F_SETFD, fcntl.fcntl(fd, fcntl.F_GETFD) | fcntl.FD_CLOEXEC)
+
+    def send_chunks(sock, chunks):
+        """Send what the kernel takes of ``chunks`` in one call; the number of bytes taken."""
+        if len(chunks) == 1:
+            return sock.send(chunks[0])
+        return sock.send(b''.join(chunk.tobytes() if isinstance(chunk, memoryview) else bytes(chunk)
+                                  for chunk in chunks))
+
+    class Poller(object):
+        """The verbs of ``selectors`` that the loop uses, over epoll or poll."""
+
+        Key = collections.namedtuple('Key', 'fd events data')
+
+        def __init__(self):
+            self._poll = select.epoll() if hasattr(select, 'epoll') else select.poll()
+            self._unit = 1 if hasattr(select, 'epoll') else 1000
+            self._keys = {}
+            if hasattr(self._poll, 'fileno'):
+                close_on_exec(self._poll.fileno())
+
+        def register(self, sock, events, data):
+            fd = sock.fileno()
+            self._poll.register(fd, events)
+            self._keys[fd] = self.Key(fd, events, data)
+
+        def modify(self, sock, events, data):
+            fd = sock.fileno()
+            self._poll.modify(fd, events)
+            self._keys[fd] = self.Key(fd, events, data)
+
+        def unregister(self, sock):
+            fd = sock.fileno()
+            del self._keys[fd]
+            self._poll.unregister(fd)
+
+        def select(self, timeout):
+            try:
+                ready = self._poll.poll(-1 if timeout is None else timeout * self._unit)
+            except (select.error, IOError) as error:
+                if error.args[0] != errno.EINTR:
+                    raise
+                ready = ()
+            return [(self._keys[fd], self._wanted(fd, events)) for fd, events in ready if fd in self._keys]
+
+        def _wanted(self, fd, events):
+            # Errors and hang-ups are told to whoever is listening, as selectors does.
+            return (events | (0 if events in (READ, WRITE) else READ | WRITE)) & self._keys[fd].events
+
+        def close(self):
+            if hasattr(self._poll, 'close'):
+                self._poll.close()
+
+    class Utf8Decoder(object):
+        """An incremental decoder that fails at the first bad byte and knows no surrogates, as those of Python 3."""
+
+        _unfinished = re.compile(b'(?:[\xc2-\xdf]|\xe0[\xa0-\xbf]?|\xed[\x80-\x9f]?|[\xe1-\xec\xee\xef][\x80-\xbf]?|'
+                                 b'\xf0(?:[\x90-\xbf][\x80-\xbf]?)?|[\xf1-\xf3](?:[\x80-\xbf][\x80-\xbf]?)?|'
+                                 b'\xf4(?:[\x80-\x8f][\x80-\xbf]?)?)\\Z')
+
+        def __init__(self):
+            self._tail = b''
+
+        def decode(self, data, final=False):
+            data = self._tail + bytes(data)
+            unfinished = None if final else self._unfinished.search(data, max(0, len(data) - 3))
+            cut = unfinished.start() if unfinished else len(data)
+            self._tail = data[cut:]
+            return utf8_text(data[:cut])
+
+    SURROGATE = re.compile(b'\xed[\xa0-\xbf]')
+
+    def utf8_text(data):
+        """The text of UTF-8 ``data``; UnicodeError for anything else, surrogates among it."""
+        text = bytes(data).decode('utf-8')
+        if SURROGATE.search(data):
+            raise UnicodeError('a surrogate in UTF-8')
+        return text
+
+    def utf8_bytes(text):
+        """The UTF-8 of ``text``; UnicodeError when it holds half a surrogate pair."""
+        data = text.encode('utf-8')
+        if SURROGATE.search(data):
+            raise UnicodeError('half a surrogate pair')
+        return data
+else:
+    import queue
+    import selectors
+    text_type = str
+    integer_types = (int,)
+    monotonic = time.monotonic
+    Poller = selectors.DefaultSelector
+    Utf8Decoder = codecs.getincrementaldecoder('utf-8')
+
+    def to_int(data):
+        return int.from_bytes(data, 'big')
+
+    def to_bytes(number, length):
+        return number.to_bytes(length, 'big')
+
+    def close_on_exec(fd):
+        """Nothing to do: descriptors are not inherited since 3.4."""
+
+    def send_chunks(sock, chunks):
+        """Send what the kernel takes of ``chunks`` in one call; the number of bytes taken."""
+        return sock.send(chunks[0]) if len(chunks) == 1 else sock.sendmsg(chunks)
+
+    def utf8_text(data):
+        """The text of UTF-8 ``data``; UnicodeError for anything else, surrogates among it."""
+        return data.decode('utf-8')
+
+    def utf8_bytes(text):
+        """The UTF-8 of ``text``; UnicodeError when it holds half a surrogate pair."""
+        return text.encode('utf-8')
+
+# Not all Pythons make an OSError of a socket's error; this name fits everywhere.
+NetworkError = socket.error
+AF_INET, AF_INET6 = socket.AF_INET, socket.AF_INET6
+
+
+def packed_address(text):
+    """The 4 or 16 bytes of an address in its standard spelling, or None. ``127.1`` is a name here, not an address."""
+    for family in (AF_INET, AF_INET6):
+        try:
+            return socket.inet_pton(family, text)
+        except (NetworkError, ValueError, TypeError):  # not of this family; NUL; not ASCII
+            continue
+    return None
+
+
+def address_text(packed):
+    return socket.inet_ntop(AF_INET if len(packed) == 4 else AF_INET6, bytes(packed))
+
+
+def is_not_ready(error):
+    """Does this error only say that the socket has nothing to give or no room just now?"""
+    return error.errno in (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
+
+
+# ======================================================================================================================
+# 2. Vocabulary
+# ======================================================================================================================
+# Words that several rooms share: numbers of the protocols, fixed limits, failures that clients are told, errors.
+
+# RFC 6455 section 5.2
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+
+# RFC 6455 section 7.4.1
+NORMAL, GOING_AWAY, PROTOCOL_ERROR, BAD_TEXT, TOO_BIG, INTERNAL, TRY_LATER = 1000, 1001, 1002, 1007, 1009, 1011, 1013
+
+REQUEST_LINE_BYTES = 8192
+HEADER_BYTES = 16384
+HEADER_COUNT = 64
+CONTROL_BYTES = 125            # RFC 6455 section 5.5
+HOST_CHARACTERS = 253          # the longest name that DNS can carry
+PONGS_WAITING = 16             # more pings than this without a pause, and only the latest is answered
+WINDOW_BYTES = 16384           # the smallest window that a client may ask for
+JSON_MARKS = 10000             # commas and brackets in one request; a row of `[]` would take fifty times its size
+JSON_DIGITS = 20               # digits of one number; long ones cost their square on old Pythons
+WAITING_BYTES = 128            # what one waiting message costs beside its own bytes
+RECEIVE_BYTES = 65536          # one read
+SEND_BYTES = 1048576           # one stream's turn; a bulk transfer must not delay the others
+LINGER_BYTES = 16777216        # what a closing peer may still send before it is cut off
+SMALL_SHARE = 65536            # what a session may always hold, however full the gateway is
+SPARE_CONNECTIONS = 64         # beyond `limits.clients`, for /healthz and for saying no politely
+DRAINING_CONNECTIONS = 1000    # TCP connections without a client that still deliver what it had sent
+ACCEPT_BURST = 64              # connections taken in one turn
+ACCEPT_PAUSE = 0.2             # seconds without accepting when descriptors have run out
+LOOKUP_THREADS = 16
+LOOKUPS_WAITING = 1024
+FILE_THREADS = 2
+PIECE_BYTES = 65536            # of a file of the web folder
+STALL_SECONDS = 30             # a reader of such a file that takes no piece for so long is dropped
+
+# Why a request failed: reply code, stable word for programs, sentence for people.
+Failure = collections.namedtuple('Failure', 'code reason message')
+
+REFUSED = Failure(2, 'refused', 'connection refused')
+NOT_CONNECTED = Failure(3, 'not-connected', 'nothing is connected, please connect first')
+CLOSED = Failure(5, 'closed', 'connection closed by peer')
+RESET = Failure(5, 'reset', 'connection reset by peer')
+IDLE = Failure(5, 'idle', 'connection closed: nothing was sent either way for too long')
+UNKNOWN_NAME = Failure(1, 'dns', 'the name of the host cannot be resolved')
+TIMEOUT = Failure(1, 'timeout', 'the target did not answer in time')
+UNREACHABLE = Failure(1, 'unreachable', 'the target cannot be reached')
+NO_ROOM = Failure(1, 'limit', 'the gateway has too much to do just now, please try again')
+BROKEN = Failure(1, 'internal', 'the gateway made a mistake; its log has the details')
+
+
+def forbidden(setting):
+    return Failure(4, 'forbidden', 'the rules of this gateway forbid this target (%s)' % setting)
+
+
+class Ws2sError(Exception):
+    """The root of all errors raised here on purpose."""
+
+
+class ConfigError(Ws2sError):
+    """The operator's mistake in the configuration or the arguments; its text is one line for the operator."""
+
+
+class ServeError(Ws2sError):
+    """The gateway cannot serve: the port is taken, say. Its text is one line for the operator."""
+
+
+class RemoteError(Ws2sError):
+    """A remote mistake, which is ordinary. It carries what the peer is to be told."""
+
+
+class HttpError(RemoteError):
+    """A request that gets an HTTP status instead of what it asked for."""
+
+    def __init__(self, status, sentence, headers=()):
+        RemoteError.__init__(self, sentence)
+        self.status, self.sentence, self.headers = status, sentence, tuple(headers)
+
+
+class WebSocketError(RemoteError):
+    """A violation of RFC 6455; ``code`` is the close code that says so."""
+
+    def __init__(self, code, reason):
+        RemoteError.__init__(self, reason)
+        self.code, self.reason = code, reason
+
+
+class RequestError(RemoteError):
+    """A request of the JSON dialect that is answered with a failure."""
+
+    def __init__(self, message):
+        RemoteError.__init__(self, message)
+        self.failure = Failure(1, 'bad-request', message)
+
+
+def printable(text):
+    """``text`` of a stranger, fit for one line of a log: printable ASCII, everything else escaped (security S14)."""
+    if isinstance(text, bytes):
+        text = text.decode('latin-1')
+    return text[:500].encode('unicode_escape').decode('ascii')
+
+
+def with_port(host, port):
+    return '[%s]:%s' % (host, port) if ':' in host else '%s:%s' % (host, port)
+
+
+# ======================================================================================================================
+# 3. Configuration
+# ======================================================================================================================
+# One table says which options there are, what each is when nobody says, how its value is read, what it is for.
+# Reading a value checks it and gives it the form that later rooms use. Nothing is read from files here.
+
+# One rule of allowTargets or denyTargets: a name glob or a network (packed, bits), and its ports: pairs (first, last),
+# none of them for all.
+TargetRule = collections.namedtuple('TargetRule', 'text glob network ports')
+
+Origin = collections.namedtuple('Origin', 'scheme host port')
+
+DEFAULT_PORTS = {'http': 80, 'ws': 80, 'https': 443, 'wss': 443}
+
+
+def read_port(text):
+    """The number of a TCP port from 1 to 65,535 in plain digits, or None."""
+    if not re.match('[0-9]{1,5}$', text) or not 1 <= int(text) <= 65535:
+        return None
+    return int(text)
+
+
+def split_host_port(text):
+    """``('::1', '80')`` for ``[::1]:80``; the port is None where there is none, and for a bare IPv6 address."""
+    bracketed = re.match(r'\[([^\[\]]*)\](?::(.*))?$', text)
+    if bracketed:
+        return bracketed.groups()
+    if text.count(':') != 1:
+        return text, None
+    return tuple(text.split(':'))
+
+
+def read_network(text):
+    """(packed, bits) of an address or a CIDR block, or None when ``text`` is neither."""
+    base, _, length = text.partition('/')
+    packed = packed_address(base)
+    if packed is None:
+        return None
+    if '/' not in text:
+        return packed, 8 * len(packed)
+    if not re.match('[0-9]{1,3}$', length) or int(length) > 8 * len(packed):
+        raise ConfigError('"%s" is no CIDR block' % printable(text))
+    return packed, int(length)
+
+
+def read_ports(text):
+    ranges = []
+    for part in text.split(','):
+        ends = [read_port(end) for end in part.split('-')]
+        if None in ends or len(ends) > 2 or ends[0] > ends[-1]:
+            raise ConfigError('"%s" is no list of ports' % printable(text))
+        ranges.append((ends[0], ends[-1]))
+    return tuple(ranges)
+
+
+def read_target_rule(text):
+    """The TargetRule of ``HOST[:PORTS]`` (protocol, 5). Raises ConfigError."""
+    host, ports = split_host_port(text)
+    network = read_network(host)
+    if network is None and (not host or re.search(r'[\s:/\[\]]', host)):
+        raise ConfigError('"%s" is no rule: HOST[:PORTS] with a name, a glob, an address or a CIDR block'
+                          % printable(text))
+    if network is None and host != '*' and re.match('[0-9.*?]+$', host):
+        # Such a glob would be matched with names too, and names can be made of digits.
+        raise ConfigError('"%s" looks like addresses: write a CIDR block such as 10.0.0.0/8' % printable(text))
+    return TargetRule(text, None if network else host.lower().rstrip('.'), network,
+                      () if ports is None else read_ports(ports))
+
+
+def read_origin(text):
+    """The Origin of ``scheme://host[:port]`` in its canonical form, or None when it is not of that form (RFC 6454)."""
+    parts = re.match(r'([A-Za-z][A-Za-z0-9+.-]*)://(\[[0-9A-Fa-f:.]+\]|[^\s:/?#@\\\[\]]+)(?::([0-9]{1,5}))?$', text)
+    if not parts:
+        return None
+    scheme, host, port = parts.groups()
+    scheme = scheme.lower()
+    return Origin(scheme, host.lower().strip('[]'), int(port) if port else DEFAULT_PORTS.get(scheme))
+
+
+def flag(value):
+    if value is not True and value is not False:
+        raise ConfigError('must be true or false')
+    return value
+
+
+def words(value):
+    if not isinstance(value, (text_type, str)) or not value or '\0' in value:
+        raise ConfigError('must be a text that is not empty')
+    return value
+
+
+def words_or_null(value):
+    return None if value is None else words(value)
+
+
+def whole(least, most):
+    def check(value):
+        if not isinstance(value, integer_types) or isinstance(value, bool) or not least <= value <= most:
+            raise ConfigError('must be a whole number from %d to %d' % (least, most))
+        return value
+    return check
+
+
+def seconds(least):
+    def check(value):
+        if not isinstance(value, integer_types + (float,)) or isinstance(value, bool) or not least <= value <= 10 ** 7:
+            raise ConfigError('must be a number of seconds from %s to 10000000' % least)
+        return value
+    return check
+
+
+def one_of(*choices):
+    def check(value):
+        if value not in choices:
+            raise ConfigError('must be one of %s' % ', '.join(choices))
+        return value
+    return check
+
+
+def listing(check):
+    def check_all(value):
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError('must be a list')
+        return tuple(check(words(item)) for item in value)
+    return check_all
+
+
+def origin_or_star(text):
+    if text in ('*', 'null'):
+        return text
+    origin = read_origin(text)
+    if origin is None:
+        raise ConfigError('"%s" is no origin: scheme://host[:port]' % printable(text))
+    return origin
+
+
+def host_name(text):
+    if re.search(r'[\s/*@]', text):
+        raise ConfigError('"%s" is no host name' % printable(text))
+    return text.lower().strip('[]')
+
+
+Option = collections.namedtuple('Option', 'key default check help')
+
+OPTIONS = (
+    Option('listen.host', '127.0.0.1', words, 'address or name to listen on'),
+    Option('listen.port', 3613, whole(0, 65535), 'TCP port to listen on; 0 takes any free one'),
+    Option('allowConnectToServerLocal', False, flag, "may clients reach the gateway's own machine?"),
+    Option('allowTargets', (), listing(read_target_rule), 'rules HOST[:PORTS] of what may be reached; empty is all'),
+    Option('denyTargets', (), listing(read_target_rule), 'rules HOST[:PORTS] of what may not; they win'),
+    Option('allowedOrigins', (), listing(origin_or_star), 'pages of other sites that may connect: scheme://host[:port], '
+                                                          'null or *'),
+    Option('allowedHosts', (), listing(host_name), 'names of this gateway under which its own pages may connect'),
+    Option('web', None, words_or_null, 'folder of static files to serve'),
+    Option('workers', 0, whole(0, 1024), 'processes of the background service; 0 is one per core'),
+    Option('limits.clients', 10000, whole(1, 10 ** 6), 'WebSockets at one time'),
+    Option('limits.clientsPerAddress', 0, whole(0, 10 ** 6), 'of them from one address (IPv6: one /64); 0 is any'),
+    Option('limits.messageBytes', 16777216, whole(1024, 2 ** 30), 'longest text message of a client'),
+    Option('limits.bufferBytes', 262144, whole(16384, 2 ** 30), 'bytes that wait in one direction before the source '
+                                                                'is throttled'),
+    Option('limits.totalBytes', 536870912, whole(1048576, 2 ** 40), 'bytes that all clients together may make the '
+                                                                    'gateway hold'),
+    Option('limits.handshakeSeconds', 10, seconds(0.05), 'for the whole HTTP request'),
+    Option('limits.connectSeconds', 10, seconds(0.05), 'for look-up and connect'),
+    Option('limits.pingSeconds', 30, seconds(0), 'between pings; a client silent for two of these is gone; 0 is never'),
+    Option('limits.idleSeconds', 0, seconds(0), 'a TCP connection without data for so long is closed; 0 is never'),
+    Option('limits.drainSeconds', 5, seconds(0), 'for what is still under way when something is closed'),
+    Option('log.level', 'info', one_of('debug', 'info', 'warning', 'error'), 'least level that is logged'),
+    Option('log.file', None, words_or_null, 'file to log to instead of standard error'),
+    Option('log.bytes', 1048576, whole(0, 2 ** 40), 'size at which that file is rotated; 0 is never'),
+    Option('log.files', 3, whole(0, 1000), 'old log files that are kept'),
+)
+
+
+class Config(object):
+    """Immutable settings, read by the keys of OPTIONS: ``config['limits.clients']``."""
+
+    __slots__ = ('_values',)
+
+    def __init__(self, values):
+        object.__setattr__(self, '_values', dict(values))
+
+    def __setattr__(self, name, value):
+        raise AttributeError('a Config does not change; replace() gives another')
+
+    def __getitem__(self, key):
+        return self._values[key]
+
+    def replace(self, changes):
+        """Another Config with the ``changes``, a dict by key of raw values. Raises ConfigError."""
+        values = dict(self._values)
+        for key, value in changes.items():
+            values[key] = read_option(key, value)
+        return Config(values)
+
+    def as_text(self):
+        """The JSON that gives this Config again, every key in it."""
+        tree = collections.OrderedDict()
+        for option in OPTIONS:
+            section, _, name = option.key.rpartition('.')
+            branch = tree.setdefault(section, collections.OrderedDict()) if section else tree
+            branch[name] = plain_value(self[option.key])
+        return json.dumps(tree, indent=4, separators=(',', ': '))
+
+
+def plain_value(value):
+    """The JSON form of a value that a check has read."""
+    if isinstance(value, TargetRule):
+        return value.text
+    if isinstance(value, Origin):
+        port = '' if value.port == DEFAULT_PORTS.get(value.scheme) else ':%d' % value.port
+        return '%s://%s%s' % (value.scheme, '[%s]' % value.host if ':' in value.host else value.host, port)
+    if isinstance(value, tuple):
+        return [plain_value(item) for item in value]
+    return value
+
+
+def read_option(key, value):
+    """The checked form of a raw value. Raises ConfigError naming the key."""
+    for option in OPTIONS:
+        if option.key == key:
+            try:
+                return option.check(value)
+            except ConfigError as error:
+                raise ConfigError('"%s": %s' % (key, error))
+    raise ConfigError('unknown key "%s"' % printable(key))
+
+
+def flatten(tree, prefix=''):
+    """Pairs (dotted key, value) of a parsed configuration, sections opened."""
+    sections = set(option.key.rpartition('.')[0] for option in OPTIONS)
+    for name, value in tree:
+        key = prefix + name
+        if key in sections:
+            if not isinstance(value, Pairs):
+                raise ConfigError('"%s": must be an object' % key)
+            for pair in flatten(value, key + '.'):
+                yield pair
+        else:
+            yield key, value
+
+
+class Pairs(tuple):
+    """The members of a JSON object in their order, doubles included: the second of two rules must not be lost."""
+
+
+def no_constant(name):
+    raise ValueError('%s is no number' % name)
+
+
+def parse_config(text):
+    """The Config of a JSON text (protocol, 5). Raises ConfigError, which names the key that is wrong."""
+    try:
+        tree = json.loads(text, object_pairs_hook=Pairs, parse_constant=no_constant)
+    except (ValueError, RuntimeError) as error:  # RuntimeError: nested too deeply
+        raise ConfigError('this is not JSON: %s' % printable(str(error)))
+    if not isinstance(tree, Pairs):
+        raise ConfigError('the configuration must be a JSON object')
+    changes = collections.OrderedDict()
+    for key, value in flatten(tree):
+        if key in changes:
+            raise ConfigError('"%s" stands there twice' % printable(key))
+        changes[key] = value
+    return DEFAULTS.replace(changes)
+
+
+DEFAULTS = Config((option.key, option.check(option.default)) for option in OPTIONS)
+
+
+# ======================================================================================================================
+# 4. Buffers
+# ======================================================================================================================
+# Received bytes that are not understood yet. Taking from the head moves an offset: deleting there would copy the rest
+# each time, which makes long messages quadratic.
+
+
+class Buffer(object):
+    """Bytes that come in at the end and are taken from the head."""
+
+    __slots__ = ('_data', '_start')
+
+    def __init__(self):
+        self._data = bytearray()
+        self._start = 0
+
+    def __len__(self):
+        return len(self._data) - self._start
+
+    def append(self, data):
+        self._data += data
+
+    def peek(self, count):
+        """The first ``count`` bytes (fewer when there are fewer), which stay."""
+        return self._data[self._start:self._start + count]
+
+    def take(self, count):
+        """The first ``count`` bytes (fewer when there are fewer), as a bytearray of the caller's own."""
+        taken = self.peek(count)
+        self._start += len(taken)
+        self._compact()
+        return taken
+
+    def _compact(self):
+        if self._start == len(self._data):
+            self._data = bytearray()
+            self._start = 0
+        elif self._start > len(self._data) // 2:  # then the copy costs less than what was taken
+            del self._data[:self._start]
+            self._start = 0
+
+
+# ======================================================================================================================
+# 5. HTTP
+# ======================================================================================================================
+# The request that comes before a WebSocket, and the answers to those that want something else. Strict: what is not
+# plainly right is refused in one plain sentence.
+
+TOKEN = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"  # RFC 9110 section 5.6.2
+
+REASONS = {101: 'Switching Protocols', 200: 'OK', 400: 'Bad Request', 403: 'Forbidden', 404: 'Not Found',
+           405: 'Method Not Allowed', 408: 'Request Timeout', 426: 'Upgrade Required',
+           431: 'Request Header Fields Too Large', 500: 'Internal Server Error', 503: 'Service Unavailable'}
+
+PAGE_HEADERS = (
+    ('X-Content-Type-Options', 'nosniff'),
+    ('X-Frame-Options', 'DENY'),
+    ('Referrer-Policy', 'no-referrer'),
+    ('Cache-Control', 'no-cache'),
+    ('Content-Security-Policy', "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
+                                "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"),
+)
+
+CONTENT_TYPES = {'html': 'text/html; charset=utf-8', 'htm': 'text/html; charset=utf-8',
+                 'js': 'text/javascript; charset=utf-8', 'mjs': 'text/javascript; charset=utf-8',
+                 'css': 'text/css; charset=utf-8', 'json': 'application/json', 'map': 'application/json',
+                 'txt': 'text/plain; charset=utf-8', 'md': 'text/plain; charset=utf-8', 'svg': 'image/svg+xml',
+                 'png': 'image/png', 'jpg': 'image/jpeg', 'jpeg': 'image/jpeg', 'gif': 'image/gif',
+                 'webp': 'image/webp', 'ico': 'image/x-icon', 'woff': 'font/woff', 'woff2': 'font/woff2',
+                 'wasm': 'application/wasm', 'pdf': 'application/pdf'}
+
+
+class Request(object):
+    """The head of an HTTP request; header names in lower case, values as Latin-1 text."""
+
+    __slots__ = ('method', 'target', 'version', 'headers')
+
+    def __init__(self, method, target, version, headers):
+        self.method, self.target, self.version, self.headers = method, target, version, headers
+
+    @property
+    def path(self):
+        return self.target.partition('?')[0]
+
+    def all(self, name):
+        return [value for key, value in self.headers if key == name]
+
+    def one(self, name):
+        """The value of a header that must not stand there twice, or None. Raises HttpError 400."""
+        values = self.all(name)
+        if len(values) > 1:
+            raise HttpError(400, 'The header %s stands there more than once.' % name)
+        return values[0] if values else None
+
+    def tokens(self, name):
+        """The lower-case members of a header that is a list (RFC 9110 section 5.6.1)."""
+        return [token.strip(' \t').lower() for token in ','.join(self.all(name)).split(',')]
+
+    def wants_websocket(self):
+        return 'websocket' in self.tokens('upgrade')
+
+
+class RequestParser(object):
+    """Takes bytes in pieces of any size until a Request is complete; holds no more than its limits."""
+
+    __slots__ = ('_data', '_checked')
+
+    # A bare CR or LF, or a control character: what one program takes for the end of a line another may not.
+    _stray = re.compile(b'(?<!\r)\n|\r(?=[^\n])|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]')
+
+    def __init__(self):
+        self._data = bytearray()
+        self._checked = 0
+
+    def has_begun(self):
+        return bool(self._data)
+
+    def receive(self, data):
+        """A pair (Request, bytes that came after it), or None when more must come. Raises HttpError."""
+        self._data += data
+        end = self._data.find(b'\r\n\r\n', max(0, self._checked - 3))
+        self._check(len(self._data) if end < 0 else end)
+        if end < 0:
+            return None
+        return parse_request(bytes(self._data[:end])), bytes(self._data[end + 4:])
+
+    def _check(self, end):
+        if self._data[:1] == b'\x16':
+            raise HttpError(400, 'This port speaks plain HTTP and ws://, not TLS.')
+        # One back: whether a CR at the end is stray is known only with the next byte.
+        if self._stray.search(self._data, max(0, self._checked - 1), end):
+            raise HttpError(400, 'The request has a stray control character or line end.')
+        self._checked = end
+        line = self._data.find(b'\r\n', 0, end)
+        if (end if line < 0 else line) > REQUEST_LINE_BYTES:
+            raise HttpError(431, 'The request line is longer than %d bytes.' % REQUEST_LINE_BYTES)
+        if end > REQUEST_LINE_BYTES + HEADER_BYTES or (line >= 0 and end - line > HEADER_BYTES):
+            raise HttpError(431, 'The headers are longer than %d bytes.' % HEADER_BYTES)
+
+
+def parse_request(head):
+    """The Request of a head without its last empty line (RFC 9112 sections 3 and 5). Raises HttpError."""
+    lines = head.decode('latin-1').split('\r\n')
+    if len(lines) - 1 > HEADER_COUNT:
+        raise HttpError(431, 'The request has more than %d headers.' % HEADER_COUNT)
+    parts = lines[0].split(' ')
+    if len(parts) != 3 or parts[2] not in ('HTTP/1.0', 'HTTP/1.1') or parts[0].strip(TOKEN) or not parts[0]:
+        raise HttpError(400, 'The request line is not one of HTTP/1.1.')
+    request = Request(parts[0], parts[1], parts[2], [parse_header(line) for line in lines[1:]])
+    check_request(request)
+    return request
+
+
+def parse_header(line):
+    name, colon, value = line.partition(':')
+    # Also refused here: a folded line, and a space before the colon (RFC 9112 sections 5.1 and 5.2).
+    if not colon or not name or name.strip(TOKEN):
+        raise HttpError(400, 'A header line is malformed.')
+    return name.lower(), value.strip(' \t')
+
+
+def check_request(request):
+    if request.method not in ('GET', 'HEAD'):
+        raise HttpError(405, 'Only GET and HEAD are served here.', [('Allow', 'GET, HEAD')])
+    if not request.target.startswith('/'):
+        raise HttpError(400, 'The request target must begin with a slash.')
+    if request.one('host') is None and request.version != 'HTTP/1.0':
+        raise HttpError(400, 'The Host header is missing.')
+    if request.all('transfer-encoding') or request.one('content-length') not in (None, '0'):
+        raise HttpError(400, 'A request with a body is not served here.')
+
+
+def accept_key(request):
+    """The Sec-WebSocket-Accept that answers this upgrade (RFC 6455 section 4.2). Raises HttpError."""
+    if request.method != 'GET':
+        raise HttpError(405, 'A WebSocket begins with a GET.', [('Allow', 'GET')])
+    if request.version != 'HTTP/1.1':
+        raise HttpError(400, 'A WebSocket begins with a request of HTTP/1.1.')
+    if 'upgrade' not in request.tokens('connection'):
+        raise HttpError(400, 'The Connection header does not ask for an upgrade.')
+    if request.one('content-length') is not None:
+        raise HttpError(400, 'A WebSocket request has no body.')
+    if request.one('sec-websocket-version') != '13':
+        raise HttpError(426, 'Only version 13 of the WebSocket protocol is spoken here.',
+                        [('Sec-WebSocket-Version', '13'), ('Upgrade', 'websocket')])
+    key = request.one('sec-websocket-key') or ''
+    if not re.match(r'[A-Za-z0-9+/]{22}==$', key):
+        raise HttpError(400, 'The Sec-WebSocket-Key is not 16 bytes in base64.')
+    digest = hashlib.sha1((key + '258EAFA5-E914-47DA-95CA-C5AB0DC85B11').encode('ascii')).digest()
+    return base64.b64encode(digest).decode('ascii')
+
+
+def upgrade_reply(accept):
+    return response_head(101, [('Upgrade', 'websocket'), ('Connection', 'Upgrade'), ('Sec-WebSocket-Accept', accept)])
+
+
+def response_head(status, headers):
+    lines = ['HTTP/1.1 %d %s' % (status, REASONS[status])] + ['%s: %s' % header for header in headers]
+    return ('\r\n'.join(lines) + '\r\n\r\n').encode('latin-1')
+
+
+def page_head(status, content_type, length, headers=()):
+    """The head of a reply after which the connection closes."""
+    shape = [('Content-Type', content_type), ('Content-Length', length), ('Connection', 'close')]
+    return response_head(status, shape + list(headers) + list(PAGE_HEADERS))
+
+
+def sentence_reply(status, sentence, headers=(), with_body=True):
+    """A whole reply of one plain sentence."""
+    body = sentence.encode('utf-8')
+    head = page_head(status, 'text/plain; charset=utf-8', len(body), headers)
+    return head + body if with_body else head
+
+
+def web_segments(path):
+    """The names on the way to the file of a request path, or None when the path could lead astray (security S16).
+
+    A path that ends in a slash leads to that folder's index.html.
+    """
+    try:
+        names = percent_decoded(path).split('/')[1:]
+    except ValueError:
+        return None
+    if names[-1] == '':
+        names[-1] = 'index.html'
+    if any(not name or name.startswith('.') or re.search(r'[\x00-\x1f\x7f\\:]', name) for name in names):
+        return None
+    return names
+
+
+def percent_decoded(path):
+    """The text of a percent-encoded path. Raises ValueError for broken escapes and for what is not UTF-8."""
+    pieces = path.encode('latin-1').split(b'%')
+    if not all(re.match(b'[0-9A-Fa-f]{2}', piece) for piece in pieces[1:]):
+        raise ValueError('a broken percent escape')
+    return utf8_text(pieces[0] + b''.join(binascii.unhexlify(piece[:2]) + piece[2:] for piece in pieces[1:]))
+
+
+def content_type(name):
+    return CONTENT_TYPES.get(name.rpartition('.')[2].lower(), 'application/octet-stream')
+
+
+# ======================================================================================================================
+# 6. WebSocket
+# ======================================================================================================================
+# RFC 6455, the server's side, without a socket: receive(data) gives events, data_to_send() gives what the peer must
+# get. A fault of the peer is an event, never an exception that escapes.
+
+OPEN, CLOSING, CLOSED_DOWN = 'open', 'closing', 'closed'
+
+# closing: our Close is on its way and the peer's is awaited. After `closed` nothing more is sent.
+WEBSOCKET_MOVES = {OPEN: (CLOSING, CLOSED_DOWN), CLOSING: (CLOSED_DOWN,), CLOSED_DOWN: ()}
+
+Text = collections.namedtuple('Text', 'text')               # a whole text message
+Piece = collections.namedtuple('Piece', 'data final')       # a piece of a binary message
+Ping = collections.namedtuple('Ping', 'payload')            # already answered
+Pong = collections.namedtuple('Pong', 'payload')
+Closed = collections.namedtuple('Closed', 'code reason')    # the peer's Close; code None when it gave none
+Fault = collections.namedtuple('Fault', 'code reason')      # the peer broke the protocol; nothing more will come
+
+XOR_TABLES = [bytes(bytearray(byte ^ key for byte in range(256))) for key in range(256)]
+SMALL_PAYLOAD = 512  # bytes; below it one big integer is quicker than four translations
+
+
+def unmask(data, key):
+    """XOR the bytearray ``data`` in place with the repeated 4 bytes of ``key`` (RFC 6455 section 5.3)."""
+    length = len(data)
+    if length <= SMALL_PAYLOAD:
+        repeated = (bytes(key) * (length // 4 + 1))[:length]
+        if length:
+            data[:] = to_bytes(to_int(data) ^ to_int(repeated), length)
+        return
+    for i, byte in enumerate(bytearray(key)):
+        if byte:
+            data[i::4] = data[i::4].translate(XOR_TABLES[byte])
+
+
+def frame_header(opcode, length, final=True):
+    """The header of an unmasked frame, its length in the fewest bytes (RFC 6455 section 5.2)."""
+    first = opcode | (0x80 if final else 0)
+    if length <= 125:
+        return struct.pack('!BB', first, length)
+    if length <= 0xffff:
+        return struct.pack('!BBH', first, 126, length)
+    return struct.pack('!BBQ', first, 127, length)
+
+
+def is_close_code(code):
+    """May a peer send this code (RFC 6455 section 7.4)? Those from 1012 on are for servers or for nobody."""
+    return 1000 <= code <= 1003 or 1007 <= code <= 1011 or 3000 <= code <= 4999
+
+
+class FrameHead(object):
+    """The header of one masked frame and how much of its payload is still to come."""
+
+    __slots__ = ('opcode', 'final', 'remaining', 'key')
+
+    def __init__(self, opcode, final, remaining, key):
+        self.opcode, self.final, self.remaining, self.key = opcode, final, remaining, key
+
+    def turn_key(self, count):
+        """After ``count`` bytes of payload the next is masked with another byte of the key."""
+        shift = count & 3
+        if shift:
+            self.key = self.key[shift:] + self.key[:shift]
+
+
+def check_first_bytes(first, second):
+    """What the first two bytes of a frame already show to be wrong (RFC 6455 section 5.2). Raises WebSocketError."""
+    opcode = first & 15
+    if first & 0x70:
+        raise WebSocketError(PROTOCOL_ERROR, 'reserved bits are set')
+    if opcode not in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG):
+        raise WebSocketError(PROTOCOL_ERROR, 'reserved opcode')
+    if opcode & 8 and (not first & 0x80 or second & 127 > CONTROL_BYTES):
+        raise WebSocketError(PROTOCOL_ERROR, 'a control frame is fragmented or too long')  # section 5.5
+    if not second & 0x80:
+        raise WebSocketError(PROTOCOL_ERROR, 'a frame is not masked')  # section 5.1
+
+
+def read_frame_head(buffer):
+    """The FrameHead at the head of ``buffer``, taken from it, or None when more must come. Raises WebSocketError."""
+    head = buffer.peek(14)
+    if len(head) < 2:
+        return None
+    check_first_bytes(head[0], head[1])
+    length = head[1] & 127
+    size = {126: 4, 127: 10}.get(length, 2)
+    if len(head) < size + 4:
+        return None
+    if size > 2:
+        length = to_int(head[2:size])
+        if length < (126 if size == 4 else 65536) or length >> 63:
+            raise WebSocketError(PROTOCOL_ERROR, 'a length is not minimal, or has its first bit set')
+    buffer.take(size + 4)
+    return FrameHead(head[0] & 15, bool(head[0] & 0x80), length, bytes(head[size:size + 4]))
+
+
+class WebSocket(object):
+    """One connection after its handshake.
+
+    Text messages come whole, at most ``message_bytes`` long; binary ones as pieces, which may go on for ever.
+    """
+
+    __slots__ = ('state', '_limit', '_buffer', '_frame', '_message', '_text', '_decoder', '_input_over', '_pongs',
+                 '_out')
+
+    def __init__(self, message_bytes):
+        self.state = OPEN
+        self._limit = message_bytes
+        self._buffer = Buffer()
+        self._frame = None        # the FrameHead whose payload is coming
+        self._message = None      # TEXT or BINARY while a message is under way
+        self._text = None         # the checked bytes of a text message so far
+        self._decoder = None
+        self._input_over = False  # after the peer's Close, or its fault
+        self._pongs = []
+        self._out = []
+
+    def __len__(self):
+        """Bytes held of what has not become an event yet."""
+        return len(self._buffer) + (len(self._text) if self._text else 0)
+
+    def receive(self, data):
+        """The events in ``data`` and what was held before. A Closed or a Fault is the last one ever."""
+        if self._input_over:
+            return []
+        self._buffer.append(data)
+        events = []
+        try:
+            while not self._input_over and self._step(events):
+                pass
+        except WebSocketError as error:
+            self._input_over = True
+            events.append(Fault(error.code, error.reason))
+        if self._input_over:
+            self._buffer, self._text = Buffer(), None
+        return events
+
+    def _step(self, events):
+        """Understand one more header or piece; false when more must come."""
+        if self._frame is None:
+            self._frame = read_frame_head(self._buffer)
+            if self._frame is None:
+                return False
+            self._begin_frame(self._frame)
+        if self._frame.opcode & 8:
+            return self._take_control(self._frame, events)
+        return self._take_data(self._frame, events)
+
+    def _begin_frame(self, frame):
+        if frame.opcode & 8:
+            return
+        if (frame.opcode == CONTINUATION) != (self._message is not None):
+            raise WebSocketError(PROTOCOL_ERROR, 'a message is continued that was not begun, or begun within another')
+        if frame.opcode:
+            self._message = frame.opcode
+        if self._message == TEXT:
+            if frame.opcode:
+                self._text, self._decoder = bytearray(), Utf8Decoder()
+            if len(self._text) + frame.remaining > self._limit:
+                raise WebSocketError(TOO_BIG, 'a message is longer than %d bytes' % self._limit)
+
+    def _take_control(self, frame, events):
+        if len(self._buffer) < frame.remaining:
+            return False
+        payload = self._take_payload(frame)
+        self._frame = None
+        if frame.opcode == PING:
+            self._answer_ping(payload)
+            events.append(Ping(bytes(payload)))
+        elif frame.opcode == PONG:
+            events.append(Pong(bytes(payload)))
+        else:
+            events.append(read_close(payload))
+            self._input_over = True
+        return True
+
+    def _take_data(self, frame, events):
+        if frame.remaining and not len(self._buffer):
+            return False
+        piece = self._take_payload(frame)
+        complete = frame.remaining == 0
+        final = complete and frame.final
+        if self._message == BINARY:
+            if piece or final:
+                events.append(Piece(piece, final))
+        else:
+            self._take_text(piece, final, events)
+        if complete:
+            self._frame = None
+        if final:
+            self._message = self._text = self._decoder = None
+        return True
+
+    def _take_text(self, piece, final, events):
+        """Section 8.1: fail at the first byte that is wrong, wherever frames and reads happen to be cut."""
+        try:
+            self._decoder.decode(piece, final)
+            self._text += piece
+            if final:
+                events.append(Text(utf8_text(self._text)))
+        except UnicodeError:
+            raise WebSocketError(BAD_TEXT, 'a text message is not UTF-8')
+
+    def _take_payload(self, frame):
+        """What is there of the frame's payload, unmasked."""
+        piece = self._buffer.take(frame.remaining)
+        unmask(piece, frame.key)
+        frame.remaining -= len(piece)
+        frame.turn_key(len(piece))
+        return piece
+
+    def _answer_ping(self, payload):
+        # Section 5.5.3 lets us answer the latest only; a peer that piles up pings gets no more than that.
+        if len(self._pongs) >= PONGS_WAITING:
+            del self._pongs[:]
+        self._pongs.append(payload)
+
+    def send(self, opcode, payload):
+        """Queue a whole message or a ping; nothing is sent after a Close (section 5.5.1)."""
+        if self.state == OPEN:
+            self._out.append(frame_header(opcode, len(payload)))
+            if payload:
+                self._out.append(payload)
+
+    def close(self, code=None, reason=''):
+        """Queue a Close, ours or the answer to the peer's."""
+        if self.state == OPEN:
+            self._flush_pongs()
+            payload = b'' if code is None else struct.pack('!H', code) + reason.encode('utf-8')[:CONTROL_BYTES - 2]
+            self.send(CLOSE, payload)
+        self._move(CLOSED_DOWN if self._input_over else CLOSING)
+
+    def _move(self, state):
+        if state != self.state:
+            assert state in WEBSOCKET_MOVES[self.state], (self.state, state)
+            self.state = state
+
+    def _flush_pongs(self):
+        if self.state == OPEN:
+            self._out[:0] = [frame_header(PONG, len(payload)) + payload for payload in self._pongs]
+        self._pongs = []
+
+    def data_to_send(self):
+        """The chunks that the peer must get now, in order."""
+        if self._pongs:
+            self._flush_pongs()
+        chunks, self._out = self._out, []
+        return chunks
+
+
+def read_close(payload):
+    """The Closed event of a Close frame's payload (RFC 6455 sections 5.5.1 and 7.4). Raises WebSocketError."""
+    if not payload:
+        return Closed(None, '')
+    if len(payload) == 1:
+        raise WebSocketError(PROTOCOL_ERROR, 'a close payload of one byte')
+    code = to_int(payload[:2])
+    if not is_close_code(code):
+        raise WebSocketError(PROTOCOL_ERROR, 'a close code that must not be sent')
+    try:
+        return Closed(code, utf8_text(payload[2:]))
+    except UnicodeError:
+        raise WebSocketError(BAD_TEXT, 'a close reason that is not UTF-8')
+
+
+# ======================================================================================================================
+# 7. Access rules
+# ======================================================================================================================
+# May this page connect? May this address be dialled? Values in, verdicts out: who resolves names and knows which
+# addresses are the machine's own is told so by later rooms.
+
+# `setting` is what a client is told; `why` is for the operator.
+Verdict = collections.namedtuple('Verdict', 'allowed setting why')
+
+# Refused without allowConnectToServerLocal: they lead to this machine.
+LOCAL_NETWORKS = tuple(read_network(block) for block in ('127.0.0.0/8', '0.0.0.0/8', '::1/128', '::/128'))
+
+# Refused unless a rule names them: link-local and the services that clouds put on fixed addresses, multicast,
+# broadcast and the reserved class E, and forms of IPv6 whose real destination cannot be seen (security, 3.3).
+SPECIAL_NETWORKS = tuple((read_network(block), kind) for block, kind in (
+    ('169.254.0.0/16', 'link-local'), ('fe80::/10', 'link-local'), ('fec0::/10', 'site-local'),
+    ('168.63.129.16/32', 'cloud metadata'), ('100.100.100.200/32', 'cloud metadata'),
+    ('192.0.0.192/32', 'cloud metadata'), ('fd00:ec2::254/128', 'cloud metadata'),
+    ('224.0.0.0/4', 'multicast'), ('ff00::/8', 'multicast'), ('240.0.0.0/4', 'broadcast or reserved'),
+    ('64:ff9b:1::/48', 'local NAT64'), ('2001::/32', 'Teredo'),
+))
+
+# Where in an IPv6 address an IPv4 address stands, by prefix: mapped, translated, compatible, NAT64, 6to4.
+EMBEDDINGS = tuple((read_network(block), first) for block, first in (
+    ('::ffff:0:0/96', 12), ('::ffff:0:0:0/96', 12), ('::/96', 12), ('64:ff9b::/96', 12), ('2002::/16', 2)))
+
+
+def in_network(packed, network):
+    base, bits = network
+    if len(base) != len(packed):
+        return False
+    shift = 8 * len(base) - bits
+    return to_int(packed) >> shift == to_int(base) >> shift
+
+
+def within(inner, outer):
+    return inner[1] >= outer[1] and in_network(inner[0], outer)
+
+
+def address_forms(packed):
+    """The address itself, and the IPv4 address that it carries inside, if any: both must pass the rules."""
+    forms = [packed]
+    for network, first in EMBEDDINGS:
+        if in_network(packed, network) and not any(in_network(packed, local) for local in LOCAL_NETWORKS):
+            forms.append(packed[first:first + 4])
+    return forms
+
+
+def host_names(host):
+    """The spellings of a host under which name rules look for it."""
+    plain = host.lower().rstrip('.')
+    try:
+        return set([plain, plain.encode('idna').decode('ascii').lower()])
+    except UnicodeError:
+        return set([plain])
+
+
+class TargetRules(object):
+    """allowConnectToServerLocal, allowTargets and denyTargets of a Config, ready to judge addresses."""
+
+    def __init__(self, config):
+        self._allow_local = config['allowConnectToServerLocal']
+        self._allow = config['allowTargets']
+        self._deny = config['denyTargets']
+
+    def judge(self, host, port, packed, own=False, own_port=False):
+        """The Verdict on dialling ``packed``, which ``host`` has resolved to.
+
+        ``own``: the address is one of this machine's; ``own_port``: this gateway listens on that port.
+        """
+        forms = address_forms(packed)
+        local = own or any(in_network(form, network) for form in forms for network in LOCAL_NETWORKS)
+        return (self._denied(host, port, forms) or self._local(local, own_port) or self._special(port, forms)
+                or self._allowed(host, port, forms))
+
+    def _denied(self, host, port, forms):
+        for rule in self._deny:
+            if rule_matches(rule, host, port, forms):
+                return Verdict(False, 'denyTargets', 'denied by denyTargets "%s"' % rule.text)
+
+    def _local(self, local, own_port):
+        if local and own_port:
+            return Verdict(False, 'own port', 'this is the port of the gateway itself')
+        if local and not self._allow_local:
+            return Verdict(False, 'allowConnectToServerLocal', 'this is the gateway\'s own machine, and '
+                                                               'allowConnectToServerLocal is false')
+
+    def _special(self, port, forms):
+        for network, kind in SPECIAL_NETWORKS:
+            if any(in_network(form, network) for form in forms) and not self._names(network, port, forms):
+                return Verdict(False, 'allowTargets', 'addresses of this kind (%s) are refused unless an address rule '
+                                                      'of allowTargets names them' % kind)
+
+    def _names(self, special, port, forms):
+        """A rule for the whole Internet does not count: it must lie within the special network."""
+        return any(rule.network and within(rule.network, special) and rule_matches(rule, '', port, forms)
+                   for rule in self._allow)
+
+    def _allowed(self, host, port, forms):
+        if not self._allow:
+            return Verdict(True, '', 'no rule forbids it')
+        for rule in self._allow:
+            if rule_matches(rule, host, port, forms):
+                return Verdict(True, 'allowTargets', 'allowed by allowTargets "%s"' % rule.text)
+        return Verdict(False, 'allowTargets', 'no rule of allowTargets allows it')
+
+
+def rule_matches(rule, host, port, forms):
+    if rule.ports and not any(first <= port <= last for first, last in rule.ports):
+        return False
+    if rule.network:
+        return any(in_network(form, rule.network) for form in forms)
+    return any(fnmatch.fnmatchcase(name, rule.glob) for name in host_names(host))
+
+
+def check_origin(request, config):
+    """Raise HttpError 403 when the page that made this request may not connect (protocol, 5; security S04)."""
+    text = request.one('origin')
+    if text is None or '*' in config['allowedOrigins'] or text in config['allowedOrigins']:
+        return
+    origin = read_origin(text)
+    if origin is None:
+        raise HttpError(403, 'This page has no origin that could be allowed, other than by "null" or "*" in '
+                             'allowedOrigins.')
+    if origin in config['allowedOrigins'] or (origin.scheme in ('http', 'https') and is_loopback_name(origin.host)):
+        return
+    if origin != own_origin(origin.scheme, request.one('host')):
+        raise HttpError(403, 'Pages of this origin may not connect; the setting allowedOrigins can allow it.')
+    # Same origin: but a name that anybody may point at this address proves nothing (DNS rebinding).
+    if packed_address(origin.host) is None and origin.host not in config['allowedHosts']:
+        raise HttpError(403, 'This name of the gateway is not known; the setting allowedHosts can allow it.')
+
+
+def own_origin(scheme, host):
+    """The Origin of a page that came from the Host of this very request."""
+    return read_origin('%s://%s' % (scheme, host or ''))
+
+
+def is_loopback_name(host):
+    packed = packed_address(host)
+    if packed is None:
+        return host == 'localhost'
+    return any(in_network(packed, read_network(block)) for block in ('127.0.0.0/8', '::1/128'))
+
+
+def address_group(text):
+    """What counts as one address in limits: an IPv4 address, or the /64 of an IPv6 one, which one host can fill."""
+    packed = packed_address(text.partition('%')[0]) or b''
+    forms = address_forms(packed) if packed else [packed]
+    return forms[-1] if len(forms[-1]) == 4 else packed[:8]
+
+
+# ======================================================================================================================
+# 8. Dialects
+# ======================================================================================================================
+# What messages mean. A dialect gets events and answers each with a list of actions; it knows no frame, socket, thread
+# or log. A channel is the number by which it names one upstream. To add a dialect: one class, and one row of DIALECTS.
+
+Send = collections.namedtuple('Send', 'opcode payload')       # a message to the client
+Open = collections.namedtuple('Open', 'channel host port')    # connect to a target; on_opened or on_failed follows
+Write = collections.namedtuple('Write', 'channel data')       # bytes to the target
+Shut = collections.namedtuple('Shut', 'channel')              # end it after what was written; no event follows
+Hangup = collections.namedtuple('Hangup', 'code reason')      # close the WebSocket
+
+
+class Dialect(object):
+    """What every dialect answers. One object serves one session; ``request`` is the Request that began it."""
+
+    __slots__ = ()
+
+    def __init__(self, request, config):
+        pass
+
+    def on_start(self):
+        """The WebSocket is open."""
+        return []
+
+    def on_text(self, text):
+        """A whole text message has come."""
+        return []
+
+    def on_binary(self, piece, final):
+        """A piece of a binary message has come, the last one of it when ``final``."""
+        return []
+
+    def on_opened(self, channel):
+        """The target is connected."""
+        return []
+
+    def on_failed(self, channel, failure):
+        """The target could not be connected; ``failure`` is a Failure."""
+        return []
+
+    def on_data(self, channel, data):
+        """The target has sent ``data``, never more than room() had said."""
+        return []
+
+    def on_closed(self, channel, failure):
+        """The target has ended the connection, after its last byte."""
+        return []
+
+    def on_mistake(self):
+        """The gateway has failed and will close the WebSocket; only a Send is carried out."""
+        return []
+
+    def room(self, channel):
+        """How many bytes of this channel the client may be sent just now; None when it sets no bound."""
+        return None
+
+    def backlog(self):
+        """Bytes held in messages that wait. Above ``limits.bufferBytes`` no more are read."""
+        return 0
+
+
+def digits_only(text):
+    """A JSON integer. Its length is bounded: int() of a long one would stop the loop on old Pythons (security S09)."""
+    if len(text) > JSON_DIGITS:
+        raise ValueError('a number of too many digits')
+    return int(text)
+
+
+JSON = json.JSONDecoder(parse_int=digits_only, parse_constant=no_constant)
+JSON_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+JSON_MARK = re.compile(r'[\[{,]')
+
+
+def has_many_marks(text):
+    """Would parsing ``text`` make so many objects that they take many times its own size?"""
+    if text.count(u'[') + text.count(u'{') + text.count(u',') <= JSON_MARKS:
+        return False
+    return len(JSON_MARK.findall(JSON_STRING.sub(u'', text))) > JSON_MARKS
+
+
+def read_request(text):
+    """The dict of one JSON request. Raises RequestError."""
+    if has_many_marks(text):
+        raise RequestError('the request has too many members')
+    try:
+        request = JSON.decode(text)
+    except (ValueError, RuntimeError):  # RuntimeError: nested too deeply
+        raise RequestError('the request is not JSON')
+    if not isinstance(request, dict):
+        raise RequestError('the request is not a JSON object')
+    return request
+
+
+def read_host(value):
+    """The host of a connect, without brackets. Raises RequestError before anything is looked up."""
+    if not isinstance(value, text_type) or not 1 <= len(value) <= HOST_CHARACTERS:
+        raise RequestError('host must be a text of 1 to %d characters' % HOST_CHARACTERS)
+    if re.search(u'[\\s\x00-\x20\x7f-\xa0\ud800-\udfff]', value, re.UNICODE):
+        raise RequestError('host must not contain spaces or control characters')
+    if u'[' in value or u']' in value:
+        value = value[1:-1] if value.startswith(u'[') and value.endswith(u']') else u''
+        if len(packed_address(value) or b'') != 16:
+            raise RequestError('only an IPv6 address stands in brackets')
+    return value
+
+
+def read_target_port(value):
+    if isinstance(value, text_type):
+        value = read_port(value)
+    if not isinstance(value, integer_types) or isinstance(value, bool) or not 1 <= value <= 65535:
+        raise RequestError('port must be a whole number from 1 to 65535')
+    return value
+
+
+def read_window(value):
+    if value is None:
+        return None
+    if not isinstance(value, integer_types) or isinstance(value, bool) or value < WINDOW_BYTES:
+        raise RequestError('window must be a whole number of at least %d' % WINDOW_BYTES)
+    return value
+
+
+def read_flag(request, name):
+    value = request.get(name)
+    if value not in (None, True, False) or not isinstance(value, (bool, type(None))):
+        raise RequestError('%s must be true or false' % name)
+    return bool(value)
+
+
+def refuse_protection(request):
+    """What asks for protection that is not there is refused: ignoring it would send secrets in the clear."""
+    for name, what in ((u'tls', 'TLS to the target'), (u'ssh_host', 'SSH')):
+        if request.get(name):
+            raise RequestError('this gateway does not offer %s' % what)
+
+
+def read_base64(value):
+    """The bytes of standard, padded base64. Raises RequestError; Python's own decoder skips what it does not know."""
+    if not isinstance(value, text_type):
+        raise RequestError('data must be a text')
+    try:
+        encoded = value.encode('ascii')
+        data = binascii.a2b_base64(encoded)
+    except (ValueError, binascii.Error):  # not ASCII; no base64
+        raise RequestError('data is not base64')
+    # With strays or a cut end the length does not fit what was decoded.
+    if len(encoded) % 4 or len(data) != len(encoded) // 4 * 3 - encoded[-2:].count(b'='):
+        raise RequestError('data is not base64')
+    return data
+
+
+def read_text(value):
+    if not isinstance(value, text_type):
+        raise RequestError('data must be a text')
+    try:
+        return utf8_bytes(value)
+    except UnicodeError:
+        raise RequestError('data holds half a surrogate pair')
+
+
+def done(command):
+    return Send(TEXT, b'{"success": true, "code": 0, "message": "' + command + b' done"}')
+
+
+def failed(failure):
+    return Send(TEXT, ('{"success": false, "code": %d, "message": %s, "reason": "%s"}' % (
+        failure.code, json.dumps(failure.message), failure.reason)).encode('ascii'))
+
+
+def received(data):
+    """A code -1 reply, put together: json.dumps would look at every character of the base64 (protocol, 2)."""
+    return Send(TEXT, b'{"success": true, "code": -1, "message": "recv data", "data": "'
+                + binascii.b2a_base64(data)[:-1] + b'"}')
+
+
+UNCONNECTED, CONNECTING, CONNECTED = 'unconnected', 'connecting', 'connected'
+
+CHANNEL_MOVES = {UNCONNECTED: (CONNECTING,), CONNECTING: (CONNECTED, UNCONNECTED), CONNECTED: (UNCONNECTED,)}
+
+
+class JsonDialect(Dialect):
+    """The ws2s protocol: JSON requests and replies, one TCP connection at a time (protocol, 1 and 2)."""
+
+    __slots__ = ('_state', '_channel', '_binary', '_window', '_outstanding', '_waiting', '_waiting_bytes',
+                 '_message_refused')
+
+    def __init__(self, request, config):
+        self._state = UNCONNECTED
+        self._channel = 0
+        self._binary = False
+        self._window = None
+        self._outstanding = 0          # bytes sent within the window and not given back yet
+        self._waiting = None           # messages that came while connecting: they are carried out after it
+        self._waiting_bytes = 0
+        self._message_refused = False  # a piece of the binary message under way had no connection to go to
+
+    def _move(self, state):
+        assert state in CHANNEL_MOVES[self._state], (self._state, state)
+        self._state = state
+
+    def backlog(self):
+        return self._waiting_bytes
+
+    def room(self, channel):
+        return None if self._window is None else self._window - self._outstanding
+
+    def on_text(self, text):
+        if self._state == CONNECTING:
+            return self._wait(text, None, len(text))
+        return self._obey(text)
+
+    def on_binary(self, piece, final):
+        if self._state == CONNECTING:
+            return self._wait(piece, final, len(piece))
+        return self._pass_on(piece, final)
+
+    def _wait(self, content, final, size):
+        if self._waiting is None:
+            self._waiting = collections.deque()
+        self._waiting.append((content, final, size + WAITING_BYTES))
+        self._waiting_bytes += size + WAITING_BYTES
+        return []
+
+    def _go_on(self):
+        """Carry out what has waited, up to the next connect."""
+        actions = []
+        while self._waiting and self._state != CONNECTING:
+            content, final, size = self._waiting.popleft()
+            self._waiting_bytes -= size
+            actions += self._obey(content) if final is None else self._pass_on(content, final)
+        if not self._waiting:
+            self._waiting = None
+        return actions
+
+    def _obey(self, text):
+        try:
+            request = read_request(text)
+            command = request.get(u'command')
+            if not isinstance(command, text_type) or command not in self.COMMANDS:
+                raise RequestError('unknown command')
+            return self.COMMANDS[command](self, request)
+        except RequestError as error:
+            return [failed(error.failure)]
+
+    def _connect(self, request):
+        # The old connection goes even when the request is refused: what follows was not meant for it.
+        actions = self._disconnect()
+        try:
+            host, port = read_host(request.get(u'host')), read_target_port(request.get(u'port'))
+            binary, window = read_flag(request, u'binary'), read_window(request.get(u'window'))
+            refuse_protection(request)
+        except RequestError as error:
+            return actions + [failed(error.failure)]
+        self._move(CONNECTING)
+        self._channel += 1
+        self._binary, self._window, self._outstanding = binary, window, 0
+        return actions + [Open(self._channel, host, port)]
+
+    def _disconnect(self):
+        if self._state != CONNECTED:
+            return []
+        self._move(UNCONNECTED)
+        return [Shut(self._channel)]
+
+    def _send(self, request):
+        return self._write(read_text, request, b'send')
+
+    def _sendb(self, request):
+        return self._write(read_base64, request, b'sendb')
+
+    def _write(self, read, request, command):
+        if self._state != CONNECTED:
+            return [failed(NOT_CONNECTED)]
+        data = read(request.get(u'data'))
+        return [Write(self._channel, data), done(command)] if data else [done(command)]
+
+    def _close(self, request):
+        return self._disconnect() + [done(b'close')]
+
+    def _ping(self, request):
+        return [done(b'ping')]
+
+    def _ack(self, request):
+        """Gives room back; the only request without a reply, whatever is wrong with it (protocol, 1)."""
+        count = request.get(u'bytes')
+        if isinstance(count, integer_types) and not isinstance(count, bool) and count > 0:
+            self._outstanding -= min(count, self._outstanding)
+        return []
+
+    COMMANDS = {u'connect': _connect, u'send': _send, u'sendb': _sendb, u'close': _close, u'ping': _ping, u'ack': _ack}
+
+    def _pass_on(self, piece, final):
+        connected = self._state == CONNECTED
+        refused = self._message_refused or not connected
+        self._message_refused = refused and not final
+        if not refused:
+            return [Write(self._channel, piece)] if piece else []
+        return [failed(NOT_CONNECTED)] if final else []
+
+    def on_opened(self, channel):
+        self._move(CONNECTED)
+        return [done(b'connect')] + self._go_on()
+
+    def on_failed(self, channel, failure):
+        self._move(UNCONNECTED)
+        return [failed(failure)] + self._go_on()
+
+    def on_data(self, channel, data):
+        if self._window is not None:
+            self._outstanding += len(data)
+        return [Send(BINARY, data) if self._binary else received(data)]
+
+    def on_closed(self, channel, failure):
+        self._move(UNCONNECTED)
+        return [failed(failure)]
+
+    def on_mistake(self):
+        return [failed(BROKEN)]
+
+
+# Who serves a request: the first row whose test passes. The JSON dialect takes every path (protocol, 4).
+DIALECTS = (
+    (lambda request: True, JsonDialect),
+)
+
+
+# ======================================================================================================================
+# 9. Event loop
+# ======================================================================================================================
+# From here on the world: sockets, clocks, threads, files, logs. One thread runs the loop; nothing in it may block.
+#
+# A turn: poll; dispatch what is ready; what other threads posted; timers that are due; settle what was touched, that
+# is, flush it and tell the poller what it wants now. Interest is derived from state each time, never toggled by hand.
+#
+# A handler has `sock` (None once closed), `events` (what the poller knows), `touched`, on_ready(events), settle() and
+# on_mistake(), which ends it after an exception of ours.
+
+LOG = logging.getLogger('ws2s')
+LOG.addHandler(logging.NullHandler())
+
+
+def log_mistake():
+    """Log where our code failed. The text of the exception stays out: it may quote a client's data."""
+    kind, _, trace = sys.exc_info()
+    LOG.error('a mistake of ws2s itself: %s\n%s', kind.__name__, ''.join(traceback.format_tb(trace)).rstrip())
+
+
+class Timer(object):
+    """A callback that is due at a moment of the loop's clock."""
+
+    __slots__ = ('when', 'callback', '_loop')
+
+    def __init__(self, loop, when, callback):
+        self._loop, self.when, self.callback = loop, when, callback
+
+    def cancel(self):
+        if self.callback is not None:
+            self.callback = None
+            self._loop.on_cancelled()
+
+
+class Waker(object):
+    """A socket pair that makes a poll in progress return."""
+
+    def __init__(self, loop):
+        self.sock, self._far = socket.socketpair()
+        self.events, self.touched, self._loop = 0, False, loop
+        for sock in (self.sock, self._far):
+            sock.setblocking(False)
+            close_on_exec(sock.fileno())
+
+    def wake(self):
+        try:
+            self._far.send(b'w')
+        except NetworkError as error:
+            if not is_not_ready(error):  # full: then it is awake anyway
+                raise
+
+    def on_ready(self, events):
+        self.sock.recv(4096)
+
+    def close(self):
+        self._loop.forget(self)
+        self.sock.close()
+        self._far.close()
+
+
+class Loop(object):
+    """Turns over one poller. Only post() may be called from other threads, and from signal handlers."""
+
+    def __init__(self):
+        self.now = monotonic()
+        self._poller = Poller()
+        self._timers = []           # a heap of (when, number, Timer)
+        self._cancelled = 0
+        self._numbers = itertools.count()
+        self._touched = []
+        self._posted = collections.deque()
+        # Re-entrant: a signal handler may post while its own thread is posting.
+        self._lock = threading.RLock()
+        self._closed = False
+        self._waker = Waker(self)
+        self.watch(self._waker, READ)
+
+    def watch(self, handler, events):
+        """Tell the poller that ``handler`` now wants ``events``, if that is news."""
+        if events == handler.events:
+            return
+        if not events:
+            self._poller.unregister(handler.sock)
+        elif handler.events:
+            self._poller.modify(handler.sock, events, handler)
+        else:
+            self._poller.register(handler.sock, events, handler)
+        handler.events = events
+
+    def forget(self, handler):
+        """To be called before the socket of ``handler`` is closed."""
+        self.watch(handler, 0)
+
+    def touch(self, handler):
+        """Settle ``handler`` at the end of this turn."""
+        if not handler.touched:
+            handler.touched = True
+            self._touched.append(handler)
+
+    def call_later(self, seconds, callback):
+        """Call a method ``seconds`` from now; the Timer. Its object needs on_mistake()."""
+        timer = Timer(self, self.now + seconds, callback)
+        heapq.heappush(self._timers, (timer.when, next(self._numbers), timer))
+        return timer
+
+    def on_cancelled(self):
+        """Cancelled timers stay in the heap until they are the smaller part no more."""
+        self._cancelled += 1
+        if self._cancelled > 64 and self._cancelled > len(self._timers) // 2:
+            self._timers = [entry for entry in self._timers if entry[2].callback is not None]
+            heapq.heapify(self._timers)
+            self._cancelled = 0
+
+    def live_timers(self):
+        return sum(1 for entry in self._timers if entry[2].callback is not None)
+
+    def post(self, callback):
+        """Have the loop's thread call ``callback``; false when the loop has ended and never will."""
+        with self._lock:
+            if self._closed:
+                return False
+            self._posted.append(callback)
+            self._waker.wake()
+        return True
+
+    def turn(self):
+        for key, events in self._poller.select(self._patience()):
+            handler = key.data
+            if handler.events & events:  # 0 when it was closed earlier in this very batch
+                self._call(handler.on_ready, events)
+        self.now = monotonic()
+        self._run_posted()
+        self._run_timers()
+        self._settle_touched()
+
+    def _patience(self):
+        """Seconds until the first timer, None for ever."""
+        if self._posted or self._touched:
+            return 0
+        while self._timers and self._timers[0][2].callback is None:
+            heapq.heappop(self._timers)
+            self._cancelled -= 1
+        return max(0, self._timers[0][0] - monotonic()) if self._timers else None
+
+    def _call(self, method, *arguments):
+        """One handler's mistake must not end the others."""
+        try:
+            method(*arguments)
+        except Exception:
+            log_mistake()
+            try:
+                method.__self__.on_mistake()
+            except Exception:
+                log_mistake()
+
+    def _run_posted(self):
+        for _ in range(len(self._posted)):  # what these post comes in the next turn
+            self._call(self._posted.popleft())
+
+    def _run_timers(self):
+        while self._timers and self._timers[0][0] <= self.now:
+            timer = heapq.heappop(self._timers)[2]
+            if timer.callback is None:
+                self._cancelled -= 1
+            else:
+                callback, timer.callback = timer.callback, None
+                self._call(callback)
+
+    def _settle_touched(self):
+        while self._touched:
+            batch, self._touched = self._touched, []
+            for handler in batch:
+                handler.touched = False
+                if handler.sock is not None:
+                    self._call(handler.settle)
+
+    def close(self):
+        """Run what was posted before, and give the descriptors back."""
+        with self._lock:
+            self._closed = True
+        self._run_posted()
+        self._waker.close()
+        self._poller.close()
+        self._timers = []
+
+
+# ======================================================================================================================
+# 10. Streams
+# ======================================================================================================================
+# Non-blocking sockets. A Stream's owner gets on_received, on_eof, on_broken, on_unwritable, on_flow and on_finished,
+# and says by wants_data(stream) how many bytes it would take now: that is all there is to backpressure.
+
+
+class Tally(object):
+    """Bytes that a gateway holds for its clients, all together."""
+
+    __slots__ = ('bytes',)
+
+    def __init__(self):
+        self.bytes = 0
+
+
+def prepare(sock):
+    """What every connected socket needs here."""
+    sock.setblocking(False)
+    close_on_exec(sock.fileno())
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+class Stream(object):
+    """A connected socket and the queue of what it has still to send.
+
+    ``high``: bytes in the queue from which it is congested, until three quarters of them are gone.
+    """
+
+    __slots__ = ('sock', 'events', 'touched', 'owner', 'pending', 'congested', 'eof', 'broken', 'finishing', 'finished',
+                 '_loop', '_high', '_tally', '_out')
+
+    def __init__(self, loop, sock, owner, high, tally):
+        self.sock, self.owner = sock, owner
+        self.events, self.touched = 0, False
+        self.pending = 0          # bytes in the queue
+        self.congested = False
+        self.eof = False          # the peer's half is closed
+        self.broken = False       # our half is: nothing that is written arrives any more
+        self.finishing = False    # a FIN follows what is queued
+        self.finished = False
+        self._loop, self._high, self._tally = loop, high, tally
+        self._out = None          # a deque of chunks when there are any
+        loop.touch(self)
+
+    def write(self, *chunks):
+        """Queue ``chunks``; the end of the turn sends them."""
+        if self.sock is None or self.broken or self.finishing:
+            return
+        if self._out is None:
+            self._out = collections.deque()
+        self._out.extend(chunks)
+        self._grow(sum(map(len, chunks)))
+        self._loop.touch(self)
+
+    def finish(self):
+        """Close our half after what is queued."""
+        if not self.finishing:
+            self.finishing = True
+            self._loop.touch(self)
+
+    def on_ready(self, events):
+        if events & READ:
+            self._receive()
+        self._loop.touch(self)
+
+    def _receive(self):
+        count = 0 if self.eof else self.owner.wants_data(self)
+        if not count:
+            return
+        try:
+            data = self.sock.recv(count)
+        except NetworkError as error:
+            if not is_not_ready(error):
+                self.eof = True
+                self.owner.on_broken(self)
+            return
+        if data:
+            self.owner.on_received(self, data)
+        else:
+            self.eof = True
+            self.owner.on_eof(self)
+
+    def settle(self):
+        self._flush()
+        if self.sock is not None:
+            self._loop.watch(self, self.wants())
+
+    def wants(self):
+        events = READ if not self.eof and self.owner.wants_data(self) else 0
+        return events | WRITE if self._out else events
+
+    def _flush(self):
+        left = SEND_BYTES
+        while self._out and left > 0:
+            try:
+                sent = send_chunks(self.sock, self._next_chunks())
+            except NetworkError as error:
+                if not is_not_ready(error):
+                    self._give_up_writing()
+                return
+            self._forget_sent(sent)
+            left -= sent
+        if not self._out and self.finishing and not self.finished and not self.broken:
+            self._close_our_half()
+
+    def _next_chunks(self):
+        """The head of the queue: a few small chunks together, a large one alone."""
+        chunks, size = [], 0
+        for chunk in self._out:
+            chunks.append(chunk)
+            size += len(chunk)
+            if size >= RECEIVE_BYTES or len(chunks) == 64:
+                break
+        return chunks
+
+    def _forget_sent(self, count):
+        self._grow(-count)
+        while count:
+            chunk = self._out[0]
+            if len(chunk) > count:
+                self._out[0] = memoryview(chunk)[count:]
+                return
+            count -= len(chunk)
+            self._out.popleft()
+        if not self._out:
+            self._out = None
+
+    def _grow(self, count):
+        self.pending += count
+        self._tally.bytes += count
+        # Two marks, so that the source is not started and stopped for every chunk.
+        congested = self.pending >= (self._high // 4 if self.congested else self._high)
+        if congested != self.congested:
+            self.congested = congested
+            self.owner.on_flow(self)
+
+    def _give_up_writing(self):
+        self.broken = True
+        self._drop_queue()
+        self.owner.on_unwritable(self)
+
+    def _drop_queue(self):
+        self._out = None
+        self._grow(-self.pending)
+
+    def _close_our_half(self):
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except NetworkError:  # the peer has reset it: then there is nothing to close
+            self.broken = True
+        self.finished = True
+        self.owner.on_finished(self)
+
+    def on_mistake(self):
+        self.owner.on_mistake()
+
+    def close(self):
+        if self.sock is not None:
+            self._loop.forget(self)
+            self.sock.close()
+            self.sock = None
+            self._drop_queue()
+
+
+class Listener(object):
+    """One listening socket; ``on_accepted(sock, address)`` gets each connection."""
+
+    def __init__(self, loop, sock, on_accepted):
+        self.sock, self.events, self.touched = sock, 0, False
+        self._loop, self._on_accepted = loop, on_accepted
+        self._timer = None   # runs while accepting pauses
+        loop.touch(self)
+
+    def on_ready(self, events):
+        for _ in range(ACCEPT_BURST):
+            try:
+                sock, address = self.sock.accept()
+            except NetworkError as error:
+                self._on_refused(error)
+                return
+            self._on_accepted(sock, address)
+
+    def _on_refused(self, error):
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+            # The connection stays in the backlog and the poller would tell of it again at once: pause, do not spin.
+            LOG.warning('cannot accept just now: %s', os.strerror(error.errno))
+            self._timer = self._loop.call_later(ACCEPT_PAUSE, self._resume)
+            self._loop.touch(self)
+
+    def _resume(self):
+        self._timer = None
+        self._loop.touch(self)
+
+    def settle(self):
+        self._loop.watch(self, 0 if self._timer else READ)
+
+    def on_mistake(self):
+        """A connection that could not be taken is that one's loss; the listener goes on."""
+
+    def close(self):
+        if self._timer:
+            self._timer.cancel()
+        if self.sock is not None:
+            self._loop.forget(self)
+            self.sock.close()
+            self.sock = None
+
+
+def bound_sockets(host, port):
+    """Listening sockets for every address of ``host``, all on one port. Raises ServeError."""
+    try:
+        found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
+    except (NetworkError, UnicodeError):
+        raise ServeError('cannot listen on %s: the name cannot be resolved' % with_port(printable(host), port))
+    socks = []
+    try:
+        for family, address in unique_addresses(found):
+            socks.append(bound_socket(family, (address[0], port) + address[2:]))
+            port = socks[0].getsockname()[1]
+    except NetworkError as error:
+        for sock in socks:
+            sock.close()
+        raise ServeError('cannot listen on %s: %s' % (with_port(printable(host), port), os.strerror(error.errno)))
+    return socks
+
+
+def bound_socket(family, address):
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        close_on_exec(sock.fileno())
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == AF_INET6:
+            # `::` serves IPv4 too; any other address only itself.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address[0] != '::'))
+        sock.bind(address)
+        sock.listen(1024)
+        return sock
+    except NetworkError:
+        sock.close()
+        raise
+
+
+def unique_addresses(found):
+    """Pairs (family, address) of what getaddrinfo found, in its order."""
+    pairs = [(entry[0], entry[4]) for entry in found if entry[0] in (AF_INET, AF_INET6)]
+    return list(collections.OrderedDict.fromkeys(pairs))
+
+
+def failure_of(number):
+    """The Failure of a connect that ended with this errno."""
+    if number == errno.ECONNREFUSED:
+        return REFUSED
+    if number in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL):
+        return NO_ROOM
+    return TIMEOUT if number == errno.ETIMEDOUT else UNREACHABLE
+
+
+class Connector(object):
+    """Tries addresses in turn. Its owner gets on_connected(sock) or on_unconnected(Failure), once, after begin()."""
+
+    def __init__(self, loop, addresses, seconds, owner):
+        self.sock, self.events, self.touched = None, 0, False
+        self._loop, self._left, self._owner = loop, collections.deque(addresses), owner
+        self._deadline = loop.now + seconds
+        self._timer = None
+        self._failures = []
+
+    def begin(self):
+        self._try_next()
+
+    def _try_next(self):
+        """A silent address must not use up the time of those after it."""
+        while self._left and self.sock is None:
+            share = max(0, self._deadline - self._loop.now) / len(self._left)
+            self._dial(*self._left.popleft())
+        if self.sock is None:
+            self._owner.on_unconnected(REFUSED if REFUSED in self._failures else self._failures[-1])
+        else:
+            self._timer = self._loop.call_later(share, self._on_silence)
+
+    def _dial(self, family, address):
+        try:
+            self.sock = socket.socket(family, socket.SOCK_STREAM)
+            prepare(self.sock)
+            number = self.sock.connect_ex(address)
+        except NetworkError as error:
+            number = error.errno
+        if number in (0, errno.EINPROGRESS):
+            self._loop.watch(self, WRITE)
+        else:
+            self._fail(failure_of(number))
+
+    def on_ready(self, events):
+        number = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if not number and not is_self_connected(self.sock):
+            sock = self.sock
+            self._let_go()
+            self._owner.on_connected(sock)
+        else:
+            self._fail(failure_of(number or errno.ECONNREFUSED))
+            self._try_next()
+
+    def _on_silence(self):
+        self._fail(TIMEOUT)
+        self._try_next()
+
+    def _fail(self, failure):
+        self._failures.append(failure)
+        self.cancel()
+
+    def _let_go(self):
+        if self._timer:
+            self._timer.cancel()
+        if self.sock is not None:
+            self._loop.forget(self)
+            self.sock = None
+
+    def cancel(self):
+        sock = self.sock
+        self._let_go()
+        if sock is not None:
+            sock.close()
+
+    def on_mistake(self):
+        self.cancel()
+        self._owner.on_unconnected(BROKEN)
+
+
+def is_self_connected(sock):
+    """TCP can connect a port of this machine to itself when nothing listens there."""
+    try:
+        return sock.getsockname() == sock.getpeername()
+    except NetworkError:  # reset meanwhile: the first read will tell
+        return False
+
+
+# ======================================================================================================================
+# 11. Workers
+# ======================================================================================================================
+# What can only block runs in threads, as functions named blocking_x: plain values in, plain values out, and they know
+# no class of ours but Failure. Each kind of work has threads of its own, so that one kind cannot starve another.
+
+
+def count_in(counter, key, change):
+    """Count, and keep no zeros: the keys are strangers' addresses."""
+    counter[key] += change
+    if not counter[key]:
+        del counter[key]
+
+
+class Job(object):
+    """A call that waits, runs or has run. A cancelled one's result goes to ``dispose``."""
+
+    __slots__ = ('group', 'function', 'arguments', 'on_result', 'dispose', 'result', '_workers')
+
+    def __init__(self, workers, group, function, arguments, on_result, dispose):
+        self._workers, self.group, self.function, self.arguments = workers, group, function, arguments
+        self.on_result, self.dispose, self.result = on_result, dispose, None
+
+    def cancel(self):
+        self.on_result = None
+        self._workers.on_cancelled(self)
+
+    def come_home(self):
+        """In the loop's thread, when the call has returned."""
+        self._workers.on_done(self)
+        on_result, self.on_result = self.on_result, None
+        if on_result:
+            on_result(self.result)
+        else:
+            self.throw_away()
+
+    def throw_away(self):
+        if self.dispose:
+            self.dispose(self.result)
+
+    def on_mistake(self):
+        """The loop has logged it; whoever waited ends by its own deadline."""
+
+
+class Workers(object):
+    """At most ``threads`` threads, begun when needed. Half of them at most work for one group at a time."""
+
+    def __init__(self, loop, threads, waiting):
+        self._loop, self._most, self._waiting_most = loop, threads, waiting
+        self._threads = []
+        self._ready = queue.Queue()    # of jobs for idle threads; None sends one home
+        self._waiting = collections.deque()
+        self._running = collections.Counter()
+
+    def submit(self, group, function, arguments, on_result, dispose=None):
+        """Call ``function(*arguments)`` in a thread and then on_result(its result); the Job, or None when too many wait.
+
+        A function that raises is logged and gives the Failure BROKEN.
+        """
+        if len(self._waiting) >= self._waiting_most:
+            return None
+        job = Job(self, group, function, arguments, on_result, dispose)
+        self._waiting.append(job)
+        self._hand_out()
+        return job
+
+    def _hand_out(self):
+        for _ in range(len(self._waiting)):
+            if sum(self._running.values()) >= self._most:
+                return
+            job = self._waiting.popleft()
+            if self._running[job.group] >= max(1, self._most // 2):
+                self._waiting.append(job)
+            else:
+                self._run(job)
+
+    def _run(self, job):
+        if len(self._threads) <= sum(self._running.values()):
+            thread = threading.Thread(target=self._blocking_work, name='ws2s worker')
+            thread.daemon = True
+            thread.start()
+            self._threads.append(thread)
+        count_in(self._running, job.group, 1)
+        self._ready.put(job)
+
+    def _blocking_work(self):
+        while True:
+            job = self._ready.get()
+            if job is None:
+                return
+            job.result = self._blocking_call(job)
+            if not self._loop.post(job.come_home):
+                job.throw_away()
+            del job  # an idle thread must not keep what it did last
+
+    def _blocking_call(self, job):
+        try:
+            return job.function(*job.arguments)
+        except Exception:
+            log_mistake()
+            return BROKEN
+
+    def on_done(self, job):
+        count_in(self._running, job.group, -1)
+        self._hand_out()
+
+    def on_cancelled(self, job):
+        if job in self._waiting:
+            self._waiting.remove(job)
+
+    def close(self, seconds):
+        """Send the threads home. One that hangs in a system call is left behind after ``seconds``; it is a daemon."""
+        self._waiting.clear()
+        for _ in self._threads:
+            self._ready.put(None)
+        deadline = monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0, deadline - monotonic()))
+
+
+def literal_addresses(host, port):
+    """Pairs (family, address) of an address in its standard spelling, which needs no look-up; none for a name."""
+    packed = packed_address(host)
+    if packed is None:
+        return []
+    if len(packed) == 4:
+        return [(AF_INET, (address_text(packed), port))]
+    return [(AF_INET6, (address_text(packed), port, 0, 0))]
+
+
+def blocking_resolve(host, port):
+    """Pairs (family, address) that a name stands for, or a Failure."""
+    try:
+        return unique_addresses(socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM))[:32] or UNKNOWN_NAME
+    except (socket.gaierror, UnicodeError):  # UnicodeError: no name that DNS could carry
+        return UNKNOWN_NAME
+    except NetworkError as error:
+        return failure_of(error.errno)
+
+
+def owns_address(packed):
+    """Is this one of the machine's own addresses? Only to these may a socket be bound."""
+    text = address_text(packed)
+    if not can_bind(text):
+        return False
+    # Where the system lets one bind to anything, the way to the address tells.
+    return not can_bind('198.51.100.213') or way_to(text) == text  # RFC 5737: an address that nobody has
+
+
+def datagram_socket(text):
+    return socket.socket(AF_INET6 if ':' in text else AF_INET, socket.SOCK_DGRAM)
+
+
+def can_bind(text):
+    try:
+        sock = datagram_socket(text)
+    except NetworkError:  # no IPv6 here
+        return False
+    try:
+        sock.bind((text, 0))
+        return True
+    except NetworkError:
+        return False
+    finally:
+        sock.close()
+
+
+def way_to(text):
+    """The address from which this machine would speak to another; nothing is sent."""
+    sock = datagram_socket(text)
+    try:
+        sock.connect((text, 9))
+        return sock.getsockname()[0]
+    except NetworkError:
+        return None
+    finally:
+        sock.close()
+
+
+OpenedFile = collections.namedtuple('OpenedFile', 'file size')
+
+
+def path_bytes(path):
+    return path if isinstance(path, bytes) else path.encode('utf-8')
+
+
+def blocking_open_file(folder, names):
+    """The OpenedFile of a regular file below ``folder``, or None. No link leads out of the folder (security S16)."""
+    base = os.path.join(os.path.realpath(path_bytes(folder)), b'')
+    path = os.path.realpath(os.path.join(base, *[name.encode('utf-8') for name in names]))
+    if not path.startswith(base):
+        return None
+    try:
+        # Without O_NONBLOCK a named pipe would keep the thread for ever.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(fd)
+        return None
+    close_on_exec(fd)
+    return OpenedFile(os.fdopen(fd, 'rb'), status.st_size)
+
+
+def blocking_read(opened, count):
+    """The next bytes of an OpenedFile; empty when it cannot be read."""
+    try:
+        return opened.file.read(count)
+    except (IOError, OSError):
+        return b''
+
+
+def close_opened(opened):
+    if isinstance(opened, OpenedFile):
+        opened.file.close()
+
+
+# ======================================================================================================================
+# 12. Gateway
+# ======================================================================================================================
+# A Session is our side of one client, an Upstream our side of one TCP connection to a target, a Dial the way there.
+# The Gateway owns them all, with listeners, limits and counts. All state hangs on a Gateway: two in one process work.
+#
+# Each has a few named states, their legal moves in one table, and one way out: end(), which may be called twice.
+
+DIALLING, FLOWING, DRAINING, ENDED = 'dialling', 'flowing', 'draining', 'ended'
+
+# draining: the client has let go; what it had sent still goes to the target, what comes from there is thrown away.
+UPSTREAM_MOVES = {DIALLING: (FLOWING, ENDED), FLOWING: (DRAINING, ENDED), DRAINING: (ENDED,), ENDED: ()}
+
+
+class Dial(object):
+    """One connect: look-up, rules, connection. Every target of every dialect is reached this way and no other.
+
+    ``on_done(sock, None)`` or ``on_done(None, Failure)`` is called once, never before begin(), never after cancel().
+    """
+
+    def __init__(self, gateway, host, port, group, on_done):
+        self._gateway, self._host, self._port, self._group = gateway, host, port, group
+        self._on_done = on_done
+        self._job = self._connector = None
+        self._deadline = gateway.loop.now + gateway.config['limits.connectSeconds']
+        self._timer = gateway.loop.call_later(gateway.config['limits.connectSeconds'], self._on_deadline)
+
+    def begin(self):
+        literal = literal_addresses(self._host, self._port)
+        if literal:
+            self._on_resolved(literal)
+            return
+        self._job = self._gateway.lookups.submit(self._group, self._gateway.resolve, (self._host, self._port),
+                                                 self._on_resolved)
+        if self._job is None:
+            self._finish(None, NO_ROOM)
+
+    def _on_resolved(self, found):
+        """Judge every address; what is dialled is what was judged, and nothing is looked up again (security S02)."""
+        self._job = None
+        if isinstance(found, Failure):
+            self._finish(None, found)
+            return
+        verdicts = [(address, self._gateway.judge(self._host, self._port, address[1][0])) for address in found]
+        allowed = [address for address, verdict in verdicts if verdict.allowed]
+        if not allowed:
+            LOG.info('%s refused: %s', with_port(printable(self._host), self._port), verdicts[0][1].why)
+            self._finish(None, forbidden(verdicts[0][1].setting))
+            return
+        self._timer.cancel()
+        self._connector = Connector(self._gateway.loop, allowed, self._deadline - self._gateway.loop.now, self)
+        self._connector.begin()
+
+    def on_connected(self, sock):
+        self._finish(sock, None)
+
+    def on_unconnected(self, failure):
+        self._finish(None, failure)
+
+    def _on_deadline(self):
+        self._finish(None, TIMEOUT)
+
+    def _finish(self, sock, failure):
+        on_done = self._on_done
+        self.cancel()
+        if on_done:
+            on_done(sock, failure)
+
+    def cancel(self):
+        """Stop whatever is under way."""
+        self._on_done = None
+        self._timer.cancel()
+        if self._job:
+            self._job.cancel()
+            self._job = None
+        if self._connector:
+            self._connector.cancel()
+            self._connector = None
+
+    def on_mistake(self):
+        self._finish(None, BROKEN)
+
+
+class Upstream(object):
+    """Our side of one TCP connection to a target."""
+
+    __slots__ = ('channel', 'state', 'stream', 'active', '_gateway', '_session', '_host', '_port', '_dial', '_timer',
+                 '_born', '_sent', '_received', '_discarded')
+
+    def __init__(self, gateway, session, channel, host, port):
+        self.channel, self.state, self.stream = channel, DIALLING, None
+        self.active = self._born = gateway.loop.now
+        self._gateway, self._session = gateway, session
+        self._host, self._port = host, port
+        self._sent = self._received = self._discarded = 0
+        self._timer = None
+        self._dial = Dial(gateway, host, port, session.group, self._on_dialled)
+        gateway.upstreams.add(self)
+
+    def begin(self):
+        self._dial.begin()
+
+    def _move(self, state):
+        assert state in UPSTREAM_MOVES[self.state], (self.state, state)
+        self.state = state
+
+    def _on_dialled(self, sock, failure):
+        self._dial = None
+        session = self._session
+        if failure:
+            LOG.info('#%d not connected to %s: %s', session.number, self._name(), failure.reason)
+            self.end()
+            session.on_failed(self, failure)
+            return
+        self._move(FLOWING)
+        self.active = self._gateway.loop.now
+        LOG.info('#%d connected to %s in %.3f s', session.number, self._name(), self.active - self._born)
+        self.stream = Stream(self._gateway.loop, sock, self, self._gateway.config['limits.bufferBytes'],
+                             self._gateway.tally)
+        session.on_opened(self)
+
+    def _name(self):
+        return with_port(printable(self._host), self._port)
+
+    def write(self, data):
+        if self.state == FLOWING:
+            self._sent += len(data)
+            self.active = self._gateway.loop.now
+            self.stream.write(data)
+
+    def chokes(self):
+        """Must the client be read no further, because the target does not take what it sends?"""
+        if self.stream is None or not self.stream.congested:
+            return False
+        # With its window used up the target may well wait for us while we wait for it: only the client's `ack`, which
+        # comes behind its data, can end that. So its data may then pile up as far as one message may be long.
+        if self._session.dialect.room(self.channel) == 0:
+            return self.stream.pending >= self._gateway.config['limits.messageBytes']
+        return True
+
+    def wants_data(self, stream):
+        if self.state == FLOWING:
+            return self._session.room_for(self.channel)
+        return RECEIVE_BYTES
+
+    def on_received(self, stream, data):
+        if self.state == FLOWING:
+            self._received += len(data)
+            self.active = self._gateway.loop.now
+            self._session.on_data(self, data)
+            return
+        self._discarded += len(data)
+        if stream.finished and self._discarded > LINGER_BYTES:
+            self.end()
+
+    def on_eof(self, stream):
+        if self.state == FLOWING:
+            self._lose(RESET if stream.broken else CLOSED)
+        elif stream.finished:
+            self.end()
+
+    def on_broken(self, stream):
+        if self.state == FLOWING:
+            self._lose(RESET)
+        self.end()
+
+    def on_unwritable(self, stream):
+        """The target has reset the connection; what it had sent before may still be there to read."""
+        if self.state == DRAINING:
+            self.end()
+
+    def on_flow(self, stream):
+        if self.state == FLOWING:
+            self._session.touch()
+
+    def on_finished(self, stream):
+        if stream.eof:
+            self.end()
+
+    def on_idle(self):
+        self._lose(IDLE)
+
+    def _lose(self, failure):
+        """The connection is over for the client; what it had sent before still goes out."""
+        session = self._session
+        self.drain()
+        session.on_closed(self, failure)
+
+    def drain(self):
+        """The client lets go."""
+        self._session.forget(self)
+        if self.state != FLOWING:
+            self.end()
+            return
+        self._move(DRAINING)
+        self.stream.finish()
+        self._timer = self._gateway.loop.call_later(self._gateway.config['limits.drainSeconds'], self.end)
+        self._gateway.on_draining(self)
+
+    def end(self):
+        if self.state == ENDED:
+            return
+        if self._dial:
+            self._dial.cancel()
+        if self._timer:
+            self._timer.cancel()
+        if self.stream:
+            self.stream.close()
+            LOG.info('#%d disconnected from %s: %d bytes there, %d back, %.3f s', self._session.number, self._name(),
+                     self._sent, self._received, self._gateway.loop.now - self._born)
+        self._move(ENDED)
+        self._session.forget(self)
+        self._gateway.on_upstream_ended(self)
+
+    def on_mistake(self):
+        session, flowing = self._session, self.state == FLOWING
+        self.end()
+        if flowing:
+            session.on_mistake()
+
+
+HANDSHAKE, REPLYING, LINGERING = 'handshake', 'replying', 'lingering'
+
+# replying: with something else than a WebSocket. lingering: our half is closed, the peer's is awaited, so that it gets
+# our last bytes: closing with unread data would reset the connection.
+SESSION_MOVES = {
+    HANDSHAKE: (OPEN, REPLYING, LINGERING, ENDED),
+    REPLYING: (LINGERING, ENDED),
+    OPEN: (CLOSING, LINGERING, ENDED),
+    CLOSING: (LINGERING, ENDED),
+    LINGERING: (ENDED,),
+    ENDED: (),
+}
+
+
+class Session(object):
+    """Our side of one client, from its first byte to its last."""
+
+    __slots__ = ('number', 'group', 'state', 'dialect', 'stream', '_gateway', '_peer', '_parser', '_ws', '_upstreams',
+                 '_queue', '_timer', '_born', '_heard', '_pinged', '_held', '_discarded', '_page')
+
+    def __init__(self, gateway, sock, peer):
+        self.number, self.group, self._peer = next(gateway.numbers), address_group(peer[0]), peer
+        self.state, self.dialect = HANDSHAKE, None
+        self._gateway = gateway
+        self._parser, self._ws, self._page, self._queue = RequestParser(), None, None, None
+        self._upstreams = {}          # by channel
+        self._born = self._heard = gateway.loop.now
+        self._pinged = None           # when our last ping went out, if nothing was heard since
+        self._held = self._discarded = 0
+        self._timer = gateway.loop.call_later(gateway.config['limits.handshakeSeconds'], self._on_slow_request)
+        self.stream = Stream(gateway.loop, sock, self, gateway.config['limits.bufferBytes'], gateway.tally)
+
+    # -- state ---------------------------------------------------------------------------------------------------------
+
+    def _move(self, state):
+        assert state in SESSION_MOVES[self.state], (self.state, state)
+        if OPEN in (self.state, state):
+            self._gateway.count_open(self.group, 1 if state == OPEN else -1)
+        self.state = state
+
+    def _rearm(self, seconds, callback):
+        self._timer.cancel()
+        self._timer = self._gateway.loop.call_later(seconds, callback)
+
+    def _linger(self):
+        """Nothing more will be sent. Wait for the peer's end, but not for ever."""
+        self._move(LINGERING)
+        self.stream.finish()
+        self._rearm(self._gateway.config['limits.drainSeconds'], self.end)
+
+    def end(self):
+        if self.state == ENDED:
+            return
+        if self._ws:
+            LOG.info('#%d client is gone after %.3f s', self.number, self._gateway.loop.now - self._born)
+        self._move(ENDED)
+        self._timer.cancel()
+        if self._page:
+            self._page.end()
+        self.stream.close()
+        self._release(deliver=False)
+        self._gateway.on_session_ended(self)
+        self._count()
+
+    def on_mistake(self):
+        """After an exception of ours: the client is told, and nothing of it is kept."""
+        if self.state == HANDSHAKE:
+            self._refuse(HttpError(500, BROKEN.message))
+        elif self.state == OPEN:
+            for action in self.dialect.on_mistake():
+                self._do_send(action)
+            self._hang_up(INTERNAL, 'the gateway made a mistake')
+        else:
+            self.end()
+
+    def touch(self):
+        """Something has changed that decides whether the client is read."""
+        if self.state != ENDED:
+            self._gateway.loop.touch(self.stream)
+
+    # -- events of the client's stream ---------------------------------------------------------------------------------
+
+    def wants_data(self, stream):
+        if self.state == OPEN and self._is_throttled():
+            return 0
+        return RECEIVE_BYTES
+
+    def _is_throttled(self):
+        return (self.stream.congested or self.dialect.backlog() >= self._gateway.config['limits.bufferBytes']
+                or any(upstream.chokes() for upstream in self._upstreams.values()))
+
+    def on_received(self, stream, data):
+        self._heard, self._pinged = self._gateway.loop.now, None
+        if self.state == HANDSHAKE:
+            self._on_request_bytes(data)
+        elif self.state in (OPEN, CLOSING):
+            self._on_frames(data)
+        else:
+            self._discarded += len(data)
+            if self._discarded > LINGER_BYTES:
+                self.end()
+
+    def on_eof(self, stream):
+        if self.state == REPLYING or (self.state == LINGERING and not stream.finished):
+            return  # it may close its half and still read what it asked for
+        self._release(deliver=True)
+        self.end()
+
+    def on_broken(self, stream):
+        self.end()
+
+    def on_unwritable(self, stream):
+        self.end()
+
+    def on_finished(self, stream):
+        if stream.eof:
+            self.end()
+
+    def on_flow(self, stream):
+        for upstream in self._upstreams.values():
+            if upstream.stream:
+                self._gateway.loop.touch(upstream.stream)
+        if self._page and not stream.congested:
+            self._page.go_on()
+
+    # -- HTTP ----------------------------------------------------------------------------------------------------------
+
+    def _on_request_bytes(self, data):
+        try:
+            parsed = self._parser.receive(data)
+            if parsed:
+                self._parser = None
+                self._on_request(*parsed)
+        except HttpError as error:
+            self._refuse(error)
+
+    def _on_slow_request(self):
+        self._refuse(HttpError(408, 'The request was not complete in time.'))
+
+    def _refuse(self, error, with_body=True):
+        LOG.info('#%d %s got %d: %s', self.number, self._peer_name(), error.status, error.sentence)
+        self.stream.write(sentence_reply(error.status, error.sentence, error.headers, with_body))
+        self._linger()
+
+    def _peer_name(self):
+        return with_port(self._peer[0], self._peer[1])
+
+    def _on_request(self, request, rest):
+        if request.wants_websocket():
+            self._upgrade(request, rest)
+        else:
+            self._reply(request)
+
+    def _upgrade(self, request, rest):
+        accept = accept_key(request)
+        check_origin(request, self._gateway.config)
+        self._gateway.check_room(self)
+        self.dialect = self._gateway.dialect_for(request)
+        LOG.info('#%d %s comes, origin %s, path %s', self.number, self._peer_name(),
+                 printable(request.one('origin') or '-'), printable(request.path))
+        self.stream.write(upgrade_reply(accept))
+        self._ws = WebSocket(self._gateway.config['limits.messageBytes'])
+        self._move(OPEN)
+        self._watch_silence()
+        self.perform(self.dialect.on_start())
+        self._on_frames(rest)
+
+    def _reply(self, request):
+        """Whatever is asked for that is not a WebSocket (protocol, 4)."""
+        with_body = request.method == 'GET'
+        if request.path == '/healthz':
+            self._say(*((503, 'draining') if self._gateway.draining else (200, 'ok')), with_body=with_body)
+        elif self._gateway.config['web'] is not None:
+            self._move(REPLYING)
+            self._page = Page(self._gateway, self, request)
+            self._page.begin()
+        elif request.path == '/':
+            self._say(200, 'This is ws2s %s, a gateway from WebSocket to TCP: WebSockets are welcome here.'
+                      % __version__, with_body=with_body)
+        else:
+            self.not_found(with_body)
+
+    def not_found(self, with_body):
+        self._refuse(HttpError(404, 'There is nothing here under this name.'), with_body)
+
+    def _say(self, status, sentence, with_body):
+        self.stream.write(sentence_reply(status, sentence, with_body=with_body))
+        self._linger()
+
+    def send_page(self, chunk):
+        self.stream.write(chunk)
+        self._rearm(STALL_SECONDS, self.end)
+        return not self.stream.congested
+
+    def on_page_sent(self):
+        self._linger()
+
+    # -- WebSocket -----------------------------------------------------------------------------------------------------
+
+    def _on_frames(self, data):
+        for event in self._ws.receive(data):
+            self.ON_EVENT[type(event)](self, event)
+        self._push()
+        self._count()
+        self._gateway.check_share(self)
+
+    def _push(self):
+        chunks = self._ws.data_to_send()
+        if chunks:
+            self.stream.write(*chunks)
+
+    def _on_text(self, event):
+        LOG.debug('#%d < text of %d', self.number, len(event.text))
+        if self.state == OPEN:
+            self.perform(self.dialect.on_text(event.text))
+
+    def _on_piece(self, event):
+        LOG.debug('#%d < binary of %d', self.number, len(event.data))
+        if self.state == OPEN:
+            self.perform(self.dialect.on_binary(event.data, event.final))
+
+    def _on_ping_or_pong(self, event):
+        LOG.debug('#%d < control of %d', self.number, len(event.payload))
+
+    def _on_close(self, event):
+        LOG.info('#%d client closes: %s %s', self.number, event.code or '-', printable(event.reason))
+        self._ws.close(event.code)
+        self._leave(deliver=True)
+
+    def _on_fault(self, event):
+        LOG.info('#%d client broke the protocol: %d %s', self.number, event.code, event.reason)
+        self._ws.close(event.code, event.reason)
+        self._leave(deliver=False)
+
+    ON_EVENT = {Text: _on_text, Piece: _on_piece, Ping: _on_ping_or_pong, Pong: _on_ping_or_pong, Closed: _on_close,
+                Fault: _on_fault}
+
+    def _leave(self, deliver):
+        self._push()
+        self._release(deliver)
+        self._linger()
+
+    def _hang_up(self, code, reason):
+        """Begin the close handshake (RFC 6455 section 7.1.2) and give it `drainSeconds`."""
+        if self.state != OPEN:
+            return
+        self._ws.close(code, reason)
+        self._push()
+        self._release(deliver=False)
+        self._move(CLOSING)
+        self._rearm(self._gateway.config['limits.drainSeconds'], self.end)
+
+    def on_stopping(self):
+        if self.state == OPEN:
+            self._hang_up(GOING_AWAY, 'the gateway is stopping')
+        elif self.state == HANDSHAKE and not self._parser.has_begun():
+            self.end()  # browsers open connections in advance: nothing was asked on this one
+
+    def on_full(self):
+        LOG.warning('#%d is ended: limits.totalBytes is reached', self.number)
+        self._hang_up(TRY_LATER, 'the gateway holds too much')
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+
+    def _watch_silence(self):
+        moments = [moment for moment in (self._ping_due(), self._idle_due()) if moment is not None]
+        if moments:
+            self._rearm(max(0, min(moments) - self._gateway.loop.now), self._on_silence)
+        else:
+            self._timer.cancel()
+
+    def _ping_due(self):
+        after = self._gateway.config['limits.pingSeconds']
+        return (self._pinged or self._heard) + after if after else None
+
+    def _idle_due(self):
+        after = self._gateway.config['limits.idleSeconds']
+        actives = [upstream.active for upstream in self._upstreams.values() if upstream.stream]
+        return min(actives) + after if after and actives else None
+
+    def _on_silence(self):
+        now = self._gateway.loop.now
+        idle_after = self._gateway.config['limits.idleSeconds']
+        for upstream in list(self._upstreams.values()):
+            if idle_after and upstream.stream and upstream.active + idle_after <= now:
+                upstream.on_idle()
+        if self.state == OPEN and self._ping_due() is not None and self._ping_due() <= now:
+            self._ping()
+        if self.state == OPEN:
+            self._watch_silence()
+
+    def _ping(self):
+        """Silence counts only while we listen: one that we throttle cannot make itself heard."""
+        if self._pinged is not None and not self._is_throttled():
+            LOG.info('#%d answers no pings', self.number)
+            self._hang_up(INTERNAL, 'no answer to a ping')
+        elif self.stream.congested:
+            self._heard = self._gateway.loop.now  # a ping would wait behind what the client does not read: ask later
+        else:
+            self._pinged = self._gateway.loop.now
+            self._ws.send(PING, b'')
+            self._push()
+
+    # -- the dialect and its upstreams ---------------------------------------------------------------------------------
+
+    def perform(self, actions):
+        """Carry out actions in order; those that come of carrying one out are put behind the others."""
+        if self._queue is not None:
+            self._queue.extend(actions)
+            return
+        self._queue = collections.deque(actions)
+        while self._queue:
+            action = self._queue.popleft()
+            self.PERFORM[type(action)](self, action)
+        self._queue = None
+
+    def _do_send(self, action):
+        LOG.debug('#%d > message of %d', self.number, len(action.payload))
+        self._ws.send(action.opcode, action.payload)
+
+    def _do_open(self, action):
+        if self.state != OPEN:
+            return  # the client has left; what waited for an earlier connect is delivered, but nothing is begun
+        upstream = Upstream(self._gateway, self, action.channel, action.host, action.port)
+        self._upstreams[action.channel] = upstream
+        upstream.begin()
+
+    def _do_write(self, action):
+        if action.channel in self._upstreams:
+            self._upstreams[action.channel].write(action.data)
+
+    def _do_shut(self, action):
+        if action.channel in self._upstreams:
+            self._upstreams[action.channel].drain()
+
+    def _do_hangup(self, action):
+        self._hang_up(action.code, action.reason)
+
+    PERFORM = {Send: _do_send, Open: _do_open, Write: _do_write, Shut: _do_shut, Hangup: _do_hangup}
+
+    def forget(self, upstream):
+        if self._upstreams.get(upstream.channel) is upstream:
+            del self._upstreams[upstream.channel]
+
+    def room_for(self, channel):
+        """How many bytes of this channel may be read now."""
+        if self.stream.congested:
+            return 0
+        room = self.dialect.room(channel)
+        return RECEIVE_BYTES if room is None else min(RECEIVE_BYTES, room)
+
+    def on_opened(self, upstream):
+        self.perform(self.dialect.on_opened(upstream.channel))
+        self._after_dial()
+        if self.state == OPEN:
+            self._watch_silence()
+
+    def on_failed(self, upstream, failure):
+        self.perform(self.dialect.on_failed(upstream.channel, failure))
+        self._after_dial()
+
+    def _after_dial(self):
+        self._push()
+        if self.state in (LINGERING, ENDED):
+            self._release(deliver=True)
+        self._count()
+        self.touch()
+
+    def on_data(self, upstream, data):
+        self.perform(self.dialect.on_data(upstream.channel, data))
+        self._push()
+
+    def on_closed(self, upstream, failure):
+        self.perform(self.dialect.on_closed(upstream.channel, failure))
+        self._push()
+        self.touch()
+
+    def _release(self, deliver):
+        """Let go of the upstreams. With ``deliver``, one that is being dialled stays while messages wait for it:
+        they came before the client left, and nothing that was sent in time is lost (protocol, 1)."""
+        for upstream in list(self._upstreams.values()):
+            if deliver and upstream.state == DIALLING and self.dialect.backlog():
+                self._gateway.on_draining(upstream)
+            else:
+                upstream.drain()
+
+    def _count(self):
+        """Keep the gateway's count of what is held for this client beside its streams' queues."""
+        is_over = self._ws is None or (self.state == ENDED and not self._upstreams)
+        held = 0 if is_over else len(self._ws) + self.dialect.backlog()
+        self._gateway.tally.bytes += held - self._held
+        self._held = held
+
+    def share(self):
+        """Bytes held for this client."""
+        return self._held + self.stream.pending + sum(upstream.stream.pending for upstream in self._upstreams.values()
+                                                      if upstream.stream)
+
+
+class Page(object):
+    """A file of the web folder on its way to a client, one piece at a time, as fast as it is read."""
+
+    def __init__(self, gateway, session, request):
+        self._gateway, self._session, self._request = gateway, session, request
+        self._opened, self._left, self._job = None, 0, None
+
+    def begin(self):
+        names = web_segments(self._request.path)
+        if names is None:
+            self._session.not_found(self._with_body())
+            return
+        self._submit(blocking_open_file, (self._gateway.config['web'], names), self._on_opened, close_opened)
+
+    def _with_body(self):
+        return self._request.method == 'GET'
+
+    def _submit(self, function, arguments, on_result, dispose):
+        self._job = self._gateway.files.submit(self._session.group, function, arguments, on_result, dispose)
+        if self._job is None:
+            self._session.end()
+
+    def _on_opened(self, opened):
+        self._job = None
+        if not isinstance(opened, OpenedFile):
+            self._session.not_found(self._with_body())
+            return
+        self._opened, self._left = opened, opened.size if self._with_body() else 0
+        kind = content_type(web_segments(self._request.path)[-1])
+        self._session.send_page(page_head(200, kind, opened.size))
+        self.go_on()
+
+    def go_on(self):
+        if self._job or self._opened is None:
+            return
+        if self._left:
+            # Should the session end meanwhile, the file is closed when the read has come back.
+            self._submit(blocking_read, (self._opened, min(PIECE_BYTES, self._left)), self._on_piece, self._close_after)
+        else:
+            self._close()
+            self._session.on_page_sent()
+
+    def _on_piece(self, piece):
+        self._job = None
+        if not isinstance(piece, bytes) or not piece:  # shorter than it was: a cut reply must be seen to be cut
+            self._session.end()
+            return
+        self._left -= len(piece)
+        if self._session.send_page(piece):
+            self.go_on()
+
+    def _close_after(self, piece):
+        self._opened.file.close()
+
+    def _close(self):
+        if self._opened:
+            self._opened.file.close()
+            self._opened = None
+
+    def end(self):
+        if self._job:
+            self._job.cancel()
+        else:
+            self._close()
+
+
+class Gateway(object):
+    """Listeners, sessions, limits and counts.
+
+    Embedding: ``gateway = Gateway(parse_config(text))``, ``gateway.start()`` runs it in a thread of its own,
+    ``gateway.address`` is where it listens, ``gateway.stop()`` ends it. ``dialects`` are rows as those of DIALECTS.
+    ``resolve(host, port)`` runs in a thread and gives pairs (family, address) or a Failure; ``owns(packed)`` tells
+    whether an address is the machine's own.
+    """
+
+    def __init__(self, config, dialects=DIALECTS, resolve=blocking_resolve, owns=owns_address):
+        self.config, self.resolve = config, resolve
+        self._dialects, self._owns, self._rules = tuple(dialects), owns, TargetRules(config)
+        self.numbers = itertools.count(1)
+        self.tally = Tally()
+        self.sessions, self.upstreams = set(), set()
+        self.draining = False
+        self._drains = collections.OrderedDict()   # upstreams whose client has left, the oldest first
+        self._by_group = collections.Counter()     # connections
+        self._open_by_group = collections.Counter()  # WebSockets among them
+        self._open = 0
+        self._listeners, self._socks, self._thread = [], [], None
+        self.loop = self.lookups = self.files = None
+        self.address = None
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    def listen(self):
+        """Bind. Raises ServeError or ConfigError."""
+        web = self.config['web']
+        if web is not None and not os.path.isdir(path_bytes(web)):
+            raise ConfigError('"web": %s is not a folder' % printable(web))
+        self._socks = bound_sockets(self.config['listen.host'], self.config['listen.port'])
+        self.address = self._socks[0].getsockname()[:2]
+        LOG.info('ws2s %s listens on %s', __version__, with_port(*self.address))
+
+    def start(self):
+        """Serve in a thread of its own. Raises ServeError or ConfigError when it cannot."""
+        self._prepare()
+        self._thread = threading.Thread(target=self._serve, name='ws2s')
+        self._thread.daemon = True
+        self._thread.start()
+
+    def stop(self):
+        """Drain, and wait until all is gone: `limits.drainSeconds` and a moment at most."""
+        self.drain()
+        if self._thread:
+            self._thread.join(self.config['limits.drainSeconds'] + 5)
+            self._thread = None
+
+    def run(self):
+        """Serve in this thread until drain() or abort() is called. Raises ServeError or ConfigError when it cannot."""
+        self._prepare()
+        self._serve()
+
+    def drain(self):
+        """Begin to stop: no more accepting, WebSockets are closed with 1001. From any thread or signal handler."""
+        if self.loop:
+            self.loop.post(self._begin_drain)
+
+    def abort(self):
+        """Stop at once. From any thread or signal handler."""
+        if self.loop:
+            self.loop.post(self._end_all)
+
+    def _prepare(self):
+        if not self._socks:
+            self.listen()
+        self.loop = Loop()
+        self.lookups = Workers(self.loop, LOOKUP_THREADS, LOOKUPS_WAITING)
+        self.files = Workers(self.loop, FILE_THREADS, LOOKUPS_WAITING)
+        self._listeners = [Listener(self.loop, sock, self._on_accepted) for sock in self._socks]
+
+    def _serve(self):
+        try:
+            while not self.draining or self.sessions or self.upstreams:
+                self.loop.turn()
+        finally:
+            self._end_all()
+            self.lookups.close(1)
+            self.files.close(1)
+            self.loop.close()
+            LOG.info('ws2s has stopped')
+
+    def _begin_drain(self):
+        if self.draining:
+            return
+        self.draining = True
+        LOG.info('ws2s is stopping: %d sessions', len(self.sessions))
+        self._close_listeners()
+        for session in list(self.sessions):
+            session.on_stopping()
+        self.loop.call_later(self.config['limits.drainSeconds'], self._end_all)
+
+    def _end_all(self):
+        self.draining = True
+        self._close_listeners()
+        for session in list(self.sessions):
+            session.end()
+        for upstream in list(self.upstreams):
+            upstream.end()
+
+    def _close_listeners(self):
+        for listener in self._listeners:
+            listener.close()
+        self._listeners, self._socks = [], []
+
+    def on_mistake(self):
+        """The loop has logged it; the next turn goes on."""
+
+    # -- sessions ------------------------------------------------------------------------------------------------------
+
+    def _on_accepted(self, sock, peer):
+        group = address_group(peer[0])
+        most = self.config['limits.clientsPerAddress']
+        if (len(self.sessions) >= self.config['limits.clients'] + SPARE_CONNECTIONS
+                or (most and self._by_group[group] >= most + SPARE_CONNECTIONS)):
+            LOG.warning('%s is turned away: too many connections', with_port(peer[0], peer[1]))
+            sock.close()
+            return
+        prepare(sock)
+        session = Session(self, sock, peer)
+        self.sessions.add(session)
+        count_in(self._by_group, group, 1)
+
+    def on_session_ended(self, session):
+        self.sessions.discard(session)
+        count_in(self._by_group, session.group, -1)
+
+    def count_open(self, group, change):
+        self._open += change
+        count_in(self._open_by_group, group, change)
+
+    def check_room(self, session):
+        """Raise HttpError 503 when ``session`` may not become a WebSocket now."""
+        most = self.config['limits.clientsPerAddress']
+        if self.draining:
+            raise HttpError(503, 'The gateway is stopping.')
+        if self._open >= self.config['limits.clients']:
+            raise HttpError(503, 'The gateway has too many clients (limits.clients).')
+        if most and self._open_by_group[session.group] >= most:
+            raise HttpError(503, 'The gateway has too many clients from this address (limits.clientsPerAddress).')
+
+    def check_share(self, session):
+        """All clients together may hold so much; the one that then wants more than a small share must go."""
+        if self.tally.bytes > self.config['limits.totalBytes'] and session.share() > SMALL_SHARE:
+            session.on_full()
+
+    def dialect_for(self, request):
+        for serves, dialect in self._dialects:
+            if serves(request):
+                return dialect(request, self.config)
+        raise HttpError(404, 'No dialect is spoken under this path.')
+
+    # -- upstreams -----------------------------------------------------------------------------------------------------
+
+    def judge(self, host, port, text):
+        """The Verdict on one resolved address."""
+        packed = packed_address(text.partition('%')[0])
+        own = any(self._owns(form) for form in address_forms(packed))
+        return self._rules.judge(host, port, packed, own, port == self.address[1])
+
+    def on_draining(self, upstream):
+        """Upstreams whose client has left are bounded too: the oldest must go."""
+        self._drains[upstream] = True
+        if len(self._drains) > DRAINING_CONNECTIONS:
+            next(iter(self._drains)).end()
+
+    def on_upstream_ended(self, upstream):
+        self.upstreams.discard(upstream)
+        self._drains.pop(upstream, None)
+
+
+# ======================================================================================================================
+# 13. Command line
+# ======================================================================================================================
+# What belongs to the program and not to the gateway: arguments, the config file, logs, signals, exit status.
+
+DEFAULT_CONFIG_FILE = os.path.join('~', '.ws2s', 'config.json')
+
+SERVED, CANNOT_SERVE, BAD_USAGE = 0, 1, 2
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    def error(self, message):
+        raise ConfigError('%s (--help tells more)' % message)
+
+
+def parse_arguments(argv):
+    """Raises ConfigError."""
+    parser = ArgumentParser(prog='ws2s', description='A gateway from WebSocket to TCP: JavaScript in a browser reaches '
+                                                     'Redis, databases, mail, anything that speaks TCP.')
+    parser.add_argument('--config', metavar='FILE', help='JSON configuration; %s is used when it exists'
+                                                         % DEFAULT_CONFIG_FILE)
+    parser.add_argument('--listen', metavar='HOST:PORT', help='where to listen (127.0.0.1:3613)')
+    parser.add_argument('--allow-local', action='store_true', help="let clients reach this machine's own services")
+    parser.add_argument('--allow-origin', metavar='ORIGIN', action='append', help='let pages of this origin connect; '
+                                                                                  'may be given more than once')
+    parser.add_argument('--web', metavar='DIR', help='serve the static files of this folder')
+    parser.add_argument('--log-level', metavar='LEVEL', help='debug, info, warning or error')
+    parser.add_argument('--print-config', action='store_true', help='show the configuration in force, and stop')
+    parser.add_argument('--check', metavar='HOST:PORT', help='tell which rule decides about a target, and stop')
+    parser.add_argument('--version', action='store_true', help='show the version, and stop')
+    return parser.parse_args(argv)
+
+
+def read_config_file(path):
+    """The Config of the named file, or of the default one when it exists. Raises ConfigError."""
+    default = os.path.expanduser(DEFAULT_CONFIG_FILE)
+    if path is None and not os.path.exists(default):
+        return DEFAULTS
+    path = path or default
+    try:
+        with open(path, 'rb') as file:
+            return parse_config(utf8_text(file.read()))
+    except (IOError, OSError) as error:
+        raise ConfigError('%s: %s' % (printable(path), os.strerror(error.errno)))
+    except UnicodeError:
+        raise ConfigError('%s: this is not UTF-8' % printable(path))
+    except ConfigError as error:
+        raise ConfigError('%s: %s' % (printable(path), error))
+
+
+def split_target(text, option):
+    """(host, port) of an argument HOST:PORT. Raises ConfigError."""
+    host, port = split_host_port(text)
+    if not host or port is None or not re.match('[0-9]{1,5}$', port) or int(port) > 65535:
+        raise ConfigError('%s wants HOST:PORT, an IPv6 address in brackets' % option)
+    return host, int(port)
+
+
+def with_arguments(config, arguments):
+    """The Config with what the command line says. Raises ConfigError."""
+    changes = {}
+    if arguments.listen:
+        changes['listen.host'], changes['listen.port'] = split_target(arguments.listen, '--listen')
+    if arguments.allow_local:
+        changes['allowConnectToServerLocal'] = True
+    if arguments.allow_origin:
+        changes['allowedOrigins'] = plain_value(config['allowedOrigins']) + arguments.allow_origin
+    if arguments.web:
+        changes['web'] = arguments.web
+    if arguments.log_level:
+        changes['log.level'] = arguments.log_level
+    return config.replace(changes)
+
+
+def check_target(gateway, text):
+    """Print what would become of a connect to ``text``; the exit status."""
+    host, port = split_target(text, '--check')
+    found = literal_addresses(host, port) or blocking_resolve(host, port)
+    if isinstance(found, Failure):
+        print('%s: %s' % (with_port(host, port), found.message))
+        return CANNOT_SERVE
+    verdicts = [(address[0], gateway.judge(host, port, address[0])) for _, address in found]
+    for address, verdict in verdicts:
+        print('%s is %s: %s, %s' % (with_port(host, port), address, 'allowed' if verdict.allowed else 'refused',
+                                    verdict.why))
+    return SERVED if any(verdict.allowed for _, verdict in verdicts) else CANNOT_SERVE
+
+
+def set_up_logging(config):
+    """Raises ServeError."""
+    handler = logging.StreamHandler()
+    if config['log.file']:
+        handler = open_log_file(os.path.expanduser(config['log.file']), config['log.bytes'], config['log.files'])
+    handler.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(message)s'))
+    LOG.addHandler(handler)
+    LOG.setLevel(config['log.level'].upper())
+    logging.raiseExceptions = False  # a full disk must not fill standard error
+
+
+def open_log_file(path, size, count):
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+        return logging.handlers.RotatingFileHandler(path, maxBytes=size, backupCount=count, encoding='utf-8')
+    except (IOError, OSError) as error:
+        raise ServeError('cannot log to %s: %s' % (printable(path), os.strerror(error.errno)))
+
+
+def raise_descriptor_limit():
+    """As many descriptors as the system lets this process have; each client takes one, each target another."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (ValueError, NetworkError, resource.error):  # macOS: unlimited is not accepted
+        LOG.debug('the limit of descriptors stays %d', soft)
+
+
+def obey_signals(gateway):
+    """The first SIGINT or SIGTERM drains, a second one ends at once."""
+    seen = []
+
+    def on_signal(number, frame):
+        seen.append(number)
+        (gateway.drain if len(seen) == 1 else gateway.abort)()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+
+
+def serve(config):
+    """Serve until a signal comes; the exit status. Raises ServeError or ConfigError."""
+    set_up_logging(config)
+    raise_descriptor_limit()
+    gateway = Gateway(config)
+    gateway.listen()
+    obey_signals(gateway)
+    gateway.run()
+    return SERVED
+
+
+def run_command(arguments):
+    if arguments.version:
+        print('ws2s %s' % __version__)
+        return SERVED
+    config = with_arguments(read_config_file(arguments.config), arguments)
+    if arguments.print_config:
+        print(config.as_text())
+        return SERVED
+    if arguments.check:
+        gateway = Gateway(config)
+        gateway.address = (config['listen.host'], config['listen.port'])
+        return check_target(gateway, arguments.check)
+    return serve(config)
+
+
+def main(argv=None):
+    """The command line program; its exit status: 0 stopped as asked, 1 cannot serve, 2 wrong arguments or config."""
+    try:
+        return run_command(parse_arguments(argv))
+    except Ws2sError as error:
+        sys.stderr.write('ws2s: %s\n' % error)
+        return BAD_USAGE if isinstance(error, ConfigError) else CANNOT_SERVE
+
+
+if __name__ == '__main__':
+    # A program that imports ws2s after this gets this module, not a second one.
+    sys.modules.setdefault('ws2s', sys.modules['__main__'])
+    sys.exit(main())
