@@ -256,6 +256,7 @@ SPARE_CONNECTIONS = 64         # beyond `limits.clients`, for /healthz and for s
 DRAINING_CONNECTIONS = 1000    # TCP connections without a client that still deliver what it had sent
 ACCEPT_BURST = 64              # connections taken in one turn
 ACCEPT_PAUSE = 0.2             # seconds without accepting when descriptors have run out
+WARNING_SECONDS = 10           # between two equal warnings about that
 LOOKUP_THREADS = 16
 LOOKUPS_WAITING = 1024
 FILE_THREADS = 2
@@ -1826,7 +1827,7 @@ class Stream(object):
             return
         if self._out is None:
             self._out = collections.deque()
-        self._out.extend(chunks)
+        self._out.extend(chunk for chunk in chunks if len(chunk))
         self._grow(sum(map(len, chunks)))
         self._loop.touch(self)
 
@@ -1946,7 +1947,8 @@ class Listener(object):
     def __init__(self, loop, sock, on_accepted):
         self.sock, self.events, self.touched = sock, 0, False
         self._loop, self._on_accepted = loop, on_accepted
-        self._timer = None   # runs while accepting pauses
+        self._timer = None     # runs while accepting pauses
+        self._warned = None    # when the log was last told of that
         loop.touch(self)
 
     def on_ready(self, events):
@@ -1961,7 +1963,9 @@ class Listener(object):
     def _on_refused(self, error):
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
             # The connection stays in the backlog and the poller would tell of it again at once: pause, do not spin.
-            LOG.warning('cannot accept just now: %s', os.strerror(error.errno))
+            if self._warned is None or self._loop.now - self._warned > WARNING_SECONDS:
+                self._warned = self._loop.now
+                LOG.warning('cannot accept just now: %s', os.strerror(error.errno))
             self._timer = self._loop.call_later(ACCEPT_PAUSE, self._resume)
             self._loop.touch(self)
 
@@ -2632,6 +2636,11 @@ class Session(object):
         if self.state != ENDED:
             self._gateway.loop.touch(self.stream)
 
+    def _touch_upstreams(self):
+        for upstream in self._upstreams.values():
+            if upstream.stream:
+                self._gateway.loop.touch(upstream.stream)
+
     # -- events of the client's stream ---------------------------------------------------------------------------------
 
     def wants_data(self, stream):
@@ -2671,9 +2680,7 @@ class Session(object):
             self.end()
 
     def on_flow(self, stream):
-        for upstream in self._upstreams.values():
-            if upstream.stream:
-                self._gateway.loop.touch(upstream.stream)
+        self._touch_upstreams()
         if self._page and not stream.congested:
             self._page.go_on()
 
@@ -2755,6 +2762,7 @@ class Session(object):
         for event in self._ws.receive(data):
             self.ON_EVENT[type(event)](self, event)
         self._push()
+        self._touch_upstreams()  # an `ack` may have given them room
         self._count()
         self._gateway.check_share(self)
 
@@ -2923,6 +2931,7 @@ class Session(object):
     def on_data(self, upstream, data):
         self.perform(self.dialect.on_data(upstream.channel, data))
         self._push()
+        self._gateway.check_share(self)
 
     def on_closed(self, upstream, failure):
         self.perform(self.dialect.on_closed(upstream.channel, failure))
@@ -3038,6 +3047,7 @@ class Gateway(object):
         self._open_by_group = collections.Counter()  # WebSockets among them
         self._open = 0
         self._listeners, self._socks, self._thread = [], [], None
+        self._asked = []
         self.loop = self.lookups = self.files = None
         self.address = None
 
@@ -3073,13 +3083,17 @@ class Gateway(object):
 
     def drain(self):
         """Begin to stop: no more accepting, WebSockets are closed with 1001. From any thread or signal handler."""
-        if self.loop:
-            self.loop.post(self._begin_drain)
+        self._ask(self._begin_drain)
 
     def abort(self):
         """Stop at once. From any thread or signal handler."""
+        self._ask(self._end_all)
+
+    def _ask(self, callback):
         if self.loop:
-            self.loop.post(self._end_all)
+            self.loop.post(callback)
+        else:
+            self._asked.append(callback)  # a signal may come before the loop is there
 
     def _prepare(self):
         if not self._socks:
@@ -3088,6 +3102,8 @@ class Gateway(object):
         self.lookups = Workers(self.loop, LOOKUP_THREADS, LOOKUPS_WAITING)
         self.files = Workers(self.loop, FILE_THREADS, LOOKUPS_WAITING)
         self._listeners = [Listener(self.loop, sock, self._on_accepted) for sock in self._socks]
+        while self._asked:
+            self.loop.post(self._asked.pop(0))
 
     def _serve(self):
         try:
@@ -3136,7 +3152,11 @@ class Gateway(object):
             LOG.warning('%s is turned away: too many connections', with_port(peer[0], peer[1]))
             sock.close()
             return
-        prepare(sock)
+        try:
+            prepare(sock)
+        except NetworkError:  # macOS: the client has gone already
+            sock.close()
+            return
         session = Session(self, sock, peer)
         self.sessions.add(session)
         count_in(self._by_group, group, 1)
