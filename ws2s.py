@@ -388,6 +388,15 @@ def read_ports(text):
     return tuple(ranges)
 
 
+def canonical_name(name):
+    """The one form of a host name in which names are compared: IDNA's ASCII, lower case, no dot at the end."""
+    try:
+        name = name.encode('idna').decode('ascii')
+    except UnicodeError:  # no name that could be looked up
+        pass
+    return name.lower().rstrip('.')
+
+
 def read_target_rule(text):
     """The TargetRule of ``HOST[:PORTS]`` (protocol, 5). Raises ConfigError."""
     host, ports = split_host_port(text)
@@ -398,7 +407,9 @@ def read_target_rule(text):
     if network is None and host != '*' and re.match('[0-9.*?]+$', host):
         # Such a glob would be matched with names too, and names can be made of digits.
         raise ConfigError('"%s" looks like addresses: write a CIDR block such as 10.0.0.0/8' % printable(text))
-    return TargetRule(text, None if network else host.lower().rstrip('.'), network,
+    if re.search(r'[*?\[]', host) and re.search(u'[^\x00-\x7f]', host):
+        raise ConfigError('"%s": write a glob of an international name in its xn-- form' % printable(text))
+    return TargetRule(text, None if network else canonical_name(host), network,
                       () if ports is None else read_ports(ports))
 
 
@@ -472,7 +483,7 @@ def origin_or_star(text):
 def host_name(text):
     if re.search(r'[\s/*@]', text):
         raise ConfigError('"%s" is no host name' % printable(text))
-    return text.lower().strip('[]')
+    return canonical_name(text.strip('[]'))
 
 
 Option = collections.namedtuple('Option', 'key default check help')
@@ -483,8 +494,8 @@ OPTIONS = (
     Option('allowConnectToServerLocal', False, flag, "may clients reach the gateway's own machine?"),
     Option('allowTargets', (), listing(read_target_rule), 'rules HOST[:PORTS] of what may be reached; empty is all'),
     Option('denyTargets', (), listing(read_target_rule), 'rules HOST[:PORTS] of what may not; they win'),
-    Option('allowedOrigins', (), listing(origin_or_star), 'pages of other sites that may connect: scheme://host[:port], '
-                                                          'null or *'),
+    Option('allowedOrigins', (), listing(origin_or_star), 'pages of other sites that may connect: '
+                                                          'scheme://host[:port], null or *'),
     Option('allowedHosts', (), listing(host_name), 'names of this gateway under which its own pages may connect'),
     Option('web', None, words_or_null, 'folder of static files to serve'),
     Option('workers', 0, whole(0, 1024), 'processes of the background service; 0 is one per core'),
@@ -1041,6 +1052,8 @@ class WebSocket(object):
         """Section 8.1: fail at the first byte that is wrong, wherever frames and reads happen to be cut."""
         try:
             self._decoder.decode(piece, final)
+            if self.state != OPEN:
+                return  # after our Close what still comes is checked, but not kept
             self._text += piece
             if final:
                 events.append(Text(utf8_text(self._text)))
@@ -1072,8 +1085,9 @@ class WebSocket(object):
         """Queue a Close, ours or the answer to the peer's."""
         if self.state == OPEN:
             self._flush_pongs()
-            payload = b'' if code is None else struct.pack('!H', code) + reason.encode('utf-8')[:CONTROL_BYTES - 2]
-            self.send(CLOSE, payload)
+            self.send(CLOSE, close_payload(code, reason))
+            if self._text:
+                self._text = bytearray()
         self._move(CLOSED_DOWN if self._input_over else CLOSING)
 
     def _move(self, state):
@@ -1092,6 +1106,14 @@ class WebSocket(object):
             self._flush_pongs()
         chunks, self._out = self._out, []
         return chunks
+
+
+def close_payload(code, reason):
+    """The payload of a Close; a reason that is too long is cut between two characters."""
+    if code is None:
+        return b''
+    cut = reason.encode('utf-8')[:CONTROL_BYTES - 2].decode('utf-8', 'ignore')
+    return struct.pack('!H', code) + cut.encode('utf-8')
 
 
 def read_close(payload):
@@ -1157,15 +1179,6 @@ def address_forms(packed):
     return forms
 
 
-def host_names(host):
-    """The spellings of a host under which name rules look for it."""
-    plain = host.lower().rstrip('.')
-    try:
-        return set([plain, plain.encode('idna').decode('ascii').lower()])
-    except UnicodeError:
-        return set([plain])
-
-
 class TargetRules(object):
     """allowConnectToServerLocal, allowTargets and denyTargets of a Config, ready to judge addresses."""
 
@@ -1221,7 +1234,7 @@ def rule_matches(rule, host, port, forms):
         return False
     if rule.network:
         return any(in_network(form, rule.network) for form in forms)
-    return any(fnmatch.fnmatchcase(name, rule.glob) for name in host_names(host))
+    return fnmatch.fnmatchcase(canonical_name(host), rule.glob)
 
 
 def check_origin(request, config):
@@ -1331,15 +1344,17 @@ def digits_only(text):
 
 
 JSON = json.JSONDecoder(parse_int=digits_only, parse_constant=no_constant)
-JSON_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-JSON_MARK = re.compile(r'[\[{,]')
+# A string that does not end goes to the end of the text: a match that fails would be tried again at each quote in it.
+JSON_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 
 
 def has_many_marks(text):
     """Would parsing ``text`` make so many objects that they take many times its own size?"""
-    if text.count(u'[') + text.count(u'{') + text.count(u',') <= JSON_MARKS:
-        return False
-    return len(JSON_MARK.findall(JSON_STRING.sub(u'', text))) > JSON_MARKS
+    return count_marks(text) > JSON_MARKS and count_marks(JSON_STRING.sub(u'', text)) > JSON_MARKS
+
+
+def count_marks(text):
+    return text.count(u'[') + text.count(u'{') + text.count(u',')
 
 
 def read_request(text):
@@ -1994,16 +2009,20 @@ def bound_sockets(host, port):
         found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
     except (NetworkError, UnicodeError):
         raise ServeError('cannot listen on %s: the name cannot be resolved' % with_port(printable(host), port))
-    socks = []
-    try:
-        for family, address in unique_addresses(found):
+    socks, error = [], None
+    for family, address in unique_addresses(found):
+        try:
             socks.append(bound_socket(family, (address[0], port) + address[2:]))
             port = socks[0].getsockname()[1]
-    except NetworkError as error:
-        for sock in socks:
-            sock.close()
-        raise ServeError('cannot listen on %s: %s' % (with_port(printable(host), port), os.strerror(error.errno)))
-    return socks
+        except NetworkError as failed_one:
+            # `localhost` may stand for ::1 where there is no IPv6.
+            if error is None or failed_one.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                error = failed_one
+    if socks and (error is None or error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)):
+        return socks
+    for sock in socks:
+        sock.close()
+    raise ServeError('cannot listen on %s: %s' % (with_port(printable(host), port), os.strerror(error.errno)))
 
 
 def bound_socket(family, address):
@@ -2172,7 +2191,7 @@ class Workers(object):
         self._running = collections.Counter()
 
     def submit(self, group, function, arguments, on_result, dispose=None):
-        """Call ``function(*arguments)`` in a thread and then on_result(its result); the Job, or None when too many wait.
+        """Call ``function(*arguments)`` in a thread, then on_result(its result); the Job, or None when too many wait.
 
         A function that raises is logged and gives the Failure BROKEN.
         """
@@ -2678,6 +2697,8 @@ class Session(object):
     def on_finished(self, stream):
         if stream.eof:
             self.end()
+        elif self.state == REPLYING:
+            self._linger()
 
     def on_flow(self, stream):
         self._touch_upstreams()
@@ -2754,7 +2775,8 @@ class Session(object):
         return not self.stream.congested
 
     def on_page_sent(self):
-        self._linger()
+        """The last piece is queued; a slow reader has STALL_SECONDS for it, too."""
+        self.stream.finish()
 
     # -- WebSocket -----------------------------------------------------------------------------------------------------
 
