@@ -33,7 +33,6 @@ from __future__ import absolute_import, division
 import argparse
 import base64
 import binascii
-import codecs
 import collections
 import encodings.idna  # noqa: F401  a first import from a look-up thread could wait for the import lock for ever
 import errno
@@ -141,23 +140,6 @@ if PY2:
             if hasattr(self._poll, 'close'):
                 self._poll.close()
 
-    class Utf8Decoder(object):
-        """An incremental decoder that fails at the first bad byte and knows no surrogates, as those of Python 3."""
-
-        _unfinished = re.compile(b'(?:[\xc2-\xdf]|\xe0[\xa0-\xbf]?|\xed[\x80-\x9f]?|[\xe1-\xec\xee\xef][\x80-\xbf]?|'
-                                 b'\xf0(?:[\x90-\xbf][\x80-\xbf]?)?|[\xf1-\xf3](?:[\x80-\xbf][\x80-\xbf]?)?|'
-                                 b'\xf4(?:[\x80-\x8f][\x80-\xbf]?)?)\\Z')
-
-        def __init__(self):
-            self._tail = b''
-
-        def decode(self, data, final=False):
-            data = self._tail + bytes(data)
-            unfinished = None if final else self._unfinished.search(data, max(0, len(data) - 3))
-            cut = unfinished.start() if unfinished else len(data)
-            self._tail = data[cut:]
-            return utf8_text(data[:cut])
-
     SURROGATE = re.compile(b'\xed[\xa0-\xbf]')
 
     def utf8_text(data):
@@ -180,7 +162,6 @@ else:
     integer_types = (int,)
     monotonic = time.monotonic
     Poller = selectors.DefaultSelector
-    Utf8Decoder = codecs.getincrementaldecoder('utf-8')
 
     def to_int(data):
         return int.from_bytes(data, 'big')
@@ -734,18 +715,20 @@ class RequestParser(object):
         """A pair (Request, bytes that came after it), or None when more must come. Raises HttpError."""
         self._data += data
         end = self._data.find(b'\r\n\r\n', max(0, self._checked - 3))
-        self._check(len(self._data) if end < 0 else end)
         if end < 0:
+            # A line end that has only begun counts no more than one that is complete.
+            self._check(len(self._data), len(self._data.rstrip(b'\r\n')))
             return None
+        self._check(end + 1, end)
         return parse_request(bytes(self._data[:end])), bytes(self._data[end + 4:])
 
-    def _check(self, end):
+    def _check(self, seen, end):
         if self._data[:1] == b'\x16':
             raise HttpError(400, 'This port speaks plain HTTP and ws://, not TLS.')
         # One back: whether a CR at the end is stray is known only with the next byte.
-        if self._stray.search(self._data, max(0, self._checked - 1), end):
+        if self._stray.search(self._data, max(0, self._checked - 1), seen):
             raise HttpError(400, 'The request has a stray control character or line end.')
-        self._checked = end
+        self._checked = seen
         line = self._data.find(b'\r\n', 0, end)
         if (end if line < 0 else line) > REQUEST_LINE_BYTES:
             raise HttpError(431, 'The request line is longer than %d bytes.' % REQUEST_LINE_BYTES)
@@ -774,13 +757,21 @@ def parse_header(line):
     return name.lower(), value.strip(' \t')
 
 
+def own_origin(scheme, host):
+    """The Origin of a page that came from this Host, or None when it is malformed."""
+    return read_origin('%s://%s' % (scheme, host))
+
+
 def check_request(request):
     if request.method not in ('GET', 'HEAD'):
         raise HttpError(405, 'Only GET and HEAD are served here.', [('Allow', 'GET, HEAD')])
     if not request.target.startswith('/'):
         raise HttpError(400, 'The request target must begin with a slash.')
-    if request.one('host') is None and request.version != 'HTTP/1.0':
+    host = request.one('host')
+    if host is None and request.version != 'HTTP/1.0':
         raise HttpError(400, 'The Host header is missing.')
+    if host is not None and own_origin('http', host) is None:
+        raise HttpError(400, 'The Host header is malformed.')
     if request.all('transfer-encoding') or request.one('content-length') not in (None, '0'):
         raise HttpError(400, 'A request with a body is not served here.')
 
@@ -816,7 +807,9 @@ def response_head(status, headers):
 
 def page_head(status, content_type, length, headers=()):
     """The head of a reply after which the connection closes."""
-    shape = [('Content-Type', content_type), ('Content-Length', length), ('Connection', 'close')]
+    # RFC 9110 section 7.8: an Upgrade header stands in Connection as well.
+    connection = 'close, Upgrade' if 'Upgrade' in dict(headers) else 'close'
+    shape = [('Content-Type', content_type), ('Content-Length', length), ('Connection', connection)]
     return response_head(status, shape + list(headers) + list(PAGE_HEADERS))
 
 
@@ -875,6 +868,30 @@ Fault = collections.namedtuple('Fault', 'code reason')      # the peer broke the
 
 XOR_TABLES = [bytes(bytearray(byte ^ key for byte in range(256))) for key in range(256)]
 SMALL_PAYLOAD = 512  # bytes; below it one big integer is quicker than four translations
+
+
+# The end of what may yet become a character (RFC 3629 section 4).
+UNFINISHED = re.compile(b'(?:[\xc2-\xdf]|\xe0[\xa0-\xbf]?|\xed[\x80-\x9f]?|[\xe1-\xec\xee\xef][\x80-\xbf]?|'
+                        b'\xf0(?:[\x90-\xbf][\x80-\xbf]?)?|[\xf1-\xf3](?:[\x80-\xbf][\x80-\xbf]?)?|'
+                        b'\xf4(?:[\x80-\x8f][\x80-\xbf]?)?)\\Z')
+
+
+class Utf8Check(object):
+    """Checks UTF-8 in pieces and fails at the first bad byte; the decoders of Python notice some one byte later."""
+
+    __slots__ = ('_tail',)
+
+    def __init__(self):
+        self._tail = b''
+
+    def check(self, data, final):
+        """Raises UnicodeError."""
+        if self._tail:
+            data = self._tail + bytes(data)
+        unfinished = None if final else UNFINISHED.search(data, max(0, len(data) - 3))
+        cut = unfinished.start() if unfinished else len(data)
+        utf8_text(data[:cut] if unfinished else data)
+        self._tail = bytes(data[cut:])
 
 
 def unmask(data, key):
@@ -957,7 +974,7 @@ class WebSocket(object):
     Text messages come whole, at most ``message_bytes`` long; binary ones as pieces, which may go on for ever.
     """
 
-    __slots__ = ('state', '_limit', '_buffer', '_frame', '_message', '_text', '_decoder', '_input_over', '_pongs',
+    __slots__ = ('state', '_limit', '_buffer', '_frame', '_message', '_text', '_check', '_input_over', '_pongs',
                  '_out')
 
     def __init__(self, message_bytes):
@@ -967,7 +984,7 @@ class WebSocket(object):
         self._frame = None        # the FrameHead whose payload is coming
         self._message = None      # TEXT or BINARY while a message is under way
         self._text = None         # the checked bytes of a text message so far
-        self._decoder = None
+        self._check = None
         self._input_over = False  # after the peer's Close, or its fault
         self._pongs = []
         self._out = []
@@ -1012,7 +1029,7 @@ class WebSocket(object):
             self._message = frame.opcode
         if self._message == TEXT:
             if frame.opcode:
-                self._text, self._decoder = bytearray(), Utf8Decoder()
+                self._text, self._check = bytearray(), Utf8Check()
             if len(self._text) + frame.remaining > self._limit:
                 raise WebSocketError(TOO_BIG, 'a message is longer than %d bytes' % self._limit)
 
@@ -1037,21 +1054,20 @@ class WebSocket(object):
         piece = self._take_payload(frame)
         complete = frame.remaining == 0
         final = complete and frame.final
-        if self._message == BINARY:
-            if piece or final:
-                events.append(Piece(piece, final))
-        else:
+        if self._message == TEXT:
             self._take_text(piece, final, events)
+        elif (piece or final) and self.state == OPEN:
+            events.append(Piece(piece, final))
         if complete:
             self._frame = None
         if final:
-            self._message = self._text = self._decoder = None
+            self._message = self._text = self._check = None
         return True
 
     def _take_text(self, piece, final, events):
         """Section 8.1: fail at the first byte that is wrong, wherever frames and reads happen to be cut."""
         try:
-            self._decoder.decode(piece, final)
+            self._check.check(piece, final)
             if self.state != OPEN:
                 return  # after our Close what still comes is checked, but not kept
             self._text += piece
@@ -1253,11 +1269,6 @@ def check_origin(request, config):
     # Same origin: but a name that anybody may point at this address proves nothing (DNS rebinding).
     if packed_address(origin.host) is None and origin.host not in config['allowedHosts']:
         raise HttpError(403, 'This name of the gateway is not known; the setting allowedHosts can allow it.')
-
-
-def own_origin(scheme, host):
-    """The Origin of a page that came from the Host of this very request."""
-    return read_origin('%s://%s' % (scheme, host or ''))
 
 
 def is_loopback_name(host):

@@ -2,6 +2,7 @@
 """A real gateway for each test, and a census after it: nothing may be left behind."""
 
 import json
+import logging
 import os
 import sys
 import threading
@@ -78,6 +79,28 @@ def running_gateway():
     for gateway in begun:
         gateway.stop()
         assert not gateway.sessions and not gateway.upstreams and not gateway.tally.bytes
+
+
+class Mistakes(logging.Handler):
+    """Keeps what the gateway logs of failures of its own code."""
+
+    def __init__(self):
+        logging.Handler.__init__(self)
+        self.found = []
+
+    def emit(self, record):
+        if 'a mistake of ws2s itself' in record.getMessage():
+            self.found.append(record.getMessage())
+
+
+@pytest.fixture
+def no_mistakes():
+    """The gateways of the test must not have failed within: whatever clients do is expected of them."""
+    mistakes = Mistakes()
+    logging.getLogger('ws2s').addHandler(mistakes)
+    yield
+    logging.getLogger('ws2s').removeHandler(mistakes)
+    assert not mistakes.found, '\n'.join(mistakes.found)
 
 
 @pytest.fixture

@@ -88,6 +88,12 @@ class RawClient(object):
         del self._buffer[:end]
         return head
 
+    def receive_reply(self):
+        """(status, headers by lower-case name, body) of an HTTP reply, after which the gateway closes."""
+        lines = self.receive_head().decode('latin-1').split('\r\n')
+        headers = [line.split(': ', 1) for line in lines[1:] if line]
+        return int(lines[0].split(' ')[1]), {name.lower(): value for name, value in headers}, self.receive_all()
+
     def receive_all(self):
         """Everything until the gateway closes; after it the connection is at its end."""
         while True:
@@ -181,7 +187,20 @@ class RawClient(object):
         assert self.is_ended()
         self.sock.close()
 
+    def finish(self):
+        """Close our half; the gateway must then close its own, and nothing may have been reset."""
+        self.sock.shutdown(socket.SHUT_WR)
+        assert self.receive_all() == b''
+        assert self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+
     def abort(self):
         """End with a RST."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
         self.sock.close()
+
+
+def exchange(address, request):
+    """Send ``request`` over a connection of its own; what receive_reply() gives."""
+    with RawClient(address) as client:
+        client.send(request)
+        return client.receive_reply()

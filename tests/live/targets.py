@@ -2,18 +2,21 @@
 """TCP servers that play the target: each connection is given to a function, in a thread of its own."""
 
 import contextlib
+import select
 import socket
 import struct
 import threading
 
+POLLRDHUP = 0x2000  # Python 2 has no name for it
+
 
 @contextlib.contextmanager
-def serving(on_connection, host='127.0.0.1', receive_buffer=None):
+def serving(on_connection, host='127.0.0.1', receive_buffer=None, port=0):
     """A server that calls ``on_connection(sock)`` for each connection; its port. All is closed in the end."""
     listener = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET)
     if receive_buffer:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    listener.bind((host, 0))
+    listener.bind((host, port))
     listener.listen(128)
     socks, threads = [], []
 
@@ -73,9 +76,10 @@ def sink(sock):
 
 
 def silence(sock):
-    """Reads nothing and says nothing until the other side ends."""
-    while sock.recv(1, socket.MSG_PEEK):
-        threading.Event().wait(0.02)
+    """Reads nothing and says nothing until the connection ends."""
+    poller = select.poll()
+    poller.register(sock, POLLRDHUP)
+    poller.poll()
 
 
 def recorder(received):
@@ -113,3 +117,59 @@ def closed_port():
     port = sock.getsockname()[1]
     sock.close()
     return port
+
+
+@contextlib.contextmanager
+def silent_port():
+    """A port that answers no SYN: its queue of connections is full, and nobody takes from it."""
+    listener, filler = socket.socket(), socket.socket()
+    try:
+        listener.bind(('127.0.0.1', 0))
+        listener.listen(0)
+        filler.connect(listener.getsockname())
+        yield listener.getsockname()[1]
+    finally:
+        filler.close()
+        listener.close()
+
+
+def own_address():
+    """An address of this machine that is not loopback, or None. Nothing is sent: it only asks for the way out."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.connect(('198.51.100.1', 9))
+        address = sock.getsockname()[0]
+    except (IOError, OSError):
+        return None
+    finally:
+        sock.close()
+    return None if address.startswith('127.') else address
+
+
+def when(event, then):
+    """Does nothing until ``event`` is set, then ``then(sock)``."""
+    def wait(sock):
+        event.wait(60)
+        then(sock)
+    return wait
+
+
+@contextlib.contextmanager
+def released(event):
+    """``event`` is set in the end, come what may."""
+    try:
+        yield
+    finally:
+        event.set()
+
+
+@contextlib.contextmanager
+def unaccepted(backlog=1024):
+    """A port that connects, through the kernel alone, and whose connections nobody ever reads."""
+    listener = socket.socket()
+    listener.bind(('127.0.0.1', 0))
+    listener.listen(backlog)
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.close()

@@ -13,3 +13,23 @@ def wait_until(condition, seconds=10, what='the condition'):
             return value
         assert time.time() < deadline, 'waited %s s for %s' % (seconds, what)
         time.sleep(0.005)
+
+
+def wait_until_still(value, seconds=30, still=0.4):
+    """What ``value()`` is when it has not changed for ``still`` seconds."""
+    deadline = time.time() + seconds
+    last, since = value(), time.time()
+    while time.time() - since < still:
+        assert time.time() < deadline, 'it still moves after %s s: %r' % (seconds, last)
+        time.sleep(0.01)
+        if value() != last:
+            last, since = value(), time.time()
+    return last
+
+
+def assert_holds(condition, seconds, what='the condition'):
+    """``condition()`` is true all the time for ``seconds``."""
+    end = time.time() + seconds
+    while time.time() < end:
+        assert condition(), '%s held only until %.2f s before the end' % (what, end - time.time())
+        time.sleep(0.01)
