@@ -331,14 +331,14 @@ DEFAULT_PORTS = {'http': 80, 'ws': 80, 'https': 443, 'wss': 443}
 
 def read_port(text):
     """The number of a TCP port from 1 to 65,535 in plain digits, or None."""
-    if not re.match('[0-9]{1,5}$', text) or not 1 <= int(text) <= 65535:
+    if not re.match(r'[0-9]{1,5}\Z', text) or not 1 <= int(text) <= 65535:
         return None
     return int(text)
 
 
 def split_host_port(text):
     """``('::1', '80')`` for ``[::1]:80``; the port is None where there is none, and for a bare IPv6 address."""
-    bracketed = re.match(r'\[([^\[\]]*)\](?::(.*))?$', text)
+    bracketed = re.match(r'\[([^\[\]]*)\](?::(.*))?\Z', text, re.DOTALL)
     if bracketed:
         return bracketed.groups()
     if text.count(':') != 1:
@@ -354,7 +354,7 @@ def read_network(text):
         return None
     if '/' not in text:
         return packed, 8 * len(packed)
-    if not re.match('[0-9]{1,3}$', length) or int(length) > 8 * len(packed):
+    if not re.match(r'[0-9]{1,3}\Z', length) or int(length) > 8 * len(packed):
         raise ConfigError('"%s" is no CIDR block' % printable(text))
     return packed, int(length)
 
@@ -385,7 +385,7 @@ def read_target_rule(text):
     if network is None and (not host or re.search(r'[\s:/\[\]]', host)):
         raise ConfigError('"%s" is no rule: HOST[:PORTS] with a name, a glob, an address or a CIDR block'
                           % printable(text))
-    if network is None and host != '*' and re.match('[0-9.*?]+$', host):
+    if network is None and host != '*' and re.match(r'[0-9.*?]+\Z', host):
         # Such a glob would be matched with names too, and names can be made of digits.
         raise ConfigError('"%s" looks like addresses: write a CIDR block such as 10.0.0.0/8' % printable(text))
     if re.search(r'[*?\[]', host) and re.search(u'[^\x00-\x7f]', host):
@@ -396,10 +396,12 @@ def read_target_rule(text):
 
 def read_origin(text):
     """The Origin of ``scheme://host[:port]`` in its canonical form, or None when it is not of that form (RFC 6454)."""
-    parts = re.match(r'([A-Za-z][A-Za-z0-9+.-]*)://(\[[0-9A-Fa-f:.]+\]|[^\s:/?#@\\\[\]]+)(?::([0-9]{1,5}))?$', text)
+    parts = re.match(r'([A-Za-z][A-Za-z0-9+.-]*)://(\[[0-9A-Fa-f:.]+\]|[^\s:/?#@*\\\[\]]+)(?::([0-9]{1,5}))?\Z', text)
     if not parts:
         return None
     scheme, host, port = parts.groups()
+    if port and not read_port(port):
+        return None
     scheme = scheme.lower()
     return Origin(scheme, host.lower().strip('[]'), int(port) if port else DEFAULT_PORTS.get(scheme))
 
@@ -446,7 +448,7 @@ def one_of(*choices):
 
 def listing(check):
     def check_all(value):
-        if not isinstance(value, (list, tuple)):
+        if not isinstance(value, (list, tuple)) or isinstance(value, Pairs):
             raise ConfigError('must be a list')
         return tuple(check(words(item)) for item in value)
     return check_all
@@ -462,9 +464,10 @@ def origin_or_star(text):
 
 
 def host_name(text):
-    if re.search(r'[\s/*@]', text):
+    host, port = split_host_port(text)
+    if port is not None or re.search(r'[\s/*@]', host) or (':' in host and packed_address(host) is None):
         raise ConfigError('"%s" is no host name' % printable(text))
-    return canonical_name(text.strip('[]'))
+    return canonical_name(host)
 
 
 Option = collections.namedtuple('Option', 'key default check help')
@@ -555,7 +558,7 @@ def read_option(key, value):
 
 def flatten(tree, prefix=''):
     """Pairs (dotted key, value) of a parsed configuration, sections opened."""
-    sections = set(option.key.rpartition('.')[0] for option in OPTIONS)
+    sections = set(option.key.rpartition('.')[0] for option in OPTIONS if '.' in option.key)
     for name, value in tree:
         key = prefix + name
         if key in sections:
@@ -790,7 +793,7 @@ def accept_key(request):
         raise HttpError(426, 'Only version 13 of the WebSocket protocol is spoken here.',
                         [('Sec-WebSocket-Version', '13'), ('Upgrade', 'websocket')])
     key = request.one('sec-websocket-key') or ''
-    if not re.match(r'[A-Za-z0-9+/]{22}==$', key):
+    if not re.match(r'[A-Za-z0-9+/]{22}==\Z', key):
         raise HttpError(400, 'The Sec-WebSocket-Key is not 16 bytes in base64.')
     digest = hashlib.sha1((key + '258EAFA5-E914-47DA-95CA-C5AB0DC85B11').encode('ascii')).digest()
     return base64.b64encode(digest).decode('ascii')
@@ -1348,24 +1351,35 @@ class Dialect(object):
 
 
 def digits_only(text):
-    """A JSON integer. Its length is bounded: int() of a long one would stop the loop on old Pythons (security S09)."""
-    if len(text) > JSON_DIGITS:
-        raise ValueError('a number of too many digits')
-    return int(text)
+    """A JSON integer. Of a very long one only is known that it is huge: to read it would take the square of its length
+    on old Pythons (security S09)."""
+    return int(text[:JSON_DIGITS])
 
 
 JSON = json.JSONDecoder(parse_int=digits_only, parse_constant=no_constant)
-# A string that does not end goes to the end of the text: a match that fails would be tried again at each quote in it.
-JSON_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
+
+
+def count_marks(text, start, end):
+    return text.count(u'[', start, end) + text.count(u'{', start, end) + text.count(u',', start, end)
 
 
 def has_many_marks(text):
-    """Would parsing ``text`` make so many objects that they take many times its own size?"""
-    return count_marks(text) > JSON_MARKS and count_marks(JSON_STRING.sub(u'', text)) > JSON_MARKS
+    """Would parsing ``text`` make so many objects that they take many times its own size?
 
-
-def count_marks(text):
-    return text.count(u'[') + text.count(u'{') + text.count(u',')
+    Marks within strings do not count. All is done by searches that copy next to nothing: a regular expression would
+    itself take many times the size of the text.
+    """
+    if count_marks(text, 0, len(text)) <= JSON_MARKS:
+        return False
+    text = text.replace(u'\\\\', u'').replace(u'\\"', u'')  # now every quote begins or ends a string
+    marks = start = 0
+    for _ in range(2 * JSON_MARKS):  # with more strings than these there are more marks, or it is not JSON
+        begin = text.find(u'"', start)
+        marks += count_marks(text, start, len(text) if begin < 0 else begin)
+        start = text.find(u'"', begin + 1) + 1
+        if marks > JSON_MARKS or begin < 0 or not start:
+            return marks > JSON_MARKS
+    return True
 
 
 def read_request(text):
@@ -3295,7 +3309,7 @@ def read_config_file(path):
 def split_target(text, option):
     """(host, port) of an argument HOST:PORT. Raises ConfigError."""
     host, port = split_host_port(text)
-    if not host or port is None or not re.match('[0-9]{1,5}$', port) or int(port) > 65535:
+    if not host or port is None or not re.match(r'[0-9]{1,5}\Z', port) or int(port) > 65535:
         raise ConfigError('%s wants HOST:PORT, an IPv6 address in brackets' % option)
     return host, int(port)
 

@@ -1,0 +1,355 @@
+# -*- coding: utf-8 -*-
+"""Room 7: which addresses may be dialled, which pages may connect (security S01, S02, S04)."""
+import pytest
+
+from ws2s import DEFAULTS, HttpError, Request, TargetRules, address_group, check_origin, packed_address
+
+
+def verdict(address, host=None, port=80, own=False, own_port=False, local=False, allow=(), deny=()):
+    """What the rules say of ``address``, to which ``host`` has resolved."""
+    config = DEFAULTS.replace({'allowConnectToServerLocal': local, 'allowTargets': allow,
+                               'denyTargets': deny})
+    return TargetRules(config).judge(host or address, port, packed_address(address), own, own_port)
+
+
+# --- Addresses of this machine --------------------------------------------------------------------
+
+PLAIN_LOCAL = ['127.0.0.1', '127.0.0.2', '127.255.255.255', '0.0.0.0', '0.1.2.3', '::', '::1',
+               '::ffff:127.0.0.1',
+               '::ffff:0.0.0.0']
+CARRIED_LOCAL = ['::127.0.0.1', '::ffff:0:127.0.0.1', '64:ff9b::7f00:1', '64:ff9b::', '64:ff9b::7fff:ffff',
+                 '2002:7f00:1::', '2002:7f00:1:2:3:4:5:6', '2002::1', '::ffff:127.8.9.1']
+
+
+@pytest.mark.parametrize('address', PLAIN_LOCAL + CARRIED_LOCAL)
+@pytest.mark.parametrize('host', ['localhost', 'innocent.example', '127.1', '0x7f.1',
+                                  u'\u2460\u2461\u2466.0.0.1'])
+def test_loopback_and_unspecified_are_refused_whatever_the_name_was(address, host):
+    judged = verdict(address, host)
+    assert (judged.allowed, judged.setting) == (False, 'allowConnectToServerLocal')
+
+
+@pytest.mark.parametrize('address', PLAIN_LOCAL)
+def test_loopback_is_allowed_with_allow_connect_to_server_local(address):
+    assert verdict(address, local=True).allowed
+
+
+@pytest.mark.parametrize('address', PLAIN_LOCAL + CARRIED_LOCAL)
+@pytest.mark.parametrize('rule', ['*', '0.0.0.0/0', '::/0', '127.0.0.0/8', 'localhost'])
+def test_no_allow_rule_opens_loopback(address, rule):
+    assert not verdict(address, 'localhost', allow=[rule]).allowed
+
+
+def test_own_address_is_this_machine():
+    assert verdict('192.168.1.10', own=True).setting == 'allowConnectToServerLocal'
+    assert verdict('192.168.1.10', own=True, local=True).allowed
+    assert verdict('192.168.1.10').allowed
+
+
+@pytest.mark.parametrize('allow', [(), ['127.0.0.1'], ['*'], ['192.168.1.10:3613']], ids=repr)
+@pytest.mark.parametrize('address, own', [('127.0.0.1', False), ('::1', False), ('0.0.0.0', False),
+                                          ('127.3.2.1', False), ('::ffff:127.0.0.1', False),
+                                          ('64:ff9b::7f00:1', False), ('192.168.1.10', True),
+                                          ('203.0.113.7', True)])
+@pytest.mark.parametrize('local', [True, False])
+def test_own_port_is_refused_even_with_allow_connect_to_server_local(address, own, allow, local):
+    assert not verdict(address, own=own, own_port=True, port=3613, local=local, allow=allow).allowed
+
+
+def test_the_same_port_of_another_machine_is_not_our_own():
+    assert verdict('192.168.1.11', own_port=True, port=3613).allowed
+
+
+# --- Addresses that lead nowhere good -------------------------------------------------------------
+
+# Each with a rule that names it.
+SPECIAL = [
+    ('169.254.169.254', '169.254.169.254'), ('169.254.0.1', '169.254.0.0/16'),
+    ('169.254.170.2', '169.254.170.2:80'), ('fe80::1', 'fe80::/10'), ('febf::1', '[febf::1]:80'),
+    ('fec0::1', 'fec0::1'), ('feff::1', 'fec0::/10'), ('224.0.0.1', '224.0.0.0/4'),
+    ('239.255.255.255', '239.255.255.255'), ('ff02::1', 'ff00::/8'), ('ff0e::1', 'ff0e::1'),
+    ('255.255.255.255', '255.255.255.255'), ('240.0.0.1', '240.0.0.0/4'), ('168.63.129.16', '168.63.129.16'),
+    ('100.100.100.200', '100.100.100.200'), ('fd00:ec2::254', 'fd00:ec2::254'), ('2001::1', '2001::/32'),
+    ('2001:0:7f00:1::', '2001:0:7f00:1::'), ('64:ff9b:1::7f00:1', '64:ff9b:1::/48'),
+    # An IPv4 address is carried inside: the rule names that.
+    ('::ffff:169.254.169.254', '169.254.169.254'), ('::169.254.169.254', '169.254.169.254'),
+    ('64:ff9b::a9fe:a9fe', '169.254.169.254'), ('2002:a9fe:a9fe::', '169.254.169.254'),
+    ('::ffff:255.255.255.255', '255.255.255.255'), ('64:ff9b::a83f:8110', '168.63.129.16'),
+]
+SPECIAL_ADDRESSES = [address for address, _ in SPECIAL]
+
+
+@pytest.mark.parametrize('address', SPECIAL_ADDRESSES)
+@pytest.mark.parametrize('local', [True, False])
+def test_special_address_is_refused(address, local):
+    assert not verdict(address, 'innocent.example', local=local).allowed
+
+
+@pytest.mark.parametrize('address', SPECIAL_ADDRESSES)
+@pytest.mark.parametrize('allow', [
+    ['*'], ['0.0.0.0/0', '::/0'], ['*:80', '0.0.0.0/0:80'], ['innocent.example'], ['10.0.0.0/8'],
+    ['160.0.0.0/3', 'c000::/2', '192.0.0.0/2', '0::/1'],
+], ids=repr)
+def test_a_rule_for_everything_does_not_open_a_special_address(address, allow):
+    assert not verdict(address, 'innocent.example', local=True, allow=allow).allowed
+
+
+@pytest.mark.parametrize('address, rule', SPECIAL)
+def test_a_rule_that_names_a_special_address_opens_it(address, rule):
+    assert verdict(address, 'innocent.example', allow=[rule]).allowed
+
+
+@pytest.mark.parametrize('address, rule', SPECIAL)
+def test_deny_wins_over_the_rule_that_names_a_special_address(address, rule):
+    assert verdict(address, 'innocent.example', allow=[rule], deny=[rule]).setting == 'denyTargets'
+
+
+def test_a_rule_that_names_a_special_address_opens_its_ports_only():
+    assert verdict('169.254.0.9', port=80, allow=['169.254.0.0/16:80']).allowed
+    assert not verdict('169.254.0.9', port=81, allow=['169.254.0.0/16:80']).allowed
+    assert not verdict('169.254.0.9', port=81, allow=['169.254.0.0/16:80', '*']).allowed
+
+
+@pytest.mark.parametrize('address', [
+    '10.0.0.1', '172.16.0.1', '192.168.1.1', '100.64.0.1', 'fd12:3456::1', '::ffff:10.0.0.1',
+    '64:ff9b::a00:1', '1.1.1.1', '93.184.216.34', '2606:4700::1111', '2002:808:808::1', '64:ff9b::808:808',
+    '::ffff:8.8.8.8',
+    # neighbours of what is refused
+    '1.0.0.0', '126.255.255.255', '128.0.0.0', '169.253.255.255', '169.255.0.0', '223.255.255.255',
+    '168.63.129.17', '100.100.100.201', '2001:1::1', '2003::7f00:1', '64:ff9b:2::1', 'fd00:ec2::255',
+])
+def test_private_and_public_addresses_are_allowed(address):
+    assert verdict(address).allowed
+
+
+# --- allowTargets and denyTargets -----------------------------------------------------------------
+
+def pairs(rows):
+    """(rule, what it covers) and (rule, what it does not cover), one by one."""
+    return ([(rule, each) for rule, covered, _ in rows for each in covered.split()],
+            [(rule, each) for rule, _, others in rows for each in others.split()])
+
+
+NAME_COVERED, NAME_OTHER = pairs([
+    ('db.example', 'db.example DB.Example.', 'db.example.evil evil-db.example x.db.example 10.0.0.1 example'),
+    ('DB.Example.', 'db.example', 'x.db.example'),
+    ('*.example.com', 'db.example.com a.b.example.com', 'example.com evil-example.com db.example.com.evil'),
+    ('db?.lan', 'db7.lan', 'db.lan db77.lan 10.0.0.1'),
+    ('*', 'db.example 10.0.0.1', ''),
+    ('*:80', 'db.example', ''),
+    ('db.example:79,80-81', 'db.example', 'x.example'),
+    ('db.example:81', '', 'db.example'),
+])
+# An address, or an address and a port with a slash between them.
+ADDRESS_COVERED, ADDRESS_OTHER = pairs([
+    ('10.0.0.1', '10.0.0.1 10.0.0.1/1', '10.0.0.2 2606:4700::1'),
+    ('10.0.0.0/8', '10.255.0.1 ::ffff:10.1.2.3 64:ff9b::a01:203 2002:a01:203::', '11.0.0.1 ::ffff:11.0.0.1'),
+    ('10.1.2.3/8', '10.255.0.1', '11.0.0.1'),
+    ('10.0.0.0/9', '10.127.0.1', '10.128.0.1'),
+    ('0.0.0.0/0', '8.8.8.8', '2606:4700::1'),
+    ('::/0', '2606:4700::1', ''),
+    ('2001:db8::/32', '2001:db8:ffff::1', '2001:db9::1'),
+    ('10.0.0.0/8:80,6000-6999', '10.0.0.1 10.0.0.1/6000 10.0.0.1/6999',
+     '10.0.0.1/5999 10.0.0.1/7000 11.0.0.1'),
+    ('[2001:db8::1]:443', '2001:db8::1/443', '2001:db8::1 2001:db8::2/443'),
+])
+
+
+def verdict_on_place(place, **rules):
+    address, _, port = place.partition('/')
+    return verdict(address, 'innocent.example', int(port or 80), **rules)
+
+
+@pytest.mark.parametrize('rule, host', NAME_COVERED)
+def test_name_rule_covers(rule, host):
+    assert verdict('10.0.0.1', host, allow=['x.x', rule]).allowed
+    assert not verdict('10.0.0.1', host, deny=['x.x', rule]).allowed
+    assert verdict('10.0.0.1', host, allow=[rule, '*'], deny=[rule]).setting == 'denyTargets'
+
+
+@pytest.mark.parametrize('rule, host', NAME_OTHER)
+def test_name_rule_does_not_cover(rule, host):
+    assert verdict('10.0.0.1', host, allow=['x.x', rule]).setting == 'allowTargets'
+    assert verdict('10.0.0.1', host, deny=['x.x', rule]).allowed
+
+
+@pytest.mark.parametrize('rule, place', ADDRESS_COVERED)
+def test_address_rule_covers_the_resolved_address(rule, place):
+    assert verdict_on_place(place, allow=['x.x', rule]).allowed
+    assert not verdict_on_place(place, deny=['x.x', rule]).allowed
+    assert verdict_on_place(place, allow=[rule, '*'], deny=[rule]).setting == 'denyTargets'
+
+
+@pytest.mark.parametrize('rule, place', ADDRESS_OTHER)
+def test_address_rule_does_not_cover(rule, place):
+    assert verdict_on_place(place, allow=['x.x', rule]).setting == 'allowTargets'
+    assert verdict_on_place(place, deny=['x.x', rule]).allowed
+
+
+def test_address_rule_does_not_look_at_names():
+    assert verdict('11.0.0.1', '10.0.0.1.example', deny=['10.0.0.0/8']).allowed
+
+
+# All these spellings are looked up as the same name.
+@pytest.mark.parametrize('rule', [u'b\xfccher.example', 'xn--bcher-kva.example', u'B\xdcCHER.Example.',
+                                  'XN--BCHER-KVA.EXAMPLE'], ids=repr)
+@pytest.mark.parametrize('host', [
+    u'b\xfccher.example', u'B\xdcCHER.example', u'bu\u0308cher.example', u'b\xfccher.example.',
+    u'b\xfccher\u3002example', u'b\xfccher.example\u3002', u'b\xfccher\uff0eexample\uff61',
+    'xn--bcher-kva.example', 'XN--BCHER-KVA.Example.', u'xn--bcher-kva.example\u3002',
+    u'\uff42\xfccher.example', u'b\xfc\xadcher.example',
+], ids=repr)
+def test_deny_rule_finds_every_spelling_of_a_name(rule, host):
+    assert not verdict('93.184.216.34', host, deny=[rule]).allowed
+
+
+@pytest.mark.parametrize('host', [u'evil.example\u3002', u'\uff45vil.example', u'evil\uff61example',
+                                  'EVIL.example.',
+                                  u'ev\xadil.example', u'evil.example.'], ids=repr)
+@pytest.mark.parametrize('rule', ['evil.example', '*.example', 'EVIL.EXAMPLE.', 'evil.*'])
+def test_deny_rule_of_plain_letters_finds_every_spelling(rule, host):
+    assert not verdict('93.184.216.34', host, deny=[rule]).allowed
+
+
+@pytest.mark.parametrize('host', ['a' * 64 + '.example', 'a..example', '.example', '.', u'\u0130' * 80,
+                                  u'\u2024'],
+                         ids=['long label', 'empty label', 'leading dot', 'dot', 'long idn',
+                              'one dot leader'])
+def test_names_that_cannot_be_encoded_are_judged_and_raise_nothing(host):
+    assert verdict('93.184.216.34', host, deny=['evil.example']).allowed
+    assert not verdict('93.184.216.34', host, allow=['good.example']).allowed
+
+
+def test_why_names_the_rule_that_decided():
+    assert 'evil.example:80' in verdict('10.0.0.1', 'evil.example', deny=['x', 'evil.example:80']).why
+    assert 'db.example' in verdict('10.0.0.1', 'db.example', allow=['x', 'db.example']).why
+    assert verdict('10.0.0.1', 'evil.example', allow=['x']).setting == 'allowTargets'
+
+
+# --- Origin and Host ------------------------------------------------------------------------------
+
+APP = {'allowedOrigins': ['https://x.example', 'https://app.example']}
+NAMED = {'allowedHosts': ['gw.example']}
+EXTENSION = {'allowedOrigins': ['chrome-extension://abcdef']}
+STAR = {'allowedOrigins': ['*']}
+LAN, NAME = '192.168.1.5:3613', 'gw.example:3613'
+
+# Settings, the Host, origins that may connect, origins that may not.
+PAGES = [
+    # Not a browser.
+    ({}, LAN, [None], []),
+    ({}, 'evil.example', [None], []),
+    (APP, 'evil.example', [None], []),
+    # Loopback pages, and what only looks like one.
+    ({}, LAN, ['http://localhost', 'http://localhost:8080', 'https://localhost:8443', 'http://127.0.0.1:9',
+               'http://127.8.9.1', 'http://[::1]:3000'],
+     ['http://localhost.evil.com', 'http://127.0.0.1.evil.com', 'http://notlocalhost',
+      'http://evil.com:localhost',
+      'http://localhost@evil.com', 'http://localhost:80@evil.com', 'http://[::1].evil.com', 'http://[::1',
+      'http://::1', 'http://128.0.0.1', 'http://1.0.0.127']),
+    (APP, LAN, ['http://localhost:8080'], []),
+    # No origin that could be compared.
+    ({}, LAN, [], ['null', '', '*', 'file://', 'https://', '//192.168.1.5:3613', '192.168.1.5:3613']),
+    (APP, LAN, [], ['null', '', '*', 'file://', 'https://', 'app.example', '//app.example',
+                    'https:app.example']),
+    ({'allowedOrigins': ['null']}, LAN, ['null'], ['NULL', '', 'https://evil.example']),
+    (STAR, 'evil.example', ['null', 'https://evil.example', 'http://evil.example', 'moz-extension://abcdef'],
+     []),
+    # Our own pages under an address.
+    ({}, LAN, ['http://192.168.1.5:3613'], ['http://192.168.1.6:3613', 'http://192.168.1.5:3614',
+                                            'http://192.168.1.5']),
+    ({}, '192.168.1.5', ['http://192.168.1.5', 'http://192.168.1.5:80'], ['http://192.168.1.5:443']),
+    ({}, '192.168.1.5:80', ['http://192.168.1.5', 'http://192.168.1.5:80'], ['https://192.168.1.5']),
+    ({}, '192.168.1.5:443', ['https://192.168.1.5', 'https://192.168.1.5:443'], ['http://192.168.1.5']),
+    ({}, '[2001:db8::5]:3613', ['http://[2001:db8::5]:3613'],
+     ['http://[2001:db8::6]:3613', 'http://[2001:db8::5]']),
+    ({}, None, [], ['http://192.168.1.5:3613']),
+    ({}, '', [], ['http://192.168.1.5:3613']),
+    ({}, 'user@192.168.1.5:3613', [], ['http://192.168.1.5:3613']),
+    ({}, '192.168.1.5:3613/', [], ['http://192.168.1.5:3613']),
+    ({}, '192.168.1.5:3613, evil.example', [], ['http://192.168.1.5:3613']),
+    # DNS rebinding: Origin and Host agree, but only a known name counts.
+    ({}, 'evil.example:3613', [], ['http://evil.example:3613']),
+    (NAMED, 'evil.example:3613', [], ['http://evil.example:3613', 'http://gw.example:3613']),
+    ({}, NAME, [], ['http://gw.example:3613']),
+    (NAMED, NAME, ['http://gw.example:3613'],
+     ['http://evil.example:3613', 'http://gw.example', 'http://gw.example:3614']),
+    (NAMED, 'GW.Example:3613', ['http://gw.example:3613'], []),
+    (NAMED, 'x.gw.example:3613', [], ['http://x.gw.example:3613']),
+    (NAMED, 'gw.example.evil:3613', [], ['http://gw.example.evil:3613']),
+    (NAMED, 'evil-gw.example:3613', [], ['http://evil-gw.example:3613']),
+    (NAMED, 'gw.example@evil.example', [], ['http://gw.example@evil.example']),
+    # allowedOrigins, exactly.
+    ({}, LAN, [], ['https://app.example']),
+    (APP, 'evil.example', ['https://app.example'], []),
+    (APP, LAN, ['https://app.example', 'https://app.example:443', 'HTTPS://APP.EXAMPLE', 'https://x.example'],
+     ['http://app.example', 'http://app.example:443', 'https://app.example:80', 'https://app.example:8443',
+      'https://evil-app.example', 'https://app.example.evil', 'https://sub.app.example',
+      'https://app.example.', 'https://app.example@evil.example', 'https://app.example:443@evil.example',
+      'https://evil.example@app.example', 'https://app.example/', 'https://app.example\\.evil',
+      'https://app.example%2eevil', 'https://app.example#.evil', 'https://app.example:',
+      'https://app.example https://evil.example', 'https://app.example, https://evil.example',
+      u'https://\xe0pp.example', 'https://xn--pp-kia.example']),
+    ({'allowedOrigins': ['https://app.example:443']}, LAN, ['https://app.example'], ['http://app.example']),
+    ({'allowedOrigins': ['http://app.example:80']}, LAN, ['http://app.example'], ['https://app.example']),
+    ({'allowedOrigins': ['https://xn--bcher-kva.example']}, LAN, ['https://xn--bcher-kva.example'], []),
+    # Extensions.
+    ({}, LAN, [], ['chrome-extension://abcdef']),
+    (EXTENSION, LAN, ['chrome-extension://abcdef'], ['chrome-extension://abcdeg', 'moz-extension://abcdef']),
+]
+ALLOWED = [(origin, host, changes) for changes, host, allowed, _ in PAGES for origin in allowed]
+NOT_ALLOWED = [(origin, host, changes) for changes, host, _, refused in PAGES for origin in refused]
+
+
+def upgrade(origins, hosts):
+    return Request('GET', '/', 'HTTP/1.1', [('host', value) for value in hosts if value is not None] +
+                   [('origin', value) for value in origins if value is not None])
+
+
+@pytest.mark.parametrize('origin, host, changes', ALLOWED)
+def test_page_may_connect(origin, host, changes):
+    assert refusal(upgrade([origin], [host]), DEFAULTS.replace(changes)) is None
+
+
+@pytest.mark.parametrize('origin, host, changes', NOT_ALLOWED)
+def test_page_may_not_connect(origin, host, changes):
+    assert refusal(upgrade([origin], [host]), DEFAULTS.replace(changes)) == 403
+
+
+@pytest.mark.parametrize('origins, hosts', [
+    (['https://app.example', 'https://app.example'], [LAN]),
+    (['https://app.example', 'https://evil.example'], [LAN]),
+    (['http://192.168.1.5:3613'], [LAN, 'evil.example']), (['http://192.168.1.5:3613'], [LAN, LAN]),
+], ids=['same origins', 'two origins', 'two hosts', 'same hosts'])
+def test_doubled_header_is_malformed(origins, hosts):
+    assert refusal(upgrade(origins, hosts), DEFAULTS.replace(APP)) == 400
+
+
+def refusal(request, config):
+    """The status with which check_origin refuses, in one line, or None. A 403 says which setting helps."""
+    try:
+        check_origin(request, config)
+    except HttpError as error:
+        assert error.sentence and '\n' not in error.sentence
+        assert error.status != 403 or 'allowedOrigins' in error.sentence or 'allowedHosts' in error.sentence
+        return error.status
+    return None
+
+
+# --- One address, in limits -----------------------------------------------------------------------
+
+@pytest.mark.parametrize('one, other', [
+    ('192.0.2.1', '192.0.2.1'), ('192.0.2.1', '::ffff:192.0.2.1'),
+    ('2001:db8:1:2::1', '2001:db8:1:2:ffff::2'), ('2001:db8:1:2::1', '2001:DB8:1:2:0:0:0:1'),
+    ('fe80::1%lo', 'fe80::1'), ('fe80::1%eth0', 'fe80::2%eth1'),
+])
+def test_counts_as_one_address(one, other):
+    assert address_group(one) == address_group(other)
+
+
+@pytest.mark.parametrize('one, other', [
+    ('192.0.2.1', '192.0.2.2'), ('::ffff:192.0.2.1', '::ffff:192.0.2.2'),
+    ('2001:db8:1:2::1', '2001:db8:1:3::1'), ('2001:db8::1', '192.0.2.1'), ('::1', '127.0.0.1'),
+])
+def test_counts_as_two_addresses(one, other):
+    assert address_group(one) != address_group(other)

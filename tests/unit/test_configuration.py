@@ -1,0 +1,334 @@
+# -*- coding: utf-8 -*-
+"""Room 3: what stands in a configuration, and what may not."""
+import collections
+import json
+
+import pytest
+
+import ws2s
+from ws2s import ConfigError, Origin, parse_config
+
+MIB = 1048576
+
+# What no option of that kind takes.
+NO_FLAG = [None, 0, 1, 'true', '', [], {}]
+NO_TEXT = [None, '', 5, True, 1.5, [], ['a'], {}, 'a\0b']
+NO_TEXT_OR_NULL = NO_TEXT[1:]
+NO_NUMBER = [None, True, False, '1', '', 1.5, 1e999, [], [1], {}]
+NO_SECONDS = [None, True, False, '1', '', 1e999, [], [1], {}]
+NO_LIST = [None, True, 5, 'a.example', {}, {'a.example': 'b.example'}]
+NO_LIST_OF_TEXT = NO_LIST + [[5], [None], [True], [''], [['a.example']], [{}], ['a\0b']]
+NO_LEVEL = [None, '', 5, True, [], {}, 'verbose', 'info ', ['info']]
+
+Row = collections.namedtuple('Row', 'key default wrong changed least most')
+
+
+def row(key, default, wrong, changed, least=None, most=None):
+    return Row(key, default, wrong, changed, least, most)
+
+
+ROWS = [
+    row('listen.host', '127.0.0.1', NO_TEXT, u'gateway-\xfc.lan'),
+    row('listen.port', 3613, NO_NUMBER, 8080, 0, 65535),
+    row('allowConnectToServerLocal', False, NO_FLAG, True),
+    row('allowTargets', (), NO_LIST_OF_TEXT, ['*.Example.com:80,443', '[2001:db8::/32]:600-699', '10.0.0.1']),
+    row('denyTargets', (), NO_LIST_OF_TEXT, ['evil.example.', '::1', u'b\xfccher.example:22']),
+    row('allowedOrigins', (), NO_LIST_OF_TEXT,
+        ['https://App.example', 'http://[2001:db8::1]:8080', 'null', '*', 'https://app.example:8443',
+         'chrome-extension://abcdef']),
+    row('allowedHosts', (), NO_LIST_OF_TEXT, ['GW.example', '192.0.2.1']),
+    row('web', None, NO_TEXT_OR_NULL, u'/srv/w\xe9b "quoted"'),
+    row('workers', 0, NO_NUMBER, 3, 0, 1024),
+    row('limits.clients', 10000, NO_NUMBER, 7, 1, 10 ** 6),
+    row('limits.clientsPerAddress', 0, NO_NUMBER, 8, 0, 10 ** 6),
+    row('limits.messageBytes', 16 * MIB, NO_NUMBER, 65536, 1024, 1024 * MIB),
+    row('limits.bufferBytes', 262144, NO_NUMBER, 65536, 16384, 1024 * MIB),
+    row('limits.totalBytes', 512 * MIB, NO_NUMBER, 64 * MIB, MIB, 1024 * 1024 * MIB),
+    row('limits.handshakeSeconds', 10, NO_SECONDS, 2.5, 0.05, 10 ** 7),
+    row('limits.connectSeconds', 10, NO_SECONDS, 3, 0.05, 10 ** 7),
+    row('limits.pingSeconds', 30, NO_SECONDS, 0.5, 0, 10 ** 7),
+    row('limits.idleSeconds', 0, NO_SECONDS, 600, 0, 10 ** 7),
+    row('limits.drainSeconds', 5, NO_SECONDS, 0, 0, 10 ** 7),
+    row('log.level', 'info', NO_LEVEL, 'debug'),
+    row('log.file', None, NO_TEXT_OR_NULL, '/var/log/ws2s.log'),
+    row('log.bytes', MIB, NO_NUMBER, 0, 0, 1024 * 1024 * MIB),
+    row('log.files', 3, NO_NUMBER, 9, 0, 1000),
+]
+KEYS = [each.key for each in ROWS]
+WRONG = [(each.key, value) for each in ROWS for value in each.wrong]
+BOUNDED = [each for each in ROWS if each.most is not None]
+
+
+def config_text(key, value):
+    """The JSON text in which this one dotted key stands in its section."""
+    section, _, name = key.rpartition('.')
+    tree = {section: {name: value}} if section else {name: value}
+    return json.dumps(tree).replace('Infinity', '1e999')
+
+
+def is_one_plain_line(error):
+    text = str(error)
+    return 0 < len(text) and all(' ' <= character <= '~' for character in text)
+
+
+def fails_naming(name, text):
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text)
+    assert name in str(caught.value)
+    assert is_one_plain_line(caught.value)
+
+
+# --- Every option ---------------------------------------------------------------------------------
+
+def test_each_option_has_a_row_here():
+    assert [option.key for option in ws2s.OPTIONS] == KEYS
+
+
+def test_each_option_says_what_it_is_for():
+    assert [option.key for option in ws2s.OPTIONS if not option.help.strip()] == []
+
+
+@pytest.mark.parametrize('each', ROWS, ids=KEYS)
+def test_default(each):
+    value = parse_config('{}')[each.key]
+    assert value == each.default
+    assert type(value) is type(each.default)
+
+
+@pytest.mark.parametrize('key, value', WRONG, ids=['%s=%r' % pair for pair in WRONG])
+def test_wrong_value_is_an_error_naming_the_key(key, value):
+    fails_naming('"%s"' % key, config_text(key, value))
+
+
+@pytest.mark.parametrize('each', BOUNDED, ids=[each.key for each in BOUNDED])
+def test_bounds_are_taken_and_what_lies_beyond_is_refused(each):
+    for value in (each.least, each.most):
+        assert parse_config(config_text(each.key, value))[each.key] == value
+    for value in (each.least - 1, each.most + 1, -1, -10 ** 30, 10 ** 30):
+        fails_naming('"%s"' % each.key, config_text(each.key, value))
+
+
+@pytest.mark.parametrize('key', [each.key for each in BOUNDED if 'Seconds' in each.key])
+def test_seconds_may_be_fractions(key):
+    assert parse_config(config_text(key, 0.25))[key] == 0.25
+
+
+@pytest.mark.parametrize('key', ['web', 'log.file'])
+def test_null_is_the_same_as_leaving_it_out(key):
+    assert parse_config(config_text(key, None))[key] is None
+
+
+@pytest.mark.parametrize('level', ['debug', 'info', 'warning', 'error'])
+def test_log_levels(level):
+    assert parse_config(config_text('log.level', level))['log.level'] == level
+
+
+# --- The file -------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('local', [True, False])
+def test_files_of_2_1_5_work_unchanged(local):
+    config = parse_config(json.dumps({'allowConnectToServerLocal': local,
+                                      'listen': {'host': '0.0.0.0', 'port': 3614}}, indent=4, sort_keys=True))
+    assert config['allowConnectToServerLocal'] is local
+    assert (config['listen.host'], config['listen.port']) == ('0.0.0.0', 3614)
+
+
+@pytest.mark.parametrize('text, name', [
+    ('{"alowTargets": []}', 'alowTargets'),
+    ('{"Workers": 1}', 'Workers'),
+    ('{"": 1}', '""'),
+    ('{"": {}}', '""'),
+    ('{"listen": {"prot": 80}}', 'prot'),
+    ('{"limits": {"client": 80}}', 'client'),
+    ('{"limits": {"": 80}}', ''),
+    ('{"log": {"level": "info", "Files": 1}}', 'Files'),
+    ('{"port": 3613}', 'port'),
+    ('{"host": "x", "workers": 1}', 'host'),
+    ('{"a\\u001b[1m\\nb": 1}', 'b'),
+    (u'{"b\xfccher": 1}', 'b'),
+])
+def test_unknown_key_is_an_error_naming_it(text, name):
+    fails_naming(name, text)
+
+
+@pytest.mark.parametrize('text, name', [
+    ('{"workers": 1, "workers": 1}', 'workers'),
+    ('{"denyTargets": ["a.example"], "denyTargets": []}', 'denyTargets'),
+    ('{"listen": {"port": 1, "port": 2}}', 'port'),
+    ('{"listen": {"port": 1}, "workers": 1, "listen": {"port": 2}}', 'listen'),
+])
+def test_doubled_key_is_an_error_naming_it(text, name):
+    fails_naming(name, text)
+
+
+@pytest.mark.parametrize('section', ['listen', 'limits', 'log'])
+@pytest.mark.parametrize('value', ['null', '[]', '"x"', '5', 'true', '[["host", "x"]]'])
+def test_section_that_is_no_object_is_an_error_naming_it(section, value):
+    fails_naming('"%s"' % section, '{"%s": %s}' % (section, value))
+
+
+@pytest.mark.parametrize('text', [
+    '', ' ', 'hello', '[]', '[["workers", 1]]', '5', 'null', 'true', '"x"', '{', '{"workers": 1',
+    '{"workers": 1,}', "{'workers': 1}", '{} {}', '{"workers": 01}', '{"workers": NaN}',
+    '{"workers": Infinity}', '{"limits": {"pingSeconds": -Infinity}}', '{"limits": {"pingSeconds": NaN}}',
+    u'\ufeff{}', '{"web": "a\tb"}',
+], ids=repr)
+def test_what_is_no_json_object_is_one_plain_line(text):
+    fails_naming('', text)
+
+
+@pytest.mark.parametrize('opening, closing', [('[', ']'), ('{"workers": ', '}'), ('{"denyTargets": [', ']}')])
+def test_deep_nesting_is_an_error_and_no_crash(opening, closing):
+    fails_naming('', opening * 100000 + '1' + closing * 100000)
+
+
+# --- Config ---------------------------------------------------------------------------------------
+
+def everything_changed():
+    return ws2s.DEFAULTS.replace(dict((each.key, each.changed) for each in ROWS))
+
+
+def test_as_text_gives_the_same_config_again_with_every_key_changed():
+    config = everything_changed()
+    again = parse_config(config.as_text())
+    for each in ROWS:
+        assert config[each.key] != each.default
+        assert again[each.key] == config[each.key], each.key
+    assert again.as_text() == config.as_text()
+
+
+def test_as_text_of_the_defaults_gives_the_defaults():
+    again = parse_config(parse_config('{}').as_text())
+    assert [again[key] for key in KEYS] == [each.default for each in ROWS]
+
+
+def test_as_text_holds_every_key_in_its_section():
+    tree = json.loads(everything_changed().as_text())
+    sections = [name for name in tree if isinstance(tree[name], dict)]
+    dotted = ['%s.%s' % (section, name) for section in sections for name in tree[section]]
+    assert sorted(dotted + [name for name in tree if name not in sections]) == sorted(KEYS)
+
+
+def test_a_config_does_not_change():
+    config = parse_config('{}')
+    with pytest.raises(AttributeError):
+        config.workers = 1
+    with pytest.raises(AttributeError):
+        config._values = {}
+    with pytest.raises(TypeError):
+        config['workers'] = 1
+    assert config['workers'] == 0
+
+
+def test_replace_gives_another_config_and_leaves_the_first():
+    config = parse_config('{}')
+    other = config.replace({'workers': 5, 'log.level': 'error'})
+    assert (config['workers'], other['workers'], other['log.level']) == (0, 5, 'error')
+
+
+def test_a_list_that_changes_later_does_not_change_the_config():
+    hosts = ['a.example']
+    config = ws2s.DEFAULTS.replace({'allowedHosts': hosts})
+    hosts.append('b.example')
+    assert config['allowedHosts'] == ('a.example',)
+
+
+@pytest.mark.parametrize('changes', [{'worker': 1}, {'listen': {}}, {'workers': 'x'}, {'': 1}], ids=repr)
+def test_replace_checks_as_the_file_does(changes):
+    with pytest.raises(ConfigError):
+        ws2s.DEFAULTS.replace(changes)
+
+
+# --- Rules ----------------------------------------------------------------------------------------
+
+def network(text, bits):
+    return ws2s.packed_address(text), bits
+
+
+@pytest.mark.parametrize('text, glob, block, ports', [
+    ('redis.lan', 'redis.lan', None, ()),
+    ('Redis.LAN.', 'redis.lan', None, ()),
+    ('*', '*', None, ()),
+    ('*:443', '*', None, ((443, 443),)),
+    ('*.example.com:80,443', '*.example.com', None, ((80, 80), (443, 443))),
+    ('db?.lan:6000-6999', 'db?.lan', None, ((6000, 6999),)),
+    ('h:1-65535', 'h', None, ((1, 65535),)),
+    ('h:80,6000-6999,443', 'h', None, ((80, 80), (6000, 6999), (443, 443))),
+    ('h:80-80', 'h', None, ((80, 80),)),
+    ('1and1.example', '1and1.example', None, ()),
+    (u'B\xfccher.example:80', 'xn--bcher-kva.example', None, ((80, 80),)),
+    ('10.1.2.3', None, network('10.1.2.3', 32), ()),
+    ('10.1.2.3:22', None, network('10.1.2.3', 32), ((22, 22),)),
+    ('10.0.0.0/8', None, network('10.0.0.0', 8), ()),
+    ('10.0.0.0/8:6379,7000-7010', None, network('10.0.0.0', 8), ((6379, 6379), (7000, 7010))),
+    ('0.0.0.0/0', None, network('0.0.0.0', 0), ()),
+    ('::1', None, network('::1', 128), ()),
+    ('2001:db8::/32', None, network('2001:db8::', 32), ()),
+    ('::/0', None, network('::', 0), ()),
+    ('[2001:db8::1]', None, network('2001:db8::1', 128), ()),
+    ('[2001:DB8::1]:6379', None, network('2001:db8::1', 128), ((6379, 6379),)),
+    ('[2001:db8::/32]:80,443', None, network('2001:db8::', 32), ((80, 80), (443, 443))),
+], ids=repr)
+@pytest.mark.parametrize('key', ['allowTargets', 'denyTargets'])
+def test_rule(key, text, glob, block, ports):
+    rule, = parse_config(config_text(key, [text]))[key]
+    assert (rule.text, rule.glob, rule.network, rule.ports) == (text, glob, block, ports)
+
+
+@pytest.mark.parametrize('text', [
+    ':80', 'a:', 'a:0', 'a:65536', 'a:80-', 'a:-80', 'a:90-80', 'a:80,', 'a:,80', 'a:80, 443', 'a:80 ',
+    'a: 80', 'a:80-90-100', 'a:http', 'a:+80', 'a:8_0', 'a:80.0', 'a:*', 'a:1-99999', u'a:\uff18\uff10',
+    '10.0.0.0/33', '10.0.0.0/', '10.0.0.0/-1', '10.0.0.0/8/8', '10.0.0.0/255.0.0.0', '::/129', '[::1', '::1]',
+    '[::1]80', '[]:80', '[::1]:', '[2001:db8::]/32', 'a.example/8', 'http://a.example', 'http://a.example:80',
+    'a b', ' a', 'a ', 'a/b', 'fe80::1%eth0', '1::2::3', '10.*', '10.0.0.*', '192.168.?.1', '1?0', '127.1',
+    '2130706433', '300.1.2.3', '1.2.3.4.5', '*.*', '.', 'a.example\n', 'a.example:80\n', '10.0.0.0/8\n',
+    '[::1]:80\n', '[::1]\n',
+], ids=repr)
+@pytest.mark.parametrize('key', ['allowTargets', 'denyTargets'])
+def test_bad_rule_is_an_error_naming_the_key(key, text):
+    fails_naming('"%s"' % key, config_text(key, ['good.example', text]))
+
+
+@pytest.mark.parametrize('text, origin', [
+    ('https://app.example', Origin('https', 'app.example', 443)),
+    ('https://app.example:443', Origin('https', 'app.example', 443)),
+    ('HTTPS://App.Example', Origin('https', 'app.example', 443)),
+    ('http://app.example', Origin('http', 'app.example', 80)),
+    ('http://localhost:8080', Origin('http', 'localhost', 8080)),
+    ('http://192.0.2.1:81', Origin('http', '192.0.2.1', 81)),
+    ('http://[2001:db8::1]:8080', Origin('http', '2001:db8::1', 8080)),
+    ('http://[2001:db8::1]', Origin('http', '2001:db8::1', 80)),
+    ('chrome-extension://abcdef', Origin('chrome-extension', 'abcdef', None)),
+    ('null', 'null'),
+    ('*', '*'),
+], ids=repr)
+def test_origin(text, origin):
+    assert parse_config(config_text('allowedOrigins', [text]))['allowedOrigins'] == (origin,)
+
+
+@pytest.mark.parametrize('text', [
+    'app.example', '//app.example', 'https:', 'https://', 'https:app.example', 'https://app.example/',
+    'https://app.example/path', 'https://app.example?x', 'https://app.example#x', 'https://u@app.example',
+    'https://u:p@app.example', 'https://app.example:', 'https://app.example:x', 'https://app.example:443:443',
+    'https://app.example:99999', 'https://a b', 'https://[::1', 'https://::1', 'https://*.app.example', '**',
+    'NULL', ' https://app.example', 'https://app.example\n', 'https://a.example, https://b.example',
+], ids=repr)
+def test_bad_origin_is_an_error_naming_the_key(text):
+    fails_naming('"allowedOrigins"', config_text('allowedOrigins', [text]))
+
+
+@pytest.mark.parametrize('text, name', [
+    ('gw.example', 'gw.example'), ('GW.Example', 'gw.example'), ('192.0.2.1', '192.0.2.1'),
+    ('[2001:db8::1]', '2001:db8::1'), ('2001:db8::1', '2001:db8::1'),
+    (u'b\xfccher.example', 'xn--bcher-kva.example'),
+])
+def test_allowed_host(text, name):
+    assert parse_config(config_text('allowedHosts', [text]))['allowedHosts'] == (name,)
+
+
+# A name with a port could never match: a rule that is not there.
+@pytest.mark.parametrize('text', ['http://gw.example', 'gw.example/', 'a b', '*', '*.example', 'u@gw.example',
+                                  'gw\n',
+                                  'gw.example:3613', '[2001:db8::1]:3613'])
+def test_bad_allowed_host_is_an_error_naming_the_key(text):
+    fails_naming('"allowedHosts"', config_text('allowedHosts', [text]))

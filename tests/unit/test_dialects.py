@@ -1,0 +1,700 @@
+# -*- coding: utf-8 -*-
+"""Room 8: the JSON dialect, played: events in, actions out (protocol 1 and 2, security S09)."""
+import base64
+import collections
+import io
+import json
+import os
+import random
+
+import pytest
+
+import ws2s
+from ws2s import BINARY, DEFAULTS, TEXT, Failure, JsonDialect, Open, Request, Send, Shut, Write
+
+DATA = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'data')
+
+
+# --- play -----------------------------------------------------------------------------------------
+
+def play(steps, dialect=None):
+    """Give each event to the dialect and compare what it does, types too; the dialect, for more."""
+    dialect = dialect or new_dialect()
+    for number, (event, expected) in enumerate(steps):
+        actions = getattr(dialect, event[0])(*event[1:])
+        where = 'step %d, %.200r' % (number, event)
+        assert len(actions) == len(expected), (where, actions)
+        for action, wanted in zip(actions, expected):
+            assert is_as_wanted(action, wanted), (where, action, wanted)
+    return dialect
+
+
+# Stands for any failure of this code and reason: its message is for people.
+Fails = collections.namedtuple('Fails', 'code reason')
+
+BAD, NOTHING = Fails(1, 'bad-request'), Fails(3, 'not-connected')
+
+
+def is_as_wanted(action, wanted):
+    if isinstance(wanted, Fails):
+        return failure_in(action) == wanted
+    return action == wanted and kinds(action) == kinds(wanted)
+
+
+def kinds(action):
+    """Tuples of different classes are equal, and so are True and 1."""
+    return [type(action)] + [type(field) for field in action]
+
+
+def failure_in(action):
+    """The Fails of a failure reply, which must have its keys in order and nothing else."""
+    assert kinds(action) == [Send, int, bytes] and action.opcode == TEXT
+    reply = json.loads(action.payload.decode('ascii'), object_pairs_hook=collections.OrderedDict)
+    assert list(reply) == ['success', 'code', 'message', 'reason']
+    assert reply['success'] is False and reply['message'] and '\n' not in reply['message']
+    assert json.dumps(reply).encode('ascii') == action.payload
+    return Fails(reply['code'], reply['reason'])
+
+
+def done(command):
+    return Send(TEXT, b'{"success": true, "code": 0, "message": "' + command + b' done"}')
+
+
+CONNECT_DONE, SEND_DONE, SENDB_DONE = done(b'connect'), done(b'send'), done(b'sendb')
+CLOSE_DONE, PING_DONE = done(b'close'), done(b'ping')
+
+
+def new_dialect():
+    return JsonDialect(Request('GET', '/', 'HTTP/1.1', [('host', '127.0.0.1:3613')]), DEFAULTS)
+
+
+def text(raw):
+    return 'on_text', raw
+
+
+def ask(command, **fields):
+    return text(u'' + json.dumps(dict(fields, command=command)))
+
+
+def connect(host=u'a.lan', port=80, **fields):
+    return ask('connect', host=host, port=port, **fields)
+
+
+def binary(piece, final=True):
+    return 'on_binary', piece, final
+
+
+def opened(channel):
+    return 'on_opened', channel
+
+
+def failed(channel, failure=ws2s.REFUSED):
+    return 'on_failed', channel, failure
+
+
+def data(channel, payload):
+    return 'on_data', channel, payload
+
+
+def closed(channel, failure=ws2s.CLOSED):
+    return 'on_closed', channel, failure
+
+
+CONNECT, SEND, CLOSE, PING = connect(), ask('send', data='x'), ask('close'), ask('ping')
+REFUSED, CLOSED = Fails(2, 'refused'), Fails(5, 'closed')
+SENT = [Write(1, b'x'), SEND_DONE]
+
+
+def opens(channel):
+    return Open(channel, u'a.lan', 80)
+
+
+def connecting(**fields):
+    return play([(connect(**fields), [opens(1)])])
+
+
+def connected(**fields):
+    return play([(opened(1), [CONNECT_DONE])], connecting(**fields))
+
+
+def is_refused_and_the_dialect_goes_on(event, dialect=None):
+    return play([(event, [BAD]), (PING, [PING_DONE])], dialect)
+
+
+# --- Vectors that the browser side can read too ---------------------------------------------------
+
+def vectors(name):
+    with io.open(os.path.join(DATA, name), encoding='utf-8') as source:
+        return json.load(source)
+
+
+def decoded(encoded):
+    return base64.b64decode(encoded)
+
+
+EVENT_OF = {
+    'text': text,
+    'binary': lambda piece, final: binary(decoded(piece), final),
+    'opened': opened,
+    'failed': lambda channel, *failure: failed(channel, Failure(*failure)),
+    'data': lambda channel, payload: data(channel, decoded(payload)),
+    'closed': lambda channel, *failure: closed(channel, Failure(*failure)),
+}
+ACTION_OF = {
+    'text': lambda reply: Send(TEXT, reply.encode('utf-8')),
+    'binary': lambda payload: Send(BINARY, decoded(payload)),
+    'open': Open,
+    'write': lambda channel, payload: Write(channel, decoded(payload)),
+    'shut': Shut,
+}
+
+
+def from_vector(table, words):
+    return table[words[0]](*words[1:])
+
+
+CONVERSATIONS = vectors('conversations.json')['conversations']
+
+
+@pytest.mark.parametrize('conversation', CONVERSATIONS, ids=[each['name'] for each in CONVERSATIONS])
+def test_conversation_byte_for_byte(conversation):
+    play([(from_vector(EVENT_OF, event), [from_vector(ACTION_OF, action) for action in actions])
+          for event, actions in conversation['steps']])
+
+
+@pytest.mark.parametrize('raw', vectors('bad_requests.json')['requests'], ids=repr)
+def test_malformed_request_gets_one_bad_request_and_the_connection_stays(raw):
+    play([(text(raw), [BAD]), (SEND, SENT)], connected())
+
+
+# --- Which dialect --------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('target', ['/', '//', '/x', '/wisp/', '/a.lan:80', '/?host=a&port=1', '/?address=a'])
+def test_json_is_spoken_on_every_path(target):
+    request = Request('GET', target, 'HTTP/1.1', [('host', 'x')])
+    assert next(dialect for serves, dialect in ws2s.DIALECTS if serves(request)) is JsonDialect
+
+
+def test_the_json_dialect_does_not_speak_first():
+    play([(('on_start',), [])])
+
+
+def test_our_own_mistake_is_told_as_internal():
+    play([(('on_mistake',), [Fails(1, 'internal')])])
+
+
+def test_a_dialect_that_says_nothing_does_nothing():
+    dialect = ws2s.Dialect(None, DEFAULTS)
+    play([(('on_start',), []), (text(u'x'), []), (binary(b'x'), []), (opened(1), []), (failed(1), []),
+          (data(1, b'x'), []), (closed(1), []), (('on_mistake',), [])], dialect)
+    assert (dialect.room(1), dialect.backlog()) == (None, 0)
+
+
+# --- connect: what it takes -----------------------------------------------------------------------
+
+@pytest.mark.parametrize('host', [u'redis.lan', u'REDIS.lan.', u'x', u'10.0.0.1', u'127.1', u'::1',
+                                  u'fe80::1', u'b\xfccher.example', u'a_b-c.example', u'h' * 253], ids=repr)
+def test_host(host):
+    play([(connect(host), [Open(1, host, 80)])])
+
+
+@pytest.mark.parametrize('host', [u'::1', u'2001:db8::1', u'::ffff:10.0.0.1'])
+def test_brackets_of_an_ipv6_address_are_taken_off(host):
+    play([(connect(u'[%s]' % host), [Open(1, host, 80)])])
+
+
+@pytest.mark.parametrize('host', [
+    u'', u' ', u' a', u'a ', u'a b', u'a\tb', u'a\r\nb', u'a\n', u'127.0.0.1\0', u'127.0.0.1\0x', u'\0',
+    u'a\x1f', u'a\x1b', u'a\x7f', u'a\x85', u'a\x9f', u'a\xa0b', u'a\u3000b', u'a\u2028b', u'\ud800',
+    u'h' * 254, u'h' * 100000, u'[', u']', u'[]', u'[::1', u'::1]', u'[[::1]]', u'[::1]:80', u'a[b]',
+    u'[a.lan]', None, True, 5, 1.5, [], [u'a'], {},
+], ids=lambda host: '%.20r' % (host,))
+def test_bad_host_is_refused_before_any_look_up(host):
+    is_refused_and_the_dialect_goes_on(connect(host))
+
+
+@pytest.mark.parametrize('port', [1, 80, 65535, '1', '80', '65535'], ids=repr)
+def test_port(port):
+    play([(connect(port=port), [Open(1, u'a.lan', int(port))])])
+
+
+@pytest.mark.parametrize('port', [
+    True, False, 80.0, 80.5, 0, -1, 65536, 70000, 10 ** 19, 2 ** 70, None, [], [80], {}, '', '0', '65536',
+    '99999999999', ' 80', '80 ', '80\n', '\n80', '+80', '-80', '80.0', '8e1', '0x50', '8_0', 'http',
+    u'\uff18\uff10', u'\u0668\u0660', u'8\xb2', '80\0',
+], ids=repr)
+def test_bad_port_is_refused(port):
+    is_refused_and_the_dialect_goes_on(connect(port=port))
+
+
+@pytest.mark.parametrize('raw', ['1e999', '-1e999', 'NaN', 'Infinity', '8e1', '80.', '080', '0x50', '+80'])
+def test_port_that_is_no_json_integer_is_refused(raw):
+    is_refused_and_the_dialect_goes_on(text(u'{"command": "connect", "host": "a.lan", "port": %s}' % raw))
+
+
+@pytest.mark.parametrize('fields', [{}, {'host': 'a.lan'}, {'port': 80}, {'Host': 'a.lan', 'port': 80}],
+                         ids=repr)
+def test_connect_without_host_or_port_is_refused(fields):
+    is_refused_and_the_dialect_goes_on(ask('connect', **fields))
+
+
+@pytest.mark.parametrize('value', [0, 1, 1.5, 'true', '', [], {}, [True]], ids=repr)
+def test_binary_that_is_no_boolean_is_refused(value):
+    is_refused_and_the_dialect_goes_on(connect(binary=value))
+
+
+@pytest.mark.parametrize('value', [0, 1, -1, 16383, -16384, True, False, 16384.0, 1e300, '16384', '', [], {}],
+                         ids=repr)
+def test_window_below_16384_or_no_integer_is_refused(value):
+    is_refused_and_the_dialect_goes_on(connect(window=value))
+
+
+@pytest.mark.parametrize('field, value', [('tls', True), ('tls', 1), ('tls', 'yes'), ('tls', {'x': False}),
+                                          ('ssh_host', 'j.lan'), ('ssh_host', 5), ('ssh_host', ['j.lan'])])
+def test_protection_that_is_not_there_is_refused(field, value):
+    actions = new_dialect().on_text(connect(**{field: value})[1])
+    assert [failure_in(action).code in (1, 6) for action in actions] == [True]
+
+
+@pytest.mark.parametrize('field', ['tls', 'ssh_host'])
+@pytest.mark.parametrize('value', [None, '', False], ids=repr)
+def test_protection_that_is_not_asked_for_is_ignored(field, value):
+    connecting(ssh_port=22, ssh_username=None, ssh_password='', **{field: value})
+
+
+@pytest.mark.parametrize('raw', [
+    u'{"port": 80, "host": "a.lan", "command": "connect"}',
+    u'{"x": {"command": "close"}, "port": 80, "host": "a.lan", "id": 7, "command": "connect", "": []}',
+    u'{"command": "connect", "host": "b.lan", "port": true, "port": 80, "host": "a.lan"}',
+    u'{"command": "close", "command": "connect", "host": "a.lan", "port": 80}',
+    u'\r\n\t {"command":"connect","host":"\\u0061.lan","port":80}\n',
+    u'{"command": "connect", "host": "a.lan", "port": 80, "x": "\\ud800", "y": 1e999, "z": -0.5e-7}',
+], ids=['reversed', 'unknown fields', 'last double', 'last command', 'white space', 'odd unknown values'])
+def test_order_and_unknown_fields_do_not_matter_and_the_last_double_wins(raw):
+    play([(text(raw), [opens(1)])])
+
+
+# --- connect: what follows ------------------------------------------------------------------------
+
+@pytest.mark.parametrize('failure, code, reason', [
+    (ws2s.REFUSED, 2, 'refused'), (ws2s.UNKNOWN_NAME, 1, 'dns'), (ws2s.TIMEOUT, 1, 'timeout'),
+    (ws2s.UNREACHABLE, 1, 'unreachable'), (ws2s.NO_ROOM, 1, 'limit'), (ws2s.BROKEN, 1, 'internal'),
+    (ws2s.forbidden('denyTargets'), 4, 'forbidden'),
+], ids=lambda value: None)
+def test_failed_connect_is_told_and_nothing_is_connected_then(failure, code, reason):
+    play([(failed(1, failure), [Fails(code, reason)]), (SEND, [NOTHING]), (CLOSE, [CLOSE_DONE]),
+          (ask('sendb', data='eA=='), [NOTHING]), (CONNECT, [opens(2)]), (opened(2), [CONNECT_DONE])],
+         connecting())
+
+
+@pytest.mark.parametrize('failure, reason',
+                         [(ws2s.CLOSED, 'closed'), (ws2s.RESET, 'reset'), (ws2s.IDLE, 'idle')],
+                         ids=lambda value: None)
+def test_end_of_the_target_is_code_5_and_nothing_is_connected_then(failure, reason):
+    play([(closed(1, failure), [Fails(5, reason)]), (SEND, [NOTHING]), (CLOSE, [CLOSE_DONE]),
+          (CONNECT, [opens(2)]), (opened(2), [CONNECT_DONE])], connected())
+
+
+def test_nothing_is_connected_at_first():
+    play([(SEND, [NOTHING]), (ask('sendb', data='eA=='), [NOTHING]), (CLOSE, [CLOSE_DONE])])
+
+
+def test_what_follows_connect_waits_and_is_answered_in_order():
+    play([(SEND, []), (PING, []), (text(u'hello'), []), (ask('sendb', data='AP8='), []), (ask('foo'), []),
+          (CLOSE, []), (SEND, []),
+          (opened(1), [CONNECT_DONE] + SENT + [PING_DONE, BAD, Write(1, b'\0\xff'), SENDB_DONE, BAD, Shut(1),
+                                               CLOSE_DONE, NOTHING])], connecting())
+
+
+def test_what_follows_a_failed_connect_is_answered_in_order():
+    play([(SEND, []), (PING, []), (CLOSE, []), (text(u''), []),
+          (failed(1), [REFUSED, NOTHING, PING_DONE, CLOSE_DONE, BAD])], connecting())
+
+
+def test_second_connect_waits_for_the_first_and_then_replaces_it():
+    play([(SEND, []), (CONNECT, []), (SEND, []), (opened(1), [CONNECT_DONE] + SENT + [Shut(1), opens(2)]),
+          (PING, []), (opened(2), [CONNECT_DONE, Write(2, b'x'), SEND_DONE, PING_DONE])], connecting())
+
+
+def test_second_connect_waits_for_the_first_which_fails():
+    play([(CONNECT, []), (connect(u'c.lan', 82), []), (failed(1), [REFUSED, opens(2)]),
+          (failed(2), [REFUSED, Open(3, u'c.lan', 82)]), (opened(3), [CONNECT_DONE])], connecting())
+
+
+def test_connect_over_an_open_connection_shuts_it_first_and_silently():
+    play([(connect(u'b.lan', 81), [Shut(1), Open(2, u'b.lan', 81)]), (failed(2), [REFUSED]),
+          (SEND, [NOTHING])], connected())
+
+
+@pytest.mark.parametrize('event', [connect(port=0), connect(host=''), connect(window=1), ask('connect')],
+                         ids=['port', 'host', 'window', 'nothing'])
+def test_malformed_connect_over_an_open_connection_shuts_it_all_the_same(event):
+    play([(event, [Shut(1), BAD]), (SEND, [NOTHING])], connected())
+
+
+def test_channel_numbers_only_grow():
+    play([(CLOSE, [Shut(1), CLOSE_DONE]), (CONNECT, [opens(2)]), (failed(2), [REFUSED]),
+          (connect(port=0), [BAD]), (CONNECT, [opens(3)]), (opened(3), [CONNECT_DONE]), (closed(3), [CLOSED]),
+          (CONNECT, [opens(4)])], connected())
+
+
+# --- send and sendb -------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('raw, sent', [
+    (u'hi\\r\\n', b'hi\r\n'), (u'\xe9\u4e2d', b'\xc3\xa9\xe4\xb8\xad'), (u'\\u00e9', b'\xc3\xa9'),
+    (u'\\u0000', b'\0'), (u'\\ud83d\\ude00', b'\xf0\x9f\x98\x80'), (u'\U0001f600', b'\xf0\x9f\x98\x80'),
+    (u'\\uffff', b'\xef\xbf\xbf'),
+], ids=repr)
+def test_send_is_utf8(raw, sent):
+    play([(text(u'{"command": "send", "data": "%s"}' % raw), [Write(1, sent), SEND_DONE])], connected())
+
+
+def test_sending_nothing_is_done_at_once():
+    play([(ask('send', data=''), [SEND_DONE]), (ask('sendb', data=''), [SENDB_DONE])], connected())
+
+
+@pytest.mark.parametrize('encoded, sent', [
+    ('eA==', b'x'), ('eHk=', b'xy'), ('eHl6', b'xyz'), ('+/+/', b'\xfb\xff\xbf'), ('AAECAwQ=', b'\0\1\2\3\4'),
+    ('A' * 400000, b'\0' * 300000),
+], ids=lambda value: '%.10r' % value)
+def test_sendb_is_base64(encoded, sent):
+    play([(ask('sendb', data=encoded), [Write(1, sent), SENDB_DONE])], connected())
+
+
+@pytest.mark.parametrize('encoded', [
+    'e', 'eA', 'eA=', 'eHk', 'eHl6e', '=', '==', '===', '====', 'e===', '=eHk', 'e=Hk', 'eA=x', 'eA===',
+    'eA====', 'eHl6=', 'eHl6====', 'YQ==YQ==', 'eA==eHl6', 'eHk=eHk=', 'eA==AAAA', 'eA==\n', 'eHl6\n',
+    'eHk\n', '\neHl', 'eHl6\r\n', ' eHl', 'eH l6', 'eH l6eH', 'eHl6    ', '!!!!', 'eHl6!!!!', '!eHl6!!!',
+    'e!H!l!6!', '-_-_', 'AA-_', u'\xe9\xe9\xe9\xe9', u'\uff41AAA', 'AAA\0', '\0\0\0\0', 'AAAA\0\0\0\0',
+    'data:,eHl6', '\x7f\x7f\x7f\x7f',
+], ids=repr)
+def test_bad_base64_is_refused_and_sends_nothing(encoded):
+    is_refused_and_the_dialect_goes_on(ask('sendb', data=encoded), connected())
+
+
+# --- Binary messages ------------------------------------------------------------------------------
+
+# One message in three pieces.
+A, B, END = binary(b'a', False), binary(b'b', False), binary(b'c')
+
+
+def test_binary_message_passes_through_without_a_reply():
+    play([(A, [Write(1, b'a')]), (B, [Write(1, b'b')]), (END, [Write(1, b'c')]),
+          (binary(b''), []), (binary(b'', False), []), (END, [Write(1, b'c')])], connected())
+
+
+def test_binary_message_to_nothing_gets_one_code_3_at_its_end():
+    play([(A, []), (B, []), (END, [NOTHING]), (END, [NOTHING]), (binary(b''), [NOTHING]),
+          (PING, [PING_DONE])])
+
+
+def test_pieces_that_come_while_connecting_keep_their_order_among_requests():
+    play([(A, []), (END, []), (SEND, []), (END, []), (A, []),
+          (opened(1), [CONNECT_DONE, Write(1, b'a'), Write(1, b'c')] + SENT +
+           [Write(1, b'c'), Write(1, b'a')]), (END, [Write(1, b'c')])], connecting())
+
+
+def test_messages_that_came_before_a_failed_connect_get_one_code_3_each():
+    play([(A, []), (END, []), (END, []), (A, []),
+          (failed(1), [REFUSED, NOTHING, NOTHING]), (B, []), (END, [NOTHING])], connecting())
+
+
+def test_rest_of_a_cut_message_gets_one_code_3_and_never_reaches_the_next_target():
+    play([(A, [Write(1, b'a')]), (closed(1), [CLOSED]), (B, []), (END, [NOTHING]), (CONNECT, [opens(2)]),
+          (binary(b'd'), []), (opened(2), [CONNECT_DONE, Write(2, b'd')])], connected())
+
+
+RECEIVED = Send(TEXT, b'{"success": true, "code": -1, "message": "recv data", "data": "AP8="}')
+
+
+@pytest.mark.parametrize('fields, reply', [
+    ({'binary': True}, Send(BINARY, b'\0\xff')), ({'binary': False}, RECEIVED), ({}, RECEIVED),
+], ids=['true', 'false', 'absent'])
+def test_received_bytes_are_binary_only_when_asked_for(fields, reply):
+    play([(data(1, b'\0\xff'), [reply])], connected(**fields))
+
+
+def test_binary_counts_for_its_connection_only():
+    play([(CONNECT, [Shut(1), opens(2)]), (opened(2), [CONNECT_DONE]), (data(2, b'\0\xff'), [RECEIVED])],
+         connected(binary=True))
+
+
+# --- Window ---------------------------------------------------------------------------------------
+
+def room_after(dialect, **ack):
+    """room() after an ack, which must not get a reply."""
+    play([(ask('ack', **ack), [])], dialect)
+    return dialect.room(1)
+
+
+def with_outstanding(count, **fields):
+    """Connected, with ``count`` bytes sent to the client."""
+    dialect = connected(**fields)
+    dialect.on_data(1, b'x' * count)
+    return dialect
+
+
+def test_without_a_window_there_is_no_bound():
+    assert connected().room(1) is None
+    assert with_outstanding(100000).room(1) is None
+    assert room_after(with_outstanding(100000), bytes=5) is None
+
+
+@pytest.mark.parametrize('window', [16384, 16385, 10 ** 6, 2 ** 40])
+def test_window_is_the_room_at_first(window):
+    assert connected(window=window).room(1) == window
+
+
+@pytest.mark.parametrize('is_binary', [True, False])
+def test_room_shrinks_by_bytes_of_the_target_and_grows_by_what_is_given_back(is_binary):
+    dialect = with_outstanding(16384, window=20000, binary=is_binary)
+    assert dialect.room(1) == 3616
+    dialect.on_data(1, b'x' * 3616)
+    assert dialect.room(1) == 0
+    assert [room_after(dialect, bytes=count) for count in (1, 9999, 10000)] == [1, 10000, 20000]
+
+
+@pytest.mark.parametrize('count', [1001, 20001, 2 ** 31, 10 ** 18, 2 ** 70, 10 ** 300],
+                         ids=lambda each: '%.4g' % each)
+def test_ack_over_what_is_outstanding_gives_all_of_it_back_and_no_more(count):
+    assert room_after(with_outstanding(1000, window=20000), bytes=count) == 20000
+
+
+@pytest.mark.parametrize('ack', [{}] + [{'bytes': value} for value in (
+    0, -1, -10 ** 18, True, 100.0, 1e300, '100', None, [], [100], {})], ids=repr)
+def test_bad_ack_gets_no_reply_and_gives_nothing(ack):
+    assert room_after(with_outstanding(1000, window=20000), **ack) == 19000
+
+
+def test_ack_without_a_connection_gets_no_reply():
+    play([(ask('ack', bytes=5), []), (PING, [PING_DONE])])
+    play([(closed(1), [CLOSED]), (ask('ack', bytes=5), []), (PING, [PING_DONE])], connected(window=20000))
+
+
+@pytest.mark.parametrize('ending, said', [(opened(1), CONNECT_DONE), (failed(1), REFUSED)],
+                         ids=['opened', 'failed'])
+def test_ack_while_connecting_gets_no_reply_afterwards_either(ending, said):
+    play([(ask('ack', bytes=5), []), (PING, []), (ending, [said, PING_DONE])], connecting(window=20000))
+
+
+@pytest.mark.parametrize('fields, room', [({'window': 30000}, 30000), ({}, None), ({'window': None}, None)],
+                         ids=repr)
+def test_window_begins_anew_with_the_next_connect(fields, room):
+    dialect = play([(connect(**fields), [Shut(1), opens(2)]), (opened(2), [CONNECT_DONE])],
+                   with_outstanding(15000, window=20000))
+    assert dialect.room(2) == room
+
+
+# --- Backlog --------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('ending', [opened(1), failed(1)], ids=['opened', 'failed'])
+def test_backlog_grows_while_connecting_and_returns_to_nothing(ending):
+    dialect = connecting()
+    sizes = [dialect.backlog()]
+    for event, size in [(ask('send', data='x' * 5000), 5000), (binary(b'x' * 7000, False), 7000),
+                        (binary(b''), 1), (PING, 10), (text(u'nonsense'), 8)]:
+        play([(event, [])], dialect)
+        sizes.append(dialect.backlog())
+        assert sizes[-1] >= sizes[-2] + size
+    getattr(dialect, ending[0])(*ending[1:])
+    assert (sizes[0], dialect.backlog()) == (0, 0)
+
+
+def test_backlog_keeps_what_waits_for_the_second_connect():
+    dialect = play([(ask('send', data='x' * 1000), []), (CONNECT, []), (binary(b'x' * 500), [])],
+                   connecting())
+    both = dialect.backlog()
+    dialect.on_opened(1)
+    assert 500 <= dialect.backlog() < both - 1000
+    dialect.on_opened(2)
+    assert dialect.backlog() == 0
+
+
+# --- Requests that are meant to hurt (security S09) -----------------------------------------------
+
+MILLION, MESSAGE_BYTES = 10 ** 6, DEFAULTS['limits.messageBytes']
+TO_PORT = u'{"command": "connect", "host": "a.lan", "port": '
+
+# What it is; head, middle, how often, tail.
+HURTFUL = [
+    ('digits', TO_PORT, u'8', MILLION, u'}'),
+    ('negative digits', TO_PORT + u'-', u'8', MILLION, u'}'),
+    ('fraction digits', TO_PORT + u'80.', u'0', MILLION, u'}'),
+    ('exponent digits', TO_PORT + u'8e', u'1', MILLION, u'}'),
+    ('digits in a text', TO_PORT + u'"', u'8', MILLION, u'"}'),
+    ('huge host', u'{"command": "connect", "port": 80, "host": "', u'h', 16 * MILLION, u'"}'),
+    ('huge command', u'{"command": "', u'p', 16 * MILLION, u'"}'),
+    ('unended text', u'{"command": "ping", "x": "', u'x', 16 * MILLION, u''),
+    ('nested arrays', u'', u'[', 200000, u']' * 200000),
+    ('unended arrays', u'', u'[', 200000, u''),
+    ('fewer nested arrays', u'', u'[', 9000, u']' * 9000),
+    ('nested objects', u'', u'{"a":', 200000, u'1' + u'}' * 200000),
+    ('fewer nested objects', u'{"command": ', u'{"a":', 9000, u'1' + u'}' * 9001),
+    ('members', u'{"command": "foo", ', u'"a": 1, ', 200000, u'"a": 1}'),
+    ('row of texts', u'{"command": "ping", "x": [', u'"", ', MILLION, u'""]}'),
+    ('row of arrays', u'', u'[],', MESSAGE_BYTES // 3, u''),
+    ('array of arrays', u'[', u'[],', MESSAGE_BYTES // 3, u'[]]'),
+    ('array of texts', u'[', u'"",', MESSAGE_BYTES // 3, u'""]'),
+    ('spaces', u'', u' ', 16 * MILLION, u''),
+    ('quotes', u',' * 10001, u'"', 4 * MILLION, u''),
+    # Quotes that may or may not begin a text, behind enough commas to make one look twice.
+    ('escaped quotes in a text', u',' * 10001 + u'"', u'\\"', 12000, u''),
+    ('escaped quotes', u',' * 10001, u'\\"', 12000, u''),
+    ('backslashes', u',' * 10001, u'"\\', 12000, u''),
+]
+
+
+class Within(object):
+    """A generous bound: what is quadratic, or makes a tree of millions of objects, is far over it."""
+
+    def __init__(self, seconds):
+        self._seconds = seconds
+
+    def __enter__(self):
+        self._began = ws2s.monotonic()
+
+    def __exit__(self, *error):
+        assert error[0] or ws2s.monotonic() - self._began < self._seconds
+
+
+@pytest.mark.parametrize('head, middle, count, tail', [row[1:] for row in HURTFUL],
+                         ids=[row[0] for row in HURTFUL])
+def test_hurtful_request_is_refused_soon(head, middle, count, tail):
+    raw = head + middle * count + tail
+    with Within(3 if len(raw) > MILLION else 1):
+        is_refused_and_the_dialect_goes_on(text(raw))
+
+
+def test_long_numbers_of_unknown_fields_are_ignored():
+    play([(text(u'{"command": "ping", "x": 1%s, "y": -1%s}' % (u'0' * 30, u'0' * 5000)), [PING_DONE])])
+
+
+def test_huge_send_is_taken():
+    huge = b'x' * (MESSAGE_BYTES - 100)
+    with Within(3):
+        play([(ask('send', data=huge.decode('ascii')), [Write(1, huge), SEND_DONE])], connected())
+
+
+def test_commas_and_brackets_inside_a_text_are_no_members():
+    table = u'a,"b",[c],{d},"\\",e\r\n' * 50000
+    with Within(3):
+        play([(ask('send', data=table), [Write(1, table.encode('ascii')), SEND_DONE])], connected())
+
+
+if not ws2s.PY2:  # tracemalloc came with 3.4
+    import tracemalloc
+
+    def peak(raw):
+        """The most memory that a request takes, in sizes of its text."""
+        dialect = connected()
+        tracemalloc.start()
+        try:
+            dialect.on_text(raw)
+            return tracemalloc.get_traced_memory()[1] / float(len(raw))
+        finally:
+            tracemalloc.stop()
+
+    @pytest.mark.parametrize('head, middle, tail', [
+        (u'[', u'[],', u'[]]'),
+        (u'{"command": "foo", "x": [', u'"",', u'""]}'),
+        (u'{"command": "send", "data": "', u'\\n', u'"}'),
+        (u'{"command": "send", "data": "' + u',' * 20000, u'\\n', u'"}'),
+        (u'{"command": "send", "data": "', u'a,', u'"}'),
+        (u'{"command": "sendb", "data": "', u'AAAA', u'"}'),
+    ], ids=['array of arrays', 'array of texts', 'escapes', 'commas and escapes', 'commas', 'base64'])
+    def test_a_request_takes_no_more_than_a_few_times_its_size(head, middle, tail):
+        assert peak(head + middle * (MILLION // len(middle)) + tail) < 8
+
+
+# --- Random conversations against a model ---------------------------------------------------------
+
+BAD_CONNECT, ACK, NONSENSE = connect(port=0), ask('ack', bytes=1), text(u'nonsense')
+PIECE, MESSAGE = binary(b'x', False), binary(b'x')
+REQUESTS = [CONNECT, CONNECT, SEND, SEND, BAD_CONNECT, CLOSE, PING, ACK, NONSENSE]
+OUTCOMES = {'on_opened': ('open', CONNECT_DONE), 'on_failed': ('free', REFUSED),
+            'on_closed': ('free', CLOSED)}
+
+
+class Model(object):
+    """What the contract says, in the fewest words: a queue of requests that stops while connecting."""
+
+    def __init__(self):
+        self.channel, self.state, self.waiting, self.lost = 0, 'free', [], False
+
+    def take(self, event):
+        self.waiting.append(event)
+        return self.go_on()
+
+    def settle(self, event):
+        self.state, said = OUTCOMES[event[0]]
+        return [said] + self.go_on()
+
+    def go_on(self):
+        actions = []
+        while self.waiting and self.state != 'pending':
+            actions += self.carry_out(self.waiting.pop(0))
+        return actions
+
+    def carry_out(self, event):
+        if event in (PIECE, MESSAGE):
+            return self.pass_on(event)
+        if event in (CONNECT, BAD_CONNECT, CLOSE):
+            return self.shut() + {BAD_CONNECT: [BAD], CLOSE: [CLOSE_DONE]}.get(event, []) + self.open(event)
+        if event == SEND:
+            return [Write(self.channel, b'x'), SEND_DONE] if self.state == 'open' else [NOTHING]
+        return {PING: [PING_DONE], NONSENSE: [BAD], ACK: []}[event]
+
+    def shut(self):
+        was, self.state = self.state, 'free'
+        return [Shut(self.channel)] if was == 'open' else []
+
+    def open(self, event):
+        if event != CONNECT:
+            return []
+        self.state, self.channel = 'pending', self.channel + 1
+        return [opens(self.channel)]
+
+    def pass_on(self, event):
+        lost = self.lost or self.state != 'open'
+        self.lost = lost and event == PIECE
+        if lost:
+            return [NOTHING] if event == MESSAGE else []
+        return [Write(self.channel, b'x')]
+
+
+def random_events(dice, model, requests):
+    """Requests, pieces of binary messages in a row, and in between what the world may answer just then."""
+    answers = {'pending': [opened, failed], 'open': [closed], 'free': []}
+    event = None
+    for _ in range(80):
+        if answers[model.state] and dice.random() < 0.3:
+            yield dice.choice(answers[model.state])(model.channel)
+        else:
+            event = dice.choice([PIECE, MESSAGE] if event == PIECE else requests)
+            yield event
+
+
+def played_against_the_model(seed, requests):
+    """Triples (event, actions, model) of a conversation in which all was as the model says."""
+    model, dialect = Model(), new_dialect()
+    for event in random_events(random.Random(seed), model, requests):
+        expected = model.settle(event) if event[0] in OUTCOMES else model.take(event)
+        actions = getattr(dialect, event[0])(*event[1:])
+        assert len(actions) == len(expected), (event, actions, expected)
+        assert all(map(is_as_wanted, actions, expected)), (event, actions, expected)
+        assert (dialect.backlog() == 0) == (not model.waiting)
+        yield event, actions, model
+
+
+@pytest.mark.parametrize('seed', range(150))
+def test_random_conversation_is_as_the_model_says(seed):
+    assert len(list(played_against_the_model(seed, REQUESTS + [PIECE, MESSAGE]))) == 80
+
+
+@pytest.mark.parametrize('seed', range(150))
+def test_each_request_of_a_random_conversation_gets_exactly_one_reply(seed):
+    unanswered = 0
+    for event, actions, model in played_against_the_model(seed, REQUESTS):
+        replies = [each for each in actions if isinstance(each, Send) and b'"code": 5' not in each.payload]
+        unanswered += (event in REQUESTS and event != ACK) - len(replies)
+        assert unanswered == (model.state == 'pending') + sum(each != ACK for each in model.waiting)
