@@ -326,6 +326,8 @@ TargetRule = collections.namedtuple('TargetRule', 'text glob network ports')
 
 Origin = collections.namedtuple('Origin', 'scheme host port')
 
+MAPPED = b'\0' * 10 + b'\xff\xff'  # before an IPv4 address in its IPv6 form
+
 DEFAULT_PORTS = {'http': 80, 'ws': 80, 'https': 443, 'wss': 443}
 
 
@@ -382,7 +384,9 @@ def read_target_rule(text):
     """The TargetRule of ``HOST[:PORTS]`` (protocol, 5). Raises ConfigError."""
     host, ports = split_host_port(text)
     network = read_network(host)
-    if network is None and (not host or re.search(r'[\s:/\[\]]', host)):
+    if network and network[0][:12] == MAPPED:
+        raise ConfigError('"%s": write the IPv4 address instead' % printable(text))
+    if network is None and (text.startswith('[') or not host or re.search(r'[\s:/\[\]]', host)):
         raise ConfigError('"%s" is no rule: HOST[:PORTS] with a name, a glob, an address or a CIDR block'
                           % printable(text))
     if network is None and host != '*' and re.match(r'[0-9.*?]+\Z', host):
@@ -395,8 +399,11 @@ def read_target_rule(text):
 
 
 def read_origin(text):
-    """The Origin of ``scheme://host[:port]`` in its canonical form, or None when it is not of that form (RFC 6454)."""
-    parts = re.match(r'([A-Za-z][A-Za-z0-9+.-]*)://(\[[0-9A-Fa-f:.]+\]|[^\s:/?#@*\\\[\]]+)(?::([0-9]{1,5}))?\Z', text)
+    """The Origin of ``scheme://host[:port]`` in its canonical form, or None when it is not of that form (RFC 6454).
+
+    International names stand in their xn-- form there.
+    """
+    parts = re.match(r'([A-Za-z][A-Za-z0-9+.-]*)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?\Z', text)
     if not parts:
         return None
     scheme, host, port = parts.groups()
@@ -557,10 +564,15 @@ def read_option(key, value):
 
 
 def flatten(tree, prefix=''):
-    """Pairs (dotted key, value) of a parsed configuration, sections opened."""
+    """Pairs (dotted key, value) of a parsed configuration, sections opened. Raises ConfigError."""
     sections = set(option.key.rpartition('.')[0] for option in OPTIONS if '.' in option.key)
+    names = [name for name, _ in tree]
     for name, value in tree:
         key = prefix + name
+        if names.count(name) > 1:
+            raise ConfigError('"%s" stands there twice' % printable(key))
+        if '.' in name:
+            raise ConfigError('unknown key "%s"' % printable(key))
         if key in sections:
             if not isinstance(value, Pairs):
                 raise ConfigError('"%s": must be an object' % key)
@@ -586,12 +598,7 @@ def parse_config(text):
         raise ConfigError('this is not JSON: %s' % printable(str(error)))
     if not isinstance(tree, Pairs):
         raise ConfigError('the configuration must be a JSON object')
-    changes = collections.OrderedDict()
-    for key, value in flatten(tree):
-        if key in changes:
-            raise ConfigError('"%s" stands there twice' % printable(key))
-        changes[key] = value
-    return DEFAULTS.replace(changes)
+    return DEFAULTS.replace(collections.OrderedDict(flatten(tree)))
 
 
 DEFAULTS = Config((option.key, option.check(option.default)) for option in OPTIONS)
@@ -1485,18 +1492,16 @@ CHANNEL_MOVES = {UNCONNECTED: (CONNECTING,), CONNECTING: (CONNECTED, UNCONNECTED
 class JsonDialect(Dialect):
     """The ws2s protocol: JSON requests and replies, one TCP connection at a time (protocol, 1 and 2)."""
 
-    __slots__ = ('_state', '_channel', '_binary', '_window', '_outstanding', '_waiting', '_waiting_bytes',
-                 '_message_refused')
+    __slots__ = ('_state', '_channel', '_binary', '_window', '_outstanding', '_waiting', '_waiting_bytes')
 
     def __init__(self, request, config):
         self._state = UNCONNECTED
         self._channel = 0
         self._binary = False
         self._window = None
-        self._outstanding = 0          # bytes sent within the window and not given back yet
-        self._waiting = None           # messages that came while connecting: they are carried out after it
+        self._outstanding = 0  # bytes sent within the window and not given back yet
+        self._waiting = None   # messages that came while connecting: they are carried out after it
         self._waiting_bytes = 0
-        self._message_refused = False  # a piece of the binary message under way had no connection to go to
 
     def _move(self, state):
         assert state in CHANNEL_MOVES[self._state], (self._state, state)
@@ -1510,7 +1515,7 @@ class JsonDialect(Dialect):
 
     def on_text(self, text):
         if self._state == CONNECTING:
-            return self._wait(text, None, len(text))
+            return self._wait(text, None, 4 * len(text))  # some Pythons take so much for a character
         return self._obey(text)
 
     def on_binary(self, piece, final):
@@ -1594,10 +1599,7 @@ class JsonDialect(Dialect):
     COMMANDS = {u'connect': _connect, u'send': _send, u'sendb': _sendb, u'close': _close, u'ping': _ping, u'ack': _ack}
 
     def _pass_on(self, piece, final):
-        connected = self._state == CONNECTED
-        refused = self._message_refused or not connected
-        self._message_refused = refused and not final
-        if not refused:
+        if self._state == CONNECTED:
             return [Write(self._channel, piece)] if piece else []
         return [failed(NOT_CONNECTED)] if final else []
 
@@ -1846,7 +1848,7 @@ class Stream(object):
     """
 
     __slots__ = ('sock', 'events', 'touched', 'owner', 'pending', 'congested', 'eof', 'broken', 'finishing', 'finished',
-                 '_loop', '_high', '_tally', '_out')
+                 'moved', '_loop', '_high', '_tally', '_out')
 
     def __init__(self, loop, sock, owner, high, tally):
         self.sock, self.owner = sock, owner
@@ -1857,6 +1859,7 @@ class Stream(object):
         self.broken = False       # our half is: nothing that is written arrives any more
         self.finishing = False    # a FIN follows what is queued
         self.finished = False
+        self.moved = loop.now     # when bytes last went or came
         self._loop, self._high, self._tally = loop, high, tally
         self._out = None          # a deque of chunks when there are any
         loop.touch(self)
@@ -1894,6 +1897,7 @@ class Stream(object):
                 self.owner.on_broken(self)
             return
         if data:
+            self.moved = self._loop.now
             self.owner.on_received(self, data)
         else:
             self.eof = True
@@ -1933,6 +1937,7 @@ class Stream(object):
         return chunks
 
     def _forget_sent(self, count):
+        self.moved = self._loop.now
         self._grow(-count)
         while count:
             chunk = self._out[0]
@@ -2419,8 +2424,8 @@ class Dial(object):
     def _on_resolved(self, found):
         """Judge every address; what is dialled is what was judged, and nothing is looked up again (security S02)."""
         self._job = None
-        if isinstance(found, Failure):
-            self._finish(None, found)
+        if isinstance(found, Failure) or not found:
+            self._finish(None, found or UNKNOWN_NAME)
             return
         verdicts = [(address, self._gateway.judge(self._host, self._port, address[1][0])) for address in found]
         allowed = [address for address, verdict in verdicts if verdict.allowed]
@@ -2465,12 +2470,12 @@ class Dial(object):
 class Upstream(object):
     """Our side of one TCP connection to a target."""
 
-    __slots__ = ('channel', 'state', 'stream', 'active', '_gateway', '_session', '_host', '_port', '_dial', '_timer',
+    __slots__ = ('channel', 'state', 'stream', '_gateway', '_session', '_host', '_port', '_dial', '_timer',
                  '_born', '_sent', '_received', '_discarded')
 
     def __init__(self, gateway, session, channel, host, port):
         self.channel, self.state, self.stream = channel, DIALLING, None
-        self.active = self._born = gateway.loop.now
+        self._born = gateway.loop.now
         self._gateway, self._session = gateway, session
         self._host, self._port = host, port
         self._sent = self._received = self._discarded = 0
@@ -2494,8 +2499,7 @@ class Upstream(object):
             session.on_failed(self, failure)
             return
         self._move(FLOWING)
-        self.active = self._gateway.loop.now
-        LOG.info('#%d connected to %s in %.3f s', session.number, self._name(), self.active - self._born)
+        LOG.info('#%d connected to %s in %.3f s', session.number, self._name(), self._gateway.loop.now - self._born)
         self.stream = Stream(self._gateway.loop, sock, self, self._gateway.config['limits.bufferBytes'],
                              self._gateway.tally)
         session.on_opened(self)
@@ -2506,7 +2510,6 @@ class Upstream(object):
     def write(self, data):
         if self.state == FLOWING:
             self._sent += len(data)
-            self.active = self._gateway.loop.now
             self.stream.write(data)
 
     def chokes(self):
@@ -2527,7 +2530,6 @@ class Upstream(object):
     def on_received(self, stream, data):
         if self.state == FLOWING:
             self._received += len(data)
-            self.active = self._gateway.loop.now
             self._session.on_data(self, data)
             return
         self._discarded += len(data)
@@ -2650,9 +2652,11 @@ class Session(object):
         self.stream.finish()
         self._rearm(self._gateway.config['limits.drainSeconds'], self.end)
 
-    def end(self):
+    def end(self, deliver=False):
+        """``deliver`` as for _release(); after a Close in order it has been asked for already."""
         if self.state == ENDED:
             return
+        deliver = deliver or self.state == LINGERING
         if self._ws:
             LOG.info('#%d client is gone after %.3f s', self.number, self._gateway.loop.now - self._born)
         self._move(ENDED)
@@ -2660,7 +2664,7 @@ class Session(object):
         if self._page:
             self._page.end()
         self.stream.close()
-        self._release(deliver=False)
+        self._release(deliver)
         self._gateway.on_session_ended(self)
         self._count()
 
@@ -2710,8 +2714,7 @@ class Session(object):
     def on_eof(self, stream):
         if self.state == REPLYING or (self.state == LINGERING and not stream.finished):
             return  # it may close its half and still read what it asked for
-        self._release(deliver=True)
-        self.end()
+        self.end(deliver=True)
 
     def on_broken(self, stream):
         self.end()
@@ -2769,7 +2772,7 @@ class Session(object):
         self._ws = WebSocket(self._gateway.config['limits.messageBytes'])
         self._move(OPEN)
         self._watch_silence()
-        self.perform(self.dialect.on_start())
+        self._tell(self.dialect.on_start)
         self._on_frames(rest)
 
     def _reply(self, request):
@@ -2821,12 +2824,12 @@ class Session(object):
     def _on_text(self, event):
         LOG.debug('#%d < text of %d', self.number, len(event.text))
         if self.state == OPEN:
-            self.perform(self.dialect.on_text(event.text))
+            self._tell(self.dialect.on_text, event.text)
 
     def _on_piece(self, event):
         LOG.debug('#%d < binary of %d', self.number, len(event.data))
         if self.state == OPEN:
-            self.perform(self.dialect.on_binary(event.data, event.final))
+            self._tell(self.dialect.on_binary, event.data, event.final)
 
     def _on_ping_or_pong(self, event):
         LOG.debug('#%d < control of %d', self.number, len(event.payload))
@@ -2867,7 +2870,10 @@ class Session(object):
 
     def on_full(self):
         LOG.warning('#%d is ended: limits.totalBytes is reached', self.number)
-        self._hang_up(TRY_LATER, 'the gateway holds too much')
+        if self.stream.pending > SMALL_SHARE:
+            self.end()  # a Close would wait behind what it does not read, and that is what must go
+        else:
+            self._hang_up(TRY_LATER, 'the gateway holds too much')
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
@@ -2884,14 +2890,18 @@ class Session(object):
 
     def _idle_due(self):
         after = self._gateway.config['limits.idleSeconds']
-        actives = [upstream.active for upstream in self._upstreams.values() if upstream.stream]
-        return min(actives) + after if after and actives else None
+        moments = [self._last_moved(upstream) for upstream in self._upstreams.values() if upstream.stream]
+        return min(moments) + after if after and moments else None
+
+    def _last_moved(self, upstream):
+        """When bytes of this upstream last moved; those that wait for the client count as its own."""
+        return max(upstream.stream.moved, self.stream.moved if self.stream.pending else 0)
 
     def _on_silence(self):
         now = self._gateway.loop.now
         idle_after = self._gateway.config['limits.idleSeconds']
         for upstream in list(self._upstreams.values()):
-            if idle_after and upstream.stream and upstream.active + idle_after <= now:
+            if idle_after and upstream.stream and self._last_moved(upstream) + idle_after <= now:
                 upstream.on_idle()
         if self.state == OPEN and self._ping_due() is not None and self._ping_due() <= now:
             self._ping()
@@ -2904,7 +2914,8 @@ class Session(object):
             LOG.info('#%d answers no pings', self.number)
             self._hang_up(INTERNAL, 'no answer to a ping')
         elif self.stream.congested:
-            self._heard = self._gateway.loop.now  # a ping would wait behind what the client does not read: ask later
+            # A ping would wait behind what the client does not read: ask later.
+            self._heard, self._pinged = self._gateway.loop.now, None
         else:
             self._pinged = self._gateway.loop.now
             self._ws.send(PING, b'')
@@ -2912,7 +2923,16 @@ class Session(object):
 
     # -- the dialect and its upstreams ---------------------------------------------------------------------------------
 
-    def perform(self, actions):
+    def _tell(self, on_event, *arguments):
+        """Give the dialect an event. Its mistake ends this session alone, whichever stream or timer brought it."""
+        try:
+            self._perform(on_event(*arguments))
+        except Exception:
+            log_mistake()
+            self._queue = None
+            self.on_mistake()
+
+    def _perform(self, actions):
         """Carry out actions in order; those that come of carrying one out are put behind the others."""
         if self._queue is not None:
             self._queue.extend(actions)
@@ -2959,13 +2979,13 @@ class Session(object):
         return RECEIVE_BYTES if room is None else min(RECEIVE_BYTES, room)
 
     def on_opened(self, upstream):
-        self.perform(self.dialect.on_opened(upstream.channel))
+        self._tell(self.dialect.on_opened, upstream.channel)
         self._after_dial()
         if self.state == OPEN:
             self._watch_silence()
 
     def on_failed(self, upstream, failure):
-        self.perform(self.dialect.on_failed(upstream.channel, failure))
+        self._tell(self.dialect.on_failed, upstream.channel, failure)
         self._after_dial()
 
     def _after_dial(self):
@@ -2976,12 +2996,12 @@ class Session(object):
         self.touch()
 
     def on_data(self, upstream, data):
-        self.perform(self.dialect.on_data(upstream.channel, data))
+        self._tell(self.dialect.on_data, upstream.channel, data)
         self._push()
         self._gateway.check_share(self)
 
     def on_closed(self, upstream, failure):
-        self.perform(self.dialect.on_closed(upstream.channel, failure))
+        self._tell(self.dialect.on_closed, upstream.channel, failure)
         self._push()
         self.touch()
 
@@ -3118,6 +3138,9 @@ class Gateway(object):
 
     def stop(self):
         """Drain, and wait until all is gone: `limits.drainSeconds` and a moment at most."""
+        if self.loop is None:
+            self._close_listeners()
+            return
         self.drain()
         if self._thread:
             self._thread.join(self.config['limits.drainSeconds'] + 5)
@@ -3182,7 +3205,7 @@ class Gateway(object):
             upstream.end()
 
     def _close_listeners(self):
-        for listener in self._listeners:
+        for listener in self._listeners + self._socks:
             listener.close()
         self._listeners, self._socks = [], []
 

@@ -4,6 +4,7 @@
 import json
 import logging
 import os
+import resource
 import sys
 import threading
 
@@ -101,6 +102,16 @@ def no_mistakes():
     yield
     logging.getLogger('ws2s').removeHandler(mistakes)
     assert not mistakes.found, '\n'.join(mistakes.found)
+
+
+@pytest.fixture
+def many_descriptors():
+    """Room for some thousand connections with both ends in this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 8192 if hard == resource.RLIM_INFINITY else min(hard, 8192)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture

@@ -88,24 +88,34 @@ def running_program(config=None, arguments=(), python=None, preexec=None):
     path = os.path.join(home, 'gateway.json')
     with open(path, 'w') as file:
         json.dump(settings, file)
-    process = subprocess.Popen([python or sys.executable, WS2S, '--config', path] + list(arguments), cwd=home,
-                               env=clean_environment(home), stderr=subprocess.PIPE, stdin=subprocess.PIPE,
-                               close_fds=True, preexec_fn=preexec)
+    try:
+        with started(['--config', path] + list(arguments), home, python, preexec) as program:
+            yield program
+    finally:
+        for name in os.listdir(home):
+            os.unlink(os.path.join(home, name))
+        os.rmdir(home)
+
+
+@contextlib.contextmanager
+def started(arguments, home, python=None, preexec=None, **environment):
+    """A Program with just these arguments, at home in ``home``. It is killed in the end if it still runs."""
+    process = subprocess.Popen([python or sys.executable, WS2S] + list(arguments), cwd=home,
+                               env=dict(clean_environment(home), **environment), stderr=subprocess.PIPE,
+                               stdin=subprocess.PIPE, close_fds=True, preexec_fn=preexec)
     program = Program(process)
     try:
         yield program
     finally:
         program.end()
         process.stdin.close()
-        for name in os.listdir(home):
-            os.unlink(os.path.join(home, name))
-        os.rmdir(home)
 
 
-def run_to_end(arguments, home, seconds=20):
+def run_to_end(arguments, home, seconds=20, **environment):
     """(exit status, standard output, standard error) of one call of ws2s.py."""
-    process = subprocess.Popen([sys.executable, WS2S] + list(arguments), cwd=home, env=clean_environment(home),
-                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, close_fds=True)
+    process = subprocess.Popen([sys.executable, WS2S] + list(arguments), cwd=home,
+                               env=dict(clean_environment(home), **environment), stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, close_fds=True)
     killer = threading.Timer(seconds, process.kill)
     killer.start()
     try:

@@ -7,7 +7,7 @@ import os
 import socket
 import struct
 
-TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
 KEY = 'dGhlIHNhbXBsZSBub25jZQ=='
 REQUEST = ('GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
@@ -101,6 +101,16 @@ class RawClient(object):
                 self._fill()
             except EOFError:
                 return bytes(self._buffer)
+
+    def wait_for_more(self, seconds):
+        """Read until nothing has come for ``seconds``, or the gateway has closed; all is kept."""
+        patience = self.sock.gettimeout()
+        self.sock.settimeout(seconds)
+        try:
+            while True:
+                self._fill()
+        except (socket.timeout, EOFError):
+            self.sock.settimeout(patience)
 
     def _fill(self):
         data = self.sock.recv(65536)

@@ -16,6 +16,8 @@ def serving(on_connection, host='127.0.0.1', receive_buffer=None, port=0):
     listener = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET)
     if receive_buffer:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    if port:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # it may have served a moment ago
     listener.bind((host, port))
     listener.listen(128)
     socks, threads = [], []

@@ -332,3 +332,15 @@ def test_allowed_host(text, name):
                                   'gw.example:3613', '[2001:db8::1]:3613'])
 def test_bad_allowed_host_is_an_error_naming_the_key(text):
     fails_naming('"allowedHosts"', config_text('allowedHosts', [text]))
+
+
+@pytest.mark.parametrize('text', [
+    u'{"limits.clients": 5}',
+    u'{"limits": {"clients": 5}, "limits": {"pingSeconds": 1}}',
+    u'{"denyTargets": ["::ffff:10.0.0.0/104"]}',
+    u'{"denyTargets": ["[*.example]:80"]}',
+    u'{"allowedOrigins": ["https://b\xfccher.example"]}',
+], ids=['dotted', 'section twice', 'mapped block', 'glob in brackets', 'origin that browsers spell otherwise'])
+def test_what_could_never_match_or_hide_a_rule_is_an_error(text):
+    with pytest.raises(ws2s.ConfigError):
+        ws2s.parse_config(text)

@@ -1,0 +1,41 @@
+# Everything is made and run inside the checkout, in .envs/; tests/environments.py does the work.
+
+PYTHON ?= python3
+RUNNER ?= python3
+PREFIX ?= /usr/local
+CASES ?= quick
+ARGS ?=
+
+ENVIRONMENTS = $(RUNNER) tests/environments.py
+
+.PHONY: help test test-all soak lint conformance dist install clean
+
+help: ## say what there is (the default)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+test: ## run the tests [PYTHON=2.7|3.13|name|path] [ARGS='tests/unit -k name']
+	@$(ENVIRONMENTS) test $(PYTHON) -- $(ARGS)
+
+test-all: ## run the tests on every Python found, 2.7 and 3.6 to 3.13 [ARGS=...]
+	@$(ENVIRONMENTS) test-all -- $(ARGS)
+
+soak: ## run the tests that take minutes [PYTHON=...] [ARGS=...]
+	@$(ENVIRONMENTS) soak $(PYTHON) -- $(ARGS)
+
+lint: ## flake8, and does ws2s.py compile on every Python found?
+	@$(ENVIRONMENTS) lint $(PYTHON)
+
+conformance: ## the Autobahn test suite, RFC 6455 [CASES=quick|all] [PYTHON=...]
+	@$(RUNNER) tests/conformance/run.py --cases $(CASES) --python $(PYTHON)
+
+dist: ## build the wheel and the source archive into dist/
+	@$(ENVIRONMENTS) dist $(PYTHON)
+
+install: ## copy ws2s.py to DESTDIR/PREFIX/bin/ws2s [PREFIX=/usr/local] [DESTDIR=]
+	install -d "$(DESTDIR)$(PREFIX)/bin"
+	install -m 755 ws2s.py "$(DESTDIR)$(PREFIX)/bin/ws2s"
+
+clean: ## remove all that was made here, .envs/ too
+	rm -rf .envs build dist *.egg-info .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name '*.pyc' -exec rm -f {} +

@@ -1,0 +1,340 @@
+#!/usr/bin/env python3
+"""Finds Python interpreters, makes the environments that the tests need, runs the tests in them.
+
+    python3 tests/environments.py COMMAND [PYTHON] [-- ARGUMENT...]
+
+PYTHON is a version (2.7), a name on PATH or a path; ARGUMENTs go to pytest. Runs on 3.6 and later with
+nothing installed. All it makes lies in .envs/, with a note of what it was made from, and is made anew when
+that changes.
+"""
+import argparse
+import collections
+import contextlib
+import fcntl
+import glob
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ENVS = os.path.join(ROOT, '.envs')
+VERSIONS = ('2.7', '3.6', '3.7', '3.8', '3.9', '3.10', '3.11', '3.12', '3.13')
+STRICT = os.environ.get('WS2S_TEST_STRICT') == '1'
+NODE_PACKAGES = ('ws@8',)
+SUITE = ('tests/unit', 'tests/live')
+
+WARNINGS_FROM = (3, 13)
+WARNINGS_OF_PYTHON = ('DeprecationWarning', 'PendingDeprecationWarning', 'ResourceWarning')
+WARNINGS_OF_PYTEST = ('pytest.PytestUnraisableExceptionWarning',
+                      'pytest.PytestUnhandledThreadExceptionWarning')
+
+Interpreter = collections.namedtuple('Interpreter', 'path version')
+
+
+class Problem(Exception):
+    """What stops us, in one line for the person at the terminal."""
+
+
+# --- Interpreters ---------------------------------------------------------------------------------
+
+PROBE = 'import os, sys; print("%d %d %d " % sys.version_info[:3] + os.path.realpath(sys.executable))'
+
+
+def find(wanted):
+    """The Interpreter for a version (3.13), a name on PATH or a path; None when there is none that runs."""
+    if not re.match(r'\d+\.\d+$', wanted):
+        return probe(wanted)
+    found = (probe(command) for command in commands_for(wanted))
+    return next((one for one in found if one and short(one) == wanted), None)
+
+
+def required(wanted):
+    interpreter = find(wanted)
+    if interpreter is None:
+        raise Problem('no Python %r here that runs' % wanted)
+    return interpreter
+
+
+def commands_for(version):
+    names = [os.path.join(folder, 'python' + version) for folder in os.get_exec_path()]
+    pyenv = os.environ.get('PYENV_ROOT') or os.path.join(os.path.expanduser('~'), '.pyenv')
+    builds = glob.glob(os.path.join(pyenv, 'versions', version + '.*', 'bin', 'python'))
+    return [name for name in names if os.access(name, os.X_OK)] + sorted(builds, key=numbers, reverse=True)
+
+
+def numbers(path):
+    return [int(digits) for digits in re.findall(r'\d+', path)]
+
+
+def probe(command):
+    """Ask it, whatever its name: a pyenv shim bears the name of a version that may not be active."""
+    try:
+        answer = subprocess.check_output([command, '-c', PROBE], env=plain_environ(), timeout=30,
+                                         stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    major, minor, micro, path = answer.decode().strip().split(' ', 3)
+    return Interpreter(path, (int(major), int(minor), int(micro)))
+
+
+def this_interpreter():
+    return Interpreter(os.path.realpath(sys.executable), sys.version_info[:3])
+
+
+def short(interpreter):
+    return '%d.%d' % interpreter.version[:2]
+
+
+def full(interpreter):
+    return '%d.%d.%d' % interpreter.version
+
+
+def runs(interpreter, code):
+    return call([interpreter.path, '-c', code], stderr=subprocess.DEVNULL) == 0
+
+
+def has_venv(interpreter):
+    """Debian splits the standard library: venv is there without the ensurepip that it needs."""
+    return runs(interpreter, 'import ensurepip, venv; ensurepip.version()')
+
+
+# --- Things made once -----------------------------------------------------------------------------
+
+def make_once(name, made_from, make):
+    """The folder .envs/NAME, filled by make(folder) unless it already was from the same `made_from`."""
+    folder = os.path.join(ENVS, name)
+    note = os.path.join(folder, 'made-from.txt')
+    made_from = '%s\n%s\n' % (folder, made_from)
+    with locked(folder + '.lock'):
+        if not holds(note, made_from):
+            say('making .envs/%s' % name)
+            shutil.rmtree(folder, ignore_errors=True)
+            make(folder)
+            with open(note, 'w') as out:
+                out.write(made_from)
+    return folder
+
+
+@contextlib.contextmanager
+def locked(path):
+    """Two `make test` side by side must not fill the same folder."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def holds(path, text):
+    return os.path.exists(path) and read(path) == text
+
+
+def read(path):
+    with open(path) as source:
+        return source.read()
+
+
+def environment(name, interpreter, *requirements):
+    """The python of an environment in .envs/ with these requirements (arguments of `pip install`)."""
+    def make(folder):
+        create_environment(interpreter, folder)
+        python = python_of(folder)
+        if interpreter.version < (3, 7):
+            # The pip that came with 3.6 cannot read the tags of today's wheels.
+            install(python, 'pip>=20.3,<22')
+        install(python, *requirements)
+
+    files = [read(os.path.join(ROOT, path)) for path in requirements if path.endswith('.txt')]
+    made_from = '\n'.join([interpreter.path, full(interpreter)] + list(requirements) + files)
+    return python_of(make_once('%s-%s' % (name, short(interpreter)), made_from, make))
+
+
+def python_of(folder):
+    return os.path.join(folder, 'bin', 'python')
+
+
+def install(python, *requirements):
+    must([python, '-m', 'pip', 'install', '-qq'] + list(requirements), 'pip cannot install', requirements)
+
+
+def create_environment(interpreter, folder):
+    if interpreter.version >= (3, 6) and has_venv(interpreter):
+        must([interpreter.path, '-m', 'venv', folder], 'venv cannot make', [folder])
+    else:
+        create_with_virtualenv(interpreter, folder)
+
+
+def create_with_virtualenv(interpreter, folder):
+    """20.21 is the last to make environments for 2.7 and 3.6, and too old for 3.12."""
+    requirement = 'virtualenv<20.22' if interpreter.version < (3, 7) else 'virtualenv'
+    command, environ = virtualenv_command(this_interpreter(), requirement)
+    command += ['--quiet', '--no-periodic-update', '--app-data', os.path.join(ENVS, 'virtualenv-data')]
+    command += ['--python', interpreter.path, folder]
+    must(command, 'virtualenv cannot make', [folder], environ)
+
+
+def virtualenv_command(runner, requirement):
+    """virtualenv needs a place itself: an environment, or a bare folder where Python cannot make one."""
+    name = re.sub(r'[^a-z0-9.]+', '-', requirement)
+    environ = plain_environ()
+    if has_venv(runner):
+        return [environment(name, runner, requirement), '-m', 'virtualenv'], environ
+    if not runs(runner, 'import pip; pip.__version__'):
+        raise Problem('%s has neither ensurepip nor pip (Debian: apt-get install python3-venv)' % runner.path)
+    environ['PYTHONPATH'] = make_once(
+        '%s-folder-%s' % (name, short(runner)), '%s\n%s' % (runner.path, requirement),
+        lambda folder: install(runner.path, '--target', folder, requirement))
+    return [runner.path, '-m', 'virtualenv'], environ
+
+
+def node_modules():
+    """The folder of the Node packages that the JavaScript tests need; None without npm."""
+    if not (shutil.which('node') and shutil.which('npm')):
+        return None
+    return os.path.join(make_once('node', ' '.join(NODE_PACKAGES), install_node_packages), 'node_modules')
+
+
+def install_node_packages(folder):
+    os.makedirs(folder)
+    command = ['npm', 'install', '--prefix', folder, '--no-audit', '--no-fund', '--loglevel', 'error']
+    must(command + list(NODE_PACKAGES), 'npm cannot install', NODE_PACKAGES)
+
+
+# --- Running --------------------------------------------------------------------------------------
+
+def plain_environ():
+    """Modules of the caller's own Python must not leak into another version of it."""
+    environ = dict(os.environ, PIP_DISABLE_PIP_VERSION_CHECK='1', PIP_NO_PYTHON_VERSION_WARNING='1')
+    for name in ('PYTHONPATH', 'PYTHONHOME', 'PYTHONWARNINGS'):
+        environ.pop(name, None)
+    return environ
+
+
+def call(command, environ=None, **streams):
+    return subprocess.call(command, cwd=ROOT, env=environ or plain_environ(), **streams)
+
+
+def must(command, complaint, objects, environ=None):
+    status = call(command, environ, stdin=subprocess.DEVNULL)
+    if status:
+        raise Problem('%s %s (exit status %d)' % (complaint, ' '.join(objects), status))
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def run_pytest(interpreter, arguments):
+    python = environment('test', interpreter, '-r', 'tests/requirements.txt')
+    environ = plain_environ()
+    modules = node_modules()
+    if modules:
+        environ['WS2S_TEST_NODE_MODULES'] = modules
+    say('pytest on %s' % full(interpreter))
+    return call([python] + errors(interpreter, WARNINGS_OF_PYTHON) +
+                ['-m', 'pytest'] + errors(interpreter, WARNINGS_OF_PYTEST) + arguments, environ)
+
+
+def errors(interpreter, warnings):
+    if interpreter.version < WARNINGS_FROM:
+        return []
+    return [word for warning in warnings for word in ('-W', 'error::' + warning)]
+
+
+# --- Commands: each gives its exit status ---------------------------------------------------------
+
+def command_test(wanted, arguments):
+    return run_pytest(required(wanted), ['-m', 'not soak'] + (arguments or list(SUITE)))
+
+
+def command_soak(wanted, arguments):
+    return run_pytest(required(wanted), ['-m', 'soak'] + (arguments or list(SUITE)))
+
+
+def command_test_all(wanted, arguments):
+    results = [(version, tested(find(version), arguments)) for version in VERSIONS]
+    say('')
+    for version, (verdict, seconds) in results:
+        say('%-5s %-7s %4d s' % (version, verdict, seconds))
+    return int(any(verdict == 'FAILED' or verdict == 'missing' and STRICT for _, (verdict, _) in results)
+               or all(verdict == 'missing' for _, (verdict, _) in results))
+
+
+def tested(interpreter, arguments):
+    if interpreter is None:
+        return 'missing', 0
+    started = time.time()
+    status = command_test(interpreter.path, arguments)
+    return 'FAILED' if status else 'passed', time.time() - started
+
+
+def command_lint(wanted, arguments):
+    programs = [name for name in ('ws2s.py', 'ws2sd') if os.path.exists(os.path.join(ROOT, name))]
+    python = environment('lint', required(wanted), '-r', 'tests/requirements-lint.txt')
+    status = call([python, '-m', 'flake8'] + programs + ['setup.py', 'tests'])
+    found = [interpreter for interpreter in map(find, VERSIONS) if interpreter]
+    failed = [short(one) for one in found if not all(compiles(one, program) for program in programs)]
+    compiled = [short(one) for one in found if short(one) not in failed]
+    say('%s compiled on: %s' % (', '.join(programs), ' '.join(compiled)))
+    if failed:
+        say('NOT on: ' + ' '.join(failed))
+    return int(bool(status or failed))
+
+
+COMPILE = """
+import sys
+with open(sys.argv[1], 'rb') as source:
+    compile(source.read(), sys.argv[1], 'exec')
+"""
+
+
+def compiles(interpreter, program):
+    return call([interpreter.path, '-W', 'error', '-c', COMPILE, program]) == 0
+
+
+def command_dist(wanted, arguments):
+    shutil.rmtree(os.path.join(ROOT, 'dist'), ignore_errors=True)
+    python = environment('dist', required(wanted), '-r', 'tests/requirements-dist.txt')
+    must([python, '-m', 'build', '--outdir', 'dist'], 'build failed for', ['dist'])
+    return 0
+
+
+def command_node(wanted, arguments):
+    modules = node_modules()
+    if modules is None:
+        raise Problem('node or npm is missing')
+    say(modules)
+    return 0
+
+
+COMMANDS = {
+    'test': command_test,
+    'test-all': command_test_all,
+    'soak': command_soak,
+    'lint': command_lint,
+    'dist': command_dist,
+    'node': command_node,
+}
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('command', choices=sorted(COMMANDS))
+    parser.add_argument('python', nargs='?', default='python3')
+    words = list(sys.argv[1:] if argv is None else argv)
+    cut = words.index('--') if '--' in words else len(words)
+    options = parser.parse_args(words[:cut])
+    try:
+        return COMMANDS[options.command](options.python, words[cut + 1:])
+    except Problem as problem:
+        print('%s: %s' % (options.command, problem), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,229 @@
+# -*- coding: utf-8 -*-
+"""Debian's Chromium without a window, driven through its DevTools protocol. Linux only."""
+
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+import websocket
+
+from installed import needs
+from program import clean_environment
+from waiting import wait_until
+
+# Pages of these names come from 127.0.0.1; no other name leads anywhere.
+NAMES = ('localhost', 'foreign.test', 'rebound.test')
+RESOLVER = ', '.join(['MAP %s 127.0.0.1' % name for name in NAMES] + ['MAP * ~NOTFOUND', 'EXCLUDE 127.0.0.1'])
+FLAGS = (
+    '--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run',
+    '--remote-debugging-port=0', '--host-resolver-rules=' + RESOLVER, '--no-proxy-server', '--disable-quic',
+    '--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-extensions',
+    '--disable-default-apps', '--disable-domain-reliability', '--disable-client-side-phishing-detection',
+    # A page that nobody sees must run at full speed.
+    '--disable-background-timer-throttling', '--disable-renderer-backgrounding',
+    '--disable-features=HttpsUpgrades,HttpsFirstBalancedModeAutoEnable,OptimizationHints,MediaRouter',
+)
+NEW_SESSION = {'preexec_fn': os.setsid} if sys.version_info[0] == 2 else {'start_new_session': True}
+PR_SET_CHILD_SUBREAPER = 36
+SECONDS = 45
+
+
+def family(session, folder):
+    """The processes of a session, zombies too, and those that have been given ``folder`` and have left it."""
+    pids = [int(name) for name in os.listdir('/proc') if name.isdigit()]
+    return [pid for pid in pids if session_of(pid) == session or folder in environment_of(pid)]
+
+
+def session_of(pid):
+    return int((read_proc(pid, 'stat').rpartition(')')[2].split() or [0] * 4)[3])
+
+
+def environment_of(pid):
+    return read_proc(pid, 'environ')
+
+
+def read_proc(pid, name):
+    """Empty for a process that has ended, or is none of our business."""
+    try:
+        with open('/proc/%d/%s' % (pid, name), 'rb') as file:
+            return file.read().decode('latin-1')
+    except (IOError, OSError):
+        return ''
+
+
+@contextlib.contextmanager
+def adopting_orphans():
+    """Processes whose parent ends become our children, so that we can reap them."""
+    prctl = ctypes.CDLL(None).prctl
+    assert prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    try:
+        yield
+    finally:
+        prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+def reap(pid):
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except OSError:
+        pass  # its own parent will do that, or has done it
+
+
+class Browser(object):
+    """A running Chromium. ``events``: by session, pairs of a method and its parameters."""
+
+    def __init__(self, program, folder):
+        self._folder, self._profile = folder, os.path.join(folder, 'profile')
+        self._devtools, self._calls, self._answers = None, 0, {}
+        self.events, self._family = {}, set()
+        with open(os.path.join(folder, 'log'), 'wb') as log, open(os.devnull) as nothing:
+            self._process = subprocess.Popen(
+                [program] + list(FLAGS) + ['--user-data-dir=' + self._profile, 'about:blank'], cwd=folder,
+                env=dict(clean_environment(folder), TMPDIR=folder), stdin=nothing, stdout=log, stderr=log,
+                close_fds=True, **NEW_SESSION)
+
+    def attach(self):
+        """Connect to DevTools."""
+        port, path = wait_until(self._devtools_address, SECONDS, 'Chromium to start')
+        self._devtools = websocket.create_connection('ws://127.0.0.1:%s%s' % (port, path), timeout=SECONDS,
+                                                     suppress_origin=True, http_no_proxy=['127.0.0.1'])
+
+    def _devtools_address(self):
+        assert self._process.poll() is None, self.log()
+        try:
+            with open(os.path.join(self._profile, 'DevToolsActivePort')) as file:
+                lines = file.read().split()
+        except (IOError, OSError):
+            return None  # not yet
+        return lines if len(lines) == 2 else None
+
+    def log(self):
+        with open(os.path.join(self._folder, 'log')) as log:
+            return log.read()
+
+    def begin(self, method, session=None, **parameters):
+        """Send one DevTools command; its number, for ``result``."""
+        self._calls += 1
+        message = {'id': self._calls, 'method': method, 'params': parameters}
+        self._devtools.send(json.dumps(dict(message, sessionId=session) if session else message))
+        return self._calls
+
+    def result(self, number):
+        self.listen(lambda: number in self._answers)
+        answer = self._answers.pop(number)
+        assert 'error' not in answer, answer
+        return answer['result']
+
+    def call(self, method, session=None, **parameters):
+        return self.result(self.begin(method, session, **parameters))
+
+    def listen(self, until):
+        """Take what DevTools tells until ``until()``."""
+        while not until():
+            message = json.loads(self._devtools.recv())
+            if 'id' in message:
+                self._answers[message['id']] = message
+            else:
+                events = self.events.setdefault(message.get('sessionId'), [])
+                events.append((message['method'], message['params']))
+
+    @contextlib.contextmanager
+    def page(self, url):
+        """A new tab at ``url``, loaded. It is closed in the end."""
+        target = self.call('Target.createTarget', url='about:blank')['targetId']
+        page = Page(self, self.call('Target.attachToTarget', targetId=target, flatten=True)['sessionId'])
+        try:
+            page.go(url)
+            yield page
+        finally:
+            self.call('Target.closeTarget', targetId=target)
+
+    def end(self):
+        """Every process is ended and reaped."""
+        self._family.update(family(self._process.pid, self._folder))
+        if self._process.poll() is None:
+            self._process.terminate()
+        try:
+            wait_until(self._is_gone, 10, 'Chromium to end')
+        except AssertionError:
+            for pid in self._left():
+                os.kill(pid, signal.SIGKILL)
+            wait_until(self._is_gone, 10, 'Chromium to be killed')
+        finally:
+            if self._devtools:
+                self._devtools.shutdown()
+
+    def _is_gone(self):
+        self._process.poll()
+        self._family.update(family(self._process.pid, self._folder))
+        for pid in self._left():
+            if pid != self._process.pid:
+                reap(pid)
+        return not self._left()
+
+    def _left(self):
+        return [pid for pid in self._family if os.path.exists('/proc/%d' % pid)]
+
+
+class Page(object):
+    """A tab."""
+
+    def __init__(self, browser, session):
+        self._browser, self._session = browser, session
+
+    def go(self, url):
+        self.listen_to('Page')
+        reply = self._call('Page.navigate', url=url)
+        assert 'errorText' not in reply, reply
+        self.wait_for('Page.loadEventFired')
+
+    def _call(self, method, **parameters):
+        return self._browser.call(method, self._session, **parameters)
+
+    def listen_to(self, domain):
+        self._call(domain + '.enable')
+
+    def wait_for(self, method):
+        """The parameters of all events of one kind, as soon as there is one."""
+        self._browser.listen(lambda: self._told(method))
+        return self._told(method)
+
+    def _told(self, method):
+        events = self._browser.events.get(self._session, ())
+        return [parameters for name, parameters in events if name == method]
+
+    def begin(self, scenario, **settings):
+        """Begin a scenario of scenarios.js; a function that waits for its result."""
+        number = self._browser.begin('Runtime.evaluate', self._session, awaitPromise=True, returnByValue=True,
+                                     expression='scenarios.%s(%s)' % (scenario, json.dumps(settings)))
+        return lambda: self._value(self._browser.result(number))
+
+    def run(self, scenario, **settings):
+        return self.begin(scenario, **settings)()
+
+    @staticmethod
+    def _value(outcome):
+        assert 'exceptionDetails' not in outcome, outcome['exceptionDetails'].get('exception', outcome)
+        return outcome['result']['value']
+
+
+@contextlib.contextmanager
+def running_chromium():
+    """A Browser. No process and no file of it is left in the end."""
+    program, folder = needs('chromium', 'chromium'), tempfile.mkdtemp()
+    try:
+        with adopting_orphans():
+            browser = Browser(program, folder)
+            try:
+                browser.attach()
+                yield browser
+            finally:
+                browser.end()
+    finally:
+        shutil.rmtree(folder)

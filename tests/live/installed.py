@@ -1,0 +1,23 @@
+# -*- coding: utf-8 -*-
+"""Programs that the tests need and do not bring along."""
+
+import os
+
+import pytest
+
+
+def needs(program, package):
+    """The path of ``program``. Without it the test is skipped and says what to install."""
+    for folder in os.environ.get('PATH', os.defpath).split(os.pathsep):
+        path = os.path.join(folder, program)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    pytest.skip('needs %s (Debian: apt-get install %s)' % (program, package))
+
+
+def needs_node_modules():
+    """The folder of the Node packages that tests/environments.py has installed."""
+    folder = os.environ.get('WS2S_TEST_NODE_MODULES', '')
+    if not os.path.isdir(os.path.join(folder, 'ws')):
+        pytest.skip("needs Node's package ws (python3 tests/environments.py test installs it)")
+    return folder

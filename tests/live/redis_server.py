@@ -1,0 +1,86 @@
+# -*- coding: utf-8 -*-
+"""A real redis-server of our own, and RESP, the protocol that it speaks."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+
+from installed import needs
+from targets import closed_port
+from waiting import wait_until
+
+ATTEMPTS = 5
+
+
+def resp(words):
+    """The request that consists of ``words``, bytes or text."""
+    words = [word if isinstance(word, bytes) else word.encode('utf-8') for word in words]
+    pieces = [('*%d\r\n' % len(words)).encode('ascii')]
+    for word in words:
+        pieces += [('$%d\r\n' % len(word)).encode('ascii'), word, b'\r\n']
+    return b''.join(pieces)
+
+
+class RedisServer(object):
+    """A redis-server on ``port`` of 127.0.0.1 that keeps nothing on disk."""
+
+    def __init__(self, program, folder, port):
+        self.port = port
+        self._log = os.path.join(folder, 'redis.log')
+        with open(self._log, 'wb') as log, open(os.devnull) as nothing:
+            self._process = subprocess.Popen(
+                [program, '--port', str(port), '--bind', '127.0.0.1', '--dir', folder, '--save', '',
+                 '--appendonly', 'no'], cwd=folder, stdin=nothing, stdout=log, stderr=log, close_fds=True)
+
+    def ask(self, *words):
+        """The reply to one request, straight from Redis: the bytes of a bulk, the line of anything else."""
+        sock = socket.create_connection(('127.0.0.1', self.port), 10)
+        try:
+            sock.sendall(resp(words))
+            with contextlib.closing(sock.makefile('rb')) as reply:
+                line = reply.readline()
+                return reply.read(int(line[1:])) if line.startswith(b'$') else line
+        finally:
+            sock.close()
+
+    def is_begun(self):
+        """Waits. False when it has ended at once: somebody else has the port."""
+        return wait_until(self._state, 20, 'redis-server to begin') == 'serving'
+
+    def _state(self):
+        if self._process.poll() is not None:
+            return 'ended'
+        try:
+            # Who listens there need not be ours.
+            ours = ('\r\nprocess_id:%d\r\n' % self._process.pid).encode('ascii') in self.ask('INFO', 'server')
+        except (IOError, OSError):
+            ours = False
+        return 'serving' if ours else None
+
+    def log(self):
+        with open(self._log) as log:
+            return log.read()
+
+    def end(self):
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+
+@contextlib.contextmanager
+def running_redis():
+    """A RedisServer that serves. Nothing of it is left in the end."""
+    program, folder = needs('redis-server', 'redis-server'), tempfile.mkdtemp()
+    begun = []
+    try:
+        while not (begun and begun[-1].is_begun()):
+            assert len(begun) < ATTEMPTS, begun[-1].log()
+            begun.append(RedisServer(program, folder, closed_port()))
+        yield begun[-1]
+    finally:
+        for server in begun:
+            server.end()
+        shutil.rmtree(folder)

@@ -1,0 +1,243 @@
+# -*- coding: utf-8 -*-
+"""Where a client may be taken, with services listening where it may not (security S01, S02, S22; protocol, section 5)."""
+
+import contextlib
+import socket
+
+import pytest
+
+from raw_client import RawClient
+from targets import closed_port, echo, own_address, serving
+from waiting import wait_until
+
+FORBIDDEN = (4, 'forbidden')
+REFUSED = (2, 'refused')
+CONNECTED = (0, None)
+CLEAN_ERRORS = ((1, 'bad-request'), (1, 'dns'), (1, 'timeout'))
+
+
+def can_listen(host):
+    sock = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET)
+    try:
+        sock.bind((host, 0))
+        return True
+    except (IOError, OSError):
+        return False
+    finally:
+        sock.close()
+
+
+OWN = own_address()
+LOCAL = [host for host in ('127.0.0.1', '127.0.0.2', '::1', OWN) if host and can_listen(host)]
+needs_own_address = pytest.mark.skipif(OWN is None, reason='this machine has no address but loopback')
+
+
+@contextlib.contextmanager
+def services(hosts, on_connection, port=0):
+    """A service on each of ``hosts``, all on one port."""
+    if not hosts:
+        yield port
+        return
+    with serving(on_connection, host=hosts[0], port=port) as port:
+        with services(hosts[1:], on_connection, port):
+            yield port
+
+
+@contextlib.contextmanager
+def canary(hosts, port=0):
+    """Services as those of services(), which must see no connection but the ones that are made here in the end.
+
+    Connections are accepted in the order in which they came: one before ours would be seen.
+    """
+    touched, ours = [], []
+    with services(hosts, lambda sock: touched.append(sock.getpeername()), port) as port:
+        yield port
+        for host in hosts:
+            sock = socket.create_connection((host, port), 10)
+            ours.append(sock.getsockname())
+            wait_until(lambda: ours[-1] in touched)
+            sock.close()
+    assert sorted(touched) == sorted(ours)
+
+
+def verdict(gateway, host, port):
+    """(code, reason) of a connect."""
+    with RawClient(gateway.address) as client:
+        reply = client.open().ask(command='connect', host=host, port=port)
+        assert client.ask(command='ping')['success']
+        return reply['code'], reply.get('reason')
+
+
+class Names(object):
+    """A resolver: each look-up takes the next list of addresses, and the last one stays."""
+
+    def __init__(self, *answers):
+        self.answers, self.asked = list(answers), 0
+
+    def __call__(self, host, port):
+        self.asked += 1
+        addresses = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return [(socket.AF_INET6, (address, port, 0, 0)) if ':' in address else (socket.AF_INET, (address, port))
+                for address in addresses]
+
+
+# -- this machine ------------------------------------------------------------------------------------------------------
+
+LEADS_HERE = [
+    '127.0.0.1', '127.1', '127.0.1', '0x7f.1', '0x7f000001', '2130706433', '017700000001', '0177.0.0.1', '0', '0.0.0.0',
+    '0.0.0.1', '0x0', '127.0.0.2', '127.255.255.254', '::', '::1', '[::1]', '[::]', '0:0:0:0:0:0:0:1', '::ffff:127.0.0.1',
+    '[::ffff:127.0.0.1]', '::ffff:7f00:1', '::ffff:0:127.0.0.1', '::127.0.0.1', '64:ff9b::7f00:1', '64:ff9b::127.0.0.1',
+    '2002:7f00:1::', '::ffff:0.0.0.0', 'localhost', 'LocalHost', u'\u2460\u2461\u2466.0.0.1', u'127\u30020.0.1',
+]
+
+# Never to be dialled, this machine or not; whether such a name can be looked up at all differs.
+LEADS_NOWHERE = [
+    'fe80::1', 'fe80::1%lo', '::1%lo', '169.254.169.254', '224.0.0.1', 'ff02::1', '255.255.255.255', '240.0.0.1',
+    '100.100.100.200', '168.63.129.16', 'fd00:ec2::254', '2001::7f00:1', 'LOCALHOST.', 'localhost.', '127.0.0.1.',
+    '127.0.0.1\0', '127.0.0.1\0.example', '127.0.0.1\r\nx', '127.0.0.1 ', ' 127.0.0.1', '127.0.0.1\t', '', 'a' * 300,
+    'a.' * 126 + 'a', u'\u00e9' * 64, '[127.0.0.1]', '[localhost]', '[::1', '::1]', '127.0.0.1:80', '127.0.0.1/', '@127.0.0.1',
+    u'\u202e127.0.0.1', '%31%32%37.0.0.1', '-127.0.0.1', '$(id)', ';', '/tmp/socket', '*',
+]
+
+
+def shown(host):
+    return host[:40].encode('unicode_escape').decode('ascii')
+
+
+@pytest.mark.parametrize('host', LEADS_HERE + LEADS_NOWHERE, ids=shown)
+def test_no_spelling_reaches_this_machine_by_default(running_gateway, host):
+    gateway = running_gateway({'allowConnectToServerLocal': False})
+    with canary(LOCAL) as port:
+        found = verdict(gateway, host, port)
+        assert found == FORBIDDEN or host in LEADS_NOWHERE and found in CLEAN_ERRORS
+
+
+@pytest.mark.parametrize('host', ['127.0.0.1', '127.1', '2130706433', 'localhost', '0.0.0.0', '::1', '::ffff:127.0.0.1'])
+def test_such_spellings_lead_here_when_that_is_allowed(gateway, host):
+    with services(LOCAL, echo) as port:
+        assert verdict(gateway, host, port) == CONNECTED
+
+
+@needs_own_address
+def test_an_address_of_this_machine_is_this_machine(running_gateway):
+    strict, lenient = running_gateway({'allowConnectToServerLocal': False}), running_gateway()
+    for host in (OWN, '::ffff:' + OWN, '[::ffff:%s]' % OWN):
+        with canary([OWN]) as port:
+            assert verdict(strict, host, port) == FORBIDDEN
+        with serving(echo, host=OWN) as port:
+            assert verdict(lenient, host, port) == CONNECTED
+
+
+@pytest.mark.parametrize('host', [
+    '127.0.0.1', 'localhost', '127.1', '0x7f.1', '0', '0.0.0.0', '::1', '::', '::ffff:127.0.0.1', '127.0.0.2', 'name.test',
+    pytest.param(OWN, marks=needs_own_address, id='own address')])
+@pytest.mark.parametrize('rules', [{}, {'allowTargets': ['*', '127.0.0.0/8', '::/0', '0.0.0.0/0']}], ids=['', 'named'])
+def test_the_port_of_the_gateway_itself_is_never_dialled(running_gateway, host, rules):
+    parameters = {'resolve': Names(['127.0.0.1'])} if host == 'name.test' else {}
+    gateway = running_gateway(rules, **parameters)
+    with RawClient(gateway.address) as client:
+        reply = client.open().ask(command='connect', host=host, port=gateway.address[1])
+        assert (reply['code'], reply['reason']) == FORBIDDEN
+        assert len(gateway.sessions) == 1
+
+
+# -- names that stand for more than one address, or for another each time ----------------------------------------------
+
+@needs_own_address
+@pytest.mark.parametrize('answer', [[OWN, '127.0.0.1'], ['127.0.0.1', OWN], ['::1', '127.0.0.2', OWN]], ids=repr)
+def test_of_a_mixed_answer_only_what_is_allowed_is_dialled(running_gateway, answer):
+    """The machine's own address plays the public one: this gateway is told that it owns none."""
+    names = Names(answer, ['127.0.0.1'])
+    gateway = running_gateway({'allowConnectToServerLocal': False}, resolve=names, owns=lambda packed: False)
+    with canary(['127.0.0.1', '127.0.0.2']) as port, serving(echo, host=OWN, port=port):
+        assert verdict(gateway, 'rebinding.test', port) == CONNECTED
+        assert names.asked == 1
+        assert verdict(gateway, 'rebinding.test', port) == FORBIDDEN
+        assert names.asked == 2
+    with canary(['127.0.0.1']) as port:
+        assert verdict(gateway, 'rebinding.test', port) == FORBIDDEN
+
+
+@pytest.mark.parametrize('answer', [['127.0.0.2', '127.0.0.3'], ['127.0.0.3', '127.0.0.2']], ids=repr)
+@pytest.mark.parametrize('is_there, expected', [(True, CONNECTED), (False, REFUSED)], ids=['up', 'down'])
+def test_a_denied_address_is_not_dialled_even_when_the_others_fail(running_gateway, answer, is_there, expected):
+    names = Names(answer)
+    gateway = running_gateway({'denyTargets': ['127.0.0.3']}, resolve=names)
+    with canary(['127.0.0.3']) as port, services(['127.0.0.2'] * is_there, echo, port):
+        assert verdict(gateway, 'mixed.test', port) == expected
+    assert names.asked == 1
+
+
+def test_an_answer_that_changes_is_judged_each_time(running_gateway):
+    names = Names(['127.0.0.2'], ['127.0.0.3'], ['127.0.0.2'])
+    gateway = running_gateway({'denyTargets': ['127.0.0.3']}, resolve=names)
+    with canary(['127.0.0.3']) as port, serving(echo, host='127.0.0.2', port=port):
+        assert [verdict(gateway, 'changing.test', port) for _ in range(3)] == [CONNECTED, FORBIDDEN, CONNECTED]
+    assert names.asked == 3
+
+
+@pytest.mark.parametrize('answer, expected', [
+    (['127.0.0.2', '127.0.0.1'], CONNECTED), (['127.0.0.2', '127.0.0.3', '127.0.0.4', '127.0.0.1'], CONNECTED),
+    (['::1', '127.0.0.1'], CONNECTED), (['127.0.0.2', '127.0.0.3'], REFUSED), ([], (1, 'dns')),
+], ids=['second', 'fourth', 'IPv4 after IPv6', 'none answers', 'no address'])
+def test_the_addresses_of_a_name_are_tried_in_turn(running_gateway, answer, expected):
+    names = Names(answer)
+    gateway = running_gateway({'limits': {'connectSeconds': 3}}, resolve=names)
+    with serving(echo) as port:
+        assert verdict(gateway, 'several.test', port) == expected
+    assert names.asked == 1
+
+
+def test_an_address_is_not_looked_up(running_gateway):
+    names = Names(['127.0.0.3'])
+    gateway = running_gateway(resolve=names)
+    with serving(echo) as port:
+        assert verdict(gateway, '127.0.0.1', port) == CONNECTED
+    assert names.asked == 0
+
+
+# -- allowTargets and denyTargets --------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('host, allow, deny, expected', [
+    ('127.0.0.1', [], [], CONNECTED),
+    ('127.0.0.1', ['127.0.0.1'], [], CONNECTED),
+    ('127.0.0.1', ['127.0.0.1:{port}'], [], CONNECTED),
+    ('127.0.0.1', ['127.0.0.1:1,{port}'], [], CONNECTED),
+    ('127.0.0.1', ['127.0.0.1:1-65535'], [], CONNECTED),
+    ('127.0.0.1', ['127.0.0.1:1-1023'], [], FORBIDDEN),
+    ('127.0.0.1', ['127.0.0.0/8'], [], CONNECTED),
+    ('127.0.0.1', ['127.0.0.2', '10.0.0.0/8'], [], FORBIDDEN),
+    ('127.0.0.1', ['*'], [], CONNECTED),
+    ('127.0.0.1', ['localhost'], [], FORBIDDEN),
+    ('::ffff:127.0.0.1', ['127.0.0.1'], [], CONNECTED),
+    ('127.1', ['127.0.0.1'], [], CONNECTED),
+    ('LocalHost', ['localhost:{port}'], [], CONNECTED),
+    ('localhost', ['127.0.0.0/8'], [], CONNECTED),
+    ('127.0.0.1', [], ['127.0.0.1'], FORBIDDEN),
+    ('127.0.0.1', [], ['127.0.0.1:1'], CONNECTED),
+    ('127.0.0.1', [], ['*:{port}'], FORBIDDEN),
+    ('127.1', [], ['127.0.0.0/8'], FORBIDDEN),
+    ('::ffff:127.0.0.1', [], ['127.0.0.0/8'], FORBIDDEN),
+    ('localhost', [], ['127.0.0.0/8', '::1'], FORBIDDEN),
+    ('LOCALHOST', [], ['local*'], FORBIDDEN),
+    ('127.0.0.1', ['127.0.0.1'], ['127.0.0.0/8'], FORBIDDEN),
+], ids=lambda value: str(value).replace("'", ''))
+def test_a_rule_decides(running_gateway, host, allow, deny, expected):
+    with services(['127.0.0.1'], echo) if expected == CONNECTED else canary(['127.0.0.1']) as port:
+        rules = {name: [rule.format(port=port) for rule in value] for name, value in
+                 (('allowTargets', allow), ('denyTargets', deny))}
+        assert verdict(running_gateway(rules), host, port) == expected
+
+
+def test_a_rule_does_not_open_this_machine(running_gateway):
+    gateway = running_gateway({'allowConnectToServerLocal': False, 'allowTargets': ['127.0.0.1', '*']})
+    with canary(['127.0.0.1']) as port:
+        assert verdict(gateway, '127.0.0.1', port) == FORBIDDEN
+        assert verdict(gateway, '127.0.0.1', closed_port()) == FORBIDDEN
+
+
+def test_a_refusal_says_which_setting_refuses(running_gateway):
+    for rules, setting in (({'allowConnectToServerLocal': False}, 'allowConnectToServerLocal'),
+                           ({'denyTargets': ['127.0.0.1']}, 'denyTargets'), ({'allowTargets': ['x.test']}, 'allowTargets')):
+        with RawClient(running_gateway(rules).address) as client:
+            assert setting in client.open().ask(command='connect', host='127.0.0.1', port=1)['message']

@@ -1,0 +1,360 @@
+# -*- coding: utf-8 -*-
+"""What the gateway's port answers to HTTP: refusals, health, the pages of the web folder (protocol, section 4)."""
+
+import hashlib
+import os
+import socket
+
+import pytest
+
+from conftest import descriptors, is_empty
+from raw_client import KEY, RawClient, exchange, upgrade_request
+from waiting import wait_until
+
+
+def get(path, *headers):
+    return http('GET', path, *headers)
+
+
+def http(method, path, *headers):
+    """A request as bytes; ``path`` may hold any byte."""
+    lines = [method + ' ' + path + ' HTTP/1.1', 'Host: 127.0.0.1'] + list(headers)
+    text = '\r\n'.join(lines) + '\r\n\r\n'
+    return text if isinstance(text, bytes) else text.encode('latin-1')
+
+
+def status_of(address, request):
+    """The status of a refusal or answer; it must be one plain sentence, of the length it says."""
+    status, headers, body = exchange(address, request)
+    if status == 101:
+        return status
+    assert int(headers['content-length']) == len(body) and headers['connection'].startswith('close')
+    assert headers['content-type'] == 'text/plain; charset=utf-8' and headers['x-content-type-options'] == 'nosniff'
+    assert body and b'\n' not in body and b'<' not in body
+    return status
+
+
+# -- answers without a web folder --------------------------------------------------------------------------------------
+
+def test_healthz_is_ok(gateway):
+    status, headers, body = exchange(gateway.address, get('/healthz'))
+    assert (status, body) == (200, b'ok')
+    assert headers['connection'] == 'close'
+
+
+def test_the_root_says_what_this_is(gateway):
+    status, _, body = exchange(gateway.address, get('/'))
+    assert status == 200 and b'ws2s' in body and b'WebSocket' in body
+    assert status_of(gateway.address, get('/?query')) == 200
+
+
+@pytest.mark.parametrize('path', ['/', '/healthz', '/nothing'])
+def test_head_is_the_answer_to_get_without_its_body(gateway, path):
+    status, headers, body = exchange(gateway.address, get(path))
+    assert exchange(gateway.address, http('HEAD', path)) == (status, headers, b'')
+    assert int(headers['content-length']) == len(body) > 0
+
+
+UPGRADE = upgrade_request()
+REFUSED = [
+    ('path that is not there', get('/nothing'), 404),
+    ('favicon', get('/favicon.ico'), 404),
+    ('POST', http('POST', '/'), 405),
+    ('OPTIONS', http('OPTIONS', '/'), 405),
+    ('CONNECT', http('CONNECT', 'x:80'), 405),
+    ('upgrade by POST', UPGRADE.replace(b'GET', b'POST'), 405),
+    ('upgrade by HEAD', UPGRADE.replace(b'GET', b'HEAD'), 405),
+    ('not HTTP', b'hello\r\n\r\n', 400),
+    ('TLS', b'\x16\x03\x01\x02\x00', 400),
+    ('HTTP/2.0', get('/').replace(b'/1.1', b'/2.0'), 400),
+    ('no host', get('/').replace(b'Host', b'X-Host'), 400),
+    ('two hosts', get('/', 'Host: two'), 400),
+    ('absolute target', get('http://evil/'), 400),
+    ('space in the path', get('/a b'), 400),
+    ('NUL in the path', get('/a\0b'), 400),
+    ('NUL in a header', get('/', 'X: \0'), 400),
+    ('bare LF', get('/').replace(b'\r\n', b'\n'), 400),
+    ('bare CR', get('/', 'X: a\rb'), 400),
+    ('folded header', get('/', 'X: a', ' b'), 400),
+    ('space before the colon', get('/', 'X : a'), 400),
+    ('header without a colon', get('/', 'X'), 400),
+    ('body', get('/', 'Content-Length: 5') + b'12345', 400),
+    ('chunked body', get('/', 'Transfer-Encoding: chunked'), 400),
+    ('upgrade by HTTP/1.0', UPGRADE.replace(b'/1.1', b'/1.0'), 400),
+    ('upgrade without Connection', UPGRADE.replace(b'Connection:', b'X:'), 400),
+    ('upgrade without a host', UPGRADE.replace(b'Host:', b'X:'), 400),
+    ('upgrade without a key', UPGRADE.replace(b'Sec-WebSocket-Key', b'X'), 400),
+    ('empty key', UPGRADE.replace(KEY.encode('ascii'), b''), 400),
+    ('short key', UPGRADE.replace(KEY.encode('ascii'), b'dGhl'), 400),
+    ('two keys', upgrade_request(headers=[('Sec-WebSocket-Key', KEY)]), 400),
+    ('version 8', UPGRADE.replace(b'Version: 13', b'Version: 8'), 426),
+    ('no version', UPGRADE.replace(b'Sec-WebSocket-Version', b'X'), 426),
+    ('long request line', get('/' + 'x' * 8192), 431),
+    ('request line without end', b'GET /' + b'x' * 100000, 431),
+    ('20 KiB of headers', get('/', *['X: ' + 'x' * 1000] * 20), 431),
+    ('100 headers', get('/', *['X: x'] * 100), 431),
+    ('headers without end', b'GET / HTTP/1.1\r\n' + b'X: x\r\n' * 20000, 431),
+]
+
+
+@pytest.mark.parametrize('request_bytes, status', [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+def test_what_is_refused(gateway, request_bytes, status):
+    if b'HEAD' in request_bytes:
+        assert exchange(gateway.address, request_bytes)[0] == status
+    else:
+        assert status_of(gateway.address, request_bytes) == status
+    assert status_of(gateway.address, get('/healthz')) == 200
+    wait_until(lambda: is_empty(gateway))
+
+
+def test_a_refusal_names_what_would_do(gateway):
+    assert exchange(gateway.address, UPGRADE.replace(b': 13', b': 8'))[1]['sec-websocket-version'] == '13'
+    assert 'GET' in exchange(gateway.address, http('PUT', '/'))[1]['allow']
+
+
+@pytest.mark.parametrize('begin', [b'', b'GET / HT', UPGRADE[:-2]], ids=['nothing', 'half a line', 'all but the end'])
+def test_a_slow_request_gets_408(running_gateway, begin):
+    gateway = running_gateway({'limits': {'handshakeSeconds': 0.3}})
+    assert status_of(gateway.address, begin) == 408
+    wait_until(lambda: is_empty(gateway))
+
+
+# -- who may connect ---------------------------------------------------------------------------------------------------
+
+ORIGINS = [
+    (None, '127.0.0.1', None),
+    ('http://localhost', 'x', None),
+    ('http://127.0.0.1:8080', 'evil.test', None),
+    ('https://[::1]:1', 'x', None),
+    ('http://192.0.2.7:3613', '192.0.2.7:3613', None),
+    ('http://gw.test', 'gw.test', None),
+    ('http://app.test', 'x', None),
+    ('https://app.test:8443', 'x', None),
+    ('HTTP://APP.test:80', 'x', None),
+    ('http://rebound.test', 'rebound.test', 'allowedHosts'),
+    ('http://evil.test', '127.0.0.1', 'allowedOrigins'),
+    ('https://app.test', 'x', 'allowedOrigins'),
+    ('http://app.test:81', 'x', 'allowedOrigins'),
+    ('http://app.test.evil.test', 'x', 'allowedOrigins'),
+    ('http://evilapp.test', 'x', 'allowedOrigins'),
+    ('http://sub.app.test', 'x', 'allowedOrigins'),
+    ('http://app.test@evil.test', 'x', 'allowedOrigins'),
+    ('http://localhost.evil.test', 'x', 'allowedOrigins'),
+    ('http://127.0.0.1.evil.test', 'x', 'allowedOrigins'),
+    ('http://192.0.2.7:3613', '192.0.2.7', 'allowedOrigins'),
+    ('ftp://localhost', 'x', 'allowedOrigins'),
+    ('null', 'x', 'allowedOrigins'),
+    ('', 'x', 'allowedOrigins'),
+]
+
+
+@pytest.mark.parametrize('origin, host, setting', ORIGINS, ids=['%s at %s' % row[:2] for row in ORIGINS])
+def test_who_may_connect(running_gateway, origin, host, setting):
+    gateway = running_gateway({'allowedOrigins': ['http://app.test', 'https://app.test:8443'],
+                               'allowedHosts': ['gw.test']})
+    headers = [] if origin is None else [('Origin', origin)]
+    status, _, body = refusal(gateway, upgrade_request(host=host, headers=headers))
+    assert status == (403 if setting else 101)
+    assert (setting or '').encode('ascii') in body
+
+
+def refusal(gateway, request):
+    """What exchange() gives, without waiting for the end of a WebSocket that is open."""
+    with RawClient(gateway.address) as client:
+        client.send(request)
+        head = client.receive_head()
+        if b' 101 ' in head:
+            return 101, {}, head
+    return exchange(gateway.address, request)
+
+
+def test_two_origins_get_400(gateway):
+    origins = [('Origin', 'http://localhost'), ('Origin', 'http://evil.test')]
+    assert status_of(gateway.address, upgrade_request(headers=origins)) == 400
+
+
+@pytest.mark.parametrize('allowed, origin, status', [
+    ('*', 'http://evil.test', 101), ('*', 'null', 101), ('null', 'null', 101), ('null', 'http://evil.test', 403)])
+def test_a_star_allows_all_origins_and_null_only_null(running_gateway, allowed, origin, status):
+    gateway = running_gateway({'allowedOrigins': [allowed]})
+    assert refusal(gateway, upgrade_request(headers=[('Origin', origin)]))[0] == status
+
+
+@pytest.mark.parametrize('limit', ['clients', 'clientsPerAddress'])
+def test_one_client_too_many_gets_503_until_another_has_left(running_gateway, limit):
+    gateway = running_gateway({'limits': {limit: 2}})
+    with RawClient(gateway.address) as first, RawClient(gateway.address) as second:
+        first.open()
+        second.open()
+        status, _, body = exchange(gateway.address, UPGRADE)
+        assert status == 503 and limit.encode('ascii') in body
+        assert status_of(gateway.address, get('/healthz')) == 200
+        if limit == 'clientsPerAddress':
+            with RawClient(gateway.address, source='127.0.0.2') as elsewhere:
+                elsewhere.open()
+        second.close()
+        wait_until(lambda: len(gateway.sessions) == 1)
+        with RawClient(gateway.address) as third:
+            assert third.open()
+
+
+@pytest.mark.parametrize('request_bytes', [get('/healthz'), UPGRADE], ids=['healthz', 'upgrade'])
+def test_a_request_that_comes_in_while_draining_gets_503(gateway, request_bytes):
+    with RawClient(gateway.address) as client:
+        client.send(request_bytes[:20])
+        wait_until(lambda: any(session._parser.has_begun() for session in list(gateway.sessions)))
+        gateway.drain()
+        wait_until(lambda: gateway.draining)
+        client.send(request_bytes[20:])
+        assert client.receive_reply()[0] == 503
+    wait_until(lambda: is_empty(gateway))
+    with pytest.raises(socket.error):
+        RawClient(gateway.address)
+
+
+# -- the web folder ----------------------------------------------------------------------------------------------------
+
+FILES = {'index.html': b'<p>hello', 'app.js': b'var x;', 'style.css': b'p {}', 'data.json': b'{}', 'picture.svg': b'<svg/>',
+         'plain': b'\0\1', 'empty.txt': b'', 'sub/index.html': b'<p>sub', u'\u00e9 1.txt': b'accent', 'evil': b'not evil'}
+
+
+@pytest.fixture
+def folder(tmpdir):
+    """A web folder with a secret beside it."""
+    web = tmpdir.mkdir('web')
+    for name, content in FILES.items():
+        web.join(name).write_binary(content, ensure=True)
+    tmpdir.join('secret.txt').write('SECRET')
+    tmpdir.mkdir('web-beside').join('secret.txt').write('SECRET')
+    web.join('.hidden').write('SECRET')
+    web.mkdir('.git').join('config').write('SECRET')
+    os.symlink(str(tmpdir.join('secret.txt')), str(web.join('out.txt')))
+    os.symlink(str(tmpdir), str(web.join('up')))
+    os.symlink('app.js', str(web.join('within.js')))
+    os.symlink('nowhere', str(web.join('broken.js')))
+    os.symlink('loop', str(web.join('loop')))
+    os.mkfifo(str(web.join('fifo')))
+    return web
+
+
+@pytest.fixture
+def site(running_gateway, folder):
+    return running_gateway({'web': str(folder)})
+
+
+@pytest.mark.parametrize('path, name, content_type', [
+    ('/', 'index.html', 'text/html; charset=utf-8'),
+    ('/?v=1', 'index.html', 'text/html; charset=utf-8'),
+    ('/index.html', 'index.html', 'text/html; charset=utf-8'),
+    ('/sub/', 'sub/index.html', 'text/html; charset=utf-8'),
+    ('/app.js', 'app.js', 'text/javascript; charset=utf-8'),
+    ('/%61pp.js', 'app.js', 'text/javascript; charset=utf-8'),
+    ('/within.js', 'app.js', 'text/javascript; charset=utf-8'),
+    ('/style.css', 'style.css', 'text/css; charset=utf-8'),
+    ('/data.json', 'data.json', 'application/json'),
+    ('/picture.svg', 'picture.svg', 'image/svg+xml'),
+    ('/plain', 'plain', 'application/octet-stream'),
+    ('/empty.txt', 'empty.txt', 'text/plain; charset=utf-8'),
+    ('/%c3%a9%201.txt', u'\u00e9 1.txt', 'text/plain; charset=utf-8'),
+])
+def test_a_file_is_served_with_its_type_and_safe_headers(site, path, name, content_type):
+    status, headers, body = exchange(site.address, get(path))
+    assert (status, body) == (200, FILES[name])
+    assert headers['content-type'] == content_type and int(headers['content-length']) == len(body)
+    assert headers['x-content-type-options'] == 'nosniff'
+    assert "default-src 'self'" in headers['content-security-policy']
+    assert exchange(site.address, http('HEAD', path)) == (200, headers, b'')
+
+
+def test_health_and_websockets_come_before_files(site, folder):
+    folder.join('healthz').write('a file')
+    assert exchange(site.address, get('/healthz'))[2] == b'ok'
+    with RawClient(site.address) as client:
+        client.open('/index.html')
+
+
+@pytest.mark.parametrize('path', [
+    '/nothing', '/sub', '/app.js/', '/index.html/x', '/../secret.txt', '/sub/../../secret.txt', '/..', '/../',
+    '/%2e%2e/secret.txt', '/%2E%2e%2fsecret.txt', '/..%2fsecret.txt', '/..%5csecret.txt', '/..\\secret.txt',
+    '/%252e%252e/secret.txt', '/../web-beside/secret.txt', '/.././web/app.js', '//evil', '//app.js', '/.//app.js',
+    '/./app.js', '/app.js%00', '/app.js%00.html', '/%00', '/sub/..%c0%afsecret.txt', '/%c0%ae%c0%ae/secret.txt', '/%ff',
+    '/%', '/%zz', '/app.js%', '/app.js%0a', '/.hidden', '/.git/config', '/%2egit/config', '/out.txt', '/up/secret.txt',
+    '/up/', '/broken.js', '/loop', '/fifo', '/fifo/', '/app.js:x', '/' + 'x' * 300, '/' + 'x/' * 3000, '/\xe9 1.txt'.replace(' ', '%20'),
+])
+def test_no_path_leads_astray(site, path):
+    for method in ('GET', 'HEAD'):
+        status, headers, body = exchange(site.address, http(method, path))
+        assert status == 404 and 'location' not in headers
+        assert b'SECRET' not in body and b'secret' not in body
+    assert exchange(site.address, get('/app.js'))[2] == FILES['app.js']
+
+
+def test_a_folder_without_an_index_is_not_listed(site, folder):
+    folder.mkdir('bare').join('name.txt').write('x')
+    assert exchange(site.address, get('/bare/'))[0] == 404
+    folder.join('index.html').remove()
+    assert exchange(site.address, get('/'))[0] == 404
+
+
+MEGABYTE = os.urandom(1 << 20)
+
+
+@pytest.fixture
+def large(folder):
+    """A file of 30 MB in the web folder."""
+    path = folder.join('large.bin')
+    with open(str(path), 'wb') as file:
+        for _ in range(30):
+            file.write(MEGABYTE)
+    yield path
+    path.remove()
+
+
+def test_a_large_file_reaches_a_slow_reader_whole(site, large):
+    with RawClient(site.address, receive_buffer=4096) as client:
+        client.send(get('/large.bin'))
+        assert client.receive_head().startswith(b'HTTP/1.1 200 ')
+        wait_until(lambda: any(session.stream.congested for session in list(site.sessions)))
+        assert site.tally.bytes < 4 * site.config['limits.bufferBytes']
+        assert exchange(site.address, get('/app.js'))[2] == FILES['app.js']
+        received = client.receive_all()
+    assert len(received) == 30 << 20
+    assert hashlib.sha256(received).digest() == hashlib.sha256(MEGABYTE * 30).digest()
+
+
+def test_a_reader_that_closes_its_half_gets_the_file_still(site, large):
+    with RawClient(site.address) as client:
+        client.send(get('/large.bin'))
+        client.sock.shutdown(socket.SHUT_WR)
+        assert client.receive_reply()[2] == MEGABYTE * 30
+
+
+@pytest.mark.parametrize('leave', [lambda client: client.abort(), lambda client: client.sock.close()],
+                         ids=['RST', 'FIN'])
+def test_a_reader_that_leaves_in_the_middle_leaves_no_file_open(site, large, leave):
+    with RawClient(site.address, receive_buffer=4096) as client:
+        client.send(get('/large.bin'))
+        client.receive_head()
+        assert str(large) in descriptors().values()
+        leave(client)
+    wait_until(lambda: is_empty(site) and str(large) not in descriptors().values())
+
+
+def test_a_file_that_shrinks_while_sent_is_seen_to_be_cut(site, large):
+    with RawClient(site.address, receive_buffer=4096) as client:
+        client.send(get('/large.bin'))
+        client.receive_head()
+        with open(str(large), 'r+b') as file:
+            file.truncate(1 << 20)
+        received = client.receive_all()
+    assert 0 < len(received) < 30 << 20 and (MEGABYTE * 30).startswith(received)
+    wait_until(lambda: str(large) not in descriptors().values())
+
+
+def test_a_file_that_grows_while_sent_is_sent_as_long_as_it_was(site, large):
+    with RawClient(site.address, receive_buffer=4096) as client:
+        client.send(get('/large.bin'))
+        client.receive_head()
+        with open(str(large), 'ab') as file:
+            file.write(b'more')
+        assert client.receive_all() == MEGABYTE * 30

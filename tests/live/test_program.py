@@ -1,0 +1,416 @@
+# -*- coding: utf-8 -*-
+"""``ws2s.py`` on the command line: arguments, config files, signals, logs (protocol, sections 5 and 6)."""
+
+import base64
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+
+import pytest
+
+import ws2s
+from program import REPOSITORY, clean_environment, run_to_end, running_program, started
+from raw_client import BINARY, CLOSE, PING, PONG, TEXT, RawClient, exchange, frame, upgrade_request
+from targets import closed_port, echo, serving, silence
+from waiting import wait_until
+
+ALLOW_LOCAL = {'allowConnectToServerLocal': True}
+HEALTHZ = b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'
+
+
+def printed(arguments, tmpdir, status=0):
+    """What a call prints that ends with ``status``; without complaint."""
+    found, output, errors = run_to_end(arguments, str(tmpdir))
+    assert (found, errors) == (status, '')
+    return output
+
+
+def complaint(arguments, tmpdir, status, **environment):
+    """The one line on standard error of a call that ends with ``status``."""
+    found, output, errors = run_to_end(arguments, str(tmpdir), **environment)
+    assert re.match(r'ws2s: [ -~]+\n\Z', errors), errors
+    assert (found, output) == (status, '')
+    return errors
+
+
+def written(tmpdir, content):
+    """The name of a config file with this content."""
+    path = tmpdir.join('config.json')
+    path.write_binary(content if isinstance(content, bytes) else json.dumps(content).encode('ascii'))
+    return str(path)
+
+
+# -- mistakes ----------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('arguments, word', [
+    (['--nonsense'], '--nonsense'), (['file'], 'file'), (['--config'], '--config'), (['--bad\nflag\x1b[2J'], 'bad'),
+    (['--listen', 'nonsense'], '--listen'), (['--listen', '127.0.0.1'], '--listen'), (['--listen', '::1:80x'], '--listen'),
+    (['--listen', '127.0.0.1:70000'], '--listen'), (['--listen', ':80'], '--listen'), (['--listen', ''], '--listen'),
+    (['--log-level', 'loud'], 'log.level'), (['--log-level', ''], 'log.level'), (['--web', ''], 'web'),
+    (['--allow-origin', 'evil.test'], 'allowedOrigins'), (['--allow-origin', 'http://x\n'], 'allowedOrigins'),
+    (['--check', 'nonsense'], '--check'), (['--check', '127.0.0.1:80x'], '--check'), (['--config', 'none'], 'none'),
+    (['--config', '.'], '.'),
+], ids=lambda value: ' '.join(value).encode('unicode_escape').decode('ascii') if isinstance(value, list) else '')
+def test_a_mistake_in_the_arguments_is_one_line(tmpdir, arguments, word):
+    assert word in complaint(['--print-config'] + arguments, tmpdir, 2)
+
+
+@pytest.mark.parametrize('content, word', [
+    (b'', 'JSON'), (b'{', 'JSON'), (b'[]', 'object'), (b'5', 'object'), (b'{"a": NaN}', 'JSON'), (b'[' * 100000, 'JSON'),
+    (b'{"web": "\xff"}', 'UTF-8'), (b'\xff\xfe{\0}\0', 'UTF-8'), (b'{"web": "x", "web": "y"}', 'twice'),
+    ({'alowTargets': []}, 'alowTargets'), ({'limits': {'client': 5}}, 'limits.client'), ({'listen': 80}, 'listen'),
+    ({'listen': {'port': '80'}}, 'listen.port'), ({'listen': {'port': 65536}}, 'listen.port'), ({u'\u202e\x1b\n': 1}, 'key'),
+    ({'listen': {'port': True}}, 'listen.port'), ({'allowConnectToServerLocal': 'no'}, 'allowConnectToServerLocal'),
+    ({'allowConnectToServerLocal': None}, 'allowConnectToServerLocal'), ({'denyTargets': '*'}, 'denyTargets'),
+    ({'denyTargets': ['10.0.0.0/33']}, 'denyTargets'), ({'denyTargets': ['x:0']}, 'denyTargets'),
+    ({'allowedOrigins': ['app.test']}, 'allowedOrigins'), ({'log': {'level': 'loud'}}, 'log.level'),
+    ({'limits': {'drainSeconds': -1}}, 'limits.drainSeconds'), ({'limits': {'messageBytes': 1e400}}, 'JSON'),
+], ids=lambda value: value if isinstance(value, str) and len(value) < 40 else '')
+def test_a_mistake_in_the_config_file_is_one_line(tmpdir, content, word):
+    line = complaint(['--config', written(tmpdir, content)], tmpdir, 2)
+    assert word in line and 'config.json' in line
+
+
+@pytest.mark.parametrize('web', ['nowhere', 'config.json', u'\u00e9', os.fsdecode(b'\xff') if hasattr(os, 'fsdecode') else
+                                 b'\xff'], ids=['nowhere', 'a file', 'not ASCII', 'not UTF-8'])
+def test_a_web_folder_that_is_none_is_one_line(tmpdir, web):
+    arguments = ['--config', written(tmpdir, {'listen': {'port': 0}}), '--web']
+    arguments.append(web.encode('utf-8') if not isinstance(web, (str, bytes)) else web)
+    assert 'web' in complaint(arguments, tmpdir, 2)
+    complaint(arguments, tmpdir, 2, LC_ALL='C', PYTHONCOERCECLOCALE='0', PYTHONUTF8='0')
+
+
+def test_a_mistake_of_the_operator_is_one_line(tmpdir):
+    with serving(echo) as port:
+        line = complaint(['--listen', '127.0.0.1:%d' % port], tmpdir, 1)
+        assert '127.0.0.1:%d' % port in line and 'in use' in line
+    assert '198.51.100.77' in complaint(['--listen', '198.51.100.77:0'], tmpdir, 1)
+    assert 'a..b' in complaint(['--listen', 'a..b:80'], tmpdir, 1)
+    tmpdir.mkdir('.ws2s').join('config.json').write('{')
+    assert '.ws2s' in complaint([], tmpdir, 2)
+
+
+@pytest.mark.parametrize('name', ['missing/ws2s.log', '.', u'missing/\u00e9.log'], ids=['missing', 'folder', 'not ASCII'])
+def test_a_log_file_that_cannot_be_written_is_one_line(tmpdir, name):
+    config = written(tmpdir, {'listen': {'port': 0}, 'log': {'file': os.path.join(u'', str(tmpdir), name)}})
+    assert 'log' in complaint(['--config', config], tmpdir, 1)
+    complaint(['--config', config], tmpdir, 1, LC_ALL='C', PYTHONCOERCECLOCALE='0', PYTHONUTF8='0')
+
+
+# -- calls that only print ---------------------------------------------------------------------------------------------
+
+def test_version_and_help_are_printed(tmpdir):
+    assert printed(['--version'], tmpdir) == 'ws2s %s\n' % ws2s.__version__
+    text = printed(['--help'], tmpdir)
+    for option in ('--config', '--listen', '--allow-local', '--allow-origin', '--web', '--log-level', '--print-config',
+                   '--check', '--version'):
+        assert option in text
+    assert tmpdir.listdir() == []
+
+
+def test_print_config_gives_a_file_that_gives_it_again(tmpdir):
+    plain = json.loads(printed(['--print-config'], tmpdir))
+    assert plain['listen'] == {'host': '127.0.0.1', 'port': 3613} and plain['allowConnectToServerLocal'] is False
+    assert plain['allowTargets'] == plain['denyTargets'] == plain['allowedOrigins'] == plain['allowedHosts'] == []
+    assert plain['web'] is None and plain['workers'] == 0 and plain['limits']['messageBytes'] == 16777216
+    before = {'denyTargets': ['10.0.0.0/8:6000-6999,80', '*.evil.test'], 'allowedOrigins': ['http://one.test'],
+              'limits': {'pingSeconds': 1.5}}
+    text = printed(['--config', written(tmpdir, before), '--listen', '[::1]:80', '--allow-local', '--allow-origin',
+                    'https://two.test', '--allow-origin', 'null', '--web', u'some folder', '--log-level', 'debug',
+                    '--print-config'], tmpdir)
+    tree = json.loads(text)
+    assert tree['listen'] == {'host': '::1', 'port': 80} and tree['allowConnectToServerLocal'] is True
+    assert tree['allowedOrigins'] == ['http://one.test', 'https://two.test', 'null']
+    assert tree['denyTargets'] == before['denyTargets'] and tree['limits']['pingSeconds'] == 1.5
+    assert (tree['web'], tree['log']['level']) == ('some folder', 'debug')
+    assert printed(['--config', written(tmpdir, text.encode('ascii')), '--print-config'], tmpdir) == text
+
+
+@pytest.mark.parametrize('arguments, status, words', [
+    (['127.0.0.1:80'], 1, ['127.0.0.1:80 is 127.0.0.1: refused', 'allowConnectToServerLocal']),
+    (['127.0.0.1:80', '--allow-local'], 0, ['127.0.0.1:80 is 127.0.0.1: allowed']),
+    (['[::1]:80'], 1, ['[::1]:80', 'refused', 'allowConnectToServerLocal']),
+    (['127.1:80'], 1, ['127.1:80 is 127.0.0.1: refused']),
+    (['10.0.0.1:6379'], 0, ['allowed']),
+    (['10.0.0.2:6379'], 1, ['refused', 'denyTargets', '10.0.0.2:6379']),
+    (['169.254.169.254:80'], 1, ['refused', 'link-local']),
+    (['127.0.0.1:3613', '--allow-local'], 1, ['refused', 'gateway itself']),
+    (['a..b:80'], 1, ['a..b:80', 'cannot be resolved']),
+    (['a\x1b[2J\nb:80'], 1, ['cannot be resolved']),
+], ids=lambda value: value[0].encode('unicode_escape').decode('ascii') if isinstance(value, list) else '')
+def test_check_says_in_a_line_which_rule_decides(tmpdir, arguments, status, words):
+    config = written(tmpdir, {'denyTargets': ['10.0.0.2:6379']})
+    line = printed(['--config', config, '--check'] + arguments, tmpdir, status)
+    assert re.match(r'[ -~]+\n\Z', line)
+    assert [word for word in words if word not in line] == []
+
+
+# -- config files ------------------------------------------------------------------------------------------------------
+
+def test_a_config_file_of_version_2_works_unchanged_and_nothing_is_written(tmpdir):
+    port = closed_port()
+    folder = tmpdir.mkdir('.ws2s')
+    content = ('{\n    "allowConnectToServerLocal": true,\n    "listen": {\n        "host": "127.0.0.1",\n'
+               '        "port": %d\n    }\n}' % port)
+    folder.join('config.json').write(content)
+    with serving(echo) as target, started([], str(tmpdir)) as program:
+        assert program.address == ('127.0.0.1', port)
+        with RawClient(program.address) as client:
+            client.open().connect_to(target)
+    assert folder.join('config.json').read() == content
+    assert [str(path) for path in tmpdir.visit()] == [str(folder), str(folder.join('config.json'))]
+
+
+def test_a_named_config_file_takes_the_place_of_the_default_one(tmpdir):
+    tmpdir.mkdir('.ws2s').join('config.json').write('{"web": "default"}')
+    assert json.loads(printed(['--print-config'], tmpdir))['web'] == 'default'
+    assert json.loads(printed(['--print-config', '--config', written(tmpdir, {})], tmpdir))['web'] is None
+
+
+# -- what arguments do -------------------------------------------------------------------------------------------------
+
+def test_listen_says_where(tmpdir):
+    with started(['--listen', '127.0.0.2:0'], str(tmpdir)) as program:
+        assert program.address[0] == '127.0.0.2'
+        assert exchange(program.address, HEALTHZ)[2] == b'ok'
+    with started(['--listen', '[::1]:0'], str(tmpdir)) as program:
+        assert program.address[0] == '::1'
+        assert exchange(program.address, HEALTHZ)[2] == b'ok'
+
+
+@pytest.mark.parametrize('arguments, code', [([], 4), (['--allow-local'], 0)], ids=['without', 'with'])
+def test_allow_local_opens_this_machine(arguments, code):
+    with serving(echo) as port, running_program(arguments=arguments) as program, RawClient(program.address) as client:
+        assert client.open().ask(command='connect', host='127.0.0.1', port=port)['code'] == code
+
+
+def test_allow_origin_lets_the_pages_of_an_origin_connect():
+    with running_program(arguments=['--allow-origin', 'http://app.test', '--allow-origin', 'https://b.test']) as program:
+        for origin, status in (('http://app.test', b'101'), ('https://b.test', b'101'), ('http://c.test', b'403')):
+            with RawClient(program.address) as client:
+                client.send(upgrade_request(headers=[('Origin', origin)]))
+                assert client.receive_head().split()[1] == status
+
+
+def test_web_serves_a_folder(tmpdir):
+    tmpdir.join('index.html').write('<p>here')
+    with running_program(arguments=['--web', str(tmpdir)]) as program:
+        assert exchange(program.address, b'GET / HTTP/1.1\r\nHost: x\r\n\r\n')[2] == b'<p>here'
+
+
+def test_log_level_decides_what_is_logged():
+    found = {}
+    for level in ('debug', 'info', 'warning'):
+        port = closed_port()
+        with running_program({'listen': {'port': port}}, ['--log-level', level]) as program:
+            wait_until(lambda: is_listening(port) or program.process.poll() is not None, 20)
+            with RawClient(('127.0.0.1', port)) as client:
+                assert client.open().ask(command='ping')['success']
+                client.close()
+            program.signal(signal.SIGTERM)
+            assert program.wait() == 0
+        found[level] = set(line.split(' ')[2] for line in program.lines)
+    assert found == {'debug': {'DEBUG', 'INFO'}, 'info': {'INFO'}, 'warning': set()}
+
+
+def is_listening(port):
+    sock = socket.socket()
+    try:
+        return sock.connect_ex(('127.0.0.1', port)) == 0
+    finally:
+        sock.close()
+
+
+# -- signals -----------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT], ids=['SIGTERM', 'SIGINT'])
+@pytest.mark.parametrize('is_polite', [True, False], ids=['a client that answers', 'a client that does not'])
+def test_a_signal_says_1001_and_ends_with_0_in_time(number, is_polite):
+    drain = 60 if is_polite else 1
+    config = dict(ALLOW_LOCAL, limits={'drainSeconds': drain})
+    with serving(echo) as port, running_program(config) as program, RawClient(program.address) as client:
+        client.open().connect_to(port)
+        program.signal(number)
+        begun = time.time()
+        assert client.receive_close()[0] == 1001
+        if is_polite:
+            client.send_frame(CLOSE, b'\x03\xe9')
+            assert client.receive_all() == b''
+            client.finish()
+        assert program.wait() == 0
+        assert is_polite or time.time() - begun > drain - 0.5
+        assert time.time() - begun < 10
+    assert program.lines[-1].endswith(' INFO ws2s has stopped') and 'Traceback' not in '\n'.join(program.lines)
+
+
+def test_a_second_signal_ends_at_once_though_a_target_hangs():
+    config = dict(ALLOW_LOCAL, limits={'drainSeconds': 100})
+    with serving(silence, receive_buffer=4096) as port, running_program(config) as program:
+        with RawClient(program.address) as client:
+            client.open().connect_to(port)
+            client.send(frame(BINARY, b'x' * (4 << 20)))
+            program.signal(signal.SIGTERM)
+            assert client.receive_close()[0] == 1001
+            client.send_frame(CLOSE, b'\x03\xe9')
+            assert program.process.poll() is None
+            program.signal(signal.SIGTERM)
+            assert program.wait() == 0
+
+
+def test_a_signal_ends_a_gateway_whose_look_up_hangs(tmpdir):
+    code = ('import threading; ws2s.Gateway.__init__.__defaults__ = ws2s.Gateway.__init__.__defaults__[:1] + '
+            '(lambda host, port: threading.Event().wait(100), ws2s.owns_address)')
+    with patched_program(code, tmpdir) as (process, port):
+        with RawClient(('127.0.0.1', port)) as client:
+            client.open().send_json(command='connect', host='hangs.test', port=80)
+            process.send_signal(signal.SIGTERM)
+            assert client.receive_close()[0] == 1001
+            client.send_frame(CLOSE, b'\x03\xe9')
+            wait_until(lambda: process.poll() is not None, 20)
+    assert process.returncode == 0
+
+
+def test_a_signal_that_comes_as_soon_as_it_listens_is_obeyed(tmpdir):
+    code = ('import os, signal; listen = ws2s.Gateway.listen; '
+            'ws2s.Gateway.listen = lambda self: listen(self) or os.kill(os.getpid(), signal.SIGTERM)')
+    with patched_program(code, tmpdir) as (process, port):
+        wait_until(lambda: process.poll() is not None, 20)
+    assert process.returncode == 0
+
+
+class patched_program(object):
+    """(process, port) of a program in which ``code`` has changed something before main() ran."""
+
+    def __init__(self, code, tmpdir):
+        self._port = closed_port()
+        script = 'import sys; sys.path.insert(0, %r); import ws2s; %s; sys.exit(ws2s.main(sys.argv[1:]))'
+        self._arguments = [sys.executable, '-c', script % (REPOSITORY, code), '--listen', '127.0.0.1:%d' % self._port]
+        self._home = str(tmpdir)
+
+    def __enter__(self):
+        self._process = subprocess.Popen(self._arguments, env=clean_environment(self._home), cwd=self._home,
+                                         stdin=subprocess.PIPE, stderr=open(os.devnull, 'w'), close_fds=True)
+        wait_until(lambda: is_listening(self._port) or self._process.poll() is not None, 20)
+        return self._process, self._port
+
+    def __exit__(self, *exception):
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        self._process.stdin.close()
+
+
+# -- logs --------------------------------------------------------------------------------------------------------------
+
+LINE = re.compile(r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO|WARNING|ERROR) [ -~]+\Z')
+
+
+def ended(program):
+    """The lines of a program that has been told to end."""
+    program.signal(signal.SIGTERM)
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 0
+    return list(program.lines)
+
+
+def test_the_life_of_a_connection_is_told_line_by_line():
+    with serving(echo) as port, running_program(ALLOW_LOCAL) as program:
+        with RawClient(program.address) as client:
+            client.open('/path?query', [('Origin', 'http://localhost')]).connect_to(port)
+            client.send_json(command='send', data='12345')
+            assert client.receive_data(5) == b'12345'
+            client.ask(command='connect', host='127.0.0.1', port=program.address[1])
+            client.close()
+        text = '\n'.join(ended(program))
+    for pattern in (r'127\.0\.0\.1:\d+ comes, origin http://localhost, path /path\n', r'connected to 127\.0\.0\.1:%d' % port,
+                    r'disconnected from 127\.0\.0\.1:%d: 5 bytes there, 5 back, [0-9.]+ s' % port,
+                    r'127\.0\.0\.1:%d refused: .*gateway itself' % program.address[1], r'client is gone after [0-9.]+ s'):
+        assert re.search(pattern, text), (pattern, text)
+
+
+HOSTILE = u'\x1b[2J\x9b31m\u202e\u2066\r\nFAKE LINE\x07\x00'
+
+
+def test_what_strangers_say_is_one_printable_line_each():
+    eight_bit = b'x\x9b31m\xe2\x80\xae\xff\t'.decode('latin-1')
+    with running_program(arguments=['--log-level', 'debug', '--allow-origin', '*']) as program:
+        with RawClient(program.address) as client:
+            client.open('/%0d%0aFAKE%20LINE%1b[2J' + eight_bit.strip(), [('Origin', 'http://' + eight_bit)])
+            for host in (u'\u202e\u2066evil', u'x\\n\u2028', u'a..\u00e9', HOSTILE, '127.0.0.1'):
+                assert not client.ask(command='connect', host=host, port=80)['success']
+            client.send_frame(TEXT, HOSTILE.encode('utf-8'))
+            client.receive_text()
+            client.send_frame(CLOSE, b'\x03\xe8' + HOSTILE.encode('utf-8'))
+            client.receive_close()
+        for request in (upgrade_request('/' + eight_bit), upgrade_request('/\x1b'), b'\x9b\x1b GET\r\n\r\n',
+                        upgrade_request(headers=[('Origin', 'x\x1b')]), upgrade_request(host=eight_bit)):
+            with RawClient(program.address) as client:
+                client.send(request)
+                client.receive_head()
+        lines = ended(program)
+    assert [line for line in lines if not LINE.match(line)] == []
+    comes = [line for line in lines if ' comes, ' in line]
+    assert len(comes) == 3 and r'\x9b31m' in comes[0] and '%0d%0aFAKE%20LINE%1b' in comes[0]
+    closes = [line for line in lines if 'client closes' in line]
+    assert len(closes) == 1 and r'\x1b[2J\x9b31m\u202e\u2066\r\nFAKE LINE\x07\x00' in closes[0]
+    assert len([line for line in lines if r'\u202e\u2066evil' in line]) == 1
+
+
+SECRET = 'MARKER-of-a-secret'
+
+
+def test_no_secret_and_no_payload_is_logged():
+    encoded = base64.b64encode(SECRET.encode('ascii')).decode('ascii')
+    secrets = dict(ssh_username=SECRET, ssh_password=SECRET, ssh_private_key=SECRET, ssh_private_key_password=SECRET)
+    headers = [('Cookie', SECRET), ('Authorization', SECRET), ('User-Agent', SECRET), ('Sec-WebSocket-Protocol', SECRET)]
+    with serving(echo) as port, running_program(ALLOW_LOCAL, ['--log-level', 'debug']) as program:
+        with RawClient(program.address) as client:
+            client.open('/?token=' + SECRET, headers).connect_to(port, **dict(secrets, ssh_host=''))
+            client.send_json(command='send', data=SECRET)
+            client.send_json(command='sendb', data=encoded)
+            client.send_frame(BINARY, SECRET.encode('ascii'))
+            assert client.receive_data(3 * len(SECRET)) == SECRET.encode('ascii') * 3
+            for opcode in (PING, PONG):
+                client.send_frame(opcode, SECRET.encode('ascii'))
+            assert client.receive_frame() == (PONG, SECRET.encode('ascii'))
+            for fields in (dict(command=SECRET), dict(command='send', data=[SECRET]), dict(command='sendb', data=SECRET),
+                           dict(secrets, command='connect', host='127.0.0.1', port=SECRET), dict(unknown=SECRET),
+                           dict(secrets, command='connect', host=' ' + SECRET, port=1), {SECRET: SECRET},
+                           dict(secrets, command='connect', host='127.0.0.1', port=closed_port(), tls=SECRET),
+                           dict(secrets, command='connect', host='127.0.0.1', port=port, ssh_host='', binary=SECRET)):
+                assert not client.ask(**fields)['success']
+            for text in ('{"command": "%s', '["%s"]', '"%s"', '%s'):
+                client.send_frame(TEXT, (text % SECRET).encode('ascii'))
+                assert not client.receive_json()['success']
+            client.send_frame(TEXT, SECRET.encode('ascii') + b'\xff')
+            assert client.receive_close()[0] == 1007
+        for request in (upgrade_request('/%00' + SECRET, headers=[('Origin', 'http://evil.test/' + SECRET)]),
+                        upgrade_request(headers=headers + headers).replace(b'GET', b'PUT'),
+                        (SECRET + '\r\n' + SECRET + '\r\n\r\n').encode('ascii')):
+            assert exchange(program.address, request)[0] >= 400
+        text = '\n'.join(ended(program))
+    assert ' DEBUG ' in text and '1007' in text
+    for form in (SECRET, SECRET[:10], encoded[:20], repr(SECRET.encode('ascii')), 'MARKER'):
+        assert form not in text
+
+
+def test_the_log_file_is_private_and_is_rotated(tmpdir):
+    path = tmpdir.join('ws2s.log')
+    config = {'listen': {'port': closed_port()}, 'log': {'file': str(path), 'bytes': 2000, 'files': 2}}
+    with running_program(config, preexec=lambda: os.umask(0o022)) as program:
+        wait_until(lambda: path.check() and 'listens on' in path.read(), 20)
+        for _ in range(80):
+            assert exchange(('127.0.0.1', config['listen']['port']), b'PUT / HTTP/1.1\r\n\r\n')[0] == 405
+        ended(program)
+    assert program.lines == []
+    assert sorted(entry.basename for entry in tmpdir.listdir()) == ['ws2s.log', 'ws2s.log.1', 'ws2s.log.2']
+    for entry in tmpdir.listdir():
+        assert entry.size() <= 2000
+        assert [line for line in entry.read().splitlines() if not LINE.match(line)] == []
+    assert [oct(stat.S_IMODE(os.stat(str(entry)).st_mode)) for entry in tmpdir.listdir()] == [oct(0o600)] * 3
