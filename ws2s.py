@@ -999,8 +999,8 @@ class WebSocket(object):
         self._pongs = []
         self._out = []
 
-    def __len__(self):
-        """Bytes held of what has not become an event yet."""
+    def held(self):
+        """Bytes of what has not become an event yet."""
         return len(self._buffer) + (len(self._text) if self._text else 0)
 
     def receive(self, data):
@@ -2657,7 +2657,7 @@ class Session(object):
         if self.state == ENDED:
             return
         deliver = deliver or self.state == LINGERING
-        if self._ws:
+        if self._ws is not None:
             LOG.info('#%d client is gone after %.3f s', self.number, self._gateway.loop.now - self._born)
         self._move(ENDED)
         self._timer.cancel()
@@ -3017,7 +3017,7 @@ class Session(object):
     def _count(self):
         """Keep the gateway's count of what is held for this client beside its streams' queues."""
         is_over = self._ws is None or (self.state == ENDED and not self._upstreams)
-        held = 0 if is_over else len(self._ws) + self.dialect.backlog()
+        held = 0 if is_over else self._ws.held() + self.dialect.backlog()
         self._gateway.tally.bytes += held - self._held
         self._held = held
 

@@ -73,8 +73,16 @@ def odd_payload(chance):
 
 
 def frames(chance, port):
-    return upgrade_request() + b''.join(odd_frame(chance) if chance.random() < 0.3 else good_message(chance, port)
-                                        for _ in range(chance.randrange(1, 12)))
+    return upgrade_request() + opening(chance, port) + b''.join(
+        odd_frame(chance) if chance.random() < 0.3 else good_message(chance, port)
+        for _ in range(chance.randrange(1, 12)))
+
+
+def opening(chance, port):
+    """Most conversations begin with a connect that works."""
+    if chance.random() < 0.3:
+        return b''
+    return frame(TEXT, json.dumps({'command': 'connect', 'host': '127.0.0.1', 'port': port}).encode('ascii'))
 
 
 # -- conversations, and what becomes of them ---------------------------------------------------------------------------
@@ -121,6 +129,7 @@ def good_message(chance, port):
 def mutated_conversation(chance, port):
     data = bytearray(upgrade_request()) if chance.random() < 0.8 else bytearray()
     kept = len(data) if chance.random() < 0.8 else 0  # mostly, the handshake stays whole
+    data += opening(chance, port)
     for _ in range(chance.randrange(1, 15)):
         data += good_message(chance, port)
     for _ in range(chance.choice([0, 1, 1, 2, 5, 20])):
@@ -163,7 +172,8 @@ def http(chance, port):
     lines = [chance.choice(LINES[:2] * 10 + LINES)]
     lines += [header for header in HEADERS if chance.random() < 0.9]
     lines += [chance.choice(ODD_HEADERS) for _ in range(chance.choice([0, 0, 1, 3, 80]))]
-    chance.shuffle(lines if chance.random() < 0.05 else [])
+    if chance.random() < 0.05:
+        chance.shuffle(lines)
     ending = chance.choice([b'\r\n'] * 10 + [b'\n', b'\r', b'\r\n\r\n'])
     data = bytearray(ending.join(lines) + ending * 2)
     if chance.random() < 0.3:

@@ -13,31 +13,34 @@ shows the one or the other:
     A7   test_send_with_nothing_connected_gets_code_3
     A8   test_close_is_always_done
     A9   test_a_target_that_closes, test_a_target_that_resets
-    A10  test_a_download_arrives_whole, test_a_client_that_does_not_read_slows_the_target_down
+    A10  test_a_download_arrives_whole; test_flow.py:
+         test_client_that_reads_nothing_stalls_its_target_and_gets_every_byte_later
     A11  test_the_target_sees_the_end_of_the_client
-    A12  test_access.py: test_no_spelling_reaches_this_machine_by_default
+    A12  test_live_access.py: test_no_spelling_reaches_this_machine_by_default
     A15  test_an_empty_ssh_host_means_a_plain_connect
-    A17  test_a_ping_is_answered_with_its_payload, test_the_gateway_pings
+    A17  test_a_ping_is_answered_with_its_payload; test_flow.py:
+         test_silent_client_is_pinged_and_lives_as_long_as_it_answers
     B1   test_what_waits_for_a_slow_client_goes_to_no_other, test_clients_get_their_own_bytes_and_no_others
     B2   test_close_during_a_blocked_download_cuts_no_frame
     B3   test_a_frame_within_a_binary_message_is_data
     B4   test_a_message_may_come_in_any_number_of_fragments
     B5   test_program.py: test_no_secret_and_no_payload_is_logged
-    B6   test_access.py: test_no_spelling_reaches_this_machine_by_default
+    B6   test_live_access.py: test_no_spelling_reaches_this_machine_by_default
     B7   test_protection_that_is_not_there_is_refused
     B8   test_protection_that_is_not_there_is_refused
     B9   test_close.py: test_a_close_is_echoed_and_then_comes_a_fin
-    B10  test_the_handshake_may_come_in_pieces, test_a_first_frame_may_come_with_the_headers, test_http.py:
-         test_what_is_refused
+    B10  test_the_handshake_may_come_in_pieces, test_a_first_frame_may_come_with_the_headers;
+         test_live_http.py: test_what_is_refused
     B11  test_a_key_is_found_wherever_and_however_it_is_written
-    B12  test_http.py: test_what_is_refused
+    B12  test_live_http.py: test_what_is_refused
     B13  test_close.py: test_a_fault_is_answered_with_its_code
     B14  test_close.py: test_a_fault_is_answered_with_its_code
-    B15  test_http.py: test_a_slow_request_gets_408, test_an_idle_connection_is_ended
+    B15  test_live_http.py: test_a_slow_request_gets_408; test_flow.py:
+         test_connection_idle_too_long_gets_code_5_idle_and_the_websocket_lives_on
     B16  test_an_echo_takes_no_40_milliseconds
-    B17  test_a_target_that_does_not_answer_is_given_up
+    B17  test_limits.py: test_target_that_never_answers_is_code_1_timeout_after_connectSeconds
     B18  test_a_failed_connect_leaves_nothing_connected
-    B19  test_a_target_that_half_closes_gets_what_was_taken
+    B19  test_flow.py: test_target_that_closes_its_half_still_gets_all_that_was_taken
     B20  test_a_reset_amid_sends_gives_one_code_5
     B21  test_ipv6_targets_are_reached
     B22  failure(), which all tests of failures use
@@ -45,8 +48,8 @@ shows the one or the other:
     B24  test_a_large_message_does_not_hold_up_others
     B25  test_failures_leave_no_descriptors
     B26  test_a_crowd_that_comes_at_once_is_served
-    B28  test_program.py: test_a_mistake_of_the_operator_is_one_line
-    B30  test_http.py: test_who_may_connect
+    B28  test_program.py: test_a_mistake_in_the_config_file_is_one_line
+    B30  test_live_http.py: test_who_may_connect
 """
 
 import base64
@@ -392,24 +395,6 @@ def test_a_name_that_is_not_known_gets_code_1_dns(running_gateway):
         assert failed(client.open(), command='connect', host='nowhere.test', port=80) == (1, 'dns')
 
 
-def test_a_target_that_does_not_answer_is_given_up(running_gateway):
-    gateway = running_gateway({'limits': {'connectSeconds': 0.3}})
-    with silent_port() as port, RawClient(gateway.address) as client:
-        client.open().send(request(command='connect', host='127.0.0.1', port=port) + request(command='ping'))
-        assert answers(client, 2) == [(1, 'timeout'), 'ping']
-
-
-def test_a_look_up_that_does_not_end_is_given_up(running_gateway):
-    over = threading.Event()
-    gateway = running_gateway({'limits': {'connectSeconds': 0.3}}, resolve=lambda host, port: over.wait(30) and [])
-    try:
-        with RawClient(gateway.address) as client:
-            assert failed(client.open(), command='connect', host='slow.test', port=80) == (1, 'timeout')
-            assert client.ask(command='ping') == done('ping')
-    finally:
-        over.set()
-
-
 @pytest.mark.parametrize('host', ['::1', '[::1]', '::ffff:127.0.0.1'])
 def test_ipv6_targets_are_reached(client, host):
     with serving(echo, host='127.0.0.1' if 'ffff' in host else '::1') as port:
@@ -457,29 +442,6 @@ def test_a_reset_amid_sends_gives_one_code_5(client):
         end = found.index((5, 'reset'))
         assert found[:end] == ['send'] * end and found[end + 1:] == [NOT_CONNECTED] * (50 - end)
     assert client.ask(command='ping') == done('ping')
-
-
-def test_a_target_that_half_closes_gets_what_was_taken(client):
-    received = []
-
-    def half_close(sock):
-        sock.shutdown(socket.SHUT_WR)
-        recorder(received)(sock)
-
-    with serving(half_close) as port:
-        client.send(request(command='connect', host='127.0.0.1', port=port) + request(command='send', data='x') * 20)
-        found = answers(client, 22)
-        assert found[:2] == ['connect', 'send'] and found.count((5, 'closed')) == 1
-        assert found.count('send') + found.count(NOT_CONNECTED) == 20
-        wait_until(lambda: received == [b'x' * found.count('send')])
-
-
-def test_an_idle_connection_is_ended(running_gateway):
-    gateway = running_gateway({'limits': {'idleSeconds': 0.2}})
-    with serving(sink) as port, RawClient(gateway.address) as client:
-        client.open().connect_to(port)
-        assert failure(client.receive_text()) == (5, 'idle')
-        assert failed(client, command='send', data='x') == NOT_CONNECTED
 
 
 CLOSE_FRAME = frame(CLOSE, struct.pack('!H', 1000))
@@ -562,33 +524,6 @@ def test_what_waits_for_a_connect_is_delivered_though_the_client_has_left(runnin
     wait_until(lambda: is_empty(gateway))
 
 
-def test_a_target_that_reads_late_gets_all(running_gateway):
-    received, gone = [], threading.Event()
-
-    def read_late(sock):
-        gone.wait(20)
-        recorder(received)(sock)
-
-    gateway = running_gateway({'limits': {'bufferBytes': 1 << 22}})
-    with serving(read_late, receive_buffer=4096) as port, RawClient(gateway.address) as client:
-        client.open().connect_to(port)
-        client.send(frame(BINARY, MEGABYTE) * 3 + CLOSE_FRAME)
-        assert client.receive_close()[0] == 1000
-        client.finish()
-        gone.set()
-        wait_until(lambda: received == [MEGABYTE * 3])
-
-
-def test_a_target_that_never_reads_is_dropped_in_the_end(running_gateway):
-    gateway = running_gateway({'limits': {'drainSeconds': 0.3, 'bufferBytes': 1 << 22}})
-    with serving(silence, receive_buffer=4096) as port, RawClient(gateway.address) as client:
-        client.open().connect_to(port)
-        client.send(frame(BINARY, MEGABYTE) * 3)
-        wait_until(lambda: gateway.tally.bytes > 0)
-        assert client.ask(command='close') == done('close')
-        wait_until(lambda: not gateway.upstreams)
-
-
 # -- bulk --------------------------------------------------------------------------------------------------------------
 
 def test_binary_connections_bring_binary_messages_and_json_replies(client):
@@ -655,49 +590,8 @@ def test_an_upload_arrives_whole(client):
     assert hashlib.sha256(received[0]).digest() == hashlib.sha256(MEGABYTE * 20).digest()
 
 
-def most_held(gateway, condition):
-    """The most bytes that the gateway held, looked at again and again until ``condition()``."""
-    most = [0]
-
-    def look():
-        most[0] = max(most[0], gateway.tally.bytes)
-        return condition()
-    wait_until(look, 30)
-    return most[0]
-
-
 def congested(gateway):
     return any(session.stream.congested for session in list(gateway.sessions))
-
-
-def test_a_client_that_does_not_read_slows_the_target_down(gateway):
-    finished = []
-
-    def flood(sock):
-        sock.sendall(MEGABYTE * 40)
-        finished.append(True)
-
-    with serving(flood) as port, RawClient(gateway.address, receive_buffer=4096) as client:
-        client.open().connect_to(port, binary=True)
-        most = most_held(gateway, lambda: congested(gateway))
-        assert not finished
-        reader = threading.Thread(target=lambda: finished.append(client.receive_data(40 << 20)))
-        reader.start()
-        most = max(most, most_held(gateway, lambda: len(finished) == 2))
-        reader.join(10)
-    assert hashlib.sha256(finished[1]).digest() == hashlib.sha256(MEGABYTE * 40).digest()
-    assert most < 4 * gateway.config['limits.bufferBytes']
-
-
-def test_with_a_window_no_more_comes_than_was_given_room(client):
-    with serving(saying(MEGABYTE[:100000], sink)) as port:
-        client.connect_to(port, window=16384)
-        first = client.receive_data(16384)
-        assert client.ask(command='ping') == done('ping')
-        client.send_json(command='ack', bytes=16384)
-        second = client.receive_data(16384)
-        assert client.ask(command='ping') == done('ping')
-        assert first + second == MEGABYTE[:32768]
 
 
 # -- clients beside each other -----------------------------------------------------------------------------------------
@@ -719,17 +613,6 @@ def test_what_waits_for_a_slow_client_goes_to_no_other(gateway):
             else:
                 found.append(reply['code'])
         assert bytes(data) == secret and found == [1, 0]
-
-
-def test_what_waits_for_a_client_that_dies_goes_to_no_other(gateway):
-    with serving(saying(MEGABYTE * 8, sink)) as port, RawClient(gateway.address, receive_buffer=4096) as slow:
-        slow.open().connect_to(port)
-        wait_until(lambda: congested(gateway))
-        slow.send(request(command='left-over-of-A') * 3)
-        slow.abort()
-    with RawClient(gateway.address) as other:
-        assert [other.open().ask(command='ping')] + [other.ask(command='close')] == [done('ping'), done('close')]
-    wait_until(lambda: is_empty(gateway))
 
 
 @pytest.mark.parametrize('command', ['close', 'connect'])
@@ -797,14 +680,3 @@ def seconds_of_ping(client):
 def test_a_ping_is_answered_with_its_payload(client, payload):
     client.send_frame(PING, payload)
     assert client.receive_frame() == (PONG, payload)
-
-
-def test_the_gateway_pings(running_gateway):
-    gateway = running_gateway({'limits': {'pingSeconds': 0.1}})
-    with RawClient(gateway.address) as client:
-        client.open()
-        for _ in range(3):
-            opcode, payload = client.receive_frame()
-            assert opcode == PING
-            client.send_frame(PONG, payload)
-        assert client.ask(command='ping') == done('ping')
