@@ -155,6 +155,10 @@ if PY2:
         if SURROGATE.search(data):
             raise UnicodeError('half a surrogate pair')
         return data
+
+    def path_bytes(path):
+        """A path as the system takes it, also when it is not UTF-8."""
+        return path if isinstance(path, bytes) else path.encode('utf-8')
 else:
     import queue
     import selectors
@@ -183,6 +187,10 @@ else:
     def utf8_bytes(text):
         """The UTF-8 of ``text``; UnicodeError when it holds half a surrogate pair."""
         return text.encode('utf-8')
+
+    def path_bytes(path):
+        """A path as the system takes it, also when it is not UTF-8."""
+        return path.encode('utf-8', 'surrogateescape')
 
 # Not all Pythons make an OSError of a socket's error; this name fits everywhere.
 NetworkError = socket.error
@@ -2348,10 +2356,6 @@ def way_to(text):
 OpenedFile = collections.namedtuple('OpenedFile', 'file size')
 
 
-def path_bytes(path):
-    return path if isinstance(path, bytes) else path.encode('utf-8')
-
-
 def blocking_open_file(folder, names):
     """The OpenedFile of a regular file below ``folder``, or None. No link leads out of the folder (security S16)."""
     base = os.path.join(os.path.realpath(path_bytes(folder)), b'')
@@ -3291,7 +3295,7 @@ SERVED, CANNOT_SERVE, BAD_USAGE = 0, 1, 2
 
 class ArgumentParser(argparse.ArgumentParser):
     def error(self, message):
-        raise ConfigError('%s (--help tells more)' % message)
+        raise ConfigError('%s (--help tells more)' % printable(message))
 
 
 def parse_arguments(argv):
@@ -3340,15 +3344,15 @@ def split_target(text, option):
 def with_arguments(config, arguments):
     """The Config with what the command line says. Raises ConfigError."""
     changes = {}
-    if arguments.listen:
+    if arguments.listen is not None:
         changes['listen.host'], changes['listen.port'] = split_target(arguments.listen, '--listen')
     if arguments.allow_local:
         changes['allowConnectToServerLocal'] = True
-    if arguments.allow_origin:
+    if arguments.allow_origin is not None:
         changes['allowedOrigins'] = plain_value(config['allowedOrigins']) + arguments.allow_origin
-    if arguments.web:
+    if arguments.web is not None:
         changes['web'] = arguments.web
-    if arguments.log_level:
+    if arguments.log_level is not None:
         changes['log.level'] = arguments.log_level
     return config.replace(changes)
 
@@ -3356,14 +3360,14 @@ def with_arguments(config, arguments):
 def check_target(gateway, text):
     """Print what would become of a connect to ``text``; the exit status."""
     host, port = split_target(text, '--check')
+    name = with_port(printable(host), port)
     found = literal_addresses(host, port) or blocking_resolve(host, port)
     if isinstance(found, Failure):
-        print('%s: %s' % (with_port(host, port), found.message))
+        print('%s: %s' % (name, found.message))
         return CANNOT_SERVE
     verdicts = [(address[0], gateway.judge(host, port, address[0])) for _, address in found]
     for address, verdict in verdicts:
-        print('%s is %s: %s, %s' % (with_port(host, port), address, 'allowed' if verdict.allowed else 'refused',
-                                    verdict.why))
+        print('%s is %s: %s, %s' % (name, address, 'allowed' if verdict.allowed else 'refused', verdict.why))
     return SERVED if any(verdict.allowed for _, verdict in verdicts) else CANNOT_SERVE
 
 
@@ -3384,6 +3388,8 @@ def open_log_file(path, size, count):
         return logging.handlers.RotatingFileHandler(path, maxBytes=size, backupCount=count, encoding='utf-8')
     except (IOError, OSError) as error:
         raise ServeError('cannot log to %s: %s' % (printable(path), os.strerror(error.errno)))
+    except UnicodeError:
+        raise ServeError('cannot log to %s: this system has no such file names' % printable(path))
 
 
 def raise_descriptor_limit():
@@ -3409,10 +3415,10 @@ def obey_signals(gateway):
 
 def serve(config):
     """Serve until a signal comes; the exit status. Raises ServeError or ConfigError."""
+    os.umask(0o077)  # the log is nobody else's, rotated or not
     set_up_logging(config)
     raise_descriptor_limit()
     gateway = Gateway(config)
-    gateway.listen()
     obey_signals(gateway)
     gateway.run()
     return SERVED
@@ -3426,7 +3432,7 @@ def run_command(arguments):
     if arguments.print_config:
         print(config.as_text())
         return SERVED
-    if arguments.check:
+    if arguments.check is not None:
         gateway = Gateway(config)
         gateway.address = (config['listen.host'], config['listen.port'])
         return check_target(gateway, arguments.check)
