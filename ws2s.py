@@ -232,7 +232,7 @@ HEADER_BYTES = 16384
 HEADER_COUNT = 64
 CONTROL_BYTES = 125            # RFC 6455 section 5.5
 HOST_CHARACTERS = 253          # the longest name that DNS can carry
-PONGS_WAITING = 16             # more pings than this without a pause, and only the latest is answered
+PONGS_WAITING = 16             # with more pings than these in one read the earlier ones are not answered
 WINDOW_BYTES = 16384           # the smallest window that a client may ask for
 JSON_MARKS = 10000             # commas and brackets in one request; a row of `[]` would take fifty times its size
 JSON_DIGITS = 20               # digits of one number; long ones cost their square on old Pythons
@@ -762,9 +762,18 @@ def parse_request(head):
     parts = lines[0].split(' ')
     if len(parts) != 3 or parts[2] not in ('HTTP/1.0', 'HTTP/1.1') or parts[0].strip(TOKEN) or not parts[0]:
         raise HttpError(400, 'The request line is not one of HTTP/1.1.')
-    request = Request(parts[0], parts[1], parts[2], [parse_header(line) for line in lines[1:]])
+    request = Request(parts[0], origin_form(parts[1]), parts[2], [parse_header(line) for line in lines[1:]])
     check_request(request)
     return request
+
+
+def origin_form(target):
+    """The target without scheme and authority, should it have them (RFC 9112 section 3.2.2)."""
+    absolute = re.match(r'https?://[^/?#]+', target, re.IGNORECASE)
+    if not absolute:
+        return target
+    rest = target[absolute.end():]
+    return rest if rest.startswith('/') else '/' + rest
 
 
 def parse_header(line):
@@ -1103,7 +1112,7 @@ class WebSocket(object):
         return piece
 
     def _answer_ping(self, payload):
-        # Section 5.5.3 lets us answer the latest only; a peer that piles up pings gets no more than that.
+        # Section 5.5.3 lets us pass over earlier ones; a peer that piles up pings makes us pile up nothing.
         if len(self._pongs) >= PONGS_WAITING:
             del self._pongs[:]
         self._pongs.append(payload)

@@ -98,9 +98,9 @@ def running_program(config=None, arguments=(), python=None, preexec=None):
 
 
 @contextlib.contextmanager
-def started(arguments, home, python=None, preexec=None, **environment):
+def started(arguments, home, python=None, preexec=None, command=(WS2S,), **environment):
     """A Program with just these arguments, at home in ``home``. It is killed in the end if it still runs."""
-    process = subprocess.Popen([python or sys.executable, WS2S] + list(arguments), cwd=home,
+    process = subprocess.Popen([python or sys.executable] + list(command) + list(arguments), cwd=home,
                                env=dict(clean_environment(home), **environment), stderr=subprocess.PIPE,
                                stdin=subprocess.PIPE, close_fds=True, preexec_fn=preexec)
     program = Program(process)

@@ -53,8 +53,12 @@ class RawClient(object):
         if source:
             self.sock.bind((source, 0))
         self.sock.settimeout(timeout)
-        self.sock.connect(tuple(address))
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            self.sock.connect(tuple(address))
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except (IOError, OSError):
+            self.sock.close()
+            raise
         self._buffer = bytearray()
 
     def __enter__(self):

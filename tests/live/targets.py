@@ -2,6 +2,7 @@
 """TCP servers that play the target: each connection is given to a function, in a thread of its own."""
 
 import contextlib
+import errno
 import select
 import socket
 import struct
@@ -11,14 +12,13 @@ POLLRDHUP = 0x2000  # Python 2 has no name for it
 
 
 @contextlib.contextmanager
-def serving(on_connection, host='127.0.0.1', receive_buffer=None, port=0):
+def serving(on_connection, host='127.0.0.1', receive_buffer=None, listener=None):
     """A server that calls ``on_connection(sock)`` for each connection; its port. All is closed in the end."""
-    listener = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET)
-    if receive_buffer:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    if port:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # it may have served a moment ago
-    listener.bind((host, port))
+    if listener is None:
+        listener = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET)
+        if receive_buffer:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        listener.bind((host, 0))
     listener.listen(128)
     socks, threads = [], []
 
@@ -75,6 +75,40 @@ def echo(sock):
 def sink(sock):
     while sock.recv(65536):
         pass
+
+
+@contextlib.contextmanager
+def serving_together(services):
+    """A server for each pair (host, on_connection), all on one port, which may be busy on none of the hosts."""
+    listeners = listeners_together([host for host, _ in services])
+
+    @contextlib.contextmanager
+    def serving_from(number):
+        if number == len(services):
+            yield listeners[0].getsockname()[1]
+            return
+        with serving(services[number][1], listener=listeners[number]), serving_from(number + 1) as port:
+            yield port
+
+    with serving_from(0) as port:
+        yield port
+
+
+def listeners_together(hosts):
+    while True:
+        listeners, port = [], 0
+        try:
+            for host in hosts:
+                listeners.append(socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET))
+                listeners[-1].bind((host, port))
+                listeners[-1].listen(128)
+                port = listeners[0].getsockname()[1]
+            return listeners
+        except (IOError, OSError) as error:
+            for listener in listeners:
+                listener.close()
+            if error.errno != errno.EADDRINUSE:
+                raise
 
 
 def silence(sock):

@@ -311,7 +311,7 @@ def test_a_resolver_that_raises_is_answered_with_code_1_internal(running_gateway
 
 
 def test_an_embedding_program_finds_what_it_needs():
-    assert set(['Gateway', 'Dialect', 'Send', 'Open', 'Write', 'Shut', 'Hangup', 'Config', 'parse_config', 'ConfigError',
-                'ServeError', 'DIALECTS', 'main']) <= set(ws2s.__all__)
+    assert {'Gateway', 'Dialect', 'Send', 'Open', 'Write', 'Shut', 'Hangup', 'Config', 'parse_config', 'ConfigError',
+            'ServeError', 'DIALECTS', 'main'} <= set(ws2s.__all__)
     assert all(hasattr(ws2s, name) for name in ws2s.__all__)
     assert os.path.dirname(os.path.abspath(ws2s.__file__)) == REPOSITORY

@@ -1,5 +1,5 @@
 # -*- coding: utf-8 -*-
-"""Where a client may be taken, with services listening where it may not (security S01, S02, S22; protocol, section 5)."""
+"""Where a client may be taken, with services listening where it may not (security S01, S02, S22; protocol, 5)."""
 
 import contextlib
 import socket
@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from raw_client import RawClient
-from targets import closed_port, echo, own_address, serving
+from targets import closed_port, echo, own_address, serving, serving_together
 from waiting import wait_until
 
 FORBIDDEN = (4, 'forbidden')
@@ -33,24 +33,15 @@ needs_own_address = pytest.mark.skipif(OWN is None, reason='this machine has no 
 
 
 @contextlib.contextmanager
-def services(hosts, on_connection, port=0):
-    """A service on each of ``hosts``, all on one port."""
-    if not hosts:
-        yield port
-        return
-    with serving(on_connection, host=hosts[0], port=port) as port:
-        with services(hosts[1:], on_connection, port):
-            yield port
+def canary(hosts, others=()):
+    """The port of services on ``hosts``, which must see no connection but the ones that are made here in the end.
 
-
-@contextlib.contextmanager
-def canary(hosts, port=0):
-    """Services as those of services(), which must see no connection but the ones that are made here in the end.
-
-    Connections are accepted in the order in which they came: one before ours would be seen.
+    Connections are accepted in the order in which they came: one before ours would be seen. ``others`` are pairs of
+    serving_together() that share the port.
     """
     touched, ours = [], []
-    with services(hosts, lambda sock: touched.append(sock.getpeername()), port) as port:
+    with serving_together([(host, lambda sock: touched.append(sock.getpeername())) for host in hosts]
+                          + list(others)) as port:
         yield port
         for host in hosts:
             sock = socket.create_connection((host, port), 10)
@@ -85,9 +76,9 @@ class Names(object):
 
 LEADS_HERE = [
     '127.0.0.1', '127.1', '127.0.1', '0x7f.1', '0x7f000001', '2130706433', '017700000001', '0177.0.0.1', '0', '0.0.0.0',
-    '0.0.0.1', '0x0', '127.0.0.2', '127.255.255.254', '::', '::1', '[::1]', '[::]', '0:0:0:0:0:0:0:1', '::ffff:127.0.0.1',
-    '[::ffff:127.0.0.1]', '::ffff:7f00:1', '::ffff:0:127.0.0.1', '::127.0.0.1', '64:ff9b::7f00:1', '64:ff9b::127.0.0.1',
-    '2002:7f00:1::', '::ffff:0.0.0.0', 'localhost', 'LocalHost', u'\u2460\u2461\u2466.0.0.1', u'127\u30020.0.1',
+    '0.0.0.1', '0x0', '127.0.0.2', '127.255.255.254', '::', '::1', '[::1]', '[::]', '0:0:0:0:0:0:0:1',
+    '::ffff:127.0.0.1', '[::ffff:127.0.0.1]', '::ffff:7f00:1', '::ffff:0:127.0.0.1', '::127.0.0.1', '64:ff9b::7f00:1',
+    '64:ff9b::127.0.0.1', '2002:7f00:1::', '::ffff:0.0.0.0', 'localhost', 'LocalHost', u'\u2460\u2461\u2466.0.0.1', u'127\u30020.0.1',
 ]
 
 # Never to be dialled, this machine or not; whether such a name can be looked up at all differs.
@@ -95,8 +86,8 @@ LEADS_NOWHERE = [
     'fe80::1', 'fe80::1%lo', '::1%lo', '169.254.169.254', '224.0.0.1', 'ff02::1', '255.255.255.255', '240.0.0.1',
     '100.100.100.200', '168.63.129.16', 'fd00:ec2::254', '2001::7f00:1', 'LOCALHOST.', 'localhost.', '127.0.0.1.',
     '127.0.0.1\0', '127.0.0.1\0.example', '127.0.0.1\r\nx', '127.0.0.1 ', ' 127.0.0.1', '127.0.0.1\t', '', 'a' * 300,
-    'a.' * 126 + 'a', u'\u00e9' * 64, '[127.0.0.1]', '[localhost]', '[::1', '::1]', '127.0.0.1:80', '127.0.0.1/', '@127.0.0.1',
-    u'\u202e127.0.0.1', '%31%32%37.0.0.1', '-127.0.0.1', '$(id)', ';', '/tmp/socket', '*',
+    'a.' * 126 + 'a', u'\u00e9' * 64, '[127.0.0.1]', '[localhost]', '[::1', '::1]', '127.0.0.1:80', '127.0.0.1/',
+    '@127.0.0.1', u'\u202e127.0.0.1', '%31%32%37.0.0.1', '-127.0.0.1', '$(id)', ';', '/tmp/socket', '*',
 ]
 
 
@@ -112,9 +103,10 @@ def test_no_spelling_reaches_this_machine_by_default(running_gateway, host):
         assert found == FORBIDDEN or host in LEADS_NOWHERE and found in CLEAN_ERRORS
 
 
-@pytest.mark.parametrize('host', ['127.0.0.1', '127.1', '2130706433', 'localhost', '0.0.0.0', '::1', '::ffff:127.0.0.1'])
+@pytest.mark.parametrize('host', [
+    '127.0.0.1', '127.1', '2130706433', 'localhost', '0.0.0.0', '::1', '::ffff:127.0.0.1'])
 def test_such_spellings_lead_here_when_that_is_allowed(gateway, host):
-    with services(LOCAL, echo) as port:
+    with serving_together([(host, echo) for host in LOCAL]) as port:
         assert verdict(gateway, host, port) == CONNECTED
 
 
@@ -129,8 +121,8 @@ def test_an_address_of_this_machine_is_this_machine(running_gateway):
 
 
 @pytest.mark.parametrize('host', [
-    '127.0.0.1', 'localhost', '127.1', '0x7f.1', '0', '0.0.0.0', '::1', '::', '::ffff:127.0.0.1', '127.0.0.2', 'name.test',
-    pytest.param(OWN, marks=needs_own_address, id='own address')])
+    '127.0.0.1', 'localhost', '127.1', '0x7f.1', '0', '0.0.0.0', '::1', '::', '::ffff:127.0.0.1', '127.0.0.2',
+    'name.test', pytest.param(OWN, marks=needs_own_address, id='own address')])
 @pytest.mark.parametrize('rules', [{}, {'allowTargets': ['*', '127.0.0.0/8', '::/0', '0.0.0.0/0']}], ids=['', 'named'])
 def test_the_port_of_the_gateway_itself_is_never_dialled(running_gateway, host, rules):
     parameters = {'resolve': Names(['127.0.0.1'])} if host == 'name.test' else {}
@@ -149,7 +141,7 @@ def test_of_a_mixed_answer_only_what_is_allowed_is_dialled(running_gateway, answ
     """The machine's own address plays the public one: this gateway is told that it owns none."""
     names = Names(answer, ['127.0.0.1'])
     gateway = running_gateway({'allowConnectToServerLocal': False}, resolve=names, owns=lambda packed: False)
-    with canary(['127.0.0.1', '127.0.0.2']) as port, serving(echo, host=OWN, port=port):
+    with canary(['127.0.0.1', '127.0.0.2'], [(OWN, echo)]) as port:
         assert verdict(gateway, 'rebinding.test', port) == CONNECTED
         assert names.asked == 1
         assert verdict(gateway, 'rebinding.test', port) == FORBIDDEN
@@ -163,7 +155,7 @@ def test_of_a_mixed_answer_only_what_is_allowed_is_dialled(running_gateway, answ
 def test_a_denied_address_is_not_dialled_even_when_the_others_fail(running_gateway, answer, is_there, expected):
     names = Names(answer)
     gateway = running_gateway({'denyTargets': ['127.0.0.3']}, resolve=names)
-    with canary(['127.0.0.3']) as port, services(['127.0.0.2'] * is_there, echo, port):
+    with canary(['127.0.0.3'], [('127.0.0.2', echo)] * is_there) as port:
         assert verdict(gateway, 'mixed.test', port) == expected
     assert names.asked == 1
 
@@ -171,7 +163,7 @@ def test_a_denied_address_is_not_dialled_even_when_the_others_fail(running_gatew
 def test_an_answer_that_changes_is_judged_each_time(running_gateway):
     names = Names(['127.0.0.2'], ['127.0.0.3'], ['127.0.0.2'])
     gateway = running_gateway({'denyTargets': ['127.0.0.3']}, resolve=names)
-    with canary(['127.0.0.3']) as port, serving(echo, host='127.0.0.2', port=port):
+    with canary(['127.0.0.3'], [('127.0.0.2', echo)]) as port:
         assert [verdict(gateway, 'changing.test', port) for _ in range(3)] == [CONNECTED, FORBIDDEN, CONNECTED]
     assert names.asked == 3
 
@@ -223,7 +215,7 @@ def test_an_address_is_not_looked_up(running_gateway):
     ('127.0.0.1', ['127.0.0.1'], ['127.0.0.0/8'], FORBIDDEN),
 ], ids=lambda value: str(value).replace("'", ''))
 def test_a_rule_decides(running_gateway, host, allow, deny, expected):
-    with services(['127.0.0.1'], echo) if expected == CONNECTED else canary(['127.0.0.1']) as port:
+    with serving(echo) if expected == CONNECTED else canary(['127.0.0.1']) as port:
         rules = {name: [rule.format(port=port) for rule in value] for name, value in
                  (('allowTargets', allow), ('denyTargets', deny))}
         assert verdict(running_gateway(rules), host, port) == expected
@@ -238,6 +230,7 @@ def test_a_rule_does_not_open_this_machine(running_gateway):
 
 def test_a_refusal_says_which_setting_refuses(running_gateway):
     for rules, setting in (({'allowConnectToServerLocal': False}, 'allowConnectToServerLocal'),
-                           ({'denyTargets': ['127.0.0.1']}, 'denyTargets'), ({'allowTargets': ['x.test']}, 'allowTargets')):
+                           ({'denyTargets': ['127.0.0.1']}, 'denyTargets'),
+                           ({'allowTargets': ['x.test']}, 'allowTargets')):
         with RawClient(running_gateway(rules).address) as client:
             assert setting in client.open().ask(command='connect', host='127.0.0.1', port=1)['message']

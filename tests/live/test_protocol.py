@@ -69,7 +69,7 @@ import pytest
 import ws2s
 from conftest import is_empty
 from raw_client import BINARY, CLOSE, KEY, PING, PONG, TEXT, RawClient, frame, upgrade_request
-from targets import closed_port, echo, recorder, reset, saying, serving, silence, silent_port, sink
+from targets import closed_port, echo, recorder, reset, saying, serving, sink, when
 from waiting import wait_until
 
 NOT_CONNECTED = (3, 'not-connected')
@@ -229,8 +229,7 @@ NOT_UNDERSTOOD = [
     b'', b'x', b'[]', b'[{"command": "ping"}]', b'5', b'null', b'"ping"', b'{}', b'{"command": "ping"', b'NaN',
     b'{"command": null}', b'{"command": 5}', b'{"command": ["ping"]}', b'{"command": ""}', b'{"command": "foo"}',
     b'{"command": "PING"}', b'{"command": "close "}', b'{"command": "connect"}', b'{"command": "connect", "host": "x"}',
-    b'{"command": "connect", "port": 80}', b'{"command": "ping", "x": 1' + b'0' * 5000 + b'}',
-    b'[' * 100000, b'{"command": "ping", "x": [' + b'[],' * 100000 + b'[]]}',
+    b'{"command": "connect", "port": 80}', b'[' * 100000, b'{"command": "ping", "x": [' + b'[],' * 100000 + b'[]]}',
 ]
 
 
@@ -256,8 +255,8 @@ def test_a_port_may_be_a_text_of_digits(client):
 
 
 @pytest.mark.parametrize('host', [
-    '', 'a' * 254, 'a b', '127.0.0.1 ', '127.0.0.1\n', '127.0.0.1\0x', '127.0.0.1\r\nx', u'\u0085x', u'\u2003x', None, 5,
-    [], True, '[127.0.0.1]', '[::1', '::1]', '[localhost]', '[]', u'\ud800x',
+    '', 'a' * 254, 'a b', '127.0.0.1 ', '127.0.0.1\n', '127.0.0.1\0x', '127.0.0.1\r\nx', u'\u0085x', u'\u2003x', None,
+    5, [], True, '[127.0.0.1]', '[::1', '::1]', '[localhost]', '[]', u'\ud800x',
 ], ids=lambda host: json.dumps(host)[:40])
 def test_a_host_that_is_none_gets_code_1_and_is_not_looked_up(running_gateway, host):
     asked = []
@@ -278,8 +277,8 @@ def test_data_that_is_no_text_gets_code_1(connected, fields):
 
 
 @pytest.mark.parametrize('data', [
-    'AAECAwQ', 'a', 'aa', 'aaa', '!!!!', 'AA-_', 'AAE CAwQ=', 'AAEC\n', 'YQ==YQ==', 'YQ=', '=', '====', 'Y===', 'YQ==\0',
-    u'\u00e9\u00e9', None, 5, [],
+    'AAECAwQ', 'a', 'aa', 'aaa', '!!!!', 'AA-_', 'AAE CAwQ=', 'AAEC\n', 'YQ==YQ==', 'YQ=', '=', '====', 'Y===',
+    'YQ==\0', u'\u00e9\u00e9', None, 5, [],
 ], ids=lambda data: json.dumps(data))
 def test_sendb_takes_base64_and_nothing_else(connected, data):
     assert failed(connected, command='sendb', data=data) == BAD_REQUEST
@@ -415,12 +414,7 @@ def test_a_target_that_closes(client):
 
 def test_a_target_that_resets(client):
     told = threading.Event()
-
-    def wait_and_reset(sock):
-        told.wait(20)
-        reset(sock)
-
-    with serving(saying(b'last words', wait_and_reset)) as port, serving(echo) as other:
+    with serving(saying(b'last words', when(told, reset))) as port, serving(echo) as other:
         client.connect_to(port)
         assert client.receive_data(10) == b'last words'
         told.set()

@@ -120,7 +120,9 @@ MALFORMED = [
     ('redis', b'*1\r\n$4\r\nPING\r\n\r\n', 400),
     ('http 2 preface', b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400),
     ('nul at once', b'\0\0\0\0', 400),
+    ('empty lines', b'\r\n\r\n', 400),
     ('no version', head(b'GET /', HOST), 400),
+    ('no method', head(b' / HTTP/1.1', HOST), 400),
     ('three spaces', head(b'GET /a b HTTP/1.1', HOST), 400),
     ('two spaces in a row', head(b'GET  / HTTP/1.1', HOST), 400),
     ('space before the method', head(b' GET / HTTP/1.1', HOST), 400),
@@ -382,3 +384,11 @@ def test_every_status_has_its_reason():
         statuses = re.findall(br'(?:HttpError|_reply|_head)\((\d{3})\b', source.read())
     assert len(statuses) > 20
     assert set(int(status) for status in statuses) <= set(ws2s.REASONS)
+
+
+@pytest.mark.parametrize('target, path', [
+    (b'http://server.example.com/chat', '/chat'), (b'HTTPS://server.example.com:443/a?b', '/a?b'),
+    (b'http://server.example.com', '/'), (b'http://server.example.com?x', '/?x')])
+def test_absolute_target_means_its_path(target, path):
+    """RFC 9112 section 3.2.2"""
+    assert_always(head(b'GET ' + target + b' HTTP/1.1', HOST), path)
