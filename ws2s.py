@@ -238,6 +238,8 @@ JSON_MARKS = 10000             # commas and brackets in one request; a row of `[
 JSON_DIGITS = 20               # digits of one number; long ones cost their square on old Pythons
 WAITING_BYTES = 128            # what one waiting message costs beside its own bytes
 RECEIVE_BYTES = 65536          # one read
+SMALL_RECEIVE = 8192           # one read of a client while no long frame is under way: it may hold many requests
+SMALL_CHUNK = 4096             # shorter ones are joined in a stream's queue
 SEND_BYTES = 1048576           # one stream's turn; a bulk transfer must not delay the others
 LINGER_BYTES = 16777216        # what a closing peer may still send before it is cut off
 SMALL_SHARE = 65536            # what a session may always hold, however full the gateway is
@@ -249,6 +251,7 @@ WARNING_SECONDS = 10           # between two equal warnings about that
 LOOKUP_THREADS = 16
 LOOKUPS_WAITING = 1024
 FILE_THREADS = 2
+FILES_WAITING = 1024
 PIECE_BYTES = 65536            # of a file of the web folder
 STALL_SECONDS = 30             # a reader of such a file that takes no piece for so long is dropped
 
@@ -513,7 +516,7 @@ OPTIONS = (
     Option('log.level', 'info', one_of('debug', 'info', 'warning', 'error'), 'least level that is logged'),
     Option('log.file', None, words_or_null, 'file to log to instead of standard error'),
     Option('log.bytes', 1048576, whole(0, 2 ** 40), 'size at which that file is rotated; 0 is never'),
-    Option('log.files', 3, whole(0, 1000), 'old log files that are kept'),
+    Option('log.files', 3, whole(1, 1000), 'old log files that are kept'),
 )
 
 
@@ -1020,6 +1023,10 @@ class WebSocket(object):
         """Bytes of what has not become an event yet."""
         return len(self._buffer) + (len(self._text) if self._text else 0)
 
+    def due(self):
+        """Bytes of the frame under way that are still to come."""
+        return self._frame.remaining if self._frame else 0
+
     def receive(self, data):
         """The events in ``data`` and what was held before. A Closed or a Fault is the last one ever."""
         if self._input_over:
@@ -1197,6 +1204,7 @@ SPECIAL_NETWORKS = tuple((read_network(block), kind) for block, kind in (
 ))
 
 # Where in an IPv6 address an IPv4 address stands, by prefix: mapped, translated, compatible, NAT64, 6to4.
+SIX_TO_FOUR = read_network('2002::/16')
 EMBEDDINGS = tuple((read_network(block), first) for block, first in (
     ('::ffff:0:0/96', 12), ('::ffff:0:0:0/96', 12), ('::/96', 12), ('64:ff9b::/96', 12), ('2002::/16', 2)))
 
@@ -1214,7 +1222,7 @@ def within(inner, outer):
 
 
 def address_forms(packed):
-    """The address itself, and the IPv4 address that it carries inside, if any: both must pass the rules."""
+    """The address itself, and the IPv4 address that it carries inside, if any: what refuses one refuses both."""
     forms = [packed]
     for network, first in EMBEDDINGS:
         if in_network(packed, network) and not any(in_network(packed, local) for local in LOCAL_NETWORKS):
@@ -1229,20 +1237,31 @@ class TargetRules(object):
         self._allow_local = config['allowConnectToServerLocal']
         self._allow = config['allowTargets']
         self._deny = config['denyTargets']
+        self._globs = {rule.glob: re.compile(fnmatch.translate(rule.glob)).match
+                       for rule in self._allow + self._deny if rule.glob}
 
     def judge(self, host, port, packed, own=False, own_port=False):
         """The Verdict on dialling ``packed``, which ``host`` has resolved to.
 
         ``own``: the address is one of this machine's; ``own_port``: this gateway listens on that port.
         """
-        forms = address_forms(packed)
+        name, forms = canonical_name(host), address_forms(packed)
         local = own or any(in_network(form, network) for form in forms for network in LOCAL_NETWORKS)
-        return (self._denied(host, port, forms) or self._local(local, own_port) or self._special(port, forms)
-                or self._allowed(host, port, forms))
+        # A 6to4 address is not allowed for the sake of the IPv4 address inside: that one is only its router.
+        trusted = forms[:1] if in_network(packed, SIX_TO_FOUR) else forms
+        return (self._denied(name, port, forms) or self._local(local, own_port) or self._special(port, forms, trusted)
+                or self._allowed(name, port, trusted))
 
-    def _denied(self, host, port, forms):
+    def _matches(self, rule, name, port, forms):
+        if rule.ports and not any(first <= port <= last for first, last in rule.ports):
+            return False
+        if rule.network:
+            return any(in_network(form, rule.network) for form in forms)
+        return self._globs[rule.glob](name) is not None
+
+    def _denied(self, name, port, forms):
         for rule in self._deny:
-            if rule_matches(rule, host, port, forms):
+            if self._matches(rule, name, port, forms):
                 return Verdict(False, 'denyTargets', 'denied by denyTargets "%s"' % rule.text)
 
     def _local(self, local, own_port):
@@ -1252,32 +1271,24 @@ class TargetRules(object):
             return Verdict(False, 'allowConnectToServerLocal', 'this is the gateway\'s own machine, and '
                                                                'allowConnectToServerLocal is false')
 
-    def _special(self, port, forms):
+    def _special(self, port, forms, trusted):
         for network, kind in SPECIAL_NETWORKS:
-            if any(in_network(form, network) for form in forms) and not self._names(network, port, forms):
+            if any(in_network(form, network) for form in forms) and not self._names(network, port, trusted):
                 return Verdict(False, 'allowTargets', 'addresses of this kind (%s) are refused unless an address rule '
                                                       'of allowTargets names them' % kind)
 
     def _names(self, special, port, forms):
         """A rule for the whole Internet does not count: it must lie within the special network."""
-        return any(rule.network and within(rule.network, special) and rule_matches(rule, '', port, forms)
+        return any(rule.network and within(rule.network, special) and self._matches(rule, '', port, forms)
                    for rule in self._allow)
 
-    def _allowed(self, host, port, forms):
+    def _allowed(self, name, port, forms):
         if not self._allow:
             return Verdict(True, '', 'no rule forbids it')
         for rule in self._allow:
-            if rule_matches(rule, host, port, forms):
+            if self._matches(rule, name, port, forms):
                 return Verdict(True, 'allowTargets', 'allowed by allowTargets "%s"' % rule.text)
         return Verdict(False, 'allowTargets', 'no rule of allowTargets allows it')
-
-
-def rule_matches(rule, host, port, forms):
-    if rule.ports and not any(first <= port <= last for first, last in rule.ports):
-        return False
-    if rule.network:
-        return any(in_network(form, rule.network) for form in forms)
-    return fnmatch.fnmatchcase(canonical_name(host), rule.glob)
 
 
 def check_origin(request, config):
@@ -1774,7 +1785,9 @@ class Loop(object):
         return True
 
     def turn(self):
-        for key, events in self._poller.select(self._patience()):
+        ready = self._poller.select(self._patience())
+        self.now = monotonic()  # before the dispatch: what begins now must not begin when the poll fell asleep
+        for key, events in ready:
             handler = key.data
             if handler.events & events:  # 0 when it was closed earlier in this very batch
                 self._call(handler.on_ready, events)
@@ -1790,7 +1803,8 @@ class Loop(object):
         while self._timers and self._timers[0][2].callback is None:
             heapq.heappop(self._timers)
             self._cancelled -= 1
-        return max(0, self._timers[0][0] - monotonic()) if self._timers else None
+        # No poller takes a month.
+        return min(3600, max(0, self._timers[0][0] - monotonic())) if self._timers else None
 
     def _call(self, method, *arguments):
         """One handler's mistake must not end the others."""
@@ -1837,8 +1851,8 @@ class Loop(object):
 # ======================================================================================================================
 # 10. Streams
 # ======================================================================================================================
-# Non-blocking sockets. A Stream's owner gets on_received, on_eof, on_broken, on_unwritable, on_flow and on_finished,
-# and says by wants_data(stream) how many bytes it would take now: that is all there is to backpressure.
+# Non-blocking sockets. A Stream's owner gets on_received, on_eof, on_broken, on_unwritable, on_flow, on_finished and
+# on_mistake, and says by wants_data(stream) how many bytes it would take now: that is all there is to backpressure.
 
 
 class Tally(object):
@@ -1856,6 +1870,10 @@ def prepare(sock):
     close_on_exec(sock.fileno())
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+class Joined(bytearray):
+    """Small chunks of one queue; bytearrays that came from elsewhere may belong to somebody."""
 
 
 class Stream(object):
@@ -1887,9 +1905,19 @@ class Stream(object):
             return
         if self._out is None:
             self._out = collections.deque()
-        self._out.extend(chunk for chunk in chunks if len(chunk))
+        for chunk in chunks:
+            if len(chunk) >= SMALL_CHUNK:
+                self._out.append(chunk)
+            elif chunk:
+                self._join(chunk)
         self._grow(sum(map(len, chunks)))
         self._loop.touch(self)
+
+    def _join(self, chunk):
+        """A small chunk by itself would cost a hundred times its bytes."""
+        if not self._out or not isinstance(self._out[-1], Joined) or len(self._out[-1]) >= RECEIVE_BYTES:
+            self._out.append(Joined())
+        self._out[-1].extend(chunk)
 
     def finish(self):
         """Close our half after what is queued."""
@@ -1940,7 +1968,7 @@ class Stream(object):
                 return
             self._forget_sent(sent)
             left -= sent
-        if not self._out and self.finishing and not self.finished and not self.broken:
+        if self.finishing and not (self._out or self.finished or self.broken or self.sock is None):
             self._close_our_half()
 
     def _next_chunks(self):
@@ -1955,16 +1983,16 @@ class Stream(object):
 
     def _forget_sent(self, count):
         self.moved = self._loop.now
-        self._grow(-count)
-        while count:
-            chunk = self._out[0]
-            if len(chunk) > count:
-                self._out[0] = memoryview(chunk)[count:]
-                return
-            count -= len(chunk)
-            self._out.popleft()
+        left = count
+        while left:
+            chunk = self._out.popleft()
+            if len(chunk) > left:
+                self._out.appendleft(memoryview(chunk)[left:])
+                break
+            left -= len(chunk)
         if not self._out:
             self._out = None
+        self._grow(-count)  # last: the owner may write or close now
 
     def _grow(self, count):
         self.pending += count
@@ -1995,9 +2023,11 @@ class Stream(object):
     def on_mistake(self):
         self.owner.on_mistake()
 
-    def close(self):
+    def close(self, reset=False):
         if self.sock is not None:
             self._loop.forget(self)
+            if reset:
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
             self.sock.close()
             self.sock = None
             self._drop_queue()
@@ -2187,7 +2217,7 @@ def is_self_connected(sock):
 # 11. Workers
 # ======================================================================================================================
 # What can only block runs in threads, as functions named blocking_x: plain values in, plain values out, and they know
-# no class of ours but Failure. Each kind of work has threads of its own, so that one kind cannot starve another.
+# no class of ours but plain records. Each kind of work has threads of its own, so that one kind cannot starve another.
 
 
 def count_in(counter, key, change):
@@ -2228,7 +2258,7 @@ class Job(object):
 
 
 class Workers(object):
-    """At most ``threads`` threads, begun when needed. Half of them at most work for one group at a time."""
+    """At most ``threads`` threads, begun when needed. One group has at most half of them, and of the places to wait."""
 
     def __init__(self, loop, threads, waiting):
         self._loop, self._most, self._waiting_most = loop, threads, waiting
@@ -2242,7 +2272,8 @@ class Workers(object):
 
         A function that raises is logged and gives the Failure BROKEN.
         """
-        if len(self._waiting) >= self._waiting_most:
+        mine = sum(1 for job in self._waiting if job.group == group)
+        if len(self._waiting) >= self._waiting_most or mine >= self._waiting_most // 2:
             return None
         job = Job(self, group, function, arguments, on_result, dispose)
         self._waiting.append(job)
@@ -2250,13 +2281,11 @@ class Workers(object):
         return job
 
     def _hand_out(self):
-        for _ in range(len(self._waiting)):
+        for job in list(self._waiting):  # in their order; a group that has its share is passed over
             if sum(self._running.values()) >= self._most:
                 return
-            job = self._waiting.popleft()
-            if self._running[job.group] >= max(1, self._most // 2):
-                self._waiting.append(job)
-            else:
+            if self._running.get(job.group, 0) < max(1, self._most // 2):
+                self._waiting.remove(job)
                 self._run(job)
 
     def _run(self, job):
@@ -2292,10 +2321,12 @@ class Workers(object):
     def on_cancelled(self, job):
         if job in self._waiting:
             self._waiting.remove(job)
+            job.throw_away()
 
     def close(self, seconds):
         """Send the threads home. One that hangs in a system call is left behind after ``seconds``; it is a daemon."""
-        self._waiting.clear()
+        while self._waiting:
+            self._waiting.popleft().throw_away()
         for _ in self._threads:
             self._ready.put(None)
         deadline = monotonic() + seconds
@@ -2324,7 +2355,7 @@ def blocking_resolve(host, port):
 
 
 def owns_address(packed):
-    """Is this one of the machine's own addresses? Only to these may a socket be bound."""
+    """Is this one of the machine's own addresses? Only to these may a socket be bound. Raises NetworkError."""
     text = address_text(packed)
     if not can_bind(text):
         return False
@@ -2337,17 +2368,19 @@ def datagram_socket(text):
 
 
 def can_bind(text):
+    """Raises NetworkError when it cannot be known: without descriptors every address would look like a stranger's."""
+    sock = None
     try:
         sock = datagram_socket(text)
-    except NetworkError:  # no IPv6 here
-        return False
-    try:
         sock.bind((text, 0))
         return True
-    except NetworkError:
+    except NetworkError as error:
+        if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL, errno.EACCES):
+            raise
         return False
     finally:
-        sock.close()
+        if sock:
+            sock.close()
 
 
 def way_to(text):
@@ -2440,7 +2473,11 @@ class Dial(object):
         if isinstance(found, Failure) or not found:
             self._finish(None, found or UNKNOWN_NAME)
             return
-        verdicts = [(address, self._gateway.judge(self._host, self._port, address[1][0])) for address in found]
+        try:
+            verdicts = [(address, self._gateway.judge(self._host, self._port, address[1][0])) for address in found]
+        except NetworkError as error:
+            self._finish(None, failure_of(error.errno))
+            return
         allowed = [address for address, verdict in verdicts if verdict.allowed]
         if not allowed:
             LOG.info('%s refused: %s', with_port(printable(self._host), self._port), verdicts[0][1].why)
@@ -2483,11 +2520,11 @@ class Dial(object):
 class Upstream(object):
     """Our side of one TCP connection to a target."""
 
-    __slots__ = ('channel', 'state', 'stream', '_gateway', '_session', '_host', '_port', '_dial', '_timer',
+    __slots__ = ('channel', 'group', 'state', 'stream', '_gateway', '_session', '_host', '_port', '_dial', '_timer',
                  '_born', '_sent', '_received', '_discarded')
 
     def __init__(self, gateway, session, channel, host, port):
-        self.channel, self.state, self.stream = channel, DIALLING, None
+        self.channel, self.group, self.state, self.stream = channel, session.group, DIALLING, None
         self._born = gateway.loop.now
         self._gateway, self._session = gateway, session
         self._host, self._port = host, port
@@ -2585,7 +2622,7 @@ class Upstream(object):
     def drain(self):
         """The client lets go."""
         self._session.forget(self)
-        if self.state != FLOWING:
+        if self.state != FLOWING or self.stream.broken:
             self.end()
             return
         self._move(DRAINING)
@@ -2601,9 +2638,9 @@ class Upstream(object):
         if self._timer:
             self._timer.cancel()
         if self.stream:
-            self.stream.close()
             LOG.info('#%d disconnected from %s: %d bytes there, %d back, %.3f s', self._session.number, self._name(),
-                     self._sent, self._received, self._gateway.loop.now - self._born)
+                     self._sent - self.stream.pending, self._received, self._gateway.loop.now - self._born)
+            self.stream.close(reset=self.stream.pending > 0)  # with a FIN what was cut off would look complete
         self._move(ENDED)
         self._session.forget(self)
         self._gateway.on_upstream_ended(self)
@@ -2707,6 +2744,8 @@ class Session(object):
     def wants_data(self, stream):
         if self.state == OPEN and self._is_throttled():
             return 0
+        if self.state in (OPEN, CLOSING):
+            return max(SMALL_RECEIVE, min(RECEIVE_BYTES, self._ws.due()))
         return RECEIVE_BYTES
 
     def _is_throttled(self):
@@ -2795,6 +2834,7 @@ class Session(object):
             self._say(*((503, 'draining') if self._gateway.draining else (200, 'ok')), with_body=with_body)
         elif self._gateway.config['web'] is not None:
             self._move(REPLYING)
+            self._rearm(STALL_SECONDS, self.end)
             self._page = Page(self._gateway, self, request)
             self._page.begin()
         elif request.path == '/':
@@ -2813,7 +2853,8 @@ class Session(object):
     def send_page(self, chunk):
         self.stream.write(chunk)
         self._rearm(STALL_SECONDS, self.end)
-        return not self.stream.congested
+        self._gateway.check_share(self)
+        return self.state == REPLYING and not self.stream.congested
 
     def on_page_sent(self):
         """The last piece is queued; a slow reader has STALL_SECONDS for it, too."""
@@ -2883,7 +2924,7 @@ class Session(object):
 
     def on_full(self):
         LOG.warning('#%d is ended: limits.totalBytes is reached', self.number)
-        if self.stream.pending > SMALL_SHARE:
+        if self.stream.pending > SMALL_SHARE or self.state != OPEN:
             self.end()  # a Close would wait behind what it does not read, and that is what must go
         else:
             self._hang_up(TRY_LATER, 'the gateway holds too much')
@@ -2983,6 +3024,8 @@ class Session(object):
     def forget(self, upstream):
         if self._upstreams.get(upstream.channel) is upstream:
             del self._upstreams[upstream.channel]
+        if self.state == ENDED:
+            self._count()  # what waited for that upstream is given up
 
     def room_for(self, channel):
         """How many bytes of this channel may be read now."""
@@ -3033,6 +3076,12 @@ class Session(object):
         held = 0 if is_over else self._ws.held() + self.dialect.backlog()
         self._gateway.tally.bytes += held - self._held
         self._held = held
+
+    def is_stalled(self):
+        """Does much wait here that has long not moved?"""
+        streams = [self.stream] + [upstream.stream for upstream in self._upstreams.values() if upstream.stream]
+        return any(stream.pending > SMALL_SHARE and stream.moved + STALL_SECONDS < self._gateway.loop.now
+                   for stream in streams)
 
     def share(self):
         """Bytes held for this client."""
@@ -3122,7 +3171,7 @@ class Gateway(object):
         self.tally = Tally()
         self.sessions, self.upstreams = set(), set()
         self.draining = False
-        self._drains = collections.OrderedDict()   # upstreams whose client has left, the oldest first
+        self._drains = {}   # by group, in an OrderedDict: upstreams whose client has left, the oldest first
         self._by_group = collections.Counter()     # connections
         self._open_by_group = collections.Counter()  # WebSockets among them
         self._open = 0
@@ -3179,11 +3228,13 @@ class Gateway(object):
             self._asked.append(callback)  # a signal may come before the loop is there
 
     def _prepare(self):
+        if self.loop is not None:
+            raise ServeError('this gateway has been started before; make another one')
         if not self._socks:
             self.listen()
         self.loop = Loop()
         self.lookups = Workers(self.loop, LOOKUP_THREADS, LOOKUPS_WAITING)
-        self.files = Workers(self.loop, FILE_THREADS, LOOKUPS_WAITING)
+        self.files = Workers(self.loop, FILE_THREADS, FILES_WAITING)
         self._listeners = [Listener(self.loop, sock, self._on_accepted) for sock in self._socks]
         while self._asked:
             self.loop.post(self._asked.pop(0))
@@ -3264,7 +3315,11 @@ class Gateway(object):
 
     def check_share(self, session):
         """All clients together may hold so much; the one that then wants more than a small share must go."""
-        if self.tally.bytes > self.config['limits.totalBytes'] and session.share() > SMALL_SHARE:
+        if self.tally.bytes <= self.config['limits.totalBytes'] or session.share() <= SMALL_SHARE:
+            return
+        for stalled in [one for one in self.sessions if one.is_stalled()]:
+            stalled.on_full()  # whoever has long taken nothing must not cost another one his place
+        if self.tally.bytes > self.config['limits.totalBytes']:
             session.on_full()
 
     def dialect_for(self, request):
@@ -3276,20 +3331,23 @@ class Gateway(object):
     # -- upstreams -----------------------------------------------------------------------------------------------------
 
     def judge(self, host, port, text):
-        """The Verdict on one resolved address."""
+        """The Verdict on one resolved address. Raises NetworkError when it cannot be judged."""
         packed = packed_address(text.partition('%')[0])
         own = any(self._owns(form) for form in address_forms(packed))
         return self._rules.judge(host, port, packed, own, port == self.address[1])
 
     def on_draining(self, upstream):
-        """Upstreams whose client has left are bounded too: the oldest must go."""
-        self._drains[upstream] = True
-        if len(self._drains) > DRAINING_CONNECTIONS:
-            next(iter(self._drains)).end()
+        """Upstreams whose client has left are bounded too: of those who have the most the oldest must go."""
+        self._drains.setdefault(upstream.group, collections.OrderedDict())[upstream] = True
+        if sum(map(len, self._drains.values())) > DRAINING_CONNECTIONS:
+            next(iter(max(self._drains.values(), key=len))).end()
 
     def on_upstream_ended(self, upstream):
         self.upstreams.discard(upstream)
-        self._drains.pop(upstream, None)
+        draining = self._drains.get(upstream.group, {})
+        draining.pop(upstream, None)
+        if not draining:
+            self._drains.pop(upstream.group, None)
 
 
 # ======================================================================================================================
@@ -3363,7 +3421,8 @@ def with_arguments(config, arguments):
         changes['web'] = arguments.web
     if arguments.log_level is not None:
         changes['log.level'] = arguments.log_level
-    return config.replace(changes)
+    config = config.replace(changes)
+    return config.replace({'web': os.path.expanduser(config['web'])}) if config['web'] else config
 
 
 def check_target(gateway, text):
@@ -3404,10 +3463,12 @@ def open_log_file(path, size, count):
 def raise_descriptor_limit():
     """As many descriptors as the system lets this process have; each client takes one, each target another."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (ValueError, NetworkError, resource.error):  # macOS: unlimited is not accepted
-        LOG.debug('the limit of descriptors stays %d', soft)
+    for wanted in (hard, 10240):  # macOS says that it has no limit, and then takes no more than this
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return
+        except (ValueError, NetworkError, resource.error):
+            LOG.debug('the limit of descriptors cannot be raised from %d to %d', soft, wanted)
 
 
 def obey_signals(gateway):

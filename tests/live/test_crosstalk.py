@@ -4,11 +4,13 @@
 import base64
 import json
 import random
+import socket
 import threading
 import time
 
 import pytest
 
+import ws2s
 from conftest import is_empty
 from raw_client import BINARY, TEXT, RawClient, frame
 from tape import Reading, Tape
@@ -18,6 +20,7 @@ from waiting import wait_until
 pytestmark = pytest.mark.usefixtures('no_mistakes')
 
 TAPE = Tape(5)
+SMALL_BUFFER = 8192  # of the kernel
 NAME_BYTES = 8  # each client tells the target its number first
 
 
@@ -35,6 +38,10 @@ class Plan(object):
         self.dozes = [chance.choice([0, 0, 0.02, 0.1]) for _ in range(2)]
         self.pieces = [chance.choice([1000, 10000, 100000]) for _ in range(2)]
         self.chance = [random.Random(seed * 1000 + number + side) for side in range(2)]
+
+    def replies(self):
+        """How many its upload gets: binary messages get none, the name and each piece one each."""
+        return 0 if self.binary else 1 + -(-self.up // self.pieces[1])
 
     def doze(self, side):
         if self.chance[side].random() < self.dozes[side]:
@@ -84,7 +91,7 @@ class Crowd(object):
 
     def play(self, address, port, plan):
         """The client's side."""
-        with RawClient(address, timeout=60) as client:
+        with RawClient(address, timeout=60, receive_buffer=SMALL_BUFFER) as client:
             fields = {'window': plan.window} if plan.window else {}
             client.open().connect_to(port, binary=plan.binary, **fields)
             lock = threading.Lock()
@@ -105,23 +112,47 @@ class Crowd(object):
             time.sleep(0)  # the lock is the reader's too
 
     def read(self, client, lock, plan):
-        reading = Reading(TAPE, plan.down_begin)
-        while reading.position < plan.down:
+        """All that comes: the gateway takes nothing from a client that lets its replies pile up."""
+        reading, replies = Reading(TAPE, plan.down_begin), plan.replies()
+        while reading.position < plan.down or replies:
             plan.doze(1)
-            before = reading.position
-            reading.take(client.receive_data(1))
-            if plan.window:
+            data = data_in(*client.receive_frame())
+            reading.take(data)
+            if not data:
+                replies -= 1
+            elif plan.window:
                 with lock:
-                    client.send_json(command='ack', bytes=reading.position - before)
+                    client.send_json(command='ack', bytes=len(data))
         assert reading.position == plan.down
+
+
+def data_in(opcode, payload):
+    """The target's bytes in a message; empty for `sendb done`."""
+    if opcode == BINARY:
+        return payload
+    reply = json.loads(payload.decode('utf-8'))
+    assert reply['message'] in ('recv data', 'sendb done'), reply
+    return base64.b64decode(reply.get('data', ''))
+
+
+@pytest.fixture
+def small_kernel_buffers(monkeypatch):
+    """The kernel would take some MB at once; so it takes what the gateway writes in parts, and the gateway must wait."""
+    prepare = ws2s.prepare
+
+    def prepare_with_small_buffer(sock):
+        prepare(sock)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
+
+    monkeypatch.setattr(ws2s, 'prepare', prepare_with_small_buffer)
 
 
 @pytest.mark.parametrize('most', [200000, pytest.param(8000000, marks=pytest.mark.soak)], ids=['some MB', '400 MB'])
 @pytest.mark.parametrize('seed', [1])
-def test_no_byte_of_50_clients_is_wrong_or_crosses(running_gateway, seed, most):
+def test_no_byte_of_50_clients_is_wrong_or_crosses(running_gateway, small_kernel_buffers, seed, most):
     gateway = running_gateway({'limits': {'bufferBytes': 32768}})
     crowd = Crowd(seed, 50, most)
-    with serving(crowd.serve) as port:
+    with serving(crowd.serve, receive_buffer=SMALL_BUFFER) as port:
         threads = [crowd.begin(crowd.play, gateway.address, port, plan) for plan in crowd.plans]
         for thread in threads:
             thread.join(100)

@@ -69,7 +69,9 @@ REFUSED = [
     ('HTTP/2.0', get('/').replace(b'/1.1', b'/2.0'), 400),
     ('no host', get('/').replace(b'Host', b'X-Host'), 400),
     ('two hosts', get('/', 'Host: two'), 400),
-    ('absolute target', get('http://evil/'), 400),
+    ('absolute target', get('http://evil/nothing'), 404),
+    ('target that is no path', get('nothing'), 400),
+    ('star', get('*'), 400),
     ('space in the path', get('/a b'), 400),
     ('NUL in the path', get('/a\0b'), 400),
     ('NUL in a header', get('/', 'X: \0'), 400),
@@ -281,7 +283,7 @@ def test_health_and_websockets_come_before_files(site, folder):
     '/./app.js', '/app.js%00', '/app.js%00.html', '/%00', '/sub/..%c0%afsecret.txt', '/%c0%ae%c0%ae/secret.txt', '/%ff',
     '/%', '/%zz', '/app.js%', '/app.js%0a', '/.hidden', '/.git/config', '/%2egit/config', '/out.txt', '/up/secret.txt',
     '/up/', '/broken.js', '/loop', '/fifo', '/fifo/', '/app.js:x', '/' + 'x' * 300, '/' + 'x/' * 3000,
-    '/\xe9%201.txt',
+    '/\xe9%201.txt', 'http://127.0.0.1/../secret.txt', 'http://127.0.0.1//app.js',
 ])
 def test_no_path_leads_astray(site, path):
     for method in ('GET', 'HEAD'):

@@ -16,7 +16,7 @@ import ws2s
 from program import REPOSITORY, run_to_end, running_program, started
 from raw_client import BINARY, CLOSE, PING, PONG, TEXT, RawClient, exchange, frame, upgrade_request
 from targets import closed_port, echo, serving, silence
-from waiting import wait_until
+from waiting import wait_until, wait_until_still
 
 ALLOW_LOCAL = {'allowConnectToServerLocal': True}
 HEALTHZ = b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'
@@ -60,8 +60,9 @@ def test_a_mistake_in_the_arguments_is_one_line(tmpdir, arguments, word):
 
 
 @pytest.mark.parametrize('content, word', [
-    (b'', 'JSON'), (b'{', 'JSON'), (b'[]', 'object'), (b'5', 'object'), (b'{"a": NaN}', 'JSON'), (b'[' * 100000, 'JSON'),
-    (b'{"web": "\xff"}', 'UTF-8'), (b'\xff\xfe{\0}\0', 'UTF-8'), (b'{"web": "x", "web": "y"}', 'twice'),
+    (b'', 'JSON'), (b'{', 'JSON'), (b'[]', 'object'), (b'5', 'object'), (b'{"a": NaN}', 'JSON'),
+    (b'[' * 100000, 'JSON'), (b'{"web": "\xff"}', 'UTF-8'), (b'\xff\xfe{\0}\0', 'UTF-8'),
+    (b'{"web": "x", "web": "y"}', 'twice'),
     ({'alowTargets': []}, 'alowTargets'), ({'limits': {'client': 5}}, 'limits.client'), ({'listen': 80}, 'listen'),
     ({'listen': {'port': '80'}}, 'listen.port'), ({'listen': {'port': 65536}}, 'listen.port'),
     ({u'\u202e\x1b\n': 1}, 'key'), ({'listen': {'port': True}}, 'listen.port'),
@@ -287,10 +288,12 @@ def test_a_signal_that_comes_as_soon_as_it_listens_is_obeyed(tmpdir):
 def test_a_signal_that_does_not_interrupt_the_poll_is_obeyed(tmpdir):
     """As one that comes just before the poll, or goes to another thread: here the main thread does not take it."""
     code = ('import ctypes, threading; thread = threading.Thread(target=threading.Event().wait, args=(100,)); '
-            'thread.daemon = True; thread.start(); libc = ctypes.CDLL(None); signals = ctypes.create_string_buffer(1024); '
-            'libc.sigemptyset(signals); libc.sigaddset(signals, 15); libc.pthread_sigmask(0, signals, None)')
+            'thread.daemon = True; thread.start(); libc = ctypes.CDLL(None); '
+            'signals = ctypes.create_string_buffer(1024); libc.sigemptyset(signals); '
+            'libc.sigaddset(signals, 15); libc.pthread_sigmask(0, signals, None)')
     with patched_program(code, tmpdir) as program:
         assert exchange(program.address, HEALTHZ)[2] == b'ok'
+        wait_until_still(program.cpu_seconds)
         program.signal(signal.SIGTERM)
         assert program.wait() == 0
 
@@ -319,13 +322,14 @@ def test_the_life_of_a_connection_is_told_line_by_line():
             client.open('/path?query', [('Origin', 'http://localhost')]).connect_to(port)
             client.send_json(command='send', data='12345')
             assert client.receive_data(5) == b'12345'
-            client.ask(command='connect', host='127.0.0.1', port=program.address[1])
+            own = program.address[1]
+            client.ask(command='connect', host='127.0.0.1', port=own)
             client.close()
         text = '\n'.join(ended(program))
     for pattern in (r'127\.0\.0\.1:\d+ comes, origin http://localhost, path /path\n',
                     r'connected to 127\.0\.0\.1:%d' % port,
                     r'disconnected from 127\.0\.0\.1:%d: 5 bytes there, 5 back, [0-9.]+ s' % port,
-                    r'127\.0\.0\.1:%d refused: .*gateway itself' % program.address[1],
+                    r'127\.0\.0\.1:%d refused: .*gateway itself' % own,
                     r'client is gone after [0-9.]+ s'):
         assert re.search(pattern, text), (pattern, text)
 

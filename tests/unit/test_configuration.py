@@ -52,7 +52,7 @@ ROWS = [
     row('log.level', 'info', NO_LEVEL, 'debug'),
     row('log.file', None, NO_TEXT_OR_NULL, '/var/log/ws2s.log'),
     row('log.bytes', MIB, NO_NUMBER, 0, 0, 1024 * 1024 * MIB),
-    row('log.files', 3, NO_NUMBER, 9, 0, 1000),
+    row('log.files', 3, NO_NUMBER, 9, 1, 1000),
 ]
 KEYS = [each.key for each in ROWS]
 WRONG = [(each.key, value) for each in ROWS for value in each.wrong]

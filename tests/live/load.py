@@ -1,0 +1,168 @@
+# -*- coding: utf-8 -*-
+"""Load in processes of its own: ``python load.py ROLE ARGUMENT...``, so that it takes neither the descriptors nor the
+interpreter lock of who measures.
+
+A role tells how far it is in lines on standard output; ``go`` on standard input starts what must wait, its end ends all.
+"""
+
+import contextlib
+import os
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from raw_client import BINARY, RawClient, frame  # noqa: E402
+from tape import Reading, Tape  # noqa: E402
+
+PIECE = 262144
+
+
+# -- for the test ------------------------------------------------------------------------------------------------------
+
+class Load(object):
+    """A running role."""
+
+    def __init__(self, process):
+        self._process = process
+        self.pid = process.pid
+        self._lines = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.daemon = True
+        self._reader.start()
+
+    def _read(self):
+        for line in iter(self._process.stdout.readline, b''):
+            self._lines.append(line.decode('ascii').strip())
+
+    def hears(self, word):
+        """The rest of the first line that begins with ``word``; None when there is none yet."""
+        return next((line[len(word):].strip() for line in list(self._lines) if line.split(' ')[0] == word), None)
+
+    def wait_for(self, word, seconds=60):
+        deadline = time.time() + seconds
+        while self.hears(word) is None:
+            assert self._process.poll() is None, 'a load program has ended: %r' % self._lines
+            assert time.time() < deadline, 'waited %s s for %r, got %r' % (seconds, word, self._lines)
+            time.sleep(0.005)
+        return self.hears(word)
+
+    def go(self):
+        self._process.stdin.write(b'go\n')
+        self._process.stdin.flush()
+
+    def end(self):
+        self._process.stdin.close()
+        killer = threading.Timer(20, self._process.kill)
+        killer.start()
+        self._process.wait()
+        killer.cancel()
+        killer.join()
+        self._reader.join(5)
+        self._process.stdout.close()
+
+
+@contextlib.contextmanager
+def load(role, *arguments):
+    process = subprocess.Popen([sys.executable, os.path.abspath(__file__), role] + [str(one) for one in arguments],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=True,
+                               env=dict(os.environ, PYTHONDONTWRITEBYTECODE='1'))
+    running = Load(process)
+    try:
+        yield running
+    finally:
+        running.end()
+
+
+# -- the roles ---------------------------------------------------------------------------------------------------------
+
+def tell(*words):
+    sys.stdout.write(' '.join(str(word) for word in words) + '\n')
+    sys.stdout.flush()
+
+
+def wait_for_line():
+    """True for a line, False at the end."""
+    return bool(sys.stdin.readline())
+
+
+def listener():
+    sock = socket.socket()
+    sock.bind(('127.0.0.1', 0))
+    sock.listen(1024)
+    tell('port', sock.getsockname()[1])
+    return sock
+
+
+def holding():
+    """Accepts, and keeps what it has accepted."""
+    waiting, kept = listener(), []
+    while True:
+        ready = select.select([waiting, sys.stdin], [], [])[0]
+        if sys.stdin in ready:
+            return
+        kept.append(waiting.accept()[0])
+
+
+def flooding(total):
+    """Sends ``total`` bytes of the tape to the first that comes."""
+    sock = listener().accept()[0]
+    for piece in Tape(1).pieces(int(total), PIECE):
+        sock.sendall(piece)
+    tell('sent')
+    sock.shutdown(socket.SHUT_WR)
+    wait_for_line()
+
+
+def taking(total):
+    """Reads nothing until it may go; then it must get ``total`` bytes of the tape."""
+    sock, reading = listener().accept()[0], Reading(Tape(1))
+    wait_for_line()
+    while reading.position < int(total):
+        reading.take(sock.recv(PIECE) or b'the end')
+    tell('whole')
+    wait_for_line()
+
+
+def connected(host, port, target_port, **fields):
+    return RawClient((host, int(port)), timeout=120).open().connect_to(int(target_port), **fields)
+
+
+def downloader(host, port, target_port, total):
+    """A client that reads nothing until it may go; then it must get ``total`` bytes of the tape."""
+    client, reading = connected(host, port, target_port, binary=True), Reading(Tape(1))
+    tell('connected')
+    wait_for_line()
+    reading.take_from(client, int(total))
+    assert client.receive_json()['code'] == 5
+    tell('whole')
+    wait_for_line()
+
+
+def uploader(host, port, target_port, total):
+    """A client that sends ``total`` bytes of the tape as fast as it can."""
+    client = connected(host, port, target_port)
+    tell('connected')
+    wait_for_line()
+    for piece in Tape(1).pieces(int(total), PIECE):
+        client.send(frame(BINARY, piece))
+    tell('sent')
+    wait_for_line()
+
+
+def idlers(host, port, target_port, count, source):
+    """``count`` clients, each with a target, that then do nothing."""
+    clients = []
+    for _ in range(int(count)):
+        client = RawClient((host, int(port)), timeout=120, source=source).open()
+        clients.append(client.connect_to(int(target_port)))
+    tell('connected')
+    wait_for_line()
+
+
+if __name__ == '__main__':
+    {role.__name__: role for role in (holding, flooding, taking, downloader, uploader, idlers)}[sys.argv[1]](*sys.argv[2:])
