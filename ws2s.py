@@ -34,6 +34,7 @@ import argparse
 import base64
 import binascii
 import collections
+import contextlib
 import encodings.idna  # noqa: F401  a first import from a look-up thread could wait for the import lock for ever
 import errno
 import fcntl
@@ -1710,6 +1711,10 @@ class Waker(object):
             if not is_not_ready(error):  # full: then it is awake anyway
                 raise
 
+    def fileno(self):
+        """Any byte written there wakes the loop."""
+        return self._far.fileno()
+
     def on_ready(self, events):
         self.sock.recv(4096)
 
@@ -1733,8 +1738,8 @@ class Loop(object):
         # Re-entrant: a signal handler may post while its own thread is posting.
         self._lock = threading.RLock()
         self._closed = False
-        self._waker = Waker(self)
-        self.watch(self._waker, READ)
+        self.waker = Waker(self)
+        self.watch(self.waker, READ)
 
     def watch(self, handler, events):
         """Tell the poller that ``handler`` now wants ``events``, if that is news."""
@@ -1781,7 +1786,7 @@ class Loop(object):
             if self._closed:
                 return False
             self._posted.append(callback)
-            self._waker.wake()
+            self.waker.wake()
         return True
 
     def turn(self):
@@ -1843,7 +1848,7 @@ class Loop(object):
         with self._lock:
             self._closed = True
         self._run_posted()
-        self._waker.close()
+        self.waker.close()
         self._poller.close()
         self._timers = []
 
@@ -3193,7 +3198,7 @@ class Gateway(object):
 
     def start(self):
         """Serve in a thread of its own. Raises ServeError or ConfigError when it cannot."""
-        self._prepare()
+        self.prepare()
         self._thread = threading.Thread(target=self._serve, name='ws2s')
         self._thread.daemon = True
         self._thread.start()
@@ -3210,7 +3215,8 @@ class Gateway(object):
 
     def run(self):
         """Serve in this thread until drain() or abort() is called. Raises ServeError or ConfigError when it cannot."""
-        self._prepare()
+        if self.loop is None:
+            self.prepare()
         self._serve()
 
     def drain(self):
@@ -3227,7 +3233,8 @@ class Gateway(object):
         else:
             self._asked.append(callback)  # a signal may come before the loop is there
 
-    def _prepare(self):
+    def prepare(self):
+        """Bind, and make what serving takes. Raises ServeError or ConfigError."""
         if self.loop is not None:
             raise ServeError('this gateway has been started before; make another one')
         if not self._socks:
@@ -3471,6 +3478,19 @@ def raise_descriptor_limit():
             LOG.debug('the limit of descriptors cannot be raised from %d to %d', soft, wanted)
 
 
+@contextlib.contextmanager
+def waking(gateway):
+    """Every signal wakes the loop, also one that another thread gets or that comes just before the poll."""
+    fd = os.dup(gateway.loop.waker.fileno())  # of its own: it must stay open for longer than the loop's
+    close_on_exec(fd)
+    signal.set_wakeup_fd(fd)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(-1)
+        os.close(fd)
+
+
 def obey_signals(gateway):
     """The first SIGINT or SIGTERM drains, a second one ends at once."""
     seen = []
@@ -3490,7 +3510,9 @@ def serve(config):
     raise_descriptor_limit()
     gateway = Gateway(config)
     obey_signals(gateway)
-    gateway.run()
+    gateway.prepare()
+    with waking(gateway):
+        gateway.run()
     return SERVED
 
 
