@@ -2,7 +2,8 @@
 """Load in processes of its own: ``python load.py ROLE ARGUMENT...``, so that it takes neither the descriptors nor the
 interpreter lock of who measures.
 
-A role tells how far it is in lines on standard output; ``go`` on standard input starts what must wait, its end ends all.
+A role tells how far it is in lines on standard output; ``go`` on standard input starts what must wait, and the end of
+standard input ends all.
 """
 
 import contextlib
@@ -165,4 +166,5 @@ def idlers(host, port, target_port, count, source):
 
 
 if __name__ == '__main__':
-    {role.__name__: role for role in (holding, flooding, taking, downloader, uploader, idlers)}[sys.argv[1]](*sys.argv[2:])
+    ROLES = (holding, flooding, taking, downloader, uploader, idlers)
+    {role.__name__: role for role in ROLES}[sys.argv[1]](*sys.argv[2:])

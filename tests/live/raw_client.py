@@ -33,6 +33,11 @@ def frame(opcode, payload=b'', final=True, mask=None):
     return bytes(head) + mask + xor(payload, mask)
 
 
+def sendb_frame(data):
+    """A `sendb` request."""
+    return frame(TEXT, ('{"command": "sendb", "data": "%s"}' % base64.b64encode(data).decode('ascii')).encode('ascii'))
+
+
 def xor(payload, mask):
     if not payload or mask == b'\0\0\0\0':
         return bytes(payload)

@@ -19,8 +19,9 @@ def close_frame(code, reason=b''):
 
 
 def assert_fin(gateway, client):
-    """A FIN of the gateway comes next; once we have sent ours nothing is kept of us, and nothing was reset."""
+    """A FIN of the gateway comes next; it reads on until ours, then nothing is kept of us, and nothing was reset."""
     assert client.receive_all() == b''
+    client.send(b'was on its way')
     client.finish()
     wait_until(lambda: is_empty(gateway))
     assert client.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0

@@ -12,7 +12,7 @@ import pytest
 
 import ws2s
 from conftest import is_empty
-from raw_client import BINARY, TEXT, RawClient, frame
+from raw_client import BINARY, RawClient, frame, sendb_frame
 from tape import Reading, Tape
 from targets import serving
 from waiting import wait_until
@@ -107,8 +107,7 @@ class Crowd(object):
         name = ('%0*d' % (NAME_BYTES, plan.number)).encode('ascii')
         for piece in [name] + list(TAPE.pieces(plan.up, plan.pieces[1], plan.up_begin)):
             with lock:
-                client.send(frame(BINARY, piece) if plan.binary else frame(TEXT, json.dumps(
-                    {'command': 'sendb', 'data': base64.b64encode(piece).decode('ascii')}).encode('ascii')))
+                client.send(frame(BINARY, piece) if plan.binary else sendb_frame(piece))
             time.sleep(0)  # the lock is the reader's too
 
     def read(self, client, lock, plan):
@@ -137,7 +136,7 @@ def data_in(opcode, payload):
 
 @pytest.fixture
 def small_kernel_buffers(monkeypatch):
-    """The kernel would take some MB at once; so it takes what the gateway writes in parts, and the gateway must wait."""
+    """The kernel would take some MB at once; so it takes in parts what the gateway writes."""
     prepare = ws2s.prepare
 
     def prepare_with_small_buffer(sock):

@@ -27,6 +27,7 @@ SEED = int(os.environ.get('WS2S_TEST_SEED') or random.SystemRandom().randrange(1
 LIMITS = {'messageBytes': 65536, 'bufferBytes': 16384, 'totalBytes': 4194304, 'handshakeSeconds': 5,
           'connectSeconds': 1, 'drainSeconds': 0.3, 'pingSeconds': 0.5, 'idleSeconds': 2}
 
+CLOSE_CODES = (0, 999, 1000, 1001, 1004, 1005, 1006, 1011, 1012, 1016, 1100, 2000, 2999, 3000, 5000, 65535)
 SIZES = (0, 1, 2, 3, 5, 100, 125, 126, 127, 1000, 65535, 65536, 70000)
 
 
@@ -67,8 +68,7 @@ def odd_payload(chance):
     if kind == 0:
         return b'x' * chance.choice(SIZES)
     if kind == 1:
-        return struct.pack('!H', chance.choice([0, 999, 1000, 1001, 1004, 1005, 1006, 1011, 1012, 1016, 2999, 3000, 5000,
-                                                65535])) + random_bytes(chance, 4)
+        return struct.pack('!H', chance.choice(CLOSE_CODES)) + random_bytes(chance, 4)
     return random_bytes(chance, 30) if kind == 2 else json.dumps(odd_request(chance, 9)).encode('ascii')
 
 
@@ -98,8 +98,8 @@ def odd_value(chance, depth=0):
 
 
 def word(chance):
-    return chance.choice(['command', 'connect', 'send', 'sendb', 'close', 'ping', 'ack', 'host', 'port', 'data', 'bytes',
-                          'window', 'binary', 'tls', '127.0.0.1', '::1', 'a.test', 'YWJj', 'YQ==', '', u'\xe9', '\0'])
+    return chance.choice(['command', 'connect', 'send', 'sendb', 'close', 'ping', 'ack', 'host', 'port', 'data', 'tls',
+                          'window', 'binary', 'bytes', '127.0.0.1', '::1', 'a.test', 'YWJj', 'YQ==', '', u'\xe9', '\0'])
 
 
 def odd_request(chance, port):
@@ -159,10 +159,11 @@ def mutate(chance, data, kept):
 
 HEADERS = [b'Host: 127.0.0.1', b'Upgrade: websocket', b'Connection: Upgrade', b'Sec-WebSocket-Version: 13',
            b'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==']
-ODD_HEADERS = [b'Host: 127.0.0.1', b'Host:', b': x', b'X', b' folded: yes', b'Connection: close, Upgrade', b'Origin: null',
-               b'Content-Length: 5', b'Transfer-Encoding: chunked', b'Sec-WebSocket-Version: 8', b'Expect: 100-continue',
-               b'X: ' + b'y' * 9000, b'X: \xff\x00', b'Sec-WebSocket-Key: x', b'Upgrade: h2c', b'Range: bytes=0-',
-               b'Sec-WebSocket-Extensions: permessage-deflate', b'Sec-WebSocket-Protocol: chat', b'Origin: http://a b']
+ODD_HEADERS = [b'Host: 127.0.0.1', b'Host:', b': x', b'X', b' folded: yes', b'Connection: close, Upgrade',
+               b'Content-Length: 5', b'Transfer-Encoding: chunked', b'Sec-WebSocket-Version: 8', b'Origin: null',
+               b'Expect: 100-continue', b'X: ' + b'y' * 9000, b'X: \xff\x00', b'Sec-WebSocket-Key: x',
+               b'Upgrade: h2c', b'Range: bytes=0-', b'Sec-WebSocket-Extensions: permessage-deflate',
+               b'Sec-WebSocket-Protocol: chat', b'Origin: http://a b']
 LINES = [b'GET / HTTP/1.1', b'GET /healthz HTTP/1.1', b'HEAD / HTTP/1.0', b'GET /../x HTTP/1.1', b'GET / HTTP/2.0',
          b'POST / HTTP/1.1', b'GET http://x/ HTTP/1.1', b'GET  / HTTP/1.1', b'GET /%00%zz HTTP/1.1', b'GET', b'',
          b'PRI * HTTP/2.0', b'\x16\x03\x01', b'OPTIONS * HTTP/1.1', b'GET /' + b'a' * 9000 + b' HTTP/1.1']
