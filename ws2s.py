@@ -2354,9 +2354,18 @@ def blocking_resolve(host, port):
     try:
         return unique_addresses(socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM))[:32] or UNKNOWN_NAME
     except (socket.gaierror, UnicodeError):  # UnicodeError: no name that DNS could carry
-        return UNKNOWN_NAME
+        return UNKNOWN_NAME if has_descriptor() else NO_ROOM
     except NetworkError as error:
         return failure_of(error.errno)
+
+
+def has_descriptor():
+    """Without one, looking up a name fails as if the name were not known."""
+    try:
+        socket.socket().close()
+        return True
+    except NetworkError:
+        return False
 
 
 def owns_address(packed):

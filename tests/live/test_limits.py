@@ -298,7 +298,7 @@ def crowd_of_fillers(program):
     """More connections than ``program`` has descriptors left."""
     fillers = [RawClient(program.address) for _ in range(100)]
     try:
-        wait_until(lambda: program.descriptors() >= 63)
+        wait_until(lambda: program.descriptors() >= 64)
         yield
     finally:
         for client in fillers:

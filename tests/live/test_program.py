@@ -285,6 +285,15 @@ def test_a_signal_that_comes_as_soon_as_it_listens_is_obeyed(tmpdir):
         assert program.wait() == 0
 
 
+def test_signals_that_go_on_coming_until_the_end_do_not_change_the_status():
+    with running_program() as program:
+        assert exchange(program.address, HEALTHZ)[2] == b'ok'
+        while program.process.poll() is None:
+            program.signal(signal.SIGTERM)
+            time.sleep(0.001)
+        assert program.wait() == 0
+
+
 def test_a_signal_that_does_not_interrupt_the_poll_is_obeyed(tmpdir):
     """As one that comes just before the poll, or goes to another thread: here the main thread does not take it."""
     code = ('import ctypes, threading; thread = threading.Thread(target=threading.Event().wait, args=(100,)); '
