@@ -3375,6 +3375,8 @@ DEFAULT_CONFIG_FILE = os.path.join('~', '.ws2s', 'config.json')
 
 SERVED, CANNOT_SERVE, BAD_USAGE = 0, 1, 2
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class ArgumentParser(argparse.ArgumentParser):
     def error(self, message):
@@ -3508,7 +3510,7 @@ def obey_signals(gateway):
         seen.append(number)
         (gateway.drain if len(seen) == 1 else gateway.abort)()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOP_SIGNALS:
         signal.signal(number, on_signal)
 
 
@@ -3522,6 +3524,8 @@ def serve(config):
     gateway.prepare()
     with waking(gateway):
         gateway.run()
+    for number in STOP_SIGNALS:  # one that comes now must not change how we end
+        signal.signal(number, signal.SIG_IGN)
     return SERVED
 
 
