@@ -2140,7 +2140,7 @@ def failure_of(number):
 
 
 class Connector(object):
-    """Tries addresses in turn. Its owner gets on_connected(sock) or on_unconnected(Failure), once, after begin()."""
+    """Tries addresses in turn. Its owner gets on_connected(sock, RESET or None) or on_unconnected(Failure), once."""
 
     def __init__(self, loop, addresses, seconds, owner):
         self.sock, self.events, self.touched = None, 0, False
@@ -2176,10 +2176,11 @@ class Connector(object):
 
     def on_ready(self, events):
         number = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if not number and not is_self_connected(self.sock):
+        if number in (0, errno.ECONNRESET) and not is_self_connected(self.sock):
             sock = self.sock
             self._let_go()
-            self._owner.on_connected(sock)
+            # A target that refuses is ECONNREFUSED: this one has accepted, and has reset the connection already.
+            self._owner.on_connected(sock, RESET if number else None)
         else:
             self._fail(failure_of(number or errno.ECONNREFUSED))
             self._try_next()
@@ -2461,7 +2462,8 @@ UPSTREAM_MOVES = {DIALLING: (FLOWING, ENDED), FLOWING: (DRAINING, ENDED), DRAINI
 class Dial(object):
     """One connect: look-up, rules, connection. Every target of every dialect is reached this way and no other.
 
-    ``on_done(sock, None)`` or ``on_done(None, Failure)`` is called once, never before begin(), never after cancel().
+    ``on_done(sock, None)`` or ``on_done(None, Failure)`` is called once, never before begin(), never after cancel();
+    ``on_done(sock, RESET)`` when the target has reset the connection by then.
     """
 
     def __init__(self, gateway, host, port, group, on_done):
@@ -2501,8 +2503,8 @@ class Dial(object):
         self._connector = Connector(self._gateway.loop, allowed, self._deadline - self._gateway.loop.now, self)
         self._connector.begin()
 
-    def on_connected(self, sock):
-        self._finish(sock, None)
+    def on_connected(self, sock, failure):
+        self._finish(sock, failure)
 
     def on_unconnected(self, failure):
         self._finish(None, failure)
@@ -2557,7 +2559,7 @@ class Upstream(object):
     def _on_dialled(self, sock, failure):
         self._dial = None
         session = self._session
-        if failure:
+        if sock is None:
             LOG.info('#%d not connected to %s: %s', session.number, self._name(), failure.reason)
             self.end()
             session.on_failed(self, failure)
@@ -2566,6 +2568,7 @@ class Upstream(object):
         LOG.info('#%d connected to %s in %.3f s', session.number, self._name(), self._gateway.loop.now - self._born)
         self.stream = Stream(self._gateway.loop, sock, self, self._gateway.config['limits.bufferBytes'],
                              self._gateway.tally)
+        self.stream.broken = failure is RESET
         session.on_opened(self)
 
     def _name(self):
@@ -2737,8 +2740,11 @@ class Session(object):
         if self.state == HANDSHAKE:
             self._refuse(HttpError(500, BROKEN.message))
         elif self.state == OPEN:
-            for action in self.dialect.on_mistake():
-                self._do_send(action)
+            try:
+                for action in self.dialect.on_mistake():
+                    self._do_send(action)
+            except Exception:
+                log_mistake()
             self._hang_up(INTERNAL, 'the gateway made a mistake')
         else:
             self.end()
@@ -3492,14 +3498,17 @@ def raise_descriptor_limit():
 @contextlib.contextmanager
 def waking(gateway):
     """Every signal wakes the loop, also one that another thread gets or that comes just before the poll."""
-    fd = os.dup(gateway.loop.waker.fileno())  # of its own: it must stay open for longer than the loop's
-    close_on_exec(fd)
-    signal.set_wakeup_fd(fd)
+    # Copies of both ends: they must be open for longer than the loop is.
+    fds = [os.dup(fd) for fd in (gateway.loop.waker.fileno(), gateway.loop.waker.sock.fileno())]
+    for fd in fds:
+        close_on_exec(fd)
+    signal.set_wakeup_fd(fds[0])
     try:
         yield
     finally:
         signal.set_wakeup_fd(-1)
-        os.close(fd)
+        for fd in fds:
+            os.close(fd)
 
 
 def obey_signals(gateway):
@@ -3508,10 +3517,20 @@ def obey_signals(gateway):
 
     def on_signal(number, frame):
         seen.append(number)
-        (gateway.drain if len(seen) == 1 else gateway.abort)()
+        if len(seen) == 1:
+            gateway.drain()
+        else:
+            ignore_signals()
+            gateway.abort()
 
     for number in STOP_SIGNALS:
         signal.signal(number, on_signal)
+
+
+def ignore_signals():
+    """On the way out: what comes now must not change how we end."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def serve(config):
@@ -3524,8 +3543,7 @@ def serve(config):
     gateway.prepare()
     with waking(gateway):
         gateway.run()
-    for number in STOP_SIGNALS:  # one that comes now must not change how we end
-        signal.signal(number, signal.SIG_IGN)
+    ignore_signals()
     return SERVED
 
 

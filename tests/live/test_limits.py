@@ -7,6 +7,7 @@ import json
 import resource
 import socket
 import struct
+import sys
 import threading
 import time
 
@@ -407,21 +408,26 @@ def test_request_that_is_hard_to_read_is_answered_at_once_and_the_websocket_live
     assert time.time() - begun < 0.5
 
 
-def test_requests_that_are_hard_to_read_take_50_ms_each(client):
-    slowest = {}
+processor_seconds = getattr(time, 'process_time', None) or time.clock
+MOST_SECONDS = 0.05 if sys.version_info >= (3, 7) else 0.15
+
+
+def test_requests_that_are_hard_to_read_take_no_longer_than_50_ms_of_a_processor(client):
+    """What one client can make the loop's thread do is what all the others have to wait for."""
+    least = {}
     for name, request_text in HARD:
         message, taken = frame(TEXT, request_text.encode('utf-8')), []
         for _ in range(3):
-            begun = time.time()
+            begun = processor_seconds()
             client.send(message)
             client.send_json(command='close')
             while client.receive_json()['message'] != 'close done':
                 pass
-            taken.append(time.time() - begun)
-        slowest[name] = min(taken)
-    most = max(slowest, key=slowest.get)
-    print('the hardest request is %s: %.1f ms' % (most, 1000 * slowest[most]))
-    assert slowest[most] < 0.05, most
+            taken.append(processor_seconds() - begun)
+        least[name] = min(taken)
+    hardest = max(least, key=least.get)
+    print('the hardest request is %s: %.1f ms' % (hardest, 1000 * least[hardest]))
+    assert least[hardest] < MOST_SECONDS, hardest
 
 
 # -- floods of frames --------------------------------------------------------------------------------------------------
