@@ -8,6 +8,7 @@ standard input ends all.
 
 import contextlib
 import os
+import resource
 import select
 import socket
 import subprocess
@@ -165,6 +166,13 @@ def idlers(host, port, target_port, count, source):
     wait_for_line()
 
 
+def raise_descriptor_limit():
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    most = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 if __name__ == '__main__':
+    raise_descriptor_limit()
     ROLES = (holding, flooding, taking, downloader, uploader, idlers)
     {role.__name__: role for role in ROLES}[sys.argv[1]](*sys.argv[2:])
