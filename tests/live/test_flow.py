@@ -298,7 +298,7 @@ def test_what_was_taken_reaches_a_slow_target_when_the_client_leaves_by(running_
         client.send(sendb_frame(b''.join(tape.pieces(total, PIECE))))
         assert client.receive_json()['message'] == 'sendb done'
         leave(client)
-        wait_until(lambda: [upstream.state for upstream in gateway.upstreams] == ['draining'])
+        wait_until(lambda: [upstream.state for upstream in list(gateway.upstreams)] == ['draining'])
         assert gateway.tally.bytes > 0
         go.set()
         assert ended.wait(10)

@@ -264,7 +264,7 @@ def test_stalled_look_ups_hinder_only_look_ups_of_their_own_address(running_gate
             assert time.time() - begun < 1
         # The serving thread, the gateway's, echoes, and the bounded look-ups.
         assert threading.active_count() - threads <= 16 + 6
-        wait_until(lambda: sum(upstream.state == 'dialling' for upstream in gateway.upstreams) == count)
+        wait_until(lambda: sum(upstream.state == 'dialling' for upstream in list(gateway.upstreams)) == count)
         for client in stalled:
             client.sock.close()
         wait_until(lambda: is_empty(gateway))

@@ -159,7 +159,7 @@ def test_the_handshake_may_come_in_pieces(gateway):
     with RawClient(gateway.address) as client:
         for start, end in ((0, 10), (10, 60), (60, len(head) - 1)):
             client.send(head[start:end])
-            wait_until(lambda: [session for session in gateway.sessions if len(session._parser._data) == end])
+            wait_until(lambda: [session for session in list(gateway.sessions) if len(session._parser._data) == end])
         client.send(head[-1:])
         assert client.receive_head().startswith(b'HTTP/1.1 101 ')
         assert client.ask(command='ping') == done('ping')
@@ -532,7 +532,7 @@ def test_what_waits_for_a_connect_is_delivered_though_the_client_has_left(runnin
         if ending in ('Close', 'FIN'):
             wait_until(lambda: not gateway.sessions)
         else:
-            wait_until(lambda: next(iter(gateway.sessions)).dialect.backlog() > len('patience'))
+            wait_until(lambda: list(gateway.sessions)[0].dialect.backlog() > len('patience'))
         found.set()
         wait_until(lambda: received == [b'patience'])
     wait_until(lambda: is_empty(gateway))
