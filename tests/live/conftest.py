@@ -6,45 +6,15 @@ import logging
 import os
 import resource
 import sys
-import threading
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import ws2s  # noqa: E402
+from census import census, descriptors  # noqa: E402
 from raw_client import RawClient  # noqa: E402
 from waiting import wait_until  # noqa: E402
-
-DESCRIPTORS = '/proc/self/fd' if os.path.isdir('/proc/self/fd') else '/dev/fd'
-
-
-def descriptors():
-    """What each open descriptor of this process leads to."""
-    found = {}
-    for name in os.listdir(DESCRIPTORS):
-        try:
-            found[name] = os.readlink(os.path.join(DESCRIPTORS, name))
-        except OSError:
-            pass  # the one that listed them
-    return found
-
-
-def children():
-    """Processes begun by this one that have not been reaped."""
-    found = []
-    for task in os.listdir('/proc/self/task') if os.path.isdir('/proc/self/task') else ():
-        try:
-            with open('/proc/self/task/%s/children' % task) as file:
-                found += file.read().split()
-        except (IOError, OSError):
-            pass  # that thread has just ended
-    return sorted(found)
-
-
-def census():
-    threads = sorted(thread.name for thread in threading.enumerate())
-    return {'threads': threads, 'descriptors': len(descriptors()), 'children': children()}
 
 
 @pytest.fixture(autouse=True)
@@ -125,8 +95,3 @@ def client(gateway):
     """A raw client with an open WebSocket to ``gateway``."""
     with RawClient(gateway.address) as raw:
         yield raw.open()
-
-
-def is_empty(gateway):
-    """Does the gateway hold nothing of any client any more?"""
-    return not (gateway.sessions or gateway.upstreams or gateway.tally.bytes)

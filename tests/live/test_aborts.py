@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from conftest import is_empty
+from census import is_empty
 from raw_client import BINARY, CLOSE, TEXT, RawClient, frame, upgrade_request
 from targets import saying, serving, silent_port, sink, unaccepted
 from waiting import wait_until

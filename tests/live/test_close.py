@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from conftest import is_empty
+from census import is_empty
 from raw_client import BINARY, CLOSE, PING, PONG, TEXT, RawClient, frame
 from targets import saying, serving, sink
 from waiting import wait_until

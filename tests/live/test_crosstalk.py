@@ -11,7 +11,7 @@ import time
 import pytest
 
 import ws2s
-from conftest import is_empty
+from census import is_empty
 from raw_client import BINARY, RawClient, frame, sendb_frame
 from tape import Reading, Tape
 from targets import serving

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import is_empty
+from census import is_empty
 from program import running_program
 from raw_client import BINARY, CLOSE, PING, PONG, TEXT, RawClient, frame, sendb_frame
 from tape import Reading, Tape, record

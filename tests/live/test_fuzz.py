@@ -15,7 +15,7 @@ import struct
 import pytest
 
 import ws2s
-from conftest import is_empty
+from census import is_empty
 from raw_client import BINARY, CLOSE, TEXT, RawClient, frame, upgrade_request
 from targets import echo, serving
 from waiting import wait_until

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from conftest import is_empty
+from census import is_empty
 from program import running_program
 from raw_client import BINARY, CONTINUATION, PING, PONG, TEXT, RawClient, exchange, frame, upgrade_request
 from targets import echo, own_address, recorder, released, serving, silent_port, sink

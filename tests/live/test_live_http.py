@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from conftest import descriptors, is_empty
+from census import descriptors, is_empty
 from raw_client import KEY, RawClient, exchange, upgrade_request
 from waiting import wait_until
 

@@ -68,7 +68,7 @@ import time
 import pytest
 
 import ws2s
-from conftest import is_empty
+from census import is_empty
 from raw_client import BINARY, CLOSE, KEY, PING, PONG, TEXT, RawClient, frame, upgrade_request
 from targets import closed_port, echo, recorder, reset, saying, serving, sink, when
 from waiting import wait_until
