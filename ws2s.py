@@ -15,15 +15,17 @@ The file reads top to bottom. It is cut into rooms; a name is used only in its o
      5. HTTP           the request before the WebSocket, and its answers
      6. WebSocket      RFC 6455 without a socket
      7. Access rules   who may come, and where they may go
-     8. Dialects       what messages mean
+     8. SSH            what ssh is told, and what it says
+     9. Dialects       what messages mean
      ------------------------------------------------------------------
-     9. Event loop     turns, timers, and the door for other threads
-    10. Streams        non-blocking sockets with bounded queues
-    11. Workers        the threads for what can only block
-    12. Gateway        sessions, upstreams, and what keeps count of them
-    13. Command line   arguments, the config file, logs, signals
+    10. Event loop     turns, timers, and the door for other threads
+    11. Streams        non-blocking sockets with bounded queues
+    12. Workers        the threads for what can only block
+    13. Tunnels        ssh processes, and the way through them
+    14. Gateway        sessions, upstreams, and what keeps count of them
+    15. Command line   arguments, the config file, logs, signals
 
-Rooms 1-8 are pure: bytes and values in, bytes and values out. Rooms 9-13 hold the world: sockets, clocks, threads,
+Rooms 1-9 are pure: bytes and values in, bytes and values out. Rooms 10-15 hold the world: sockets, clocks, threads,
 files and logs. The way of a byte from a browser to its target: Stream.on_ready -> Session.on_received ->
 WebSocket.receive -> Dialect.on_text -> actions -> Upstream.write -> Stream.settle; and the other way round.
 """
@@ -49,11 +51,14 @@ import os
 import re
 import resource
 import select
+import shutil
 import signal
 import socket
 import stat
 import struct
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -160,6 +165,8 @@ if PY2:
     def path_bytes(path):
         """A path as the system takes it, also when it is not UTF-8."""
         return path if isinstance(path, bytes) else path.encode('utf-8')
+
+    NEW_SESSION = {'preexec_fn': os.setsid}
 else:
     import queue
     import selectors
@@ -192,6 +199,9 @@ else:
     def path_bytes(path):
         """A path as the system takes it, also when it is not UTF-8."""
         return path.encode('utf-8', 'surrogateescape')
+
+    # How Popen is told to put a child into a session and a process group of its own.
+    NEW_SESSION = {'start_new_session': True}
 
 # Not all Pythons make an OSError of a socket's error; this name fits everywhere.
 NetworkError = socket.error
@@ -255,6 +265,15 @@ FILE_THREADS = 2
 FILES_WAITING = 1024
 PIECE_BYTES = 65536            # of a file of the web folder
 STALL_SECONDS = 30             # a reader of such a file that takes no piece for so long is dropped
+TUNNEL_THREADS = 4             # they begin ssh processes and clear up after them; none of them waits for a server
+TUNNEL_IDLE_SECONDS = 10       # a tunnel without connections stays for so long, should its client connect again
+TUNNEL_TARGETS = 64            # of one tunnel; each takes ssh a listening socket
+TUNNEL_JOBS = 256              # places for each tunnel: more than twice what it can ever have under way
+TUNNEL_ALIVE_SECONDS = 15      # between ssh's questions whether its server is there; three without answer end it
+KEY_CHARACTERS = 16384         # of the text of a private key
+SECRET_BYTES = 1000            # of a password or passphrase; ssh itself takes 1,023
+SSH_LINE_BYTES = 8192          # of one line of ssh's standard error; the rest of a longer one is not looked at
+PROMPT_BYTES = 8192            # of what ssh asks for
 
 # Why a request failed: reply code, stable word for programs, sentence for people.
 Failure = collections.namedtuple('Failure', 'code reason message')
@@ -268,6 +287,18 @@ UNKNOWN_NAME = Failure(1, 'dns', 'the name of the host cannot be resolved')
 TIMEOUT = Failure(1, 'timeout', 'the target did not answer in time')
 UNREACHABLE = Failure(1, 'unreachable', 'the target cannot be reached')
 NO_ROOM = Failure(1, 'limit', 'the gateway has too much to do just now, please try again')
+SSH_AUTH = Failure(6, 'ssh-auth', 'the SSH server did not accept the login')
+SSH_HOSTKEY = Failure(6, 'ssh-hostkey', 'the host key of the SSH server is not the one that is known')
+SSH_UNREACHABLE = Failure(6, 'ssh-unreachable', 'the SSH server cannot be reached')
+SSH_TIMEOUT = Failure(6, 'ssh-timeout', 'the SSH server did not answer in time')
+SSH_DISABLED = Failure(6, 'ssh-disabled', 'this gateway does not offer SSH (ssh.enabled)')
+SSH_MISSING = Failure(6, 'ssh-missing', 'the gateway has no ssh program (ssh.program)')
+SSH_FAILED = Failure(6, 'ssh-failed', 'the SSH tunnel could not be opened')
+SSH_HUNG_UP = Failure(6, 'ssh-failed', 'the SSH server has closed the connection, or is none')
+SSH_STRANGE = Failure(6, 'ssh-failed', 'the SSH server and the ssh of the gateway have no algorithm in common')
+SSH_PROHIBITED = Failure(6, 'ssh-failed', 'the SSH server does not let connections through to this target')
+NO_SUCH_KEY = Failure(1, 'bad-request', 'ssh_private_key must be the text of a key, or the path of one below a folder '
+                                        'of ssh.keyDirectories')
 BROKEN = Failure(1, 'internal', 'the gateway made a mistake; its log has the details')
 
 
@@ -383,13 +414,17 @@ def read_ports(text):
     return tuple(ranges)
 
 
+def ascii_name(name):
+    """An international name in its xn-- form."""
+    try:
+        return name.encode('idna').decode('ascii')
+    except UnicodeError:  # no name that could be looked up
+        return name
+
+
 def canonical_name(name):
     """The one form of a host name in which names are compared: IDNA's ASCII, lower case, no dot at the end."""
-    try:
-        name = name.encode('idna').decode('ascii')
-    except UnicodeError:  # no name that could be looked up
-        pass
-    return name.lower().rstrip('.')
+    return ascii_name(name).lower().rstrip('.')
 
 
 def read_target_rule(text):
@@ -439,6 +474,17 @@ def words(value):
 
 def words_or_null(value):
     return None if value is None else words(value)
+
+
+def plain_path(value):
+    """A path that also a command line of ssh takes as it is."""
+    if re.search(u'[\x00-\x1f\x7f"$%:\\\\]', words(value)):
+        raise ConfigError('must be a path without quotes, colons and the characters $ % \\')
+    return value
+
+
+def plain_path_or_null(value):
+    return None if value is None else plain_path(value)
 
 
 def whole(least, most):
@@ -514,6 +560,15 @@ OPTIONS = (
     Option('limits.pingSeconds', 30, seconds(0), 'between pings; a client silent for two of these is gone; 0 is never'),
     Option('limits.idleSeconds', 0, seconds(0), 'a TCP connection without data for so long is closed; 0 is never'),
     Option('limits.drainSeconds', 5, seconds(0), 'for what is still under way when something is closed'),
+    Option('ssh.enabled', True, flag, 'may clients go through SSH servers?'),
+    Option('ssh.program', 'ssh', words, 'the OpenSSH client to run, 7.0 or newer'),
+    Option('ssh.hostKeyChecking', 'accept-new', one_of('accept-new', 'yes', 'no'), 'accept-new learns new host keys, '
+                                                                                   'yes wants known ones'),
+    Option('ssh.knownHosts', '~/.ws2s/known_hosts', plain_path, 'file of the known host keys'),
+    Option('ssh.configFile', None, plain_path_or_null, 'file of further options for ssh, ciphers for instance'),
+    Option('ssh.keyDirectories', (), listing(plain_path), 'folders of keys that clients may name by their path'),
+    Option('ssh.maxTunnels', 100, whole(1, 10000), 'ssh processes at one time'),
+    Option('ssh.timeoutSeconds', 15, seconds(0.05), 'for the way to the SSH server and the login there'),
     Option('log.level', 'info', one_of('debug', 'info', 'warning', 'error'), 'least level that is logged'),
     Option('log.file', None, words_or_null, 'file to log to instead of standard error'),
     Option('log.bytes', 1048576, whole(0, 2 ** 40), 'size at which that file is rotated; 0 is never'),
@@ -1325,13 +1380,254 @@ def address_group(text):
 
 
 # ======================================================================================================================
-# 8. Dialects
+# 8. SSH
+# ======================================================================================================================
+# What ssh is told and what it says: its command line, the lines of its standard error, its questions. Whatever a client
+# can choose is checked here and stands in ssh's arguments as a value, never as an option or a destination.
+
+# The word in the place of a destination; what is really dialled stands in HostName.
+DESTINATION = 'ws2s-hop'
+
+# Names in a tunnel's private directory.
+CONTROL_NAME, KEY_NAME, ASKPASS_NAME, PID_NAME = 'c', 'k', 'askpass', 'pid'
+
+# Hands ssh's question to the gateway and its answer to ssh. The secret passes by no variable, argument or file.
+ASKPASS_SCRIPT = b"""#!/bin/sh
+printf '%s\\0' "$1" >&0 && exec head -n 1
+"""
+
+# What the operator's file may set. Of other options the first value would not win over what stands there, or they run
+# programs, or hand out the operator's own keys.
+SSH_FILE_WORDS = frozenset('''
+    addressfamily bindaddress bindinterface casignaturealgorithms ciphers compression fingerprinthash host
+    hostkeyalgorithms hostbasedacceptedalgorithms ipqos kexalgorithms macs pubkeyacceptedalgorithms
+    pubkeyacceptedkeytypes rekeylimit requiredrsasize tcpkeepalive'''.split())
+
+# Nothing, a comment, or one plain word before its value. ssh takes more: it passes over empty words and odd quotes.
+SSH_FILE_LINE = re.compile(r'[ \t\r]*(?:\Z|#|(?:([A-Za-z0-9]+)|"([A-Za-z0-9]+)")(?:[ \t\r=]|\Z))')
+
+PLAIN_NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.-]*\Z')
+PLAIN_USER = re.compile(r'[A-Za-z0-9_.+][A-Za-z0-9_.+-]{0,63}\Z')
+
+
+class Hop(collections.namedtuple('Hop', 'host port username password key passphrase')):
+    """The SSH server on the way to a target, and the login there.
+
+    ``password`` and ``passphrase`` are bytes or None; ``key`` is the text of a key, a path that begins with a slash, or
+    None.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self):
+        return 'Hop(%r, %r, ...)' % (self.host, self.port)  # actions are printed freely
+
+    def methods(self):
+        """The ways to log in for which there is something to show."""
+        return (('publickey',) if self.key else ()) + (('password', 'keyboard-interactive') if self.password else ())
+
+
+def plain_host(host, field='host'):
+    """The form in which ssh is given a host: an address, or a name of harmless characters. Raises RequestError."""
+    packed = packed_address(host)
+    if packed is not None:
+        return address_text(packed)
+    name = ascii_name(host)
+    if not PLAIN_NAME.match(name) or len(name) > HOST_CHARACTERS:
+        raise RequestError('%s must be a plain name or an address when SSH is used' % field)
+    return name
+
+
+def bracketed(host, port):
+    """``HOST:PORT`` as ssh reads it, with brackets around an IPv6 address."""
+    return ('[%s]:%d' if ':' in host else '%s:%d') % (host, port)
+
+
+def host_key_name(hop):
+    """The name under which known_hosts has the key of this server (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT)."""
+    host = hop.host.lower()
+    return host if hop.port == 22 else '[%s]:%d' % (host, hop.port)
+
+
+def local_path(directory, number):
+    """Where the tunnel of this directory listens for its ``number``th target."""
+    return '%s/s%d' % (directory, number)
+
+
+def forward_argument(directory, number, target):
+    """The value of ``-L`` for a pair (host, port). Raises RequestError for a host that is not plain.
+
+    A host that begins with a slash would be a socket of the SSH server.
+    """
+    host, port = target
+    return '%s:%s' % (local_path(directory, number), bracketed(plain_host(host), port))
+
+
+def host_key_options(config):
+    known_hosts = '/dev/null' if config['ssh.hostKeyChecking'] == 'no' else config['ssh.knownHosts']
+    return ['StrictHostKeyChecking=%s' % config['ssh.hostKeyChecking'], 'UserKnownHostsFile="%s"' % known_hosts,
+            'GlobalKnownHostsFile=/dev/null', 'UpdateHostKeys=no', 'CheckHostIP=no', 'VerifyHostKeyDNS=no',
+            'HashKnownHosts=no', 'KnownHostsCommand=none']
+
+
+def login_options(hop):
+    """Only what the client gave is shown to the server: no agent, no key of the operator (security, 3.4)."""
+    methods = hop.methods()
+
+    def yes_if(condition):
+        return 'yes' if condition else 'no'
+
+    return ['IdentitiesOnly=yes', 'IdentityAgent=none', 'AddKeysToAgent=no',
+            'PubkeyAuthentication=%s' % yes_if('publickey' in methods),
+            'PasswordAuthentication=%s' % yes_if('password' in methods),
+            'KbdInteractiveAuthentication=%s' % yes_if('keyboard-interactive' in methods),
+            'PreferredAuthentications=%s' % (','.join(methods) or 'none'), 'NumberOfPasswordPrompts=1',
+            'BatchMode=%s' % yes_if(not (hop.password or hop.passphrase))]
+
+
+# Options that came after OpenSSH 7.0: an older ssh, which knows no such danger, passes them over.
+YOUNG_OPTIONS = 'IgnoreUnknown=IdentityAgent,KnownHostsCommand,ProxyJump,ForkAfterAuthentication,StdinNull,SessionType'
+
+FIXED_OPTIONS = (
+    'LogLevel=DEBUG2', 'EscapeChar=none', 'ExitOnForwardFailure=yes', 'ClearAllForwardings=no', 'GatewayPorts=no',
+    'ForwardAgent=no', 'ForwardX11=no', 'Tunnel=no', 'PermitLocalCommand=no', 'ProxyCommand=none', 'ProxyJump=none',
+    'CanonicalizeHostname=no', 'ControlPersist=no', 'ForkAfterAuthentication=no', 'StdinNull=no', 'SessionType=none',
+    'StreamLocalBindMask=0177', 'StreamLocalBindUnlink=no', 'ConnectionAttempts=1',
+    'ServerAliveInterval=%d' % TUNNEL_ALIVE_SECONDS, 'ServerAliveCountMax=3')
+
+
+def base_arguments(config, directory):
+    config_file = config['ssh.configFile'] or '/dev/null'
+    return [config['ssh.program'], '-F', config_file, '-S', '%s/%s' % (directory, CONTROL_NAME)]
+
+
+def tunnel_arguments(config, hop, address, seconds, directory, target):
+    """The command line that logs in at ``hop``, dialled at ``address``, and forwards to ``target``, a (host, port).
+
+    ``seconds``: for the connection and the server's first words. Raises RequestError.
+    """
+    options = [YOUNG_OPTIONS, 'HostName=%s' % address.replace('%', '%%'), 'HostKeyAlias=%s' % host_key_name(hop),
+               'ConnectTimeout=%d' % max(1, seconds)]
+    options += list(FIXED_OPTIONS) + host_key_options(config) + login_options(hop)
+    arguments = base_arguments(config, directory) + ['-M', '-N', '-T', '-a', '-x', '-p', '%d' % hop.port,
+                                                     '-l', hop.username, '-L', forward_argument(directory, 1, target)]
+    if hop.key:
+        arguments += ['-i', '%s/%s' % (directory, KEY_NAME)]
+    for option in options:
+        arguments += ['-o', option]
+    return arguments + ['--', DESTINATION]
+
+
+def forward_arguments(config, directory, number, target):
+    """The command line that has the ssh of this directory forward to one more target. Raises RequestError."""
+    return base_arguments(config, directory) + ['-O', 'forward', '-L', forward_argument(directory, number, target),
+                                                '--', DESTINATION]
+
+
+def check_ssh_file(text):
+    """Raise ConfigError for a line of the operator's file of options that could undo what the options above do."""
+    for line in text.split('\n'):
+        found = SSH_FILE_LINE.match(line)
+        word = found and (found.group(1) or found.group(2))
+        if not found or (word and word.lower() not in SSH_FILE_WORDS):
+            raise ConfigError('"ssh.configFile": the option %s may not stand there'
+                              % printable(word or line.strip()[:40]))
+
+
+def is_key_text(key):
+    return key.startswith('-----BEGIN ')
+
+
+def is_for_key(question, directory):
+    """Is this ssh's own question for the passphrase, and not one of a server? It names a path that no server knows."""
+    return question == b"Enter passphrase for key '" + path_bytes('%s/%s' % (directory, KEY_NAME)) + b"': "
+
+
+def login_digest(hop, salt):
+    """By this it is known again: the secrets themselves are forgotten when the login is done."""
+    return hashlib.sha256(salt + repr(tuple(hop)).encode('utf-8')).digest()
+
+
+SshConnected = collections.namedtuple('SshConnected', '')          # the TCP connection to the server stands
+SshReady = collections.namedtuple('SshReady', '')                  # logged in, and listening for our connections
+SshFault = collections.namedtuple('SshFault', 'failure')           # why ssh is about to end
+SshComplaint = collections.namedtuple('SshComplaint', 'text')      # about its options or this machine
+ChannelBegun = collections.namedtuple('ChannelBegun', 'number')    # ssh has taken a connection of ours
+ChannelOpened = collections.namedtuple('ChannelOpened', 'number')  # its target stands
+ChannelFailed = collections.namedtuple('ChannelFailed', 'number failure')
+
+# In the words of the server's own system, mostly; the first that is found counts.
+TARGET_FAILURES = (
+    ('administratively prohibited', SSH_PROHIBITED), ('refused', REFUSED), ('timed out', TIMEOUT),
+    ('not known', UNKNOWN_NAME), ('name resolution', UNKNOWN_NAME), ('no address associated', UNKNOWN_NAME),
+    ('not resolve', UNKNOWN_NAME), ('no such host', UNKNOWN_NAME), ('resource shortage', SSH_FAILED),
+    ('unknown channel type', SSH_FAILED), ('', UNREACHABLE))
+
+
+def target_failure(words):
+    """The Failure of a target behind the SSH server, from the words in which that tells it (RFC 4254 section 5.1)."""
+    return [failure for mark, failure in TARGET_FAILURES if mark in words.lower()][0]
+
+
+def told(event):
+    return lambda found: event
+
+
+# What a line of ssh's standard error tells; the first that fits. These words have been the same since OpenSSH 7.0.
+SSH_LINES = tuple((re.compile(pattern), meaning) for pattern, meaning in (
+    (r'debug1: Connection established', told(SshConnected())),
+    (r'debug1: Entering interactive session', told(SshReady())),
+    (r'debug1: channel (\d{1,9}): new .*direct-tcpip', lambda found: ChannelBegun(int(found.group(1)))),
+    (r'debug2: channel (\d{1,9}): open confirm', lambda found: ChannelOpened(int(found.group(1)))),
+    (r'channel (\d{1,9}): open failed: (.*)',
+     lambda found: ChannelFailed(int(found.group(1)), target_failure(found.group(2)))),
+    (r'debug\d:', told(None)),
+    (r'Unable to negotiate ', told(SshFault(SSH_STRANGE))),  # before others: the server has a say in its end
+    (r'.*Permission denied \(|.*Too many authentication failures|.*No more authentication methods',
+     told(SshFault(SSH_AUTH))),
+    (r'Host key verification failed|.*HOST IDENTIFICATION HAS CHANGED', told(SshFault(SSH_HOSTKEY))),
+    (r'.*(?:Connection|Operation) timed out|Connection to .* timed out|Timeout, server', told(SshFault(SSH_TIMEOUT))),
+    (r'ssh: connect to host |ssh: connect to address |.*Could not resolve hostname', told(SshFault(SSH_UNREACHABLE))),
+    (r'kex_exchange_identification|ssh_exchange_identification|banner exchange|Connection (?:closed|reset) by|'
+     r'ssh_dispatch_run_fatal', told(SshFault(SSH_HUNG_UP))),
+    (r'(?:command-line|/[^:]*):? line \d+: (?:Bad|[Uu]nsupported|[Mm]issing|no argument|keyword) .*|No user exists .*|'
+     r"Bad owner .*|Can't open user config .*",
+     lambda found: SshComplaint(found.group())),
+))
+
+
+class LineParser(object):
+    """Lines of text out of bytes that come in pieces; of a long one only the beginning."""
+
+    __slots__ = ('_rest',)
+
+    def __init__(self):
+        self._rest = b''
+
+    def receive(self, data):
+        lines = (self._rest + data).split(b'\n')
+        self._rest = lines.pop()[:SSH_LINE_BYTES]
+        return [line[:SSH_LINE_BYTES].rstrip(b'\r').decode('latin-1') for line in lines]
+
+
+def read_ssh_line(line):
+    """What a line (text) of ssh's standard error tells, or None for most of them."""
+    for pattern, meaning in SSH_LINES:
+        found = pattern.match(line)
+        if found:
+            return meaning(found)
+    return None
+
+
+# ======================================================================================================================
+# 9. Dialects
 # ======================================================================================================================
 # What messages mean. A dialect gets events and answers each with a list of actions; it knows no frame, socket, thread
 # or log. A channel is the number by which it names one upstream. To add a dialect: one class, and one row of DIALECTS.
 
 Send = collections.namedtuple('Send', 'opcode payload')       # a message to the client
-Open = collections.namedtuple('Open', 'channel host port')    # connect to a target; on_opened or on_failed follows
+Open = collections.namedtuple('Open', 'channel host port hop')  # connect to a target; on_opened or on_failed follows
+Open.__new__.__defaults__ = (None,)                           # the Hop is None for a target that is dialled directly
 Write = collections.namedtuple('Write', 'channel data')       # bytes to the target
 Shut = collections.namedtuple('Shut', 'channel')              # end it after what was written; no event follows
 Hangup = collections.namedtuple('Hangup', 'code reason')      # close the WebSocket
@@ -1431,12 +1727,12 @@ def read_request(text):
     return request
 
 
-def read_host(value):
+def read_host(value, field='host'):
     """The host of a connect, without brackets. Raises RequestError before anything is looked up."""
     if not isinstance(value, text_type) or not 1 <= len(value) <= HOST_CHARACTERS:
-        raise RequestError('host must be a text of 1 to %d characters' % HOST_CHARACTERS)
+        raise RequestError('%s must be a text of 1 to %d characters' % (field, HOST_CHARACTERS))
     if re.search(u'[\\s\x00-\x20\x7f-\xa0\ud800-\udfff]', value, re.UNICODE):
-        raise RequestError('host must not contain spaces or control characters')
+        raise RequestError('%s must not contain spaces or control characters' % field)
     if u'[' in value or u']' in value:
         value = value[1:-1] if value.startswith(u'[') and value.endswith(u']') else u''
         if len(packed_address(value) or b'') != 16:
@@ -1444,11 +1740,11 @@ def read_host(value):
     return value
 
 
-def read_target_port(value):
+def read_target_port(value, field='port'):
     if isinstance(value, text_type):
         value = read_port(value)
     if not isinstance(value, integer_types) or isinstance(value, bool) or not 1 <= value <= 65535:
-        raise RequestError('port must be a whole number from 1 to 65535')
+        raise RequestError('%s must be a whole number from 1 to 65535' % field)
     return value
 
 
@@ -1469,9 +1765,54 @@ def read_flag(request, name):
 
 def refuse_protection(request):
     """What asks for protection that is not there is refused: ignoring it would send secrets in the clear."""
-    for name, what in ((u'tls', 'TLS to the target'), (u'ssh_host', 'SSH')):
-        if request.get(name):
-            raise RequestError('this gateway does not offer %s' % what)
+    if request.get(u'tls'):
+        raise RequestError('this gateway does not offer TLS to the target')
+
+
+def is_given(request, name):
+    """Pages send their empty fields, too."""
+    return request.get(name) is not None and request[name] != u''
+
+
+def read_hop(request):
+    """The Hop of a connect, or None when it goes to its target directly. Raises RequestError."""
+    if not is_given(request, u'ssh_host'):
+        return None
+    host = plain_host(read_host(request[u'ssh_host'], 'ssh_host'), 'ssh_host')
+    port = read_target_port(request[u'ssh_port'], 'ssh_port') if is_given(request, u'ssh_port') else 22
+    return Hop(host, port, read_user(request.get(u'ssh_username')), read_secret(request, u'ssh_password'),
+               read_key(request), read_secret(request, u'ssh_private_key_password'))
+
+
+def read_user(value):
+    if not isinstance(value, text_type) or not PLAIN_USER.match(value):
+        raise RequestError('ssh_username must be a text of 1 to 64 letters, digits and . _ + -')
+    return value
+
+
+def read_secret(request, name):
+    """The bytes of a password, or None. ssh takes one line."""
+    if not is_given(request, name):
+        return None
+    secret = read_text(request[name], name)
+    if len(secret) > SECRET_BYTES or re.search(b'[\x00-\x1f\x7f]', secret):
+        raise RequestError('%s must be one line of at most %d bytes' % (name, SECRET_BYTES))
+    return secret
+
+
+def read_key(request):
+    """The text of a private key with the line ends that every ssh takes, or a path, or None."""
+    if not is_given(request, u'ssh_private_key'):
+        return None
+    key = request[u'ssh_private_key']
+    if not isinstance(key, text_type) or len(key) > KEY_CHARACTERS or re.search(u'[^\t\r\n\x20-\x7e]', key):
+        raise RequestError('ssh_private_key must be a text of at most %d plain characters' % KEY_CHARACTERS)
+    key = key.strip().replace(u'\r\n', u'\n')
+    if is_key_text(key):
+        return key + u'\n'
+    if not key.startswith(u'/') or u'\n' in key:
+        raise RequestError(NO_SUCH_KEY.message)
+    return key
 
 
 def read_base64(value):
@@ -1489,13 +1830,13 @@ def read_base64(value):
     return data
 
 
-def read_text(value):
+def read_text(value, field='data'):
     if not isinstance(value, text_type):
-        raise RequestError('data must be a text')
+        raise RequestError('%s must be a text' % field)
     try:
         return utf8_bytes(value)
     except UnicodeError:
-        raise RequestError('data holds half a surrogate pair')
+        raise RequestError('%s holds half a surrogate pair' % field)
 
 
 def done(command):
@@ -1587,12 +1928,14 @@ class JsonDialect(Dialect):
             host, port = read_host(request.get(u'host')), read_target_port(request.get(u'port'))
             binary, window = read_flag(request, u'binary'), read_window(request.get(u'window'))
             refuse_protection(request)
+            hop = read_hop(request)
+            host = plain_host(host) if hop else host
         except RequestError as error:
             return actions + [failed(error.failure)]
         self._move(CONNECTING)
         self._channel += 1
         self._binary, self._window, self._outstanding = binary, window, 0
-        return actions + [Open(self._channel, host, port)]
+        return actions + [Open(self._channel, host, port, hop)]
 
     def _disconnect(self):
         if self._state != CONNECTED:
@@ -1660,7 +2003,7 @@ DIALECTS = (
 
 
 # ======================================================================================================================
-# 9. Event loop
+# 10. Event loop
 # ======================================================================================================================
 # From here on the world: sockets, clocks, threads, files, logs. One thread runs the loop; nothing in it may block.
 #
@@ -1854,7 +2197,7 @@ class Loop(object):
 
 
 # ======================================================================================================================
-# 10. Streams
+# 11. Streams
 # ======================================================================================================================
 # Non-blocking sockets. A Stream's owner gets on_received, on_eof, on_broken, on_unwritable, on_flow, on_finished and
 # on_mistake, and says by wants_data(stream) how many bytes it would take now: that is all there is to backpressure.
@@ -1875,6 +2218,13 @@ def prepare(sock):
     close_on_exec(sock.fileno())
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+def reset_on_close(sock):
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    except NetworkError:  # the peer has ended it already, and some systems say so here
+        LOG.debug('a connection is gone before it was reset')
 
 
 class Joined(bytearray):
@@ -2032,7 +2382,7 @@ class Stream(object):
         if self.sock is not None:
             self._loop.forget(self)
             if reset:
-                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+                reset_on_close(self.sock)
             self.sock.close()
             self.sock = None
             self._drop_queue()
@@ -2220,7 +2570,7 @@ def is_self_connected(sock):
 
 
 # ======================================================================================================================
-# 11. Workers
+# 12. Workers
 # ======================================================================================================================
 # What can only block runs in threads, as functions named blocking_x: plain values in, plain values out, and they know
 # no class of ours but plain records. Each kind of work has threads of its own, so that one kind cannot starve another.
@@ -2272,6 +2622,7 @@ class Workers(object):
         self._ready = queue.Queue()    # of jobs for idle threads; None sends one home
         self._waiting = collections.deque()
         self._running = collections.Counter()
+        self._closed = False
 
     def submit(self, group, function, arguments, on_result, dispose=None):
         """Call ``function(*arguments)`` in a thread, then on_result(its result); the Job, or None when too many wait.
@@ -2282,6 +2633,9 @@ class Workers(object):
         if len(self._waiting) >= self._waiting_most or mine >= self._waiting_most // 2:
             return None
         job = Job(self, group, function, arguments, on_result, dispose)
+        if self._closed:
+            job.throw_away()
+            return job
         self._waiting.append(job)
         self._hand_out()
         return job
@@ -2331,6 +2685,7 @@ class Workers(object):
 
     def close(self, seconds):
         """Send the threads home. One that hangs in a system call is left behind after ``seconds``; it is a daemon."""
+        self._closed = True
         while self._waiting:
             self._waiting.popleft().throw_away()
         for _ in self._threads:
@@ -2414,9 +2769,14 @@ OpenedFile = collections.namedtuple('OpenedFile', 'file size')
 
 
 def blocking_open_file(folder, names):
-    """The OpenedFile of a regular file below ``folder``, or None. No link leads out of the folder (security S16)."""
+    """The OpenedFile of a regular file below ``folder``, or None."""
+    return open_below(folder, os.path.join(path_bytes(folder), *[name.encode('utf-8') for name in names]))
+
+
+def open_below(folder, path):
+    """The OpenedFile of ``path`` (bytes), or None. No link leads out of the folder (security S16)."""
     base = os.path.join(os.path.realpath(path_bytes(folder)), b'')
-    path = os.path.realpath(os.path.join(base, *[name.encode('utf-8') for name in names]))
+    path = os.path.realpath(path)
     if not path.startswith(base):
         return None
     try:
@@ -2446,7 +2806,737 @@ def close_opened(opened):
 
 
 # ======================================================================================================================
-# 12. Gateway
+# 13. Tunnels
+# ======================================================================================================================
+# A Tunnel is one ssh process and its local end, for one session and one login. Threads begin the process and clear up
+# after it; all between is told by its standard error, which the loop reads like any socket. The local end is a Unix
+# socket in a private directory, which is locked as long as we live: what a killed gateway left, the next one clears.
+
+PRIVATE_PREFIX, FRESH_PREFIX = 'ws2s-tunnel-', 'ws2s-fresh-'
+PRIVATE_NAMES = re.compile(r'(?:%s(?:\..*)?|%s|%s|%s|s[0-9]+)\Z' % (CONTROL_NAME, KEY_NAME, ASKPASS_NAME, PID_NAME))
+PRIVATE_PATH_BYTES = 80   # a Unix socket's path has room for 104; ssh itself adds 19 to this
+FRESH_SECONDS = 60        # a directory is locked long before
+
+
+class TunnelError(Ws2sError):
+    """No ssh could be begun; ``failure`` is for the client, the operator has been told more."""
+
+    def __init__(self, failure):
+        Ws2sError.__init__(self, failure.message)
+        self.failure = failure
+
+
+@contextlib.contextmanager
+def explained(what):
+    """Tell the operator what this machine would not do. Raises TunnelError."""
+    try:
+        yield
+    except (IOError, OSError) as error:
+        if failure_of(error.errno) is not NO_ROOM:
+            LOG.error('ssh: %s: %s', what, os.strerror(error.errno) if error.errno else 'failed')
+            raise TunnelError(SSH_FAILED)
+        raise TunnelError(NO_ROOM)
+    except ConfigError as error:
+        LOG.error('ssh: %s: %s', what, error)
+        raise TunnelError(SSH_FAILED)
+
+
+def real_path(path):
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def with_real_paths(config):
+    """The Config in which paths are those that ssh, which runs in another folder, needs. Raises ConfigError."""
+    changes = {'ssh.knownHosts': real_path(config['ssh.knownHosts'])}
+    if os.path.basename(config['ssh.program']) != config['ssh.program']:
+        changes['ssh.program'] = real_path(config['ssh.program'])
+    if config['ssh.configFile'] is not None:
+        changes['ssh.configFile'] = real_path(config['ssh.configFile'])
+    return config.replace(changes)
+
+
+def check_ssh_settings(config):
+    """Raises ConfigError."""
+    path = with_real_paths(config)['ssh.configFile']
+    if path is None:
+        return
+    try:
+        with open(path_bytes(path), 'rb') as file:
+            check_ssh_file(file.read().decode('latin-1'))
+    except (IOError, OSError) as error:
+        raise ConfigError('"ssh.configFile": %s: %s' % (printable(path), os.strerror(error.errno)))
+
+
+def make_known_hosts(path):
+    """ssh would go on without a word where it cannot write down a key, and so learn nothing."""
+    make_folder(os.path.dirname(path))
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+
+
+def make_folder(path):
+    try:
+        os.makedirs(path, 0o700)
+    except OSError:
+        if not os.path.isdir(path):
+            raise
+
+
+def write_private(path, data, mode):
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    close_on_exec(fd)
+    with os.fdopen(fd, 'wb') as file:
+        file.write(data)
+
+
+def key_text(key, folders):
+    """The text of a key that is given as text or as a path below one of ``folders``. Raises TunnelError."""
+    if is_key_text(key):
+        return key.encode('ascii')
+    for folder in folders:
+        opened = open_below(os.path.expanduser(folder), path_bytes(key))
+        if opened:
+            with opened.file as file:
+                data = file.read(KEY_CHARACTERS)
+            if is_key_text(data.decode('latin-1')):
+                return data
+    # The same answer for what is not there, what lies elsewhere and what is no key: it must not tell them apart.
+    raise TunnelError(NO_SUCH_KEY)
+
+
+def kill_group(pid):
+    """End a child and all that it has begun. Only for a child that has not been reaped: the number is its own."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except OSError:  # all of them have ended
+        LOG.debug('process group %d is gone', pid)
+
+
+class Child(object):
+    """A running ssh and what was made for it. ``questions`` is our end of its standard input."""
+
+    __slots__ = ('directory', 'process', 'questions', '_lock')
+
+    def __init__(self):
+        self.directory = self.process = self.questions = self._lock = None
+
+    def move_in(self):
+        """Make the private directory. Under its final name it is never seen without the lock."""
+        self.directory = tempfile.mkdtemp(prefix=FRESH_PREFIX)
+        self._lock = os.open(self.directory, os.O_RDONLY)
+        close_on_exec(self._lock)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        folder, name = os.path.split(self.directory)
+        path = plain_path(os.path.join(folder, PRIVATE_PREFIX + name[len(FRESH_PREFIX):]))
+        if len(path_bytes(path)) > PRIVATE_PATH_BYTES:
+            raise ConfigError('the path of the folder for temporary files is too long')
+        os.rename(self.directory, path)
+        self.directory = path
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    def write_login(self, key, asks):
+        """``key``: its text or None; ``asks``: ssh may ask for a secret."""
+        if key:
+            write_private(self.path(KEY_NAME), key, 0o600)
+        if asks:
+            write_private(self.path(ASKPASS_NAME), ASKPASS_SCRIPT, 0o700)
+            if not os.access(self.path(ASKPASS_NAME), os.X_OK):
+                raise ConfigError('programs cannot be run in the folder for temporary files; TMPDIR names another')
+
+    def run(self, arguments):
+        """Raises TunnelError."""
+        self.questions, far = socket.socketpair()
+        self.questions.setblocking(False)
+        close_on_exec(self.questions.fileno())
+        try:
+            self.process = spawn(arguments, self.path(ASKPASS_NAME), far, subprocess.PIPE)
+        finally:
+            far.close()
+        with explained('the number of a process'):
+            write_private(self.path(PID_NAME), b'%d' % self.process.pid, 0o600)
+
+    def blocking_bury(self):
+        """End ssh and remove all that was made for it. May be called again."""
+        if self.process:
+            kill_group(self.process.pid)
+            self.process.wait()
+            self.process.stderr.close()
+            self.process = None
+        if self.questions:
+            self.questions.close()
+            self.questions = None
+        if self.directory:
+            remove_directory(self.directory)
+            self.directory = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def remove_directory(path):
+    shutil.rmtree(path, ignore_errors=True)
+    if os.path.lexists(path):
+        LOG.error('ssh: the folder %s could not be removed', printable(path))
+
+
+def spawn(arguments, askpass, stdin, stderr):
+    """A process with nothing of ours but what it is given, in a session of its own. Raises TunnelError."""
+    environment = {'PATH': os.environ.get('PATH', os.defpath), 'LC_ALL': 'C'}
+    # Before OpenSSH 8.4 it is asked when there is a DISPLAY and no terminal; the new session has none.
+    environment.update({'SSH_ASKPASS': askpass, 'SSH_ASKPASS_REQUIRE': 'force', 'DISPLAY': ':0'})
+    try:
+        with open(os.devnull, 'r+b') as null:
+            return subprocess.Popen([path_bytes(argument) for argument in arguments], env=environment, cwd='/',
+                                    stdin=stdin or null, stdout=null, stderr=stderr, close_fds=True, **NEW_SESSION)
+    except OSError as error:
+        if failure_of(error.errno) is NO_ROOM or error.errno == errno.EAGAIN:
+            raise TunnelError(NO_ROOM)
+        LOG.error('ssh: %s cannot be run: %s (ssh.program)', printable(arguments[0]), os.strerror(error.errno))
+        raise TunnelError(SSH_MISSING)
+
+
+def blocking_open_tunnel(config, hop, address, target, seconds):
+    """A Child whose ssh dials ``address``, logs in at ``hop`` and will forward to ``target``, or a Failure."""
+    child = Child()
+    try:
+        with explained('the known host keys'):
+            config = with_real_paths(config)
+            if config['ssh.hostKeyChecking'] == 'accept-new':
+                make_known_hosts(config['ssh.knownHosts'])
+        key = hop.key and key_text(hop.key, config['ssh.keyDirectories'])
+        with explained('the folder for a tunnel'):
+            child.move_in()
+            child.write_login(key, hop.password or hop.passphrase)
+        child.run(tunnel_arguments(config, hop, address, seconds, child.directory, target))
+        return child
+    except (TunnelError, RequestError) as error:
+        child.blocking_bury()
+        return error.failure
+    except Exception:
+        child.blocking_bury()
+        raise
+
+
+def blocking_forward(config, directory, number, target, seconds):
+    """True when the ssh of ``directory`` listens for one more target, or a Failure."""
+    try:
+        process = spawn(forward_arguments(with_real_paths(config), directory, number, target), '', None,
+                        subprocess.PIPE)
+    except (TunnelError, RequestError) as error:
+        return error.failure
+    blocking_wait_for_end(process.stderr, seconds)
+    kill_group(process.pid)
+    process.stderr.close()
+    return process.wait() == 0 or SSH_FAILED
+
+
+def blocking_wait_for_end(pipe, seconds):
+    """Until all that could write to ``pipe`` has ended, or time is up."""
+    deadline, poller, data = monotonic() + seconds, Poller(), b' '
+    poller.register(pipe, READ, None)
+    while data and monotonic() < deadline:
+        if poller.select(max(0, deadline - monotonic())):
+            data = os.read(pipe.fileno(), RECEIVE_BYTES)
+    poller.close()
+
+
+def blocking_forget_login(directory):
+    """Remove the key, which ssh has read."""
+    for name in (KEY_NAME, ASKPASS_NAME):
+        try:
+            os.unlink(os.path.join(directory, name))
+        except OSError as error:  # none was needed, or the tunnel has ended meanwhile
+            LOG.debug('no %s to remove: %s', name, os.strerror(error.errno))
+
+
+def bury_result(result):
+    """For what a job has brought when there is no loop any more."""
+    if isinstance(result, Child):
+        result.blocking_bury()
+
+
+def clear_leftovers():
+    """Remove what gateways have left that were killed: their private directories, and the ssh that goes with each."""
+    try:
+        folder = tempfile.gettempdir()
+        names = os.listdir(folder)
+    except (IOError, OSError) as error:
+        LOG.warning('ssh: no folder for temporary files: %s', os.strerror(error.errno))
+        return
+    for name in names:
+        if name.startswith((PRIVATE_PREFIX, FRESH_PREFIX)):
+            try:
+                clear_leftover(os.path.join(folder, name))
+            except (IOError, OSError) as error:  # it lives, or has gone meanwhile, or is not ours
+                LOG.debug('%s stays: %s', printable(name), os.strerror(error.errno))
+
+
+def clear_leftover(path):
+    """Raises IOError or OSError when it is in use."""
+    status = os.lstat(path)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o77:
+        return
+    if os.path.basename(path).startswith(FRESH_PREFIX) and time.time() - status.st_mtime < FRESH_SECONDS:
+        return  # it may be about to get its lock
+    lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if all(PRIVATE_NAMES.match(name) for name in os.listdir(path)):
+            LOG.info('clearing %s, which a killed gateway left', printable(path))
+            end_orphan(path)
+            remove_directory(path)
+    finally:
+        os.close(lock)
+
+
+def end_orphan(path):
+    """Kill the ssh of a directory, if it still runs. Its arguments tell that it is the one: they name the directory."""
+    try:
+        with open(os.path.join(path, PID_NAME), 'rb') as file:
+            pid = int(file.read(20))
+    except (IOError, ValueError):
+        return
+    if pid > 1 and path_bytes(path) in command_line(pid):
+        kill_group(pid)
+
+
+def command_line(pid):
+    """The arguments of a process, as bytes; empty when there is no such process."""
+    try:
+        with open('/proc/%d/cmdline' % pid, 'rb') as file:
+            return file.read()
+    except (IOError, OSError):
+        if os.path.isdir('/proc/self'):
+            return b''
+    process = subprocess.Popen(['ps', '-ww', '-o', 'command=', '-p', '%d' % pid], stdout=subprocess.PIPE)
+    return process.communicate()[0]
+
+
+def has_hung_up(pipe):
+    """Has the process at the other end died? Its last words may still be there to read."""
+    poller = select.poll()
+    poller.register(pipe.fileno(), 0)
+    return bool(poller.poll(0))
+
+
+class Feed(object):
+    """What a child says: ``on_data(bytes)`` gets it as it comes, and empty bytes at the end."""
+
+    __slots__ = ('sock', 'events', 'touched', '_loop', '_on_data')
+
+    def __init__(self, loop, sock, on_data):
+        self.sock, self.events, self.touched = sock, 0, False
+        self._loop, self._on_data = loop, on_data
+        loop.touch(self)
+
+    def on_ready(self, events):
+        try:
+            data = os.read(self.sock.fileno(), RECEIVE_BYTES)
+        except OSError as error:
+            if is_not_ready(error):
+                return
+            data = b''
+        if not data:
+            self.close()
+        self._on_data(data)
+
+    def settle(self):
+        self._loop.watch(self, READ)
+
+    def close(self):
+        """The descriptor stays open: it belongs to the Child."""
+        if self.sock is not None:
+            self._loop.forget(self)
+            self.sock = None
+
+    def on_mistake(self):
+        self._on_data.__self__.on_mistake()
+
+
+FRESH, LOGGING_IN, STANDING, DOWN = 'fresh', 'logging in', 'standing', 'down'
+
+# logging in: from the look-up of the server on. standing: it takes connections. After `down` ssh is ended and buried.
+TUNNEL_MOVES = {FRESH: (LOGGING_IN, DOWN), LOGGING_IN: (STANDING, DOWN), STANDING: (DOWN,), DOWN: ()}
+
+# What a failed look-up of the SSH server is called.
+HOP_FAILURES = {UNKNOWN_NAME: SSH_UNREACHABLE, UNREACHABLE: SSH_UNREACHABLE, TIMEOUT: SSH_TIMEOUT}
+
+
+class Tunnel(object):
+    """One ssh and its local end, for one session, one SSH server and one login there.
+
+    Forwards join it before or after the login, each is called back, and leaves in the end. It stays for a while without
+    any, and not longer than its session.
+    """
+
+    def __init__(self, gateway, session, hop, target):
+        self.state, self.digest = FRESH, gateway.login_digest(hop)
+        self._gateway, self._session, self._loop = gateway, session, gateway.loop
+        self._hop = hop                    # until the login is done
+        self._lookup, self._addresses = None, collections.deque()
+        self._child = self._log = self._questions = None
+        self._lines, self._question = LineParser(), b''
+        self._connected = self._answered = False
+        self._fault = SSH_FAILED           # why ssh ends, as far as it has said
+        self._forwards = set()
+        self._first = target               # the target in ssh's own arguments
+        self._numbers = itertools.count(2)  # of its local sockets
+        self._paths = {}                   # by target: the number of the socket that leads there
+        self._asked = {}                   # by target: Forwards that wait for such a socket
+        self._unbegun = collections.deque()  # Forwards to connect; the first is connected, and ssh has not taken it yet
+        self._channels = {}                # by ssh's number: Forwards whose target is being dialled
+        self._jobs = 0
+        self._born = gateway.loop.now
+        self._deadline = self._born + gateway.config['ssh.timeoutSeconds']
+        self._timer = gateway.loop.call_later(gateway.config['ssh.timeoutSeconds'], self._on_deadline)
+
+    def _move(self, state):
+        assert state in TUNNEL_MOVES[self.state], (self.state, state)
+        self.state = state
+
+    # -- the login -----------------------------------------------------------------------------------------------------
+
+    def _begin(self):
+        self._move(LOGGING_IN)
+        self._lookup = self._gateway.look_up(self._hop.host, self._hop.port, self._session.group,
+                                             self._gateway.config['ssh.timeoutSeconds'], self._on_found)
+        self._lookup.begin()
+
+    def _on_found(self, addresses, failure):
+        self._lookup = None
+        if failure:
+            self._fall(HOP_FAILURES.get(failure, failure))
+        else:
+            self._addresses.extend(address[0] for _, address in addresses)
+            self._try_next()
+
+    def _try_next(self):
+        """A silent address must not use up the time of those after it."""
+        share = max(0, self._deadline - self._loop.now) / len(self._addresses)
+        self._submit(blocking_open_tunnel, (self._gateway.config, self._hop, self._addresses.popleft(), self._first,
+                                            share), self._on_spawned)
+
+    def _on_spawned(self, result):
+        if isinstance(result, Failure):
+            self._fall(result)
+        elif self.state == DOWN:
+            self._bury(result)
+        else:
+            self._follow(result)
+
+    def _follow(self, child):
+        self._child, self._connected, self._fault = child, False, SSH_FAILED
+        self._log = Feed(self._loop, child.process.stderr, self._on_log)
+        self._questions = Feed(self._loop, child.questions, self._on_question)
+
+    def _on_question(self, data):
+        self._question += data
+        question, end, rest = self._question.partition(b'\0')
+        if len(question) > PROMPT_BYTES:
+            self._fall(SSH_FAILED)
+        elif end:
+            self._question = rest
+            self._answer(question)
+
+    def _answer(self, question):
+        if is_for_key(question, self._child.directory):
+            self._say(self._hop.passphrase or b'')
+        elif self._answered or not self._hop.password:
+            self._fall(SSH_AUTH)  # asked again, it was wrong; and a server must not be given a second word
+        else:
+            self._answered = True
+            self._say(self._hop.password)
+
+    def _say(self, answer):
+        try:
+            self._child.questions.sendall(answer + b'\n')  # far less than a socket holds
+        except NetworkError:  # whoever asked has gone
+            self._fall(SSH_FAILED)
+
+    def _on_deadline(self):
+        self._fall(SSH_TIMEOUT)
+
+    # -- what ssh says -------------------------------------------------------------------------------------------------
+
+    def _on_log(self, data):
+        for line in self._lines.receive(data):
+            event = read_ssh_line(line)
+            if event is not None and self.state != DOWN:
+                self.ON_EVENT[type(event)](self, event)
+        if not data and self.state != DOWN:
+            self._on_ssh_ended()
+
+    def _on_connected(self, event):
+        self._connected = True
+
+    def _on_fault(self, event):
+        if self._fault is SSH_FAILED:
+            self._fault = event.failure
+
+    def _on_complaint(self, event):
+        if not self._connected:  # later it could be the server's words, which do not belong in a log
+            LOG.error('ssh: %s', printable(event.text))
+
+    def _on_ready(self, event):
+        if self.state != LOGGING_IN:
+            return
+        self._move(STANDING)
+        LOG.info('#%d logged in at %s after %.3f s', self._session.number, with_port(self._hop.host, self._hop.port),
+                 self._loop.now - self._born)
+        self._hop = None
+        self._timer.cancel()
+        self._questions.close()
+        self._child.questions.close()
+        self._submit(blocking_forget_login, (self._child.directory,))
+        self._paths[self._first] = 1
+        for forward in list(self._forwards):
+            self._go(forward)
+        if not self._forwards:
+            self._on_unused()
+
+    def _on_begun(self, event):
+        if self._unbegun:
+            self._channels[event.number] = self._unbegun.popleft()
+            self._connect_next()
+
+    def _on_opened(self, event):
+        forward = self._channels.pop(event.number, None)
+        if forward:
+            forward.on_opened()
+
+    def _on_failed(self, event):
+        forward = self._channels.pop(event.number, None)
+        if forward:
+            forward.fail(event.failure)
+
+    ON_EVENT = {SshConnected: _on_connected, SshFault: _on_fault, SshComplaint: _on_complaint, SshReady: _on_ready,
+                ChannelBegun: _on_begun, ChannelOpened: _on_opened, ChannelFailed: _on_failed}
+
+    def _on_ssh_ended(self):
+        again = (self.state == LOGGING_IN and not self._connected and self._addresses
+                 and self._fault in (SSH_UNREACHABLE, SSH_TIMEOUT))
+        if again:
+            self._let_go()
+            self._try_next()
+        else:
+            self._fall(self._fault)
+
+    # -- those who use it ----------------------------------------------------------------------------------------------
+
+    def takes(self, target):
+        """Can one more go through to ``target``?"""
+        return self.state != DOWN and (target in self._paths or target == self._first
+                                       or len(self._paths) + len(self._asked) < TUNNEL_TARGETS)
+
+    def join(self, forward):
+        self._forwards.add(forward)
+        if self.state == FRESH:
+            self._begin()
+        elif self.state == STANDING:
+            self._timer.cancel()
+            self._go(forward)
+
+    def leave(self, forward):
+        """It needs the tunnel no more."""
+        self._forwards.discard(forward)
+        if not self._forwards:
+            self._on_unused()
+
+    def on_late(self, forward):
+        """Its time is up."""
+        if forward in self._unbegun:
+            self._fall(SSH_FAILED)  # ssh has not even taken the connection: it hangs
+        else:
+            forward.fail(TIMEOUT)
+
+    def _on_unused(self):
+        if self._session.is_over():
+            self.end()
+        elif self.state == STANDING:
+            self._timer.cancel()
+            self._timer = self._loop.call_later(TUNNEL_IDLE_SECONDS, self.end_if_unused)
+
+    def end_if_unused(self):
+        if not self._forwards:
+            self.end()
+
+    def _go(self, forward):
+        forward.on_login()
+        if forward.target in self._paths:
+            self._connect(forward)
+        elif forward.target in self._asked:
+            self._asked[forward.target].append(forward)
+        else:
+            self._asked[forward.target] = [forward]
+            self._ask_for(forward.target)
+
+    def _ask_for(self, target):
+        number = next(self._numbers)
+        seconds = self._gateway.config['limits.connectSeconds']
+        self._submit(blocking_forward, (self._gateway.config, self._child.directory, number, target, seconds),
+                     lambda result: self._on_forwarded(target, number, result))
+
+    def _on_forwarded(self, target, number, result):
+        forwards = self._asked.pop(target)
+        if result is True:
+            self._paths[target] = number
+        for forward in forwards:
+            if result is True:
+                self._connect(forward)
+            else:
+                forward.fail(result)
+
+    def _connect(self, forward):
+        """One after the other: the next channel that ssh begins must be the one of the first."""
+        self._unbegun.append(forward)
+        if len(self._unbegun) == 1:
+            self._connect_next()
+
+    def _connect_next(self):
+        while self._unbegun and self.state != DOWN:
+            forward = self._unbegun[0]
+            if forward.connect(local_path(self._child.directory, self._paths[forward.target])):
+                return
+            self._unbegun.popleft()
+
+    def has_died(self):
+        return self.state == DOWN or has_hung_up(self._child.process.stderr)
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def _submit(self, function, arguments, on_result=None, dispose=bury_result):
+        """There are places for more jobs than all tunnels can have under way."""
+        def on_done(result):
+            self._jobs -= 1
+            if on_result:
+                on_result(result)
+            self._check_gone()
+
+        self._jobs += 1
+        job = self._gateway.tunnel_work.submit(self._session.group, function, arguments, on_done, dispose)
+        assert job is not None
+
+    def _bury(self, child):
+        self._submit(child.blocking_bury, (), dispose=lambda result: child.blocking_bury())
+
+    def _let_go(self):
+        """Of ssh, which has ended or is to end."""
+        self._log.close()
+        self._questions.close()
+        child, self._child = self._child, None
+        self._bury(child)
+
+    def _fall(self, failure):
+        """The one way out: what waits fails with ``failure``; what flows sees that its socket closes."""
+        if self.state == DOWN:
+            return
+        self._move(DOWN)
+        self._hop = None
+        self._timer.cancel()
+        if self._lookup:
+            self._lookup.cancel()
+        if self._child:
+            self._let_go()
+        self._session.forget_tunnel(self)
+        for forward in list(self._forwards):
+            forward.fail(failure)
+        self._check_gone()
+
+    def _check_gone(self):
+        if self.state == DOWN and not self._jobs:
+            self._gateway.on_tunnel_gone(self)
+
+    def end(self):
+        self._fall(SSH_FAILED)
+
+    def on_mistake(self):
+        self._fall(BROKEN)
+
+
+class Forward(object):
+    """One way through a tunnel to a target. It stands in the place of a Dial, and uses the tunnel until cancel().
+
+    ``on_done(sock, None)`` or ``on_done(None, Failure)`` is called once, never before begin(), never after cancel().
+    """
+
+    def __init__(self, gateway, session, host, port, hop, on_done):
+        self.target, self.hop_name = (host, port), with_port(hop.host, hop.port)
+        self._gateway, self._session, self._hop, self._on_done = gateway, session, hop, on_done
+        self._tunnel = self._sock = self._timer = None
+
+    def begin(self):
+        hop, self._hop = self._hop, None
+        if not self._gateway.config['ssh.enabled']:
+            self.fail(SSH_DISABLED)
+        elif hop.key and not is_key_text(hop.key) and not self._gateway.config['ssh.keyDirectories']:
+            self.fail(NO_SUCH_KEY)
+        else:
+            self._tunnel = self._session.tunnel_for(hop, self.target)
+            if self._tunnel:
+                self._tunnel.join(self)
+            else:
+                self.fail(NO_ROOM)
+
+    def on_login(self):
+        """The tunnel stands: from now on it is the target's time."""
+        self._timer = self._gateway.loop.call_later(self._gateway.config['limits.connectSeconds'], self._on_deadline)
+
+    def _on_deadline(self):
+        self._tunnel.on_late(self)
+
+    def connect(self, path):
+        """Connect to ssh's local socket, which takes it before the target is dialled; false when that fails."""
+        if self._on_done is None:
+            return False
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._sock.setblocking(False)
+            close_on_exec(self._sock.fileno())
+            self._sock.connect(path)
+            return True
+        except NetworkError as error:
+            LOG.error('ssh: its local socket: %s', os.strerror(error.errno))
+            self.fail(SSH_FAILED)
+            return False
+
+    def on_opened(self):
+        sock, self._sock = self._sock, None
+        self._finish(sock, None)
+
+    def fail(self, failure):
+        self._finish(None, failure)
+
+    def _finish(self, sock, failure):
+        on_done, self._on_done = self._on_done, None
+        if self._timer:
+            self._timer.cancel()
+        if failure:
+            self.cancel()
+        if on_done:
+            on_done(sock, failure)
+
+    def was_cut(self):
+        """Has the connection ended because ssh has?"""
+        return self._tunnel.has_died()
+
+    def cancel(self):
+        """Stop what is under way, and use the tunnel no longer."""
+        self._on_done = None
+        if self._timer:
+            self._timer.cancel()
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+        if self._tunnel:
+            self._tunnel.leave(self)
+
+    def on_mistake(self):
+        self.fail(BROKEN)
+
+
+# ======================================================================================================================
+# 14. Gateway
 # ======================================================================================================================
 # A Session is our side of one client, an Upstream our side of one TCP connection to a target, a Dial the way there.
 # The Gateway owns them all, with listeners, limits and counts. All state hangs on a Gateway: two in one process work.
@@ -2459,19 +3549,18 @@ DIALLING, FLOWING, DRAINING, ENDED = 'dialling', 'flowing', 'draining', 'ended'
 UPSTREAM_MOVES = {DIALLING: (FLOWING, ENDED), FLOWING: (DRAINING, ENDED), DRAINING: (ENDED,), ENDED: ()}
 
 
-class Dial(object):
-    """One connect: look-up, rules, connection. Every target of every dialect is reached this way and no other.
+class Lookup(object):
+    """The addresses of a host that may be dialled. Whatever the gateway dials, an SSH server too, is found here.
 
-    ``on_done(sock, None)`` or ``on_done(None, Failure)`` is called once, never before begin(), never after cancel();
-    ``on_done(sock, RESET)`` when the target has reset the connection by then.
+    ``on_done(pairs (family, address), None)`` or ``on_done(None, Failure)`` is called once, never before begin(), never
+    after cancel().
     """
 
-    def __init__(self, gateway, host, port, group, on_done):
+    def __init__(self, gateway, host, port, group, seconds, on_done):
         self._gateway, self._host, self._port, self._group = gateway, host, port, group
         self._on_done = on_done
-        self._job = self._connector = None
-        self._deadline = gateway.loop.now + gateway.config['limits.connectSeconds']
-        self._timer = gateway.loop.call_later(gateway.config['limits.connectSeconds'], self._on_deadline)
+        self._job = None
+        self._timer = gateway.loop.call_later(seconds, self._on_deadline)
 
     def begin(self):
         literal = literal_addresses(self._host, self._port)
@@ -2499,18 +3588,56 @@ class Dial(object):
             LOG.info('%s refused: %s', with_port(printable(self._host), self._port), verdicts[0][1].why)
             self._finish(None, forbidden(verdicts[0][1].setting))
             return
+        self._finish(allowed, None)
+
+    def _on_deadline(self):
+        self._finish(None, TIMEOUT)
+
+    def _finish(self, addresses, failure):
+        on_done = self._on_done
+        self.cancel()
+        if on_done:
+            on_done(addresses, failure)
+
+    def cancel(self):
+        """Stop whatever is under way."""
+        self._on_done = None
         self._timer.cancel()
-        self._connector = Connector(self._gateway.loop, allowed, self._deadline - self._gateway.loop.now, self)
-        self._connector.begin()
+        if self._job:
+            self._job.cancel()
+            self._job = None
+
+    def on_mistake(self):
+        self._finish(None, BROKEN)
+
+
+class Dial(object):
+    """One connect that needs no tunnel: look-up, rules, connection.
+
+    ``on_done(sock, None)`` or ``on_done(None, Failure)`` is called once, never before begin(), never after cancel();
+    ``on_done(sock, RESET)`` when the target has reset the connection by then.
+    """
+
+    def __init__(self, gateway, host, port, group, on_done):
+        seconds = gateway.config['limits.connectSeconds']
+        self._loop, self._on_done, self._deadline = gateway.loop, on_done, gateway.loop.now + seconds
+        self._way = gateway.look_up(host, port, group, seconds, self._on_found)
+
+    def begin(self):
+        self._way.begin()
+
+    def _on_found(self, addresses, failure):
+        if failure:
+            self._finish(None, failure)
+            return
+        self._way = Connector(self._loop, addresses, self._deadline - self._loop.now, self)
+        self._way.begin()
 
     def on_connected(self, sock, failure):
         self._finish(sock, failure)
 
     def on_unconnected(self, failure):
         self._finish(None, failure)
-
-    def _on_deadline(self):
-        self._finish(None, TIMEOUT)
 
     def _finish(self, sock, failure):
         on_done = self._on_done
@@ -2521,13 +3648,7 @@ class Dial(object):
     def cancel(self):
         """Stop whatever is under way."""
         self._on_done = None
-        self._timer.cancel()
-        if self._job:
-            self._job.cancel()
-            self._job = None
-        if self._connector:
-            self._connector.cancel()
-            self._connector = None
+        self._way.cancel()
 
     def on_mistake(self):
         self._finish(None, BROKEN)
@@ -2536,17 +3657,18 @@ class Dial(object):
 class Upstream(object):
     """Our side of one TCP connection to a target."""
 
-    __slots__ = ('channel', 'group', 'state', 'stream', '_gateway', '_session', '_host', '_port', '_dial', '_timer',
-                 '_born', '_sent', '_received', '_discarded')
+    __slots__ = ('channel', 'group', 'state', 'stream', '_gateway', '_session', '_host', '_port', '_dial', '_forward',
+                 '_timer', '_born', '_sent', '_received', '_discarded')
 
-    def __init__(self, gateway, session, channel, host, port):
+    def __init__(self, gateway, session, channel, host, port, hop):
         self.channel, self.group, self.state, self.stream = channel, session.group, DIALLING, None
         self._born = gateway.loop.now
         self._gateway, self._session = gateway, session
         self._host, self._port = host, port
         self._sent = self._received = self._discarded = 0
         self._timer = None
-        self._dial = Dial(gateway, host, port, session.group, self._on_dialled)
+        self._forward = Forward(gateway, session, host, port, hop, self._on_dialled) if hop else None
+        self._dial = self._forward or Dial(gateway, host, port, session.group, self._on_dialled)
         gateway.upstreams.add(self)
 
     def begin(self):
@@ -2572,7 +3694,8 @@ class Upstream(object):
         session.on_opened(self)
 
     def _name(self):
-        return with_port(printable(self._host), self._port)
+        name = with_port(printable(self._host), self._port)
+        return '%s through %s' % (name, self._forward.hop_name) if self._forward else name
 
     def write(self, data):
         if self.state == FLOWING:
@@ -2605,7 +3728,7 @@ class Upstream(object):
 
     def on_eof(self, stream):
         if self.state == FLOWING:
-            self._lose(RESET if stream.broken else CLOSED)
+            self._lose(RESET if stream.broken or (self._forward and self._forward.was_cut()) else CLOSED)
         elif stream.finished:
             self.end()
 
@@ -2659,6 +3782,8 @@ class Upstream(object):
                      self._sent - self.stream.pending, self._received, self._gateway.loop.now - self._born)
             self.stream.close(reset=self.stream.pending > 0)  # with a FIN what was cut off would look complete
         self._move(ENDED)
+        if self._forward:
+            self._forward.cancel()
         self._session.forget(self)
         self._gateway.on_upstream_ended(self)
 
@@ -2687,7 +3812,7 @@ class Session(object):
     """Our side of one client, from its first byte to its last."""
 
     __slots__ = ('number', 'group', 'state', 'dialect', 'stream', '_gateway', '_peer', '_parser', '_ws', '_upstreams',
-                 '_queue', '_timer', '_born', '_heard', '_pinged', '_held', '_discarded', '_page')
+                 '_tunnels', '_queue', '_timer', '_born', '_heard', '_pinged', '_held', '_discarded', '_page')
 
     def __init__(self, gateway, sock, peer):
         self.number, self.group, self._peer = next(gateway.numbers), address_group(peer[0]), peer
@@ -2695,6 +3820,7 @@ class Session(object):
         self._gateway = gateway
         self._parser, self._ws, self._page, self._queue = RequestParser(), None, None, None
         self._upstreams = {}          # by channel
+        self._tunnels = ()
         self._born = self._heard = gateway.loop.now
         self._pinged = None           # when our last ping went out, if nothing was heard since
         self._held = self._discarded = 0
@@ -3024,7 +4150,7 @@ class Session(object):
     def _do_open(self, action):
         if self.state != OPEN:
             return  # the client has left; what waited for an earlier connect is delivered, but nothing is begun
-        upstream = Upstream(self._gateway, self, action.channel, action.host, action.port)
+        upstream = Upstream(self._gateway, self, action.channel, action.host, action.port, action.hop)
         self._upstreams[action.channel] = upstream
         upstream.begin()
 
@@ -3089,6 +4215,27 @@ class Session(object):
                 self._gateway.on_draining(upstream)
             else:
                 upstream.drain()
+        for tunnel in self._tunnels:
+            tunnel.end_if_unused()
+
+    def tunnel_for(self, hop, target):
+        """The Tunnel of this session for this login, which may be there already; None when there are too many."""
+        digest = self._gateway.login_digest(hop)
+        for tunnel in self._tunnels:
+            if tunnel.digest == digest and tunnel.takes(target):
+                return tunnel
+        for tunnel in self._tunnels:
+            tunnel.end_if_unused()
+        tunnel = self._gateway.new_tunnel(self, hop, target)
+        self._tunnels += (tunnel,) if tunnel else ()
+        return tunnel
+
+    def forget_tunnel(self, tunnel):
+        self._tunnels = tuple(one for one in self._tunnels if one is not tunnel)
+
+    def is_over(self):
+        """Will it open nothing more?"""
+        return self.state != OPEN
 
     def _count(self):
         """Keep the gateway's count of what is held for this client beside its streams' queues."""
@@ -3189,7 +4336,7 @@ class Gateway(object):
         self._dialects, self._owns, self._rules = tuple(dialects), owns, TargetRules(config)
         self.numbers = itertools.count(1)
         self.tally = Tally()
-        self.sessions, self.upstreams = set(), set()
+        self.sessions, self.upstreams, self.tunnels = set(), set(), set()
         self.draining = False
         self._drains = {}   # by group, in an OrderedDict: upstreams whose client has left, the oldest first
         self._by_group = collections.Counter()     # connections
@@ -3197,8 +4344,9 @@ class Gateway(object):
         self._open = 0
         self._listeners, self._socks, self._thread = [], [], None
         self._asked = []
-        self.loop = self.lookups = self.files = None
+        self.loop = self.lookups = self.files = self.tunnel_work = None
         self.address = None
+        self._salt = os.urandom(16)
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -3207,6 +4355,7 @@ class Gateway(object):
         web = self.config['web']
         if web is not None and not os.path.isdir(path_bytes(web)):
             raise ConfigError('"web": %s is not a folder' % printable(web))
+        check_ssh_settings(self.config)
         self._socks = bound_sockets(self.config['listen.host'], self.config['listen.port'])
         self.address = self._socks[0].getsockname()[:2]
         LOG.info('ws2s %s listens on %s', __version__, with_port(*self.address))
@@ -3257,18 +4406,22 @@ class Gateway(object):
         self.loop = Loop()
         self.lookups = Workers(self.loop, LOOKUP_THREADS, LOOKUPS_WAITING)
         self.files = Workers(self.loop, FILE_THREADS, FILES_WAITING)
+        self.tunnel_work = Workers(self.loop, TUNNEL_THREADS, TUNNEL_JOBS * self.config['ssh.maxTunnels'])
+        if self.config['ssh.enabled']:
+            clear_leftovers()
         self._listeners = [Listener(self.loop, sock, self._on_accepted) for sock in self._socks]
         while self._asked:
             self.loop.post(self._asked.pop(0))
 
     def _serve(self):
         try:
-            while not self.draining or self.sessions or self.upstreams:
+            while not self.draining or self.sessions or self.upstreams or self.tunnels:
                 self.loop.turn()
         finally:
             self._end_all()
             self.lookups.close(1)
             self.files.close(1)
+            self.tunnel_work.close(5)
             self.loop.close()
             LOG.info('ws2s has stopped')
 
@@ -3289,6 +4442,8 @@ class Gateway(object):
             session.end()
         for upstream in list(self.upstreams):
             upstream.end()
+        for tunnel in list(self.tunnels):
+            tunnel.end()
 
     def _close_listeners(self):
         for listener in self._listeners + self._socks:
@@ -3350,7 +4505,24 @@ class Gateway(object):
                 return dialect(request, self.config)
         raise HttpError(404, 'No dialect is spoken under this path.')
 
-    # -- upstreams -----------------------------------------------------------------------------------------------------
+    # -- upstreams and tunnels -----------------------------------------------------------------------------------------
+
+    def look_up(self, host, port, group, seconds, on_done):
+        return Lookup(self, host, port, group, seconds, on_done)
+
+    def login_digest(self, hop):
+        return login_digest(hop, self._salt)
+
+    def new_tunnel(self, session, hop, target):
+        """A Tunnel that has not begun, or None when there are too many (`ssh.maxTunnels`)."""
+        if len(self.tunnels) >= self.config['ssh.maxTunnels']:
+            return None
+        tunnel = Tunnel(self, session, hop, target)
+        self.tunnels.add(tunnel)
+        return tunnel
+
+    def on_tunnel_gone(self, tunnel):
+        self.tunnels.discard(tunnel)
 
     def judge(self, host, port, text):
         """The Verdict on one resolved address. Raises NetworkError when it cannot be judged."""
@@ -3373,7 +4545,7 @@ class Gateway(object):
 
 
 # ======================================================================================================================
-# 13. Command line
+# 15. Command line
 # ======================================================================================================================
 # What belongs to the program and not to the gateway: arguments, the config file, logs, signals, exit status.
 

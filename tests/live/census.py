@@ -37,4 +37,4 @@ def census():
 
 def is_empty(gateway):
     """Does the gateway hold nothing of any client any more?"""
-    return not (gateway.sessions or gateway.upstreams or gateway.tally.bytes)
+    return not (gateway.sessions or gateway.upstreams or gateway.tunnels or gateway.tally.bytes)

@@ -49,7 +49,7 @@ def running_gateway():
     yield start
     for gateway in begun:
         gateway.stop()
-        assert not gateway.sessions and not gateway.upstreams and not gateway.tally.bytes
+        assert not (gateway.sessions or gateway.upstreams or gateway.tunnels or gateway.tally.bytes)
 
 
 class Mistakes(logging.Handler):

@@ -19,6 +19,12 @@ NO_SECONDS = [None, True, False, '1', '', 1e999, [], [1], {}]
 NO_LIST = [None, True, 5, 'a.example', {}, {'a.example': 'b.example'}]
 NO_LIST_OF_TEXT = NO_LIST + [[5], [None], [True], [''], [['a.example']], [{}], ['a\0b']]
 NO_LEVEL = [None, '', 5, True, [], {}, 'verbose', 'info ', ['info']]
+NO_CHECKING = [None, '', 1, True, False, [], {}, 'ask', 'off', 'YES', 'yes ', 'accept_new', ['yes']]
+
+# What a command line of ssh would not take as it is: quotes, tokens, variables, separators, control characters.
+BAD_PATHS = ['/a"b', '/a$b', '${HOME}/a', '/a%b', '/%h', '/a%%b', '/a:b', 'C:/a', '/a\\b', '/a\nb', '/a\n', '\r/a',
+             '/a\tb', '/a\x1b', '/a\x7f', '\x01']
+NO_PATH = NO_TEXT + BAD_PATHS
 
 Row = collections.namedtuple('Row', 'key default wrong changed least most')
 
@@ -49,6 +55,15 @@ ROWS = [
     row('limits.pingSeconds', 30, NO_SECONDS, 0.5, 0, 10 ** 7),
     row('limits.idleSeconds', 0, NO_SECONDS, 600, 0, 10 ** 7),
     row('limits.drainSeconds', 5, NO_SECONDS, 0, 0, 10 ** 7),
+    row('ssh.enabled', True, NO_FLAG, False),
+    row('ssh.program', 'ssh', NO_TEXT, u'/opt/openssh 9/b\xefn/ssh'),
+    row('ssh.hostKeyChecking', 'accept-new', NO_CHECKING, 'yes'),
+    row('ssh.knownHosts', '~/.ws2s/known_hosts', NO_PATH, u'/srv/w\xe9b 2/known_hosts'),
+    row('ssh.configFile', None, NO_PATH[1:], "~/it's options"),
+    row('ssh.keyDirectories', (), NO_LIST_OF_TEXT + ['/keys'] + [['/keys', path] for path in BAD_PATHS],
+        ['~/keys', u'/srv/cl\xe9s']),
+    row('ssh.maxTunnels', 100, NO_NUMBER, 7, 1, 10000),
+    row('ssh.timeoutSeconds', 15, NO_SECONDS, 2.5, 0.05, 10 ** 7),
     row('log.level', 'info', NO_LEVEL, 'debug'),
     row('log.file', None, NO_TEXT_OR_NULL, '/var/log/ws2s.log'),
     row('log.bytes', MIB, NO_NUMBER, 0, 0, 1024 * 1024 * MIB),
@@ -113,7 +128,7 @@ def test_seconds_may_be_fractions(key):
     assert parse_config(config_text(key, 0.25))[key] == 0.25
 
 
-@pytest.mark.parametrize('key', ['web', 'log.file'])
+@pytest.mark.parametrize('key', ['web', 'ssh.configFile', 'log.file'])
 def test_null_is_the_same_as_leaving_it_out(key):
     assert parse_config(config_text(key, None))[key] is None
 
@@ -121,6 +136,19 @@ def test_null_is_the_same_as_leaving_it_out(key):
 @pytest.mark.parametrize('level', ['debug', 'info', 'warning', 'error'])
 def test_log_levels(level):
     assert parse_config(config_text('log.level', level))['log.level'] == level
+
+
+@pytest.mark.parametrize('checking', ['accept-new', 'yes', 'no'])
+def test_ways_to_check_host_keys(checking):
+    assert parse_config(config_text('ssh.hostKeyChecking', checking))['ssh.hostKeyChecking'] == checking
+
+
+@pytest.mark.parametrize('path', ['a', '/', './a', '../a', '~/a', '~me/a', '/a b', "/it's", '/a#b', '/a=b',
+                                  u'/\u4e2d', '-a',
+                                  '/a*?[b]', '/a;b&c|d', '/a`b`', '/a(b)'])
+@pytest.mark.parametrize('key', ['ssh.knownHosts', 'ssh.configFile'])
+def test_plain_path(key, path):
+    assert parse_config(config_text(key, path))[key] == path
 
 
 # --- The file -------------------------------------------------------------------------------------
@@ -142,6 +170,9 @@ def test_files_of_2_1_5_work_unchanged(local):
     ('{"limits": {"client": 80}}', 'client'),
     ('{"limits": {"": 80}}', ''),
     ('{"log": {"level": "info", "Files": 1}}', 'Files'),
+    ('{"ssh": {"password": "x"}}', 'password'),
+    ('{"ssh": {"Enabled": false}}', 'Enabled'),
+    ('{"hostKeyChecking": "yes"}', 'hostKeyChecking'),
     ('{"port": 3613}', 'port'),
     ('{"host": "x", "workers": 1}', 'host'),
     ('{"a\\u001b[1m\\nb": 1}', 'b'),
@@ -161,7 +192,7 @@ def test_doubled_key_is_an_error_naming_it(text, name):
     fails_naming(name, text)
 
 
-@pytest.mark.parametrize('section', ['listen', 'limits', 'log'])
+@pytest.mark.parametrize('section', ['listen', 'limits', 'ssh', 'log'])
 @pytest.mark.parametrize('value', ['null', '[]', '"x"', '5', 'true', '[["host", "x"]]'])
 def test_section_that_is_no_object_is_an_error_naming_it(section, value):
     fails_naming('"%s"' % section, '{"%s": %s}' % (section, value))

@@ -1,5 +1,5 @@
 # -*- coding: utf-8 -*-
-"""Room 8: the JSON dialect, played: events in, actions out (protocol 1 and 2, security S09)."""
+"""Room 9: the JSON dialect, played: events in, actions out (protocol 1 to 3, security S09 and S13)."""
 import base64
 import collections
 import io
@@ -249,17 +249,15 @@ def test_window_below_16384_or_no_integer_is_refused(value):
     is_refused_and_the_dialect_goes_on(connect(window=value))
 
 
-@pytest.mark.parametrize('field, value', [('tls', True), ('tls', 1), ('tls', 'yes'), ('tls', {'x': False}),
-                                          ('ssh_host', 'j.lan'), ('ssh_host', 5), ('ssh_host', ['j.lan'])])
-def test_protection_that_is_not_there_is_refused(field, value):
-    actions = new_dialect().on_text(connect(**{field: value})[1])
-    assert [failure_in(action).code in (1, 6) for action in actions] == [True]
+@pytest.mark.parametrize('value', [True, 1, 'yes', {'x': False}], ids=repr)
+def test_protection_that_is_not_there_is_refused(value):
+    is_refused_and_the_dialect_goes_on(connect(tls=value))
 
 
-@pytest.mark.parametrize('field', ['tls', 'ssh_host'])
-@pytest.mark.parametrize('value', [None, '', False], ids=repr)
+@pytest.mark.parametrize('field, value', [('tls', None), ('tls', ''), ('tls', False), ('ssh_host', None),
+                                          ('ssh_host', '')])
 def test_protection_that_is_not_asked_for_is_ignored(field, value):
-    connecting(ssh_port=22, ssh_username=None, ssh_password='', **{field: value})
+    connecting(**{field: value})
 
 
 @pytest.mark.parametrize('raw', [
@@ -272,6 +270,251 @@ def test_protection_that_is_not_asked_for_is_ignored(field, value):
 ], ids=['reversed', 'unknown fields', 'last double', 'last command', 'white space', 'odd unknown values'])
 def test_order_and_unknown_fields_do_not_matter_and_the_last_double_wins(raw):
     play([(text(raw), [opens(1)])])
+
+
+# --- connect through an SSH server ----------------------------------------------------------------
+
+KEY_LINES = [u'-----BEGIN OPENSSH PRIVATE KEY-----', u'b3BlbnNlc2FtZQ==', u'c3dvcmRmaXNo',
+             u'-----END OPENSSH PRIVATE KEY-----']
+KEY = u'\n'.join(KEY_LINES) + u'\n'
+SSH = {'ssh_host': u'j.lan', 'ssh_username': u'me'}
+SECRETS = {'ssh_password': u'swordfish', 'ssh_private_key': KEY, 'ssh_private_key_password': u'opensesame'}
+SSH_FIELDS = ['ssh_host', 'ssh_port', 'ssh_username', 'ssh_password', 'ssh_private_key', 'ssh_private_key_password']
+NO_SSH_TEXT = [True, False, 0, 1, 1.5, [], [u'x'], {}, {u'x': u'y'}]
+WRONG_SSH = [(field, value) for field in SSH_FIELDS if field != 'ssh_port' for value in NO_SSH_TEXT] + [
+    ('ssh_port', value) for value in (True, False, 0, -1, 22.0, 22.5, 65536, 2 ** 70, [], [22], {}, u'0', u'22 ',
+                                      u' 22', u'+22',
+                                      u'0x16', u'ssh', u'28030;cat /etc/passwd;', u'22\n', u'\uff12\uff12', u'22\0')]
+
+# Security S13: what ssh, a shell or a URI could take for more than a name.
+INJECTIONS = [
+    u'-oProxyCommand=touch /tmp/x', u'-l', u'-', u';id', u'a;id', u'$(id)', u'`id`', u'a`id`', u'${HOME}', u'$IFS',
+    u'a|id', u'a&id',
+    u'a>b', u'a<b', u'ssh://u@h', u'ssh://u@h:99', u'a@b', u'a@b@c', u'/var/run/docker.sock', u'../a', u'~/a', u'%h',
+    u'a%h', u'a%%b',
+    u"a'b", u'a"b', u'a\\b', u'a*', u'a?', u'a!b', u'a#b', u'a,b', u'a=b', u'(a)', u'{a}', u'a^b',
+    u'\uff0doProxyCommand=x',
+    u'a\uff20b', u'\uff0fa', u'a\uff05h', u'a\n', u'a\nb', u'a\rb', u'a\0', u'a\0b', u'a b', u' a', u'a ', u'a\tb',
+    u'a\x1b', u'a\x7f',
+    u'a\x85', u'a\u2028b', u'a\u202eb', u'\ud800', u'a\udc00']
+
+
+def hop_of(**fields):
+    """The Hop that a connect with these fields goes through."""
+    action, = new_dialect().on_text(connect(**dict(SSH, **fields))[1])
+    assert type(action) is Open and type(action.hop) is ws2s.Hop
+    return action.hop
+
+
+def refused_through_ssh(**fields):
+    is_refused_and_the_dialect_goes_on(connect(**dict(SSH, **fields)))
+
+
+def told(**fields):
+    """The one message of a refused connect."""
+    action, = new_dialect().on_text(connect(**fields)[1])
+    assert failure_in(action) == BAD
+    return json.loads(action.payload.decode('ascii'))['message']
+
+
+def test_connect_with_ssh_host_opens_through_that_server():
+    hop = ws2s.Hop(u'j.lan', 2222, u'me', b'swordfish', KEY, b'opensesame')
+    play([(connect(u'b.lan', 81, ssh_port=2222, **dict(SSH, **SECRETS)), [Open(1, u'b.lan', 81, hop)])])
+
+
+def test_what_is_not_given_of_a_hop():
+    assert hop_of() == ws2s.Hop(u'j.lan', 22, u'me', None, None, None)
+
+
+def test_connect_without_ssh_host_has_no_hop():
+    for fields in ({}, {'ssh_host': u''}, {'ssh_host': None}, {'ssh_port': 22}):
+        action, = new_dialect().on_text(connect(**fields)[1])
+        assert action == Open(1, u'a.lan', 80, None) and action.hop is None
+
+
+@pytest.mark.parametrize('field, value', [pair for pair in WRONG_SSH if pair[0] != 'ssh_host'],
+                         ids=lambda value: '%.30r' % (value,))
+def test_other_ssh_fields_without_ssh_host_are_ignored(field, value):
+    connecting(**{field: value})
+    connecting(ssh_host=u'', **{field: value})
+
+
+@pytest.mark.parametrize('field', [field for field in SSH_FIELDS if field not in SSH])
+@pytest.mark.parametrize('value', [None, u''], ids=repr)
+def test_empty_and_null_mean_not_given(field, value):
+    assert hop_of(**{field: value}) == hop_of()
+
+
+@pytest.mark.parametrize('fields', [{}, {'ssh_username': None}, {'ssh_username': u''}], ids=repr)
+def test_ssh_without_a_user_is_refused(fields):
+    is_refused_and_the_dialect_goes_on(connect(ssh_host=u'j.lan', **fields))
+
+
+@pytest.mark.parametrize('field, value', WRONG_SSH, ids=lambda value: '%.30r' % (value,))
+def test_wrong_type_or_form_of_an_ssh_field_is_refused_naming_it(field, value):
+    refused_through_ssh(**{field: value})
+    assert field in told(**dict(SSH, **{field: value})).split()
+
+
+@pytest.mark.parametrize('port', [1, 22, 65535, u'1', u'22', u'65535'], ids=repr)
+def test_ssh_port(port):
+    assert hop_of(ssh_port=port).port == int(port)
+
+
+@pytest.mark.parametrize('given, host', [
+    (u'j.lan', u'j.lan'), (u'j.lan.', u'j.lan.'), (u'10.0.0.1', u'10.0.0.1'), (u'127.1', u'127.1'), (u'::1', u'::1'),
+    (u'[::1]', u'::1'),
+    (u'2001:DB8:0::1', u'2001:db8::1'), (u'b\xfccher.lan', u'xn--bcher-kva.lan'), (u'a_b-c.lan', u'a_b-c.lan'),
+    (u'.'.join([u'h' * 49] * 5) + u'.lan', u'.'.join([u'h' * 49] * 5) + u'.lan')], ids=lambda value: '%.20r' % value)
+def test_ssh_host_and_the_host_behind_it(given, host):
+    assert hop_of(ssh_host=given).host == host
+    action, = new_dialect().on_text(connect(given, **SSH)[1])
+    assert action == Open(1, host, 80, hop_of())
+
+
+@pytest.mark.parametrize('host', INJECTIONS + [u'', u'h' * 254, u'[', u'[]', u'[a]', u'[::1', u'[::1]:22', u'a:22',
+                                               u'fe80::1%lo',
+                                               u'[fe80::1%lo]', u'::1::', u'.', u'..'],
+                         ids=lambda host: '%.20r' % host)
+def test_ssh_host_and_the_host_behind_it_are_plain(host):
+    is_refused_and_the_dialect_goes_on(connect(host, **SSH))
+    if host:
+        refused_through_ssh(ssh_host=host)
+
+
+@pytest.mark.parametrize('host', [u'/var/run/docker.sock', u'-x', u'a;id', u'$(id)', u'a@b', u'%h', u'fe80::1%lo',
+                                  u'a,b'])
+def test_a_host_need_not_be_plain_when_nothing_is_to_run_ssh(host):
+    play([(connect(host), [Open(1, host, 80)])])
+    play([(connect(host, ssh_host=u''), [Open(1, host, 80)])])
+
+
+@pytest.mark.parametrize('user', [u'x', u'me', u'Me.2_x+y-z', u'_x', u'0', u'a-', u'u' * 64],
+                         ids=lambda user: '%.20s' % user)
+def test_ssh_user(user):
+    assert hop_of(ssh_username=user).username == user
+
+
+@pytest.mark.parametrize('user', INJECTIONS + [u'-u', u'--', u'a:b', u'[a]', u'\xe9', u'u' * 65, u'u' * 10 ** 6],
+                         ids=lambda user: '%.20r' % user)
+def test_bad_ssh_user_is_refused(user):
+    refused_through_ssh(ssh_username=user)
+
+
+SECRET_PLACES = [('ssh_password', 'password'), ('ssh_private_key_password', 'passphrase')]
+
+
+@pytest.mark.parametrize('given, secret', [
+    (u'x', b'x'), (u' ', b' '), (u' x ', b' x '), (u'-oProxyCommand=x', b'-oProxyCommand=x'),
+    (u'$(id);`id`"\'\\%h', b'$(id);`id`"\'\\%h'),
+    (u'\xe9\u4e2d', b'\xc3\xa9\xe4\xb8\xad'), (u'\U0001f600', b'\xf0\x9f\x98\x80'), (u'p' * 1000, b'p' * 1000),
+    (u'\xe9' * 500, b'\xc3\xa9' * 500)], ids=lambda value: '%.20r' % value)
+@pytest.mark.parametrize('field, place', SECRET_PLACES)
+def test_secrets_are_bytes_of_utf8(field, place, given, secret):
+    taken = getattr(hop_of(**{field: given}), place)
+    assert (type(taken), taken) == (bytes, secret)
+
+
+@pytest.mark.parametrize('secret', [u'p' * 1001, u'\xe9' * 500 + u'p', u'p' * 10 ** 6, u'\ud800', u'a\udc00b']
+                         + [u'a%sb' % json.loads('"\\u%04x"' % number) for number in list(range(32)) + [127]]
+                         + [u'a\n', u'\r'],
+                         ids=lambda secret: '%.20r' % secret)
+@pytest.mark.parametrize('field', [field for field, _ in SECRET_PLACES])
+def test_secret_that_is_no_line_of_1000_bytes_is_refused(field, secret):
+    refused_through_ssh(**{field: secret})
+
+
+@pytest.mark.parametrize('given', [
+    KEY, KEY[:-1], u'\r\n'.join(KEY_LINES), u'\r\n'.join(KEY_LINES) + u'\r\n', u'\n\r\n \t\n' + KEY,
+    KEY + u'\n\r\n  \n', u' ' + KEY,
+    KEY[:-1] + u' ', u'\r\n' + KEY[:-1]],
+    ids=['normal', 'no final newline', 'CRLF, no final newline', 'CRLF', 'blank lines before', 'blank lines behind',
+         'space before',
+         'space behind', 'mixed'])
+def test_text_of_a_key_gets_its_normal_form(given):
+    assert hop_of(ssh_private_key=given).key == KEY
+
+
+@pytest.mark.parametrize('kind', [u'RSA PRIVATE KEY', u'EC PRIVATE KEY', u'PRIVATE KEY', u'ENCRYPTED PRIVATE KEY'])
+def test_keys_in_pem(kind):
+    key = u'-----BEGIN %s-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END %s-----\n' % (kind, kind)
+    assert hop_of(ssh_private_key=key).key == key
+
+
+def test_key_of_16384_characters_is_taken_and_a_longer_one_refused():
+    longest = KEY_LINES[0] + u'\n' + u'A' * (16384 - len(KEY_LINES[0]) - 1)
+    assert hop_of(ssh_private_key=longest).key == longest + u'\n'
+    refused_through_ssh(ssh_private_key=longest + u'A')
+
+
+@pytest.mark.parametrize('path', [u'/keys/me', u'/a b/../c', u"/it's;a$key"])
+def test_path_of_a_key_is_taken_as_it_is(path):
+    assert hop_of(ssh_private_key=path).key == path
+
+
+@pytest.mark.parametrize('key', [
+    u'hello', u'keys/me', u'./me', u'../me', u'~/.ssh/id_rsa', u'C:\\key', u'file:///keys/me', u'-----begin x',
+    u'----BEGIN x', u'x' + KEY,
+    u'-----BEGIN', u'-i', u'-oProxyCommand=x', u' ', u'\n', u'/keys/me\nx', u'/keys/a\n/keys/b', u'/keys/\0',
+    u'/keys/\x1b', u'/keys/\xe9',
+    u'/keys/\ud800', KEY + u'\0', KEY + u'\x1b', KEY + u'\x7f', KEY + u'\xe9', KEY + u'\x85', KEY + u'\ud800',
+    u'\ufeff' + KEY],
+    ids=lambda key: '%.30r' % key)
+def test_what_is_neither_text_nor_path_of_a_key_is_refused(key):
+    refused_through_ssh(ssh_private_key=key)
+
+
+@pytest.mark.parametrize('field, value', [('ssh_host', u'a;id'), ('ssh_port', 0), ('ssh_username', u'-x'),
+                                          ('ssh_password', u'a\n'),
+                                          ('ssh_private_key', u'x'), ('ssh_private_key_password', 5), ('host', u'/x'),
+                                          ('tls', True)])
+def test_refused_ssh_over_an_open_connection_shuts_it_all_the_same(field, value):
+    fields = dict(SSH, host=u'a.lan', port=80)
+    play([(ask('connect', **dict(fields, **{field: value})), [Shut(1), BAD]), (SEND, [NOTHING])], connected())
+
+
+def test_ssh_over_an_open_connection_shuts_it_first_and_silently():
+    play([(connect(**SSH), [Shut(1), Open(2, u'a.lan', 80, hop_of())]), (SEND, []),
+          (failed(2, ws2s.SSH_AUTH), [Fails(6, 'ssh-auth'), NOTHING]),
+          (CONNECT, [opens(3)])], connected())
+
+
+@pytest.mark.parametrize('failure, reason', [
+    (ws2s.SSH_AUTH, 'ssh-auth'), (ws2s.SSH_HOSTKEY, 'ssh-hostkey'), (ws2s.SSH_UNREACHABLE, 'ssh-unreachable'),
+    (ws2s.SSH_TIMEOUT, 'ssh-timeout'), (ws2s.SSH_DISABLED, 'ssh-disabled'), (ws2s.SSH_MISSING, 'ssh-missing'),
+    (ws2s.SSH_FAILED, 'ssh-failed')], ids=lambda value: None)
+def test_failure_of_the_way_through_ssh_is_code_6(failure, reason):
+    play([(connect(**SSH), [Open(1, u'a.lan', 80, hop_of())]), (SEND, []),
+          (failed(1, failure), [Fails(6, reason), NOTHING])])
+
+
+def test_what_is_wrong_with_the_target_is_told_before_what_is_wrong_with_the_hop():
+    everything = {'ssh_host': u'a;id', 'ssh_port': 0, 'ssh_username': 5, 'ssh_password': [], 'ssh_private_key': u'x'}
+    assert 'ssh' not in told(host=u'', **everything)
+    assert 'ssh' not in told(port=0, **everything)
+    assert 'TLS' in told(tls=True, **SSH)
+    for field in ('ssh_host', 'ssh_port', 'ssh_username', 'ssh_password', 'ssh_private_key'):
+        assert field in told(**everything).split()
+        everything[field] = SSH.get(field)
+
+
+BREAKING = [{}, {'host': u'/x'}, {'port': 0}, {'tls': True}, {'ssh_host': u'a;id'}, {'ssh_port': 0},
+            {'ssh_username': u'-x'},
+            {'ssh_password': u'swordfish\n'}, {'ssh_password': [u'swordfish']}, {'ssh_private_key': u'x' + KEY},
+            {'ssh_private_key': KEY + u'\0'}, {'ssh_private_key': u'/swordfish\nx'},
+            {'ssh_private_key_password': u'opensesame\0'},
+            {'ssh_private_key_password': {u'x': u'opensesame'}}, {'window': 1}, {'binary': 5}]
+
+
+@pytest.mark.parametrize('fields', BREAKING, ids=lambda fields: '%.60r' % (fields,))
+def test_secrets_stand_in_no_reply_and_in_no_repr_of_an_action(fields):
+    dialect = new_dialect()
+    everything = dict({'host': u'a.lan', 'port': 80}, **dict(SSH, **SECRETS))
+    actions = dialect.on_text(ask('connect', **dict(everything, **fields))[1])
+    shown = repr(actions) + str(actions) + '%s %r' % (actions[0], actions[0])
+    assert len(actions) == 1 and (type(actions[0]) is Open) == (not fields)
+    for secret in ('swordfish', 'opensesame', 'b3Blbn', 'PRIVATE'):
+        assert secret not in shown
 
 
 # --- connect: what follows ------------------------------------------------------------------------
