@@ -273,6 +273,7 @@ TUNNEL_ALIVE_SECONDS = 15      # between ssh's questions whether its server is t
 KEY_CHARACTERS = 16384         # of the text of a private key
 SECRET_BYTES = 1000            # of a password or passphrase; ssh itself takes 1,023
 SSH_LINE_BYTES = 8192          # of one line of ssh's standard error; the rest of a longer one is not looked at
+SSH_FILE_CHARACTERS = 1000     # of one line of the operator's file of options
 PROMPT_BYTES = 8192            # of what ssh asks for
 
 # Why a request failed: reply code, stable word for programs, sentence for people.
@@ -1527,7 +1528,8 @@ def forward_arguments(config, directory, number, target):
 def check_ssh_file(text):
     """Raise ConfigError for a line of the operator's file of options that could undo what the options above do."""
     for line in text.split('\n'):
-        found = SSH_FILE_LINE.match(line)
+        # Some read a longer line in parts, and its end as a line of its own.
+        found = SSH_FILE_LINE.match(line) if len(line) <= SSH_FILE_CHARACTERS else None
         word = found and (found.group(1) or found.group(2))
         if not found or (word and word.lower() not in SSH_FILE_WORDS):
             raise ConfigError('"ssh.configFile": the option %s may not stand there'
@@ -1555,10 +1557,11 @@ SshComplaint = collections.namedtuple('SshComplaint', 'text')      # about its o
 ChannelBegun = collections.namedtuple('ChannelBegun', 'number')    # ssh has taken a connection of ours
 ChannelOpened = collections.namedtuple('ChannelOpened', 'number')  # its target stands
 ChannelFailed = collections.namedtuple('ChannelFailed', 'number failure')
+ChannelEnded = collections.namedtuple('ChannelEnded', 'number')    # its target has closed it
 
 # In the words of the server's own system, mostly; the first that is found counts.
 TARGET_FAILURES = (
-    ('administratively prohibited', SSH_PROHIBITED), ('refused', REFUSED), ('timed out', TIMEOUT),
+    ('administratively prohibited', SSH_PROHIBITED), ('refused', REFUSED), ('timed out', TIMEOUT), ('timeout', TIMEOUT),
     ('not known', UNKNOWN_NAME), ('name resolution', UNKNOWN_NAME), ('no address associated', UNKNOWN_NAME),
     ('not resolve', UNKNOWN_NAME), ('no such host', UNKNOWN_NAME), ('resource shortage', SSH_FAILED),
     ('unknown channel type', SSH_FAILED), ('', UNREACHABLE))
@@ -1579,6 +1582,7 @@ SSH_LINES = tuple((re.compile(pattern), meaning) for pattern, meaning in (
     (r'debug1: Entering interactive session', told(SshReady())),
     (r'debug1: channel (\d{1,9}): new .*direct-tcpip', lambda found: ChannelBegun(int(found.group(1)))),
     (r'debug2: channel (\d{1,9}): open confirm', lambda found: ChannelOpened(int(found.group(1)))),
+    (r'debug2: channel (\d{1,9}): rcvd (?:eof|close)', lambda found: ChannelEnded(int(found.group(1)))),
     (r'channel (\d{1,9}): open failed: (.*)',
      lambda found: ChannelFailed(int(found.group(1)), target_failure(found.group(2)))),
     (r'debug\d:', told(None)),
@@ -1590,8 +1594,7 @@ SSH_LINES = tuple((re.compile(pattern), meaning) for pattern, meaning in (
     (r'ssh: connect to host |ssh: connect to address |.*Could not resolve hostname', told(SshFault(SSH_UNREACHABLE))),
     (r'kex_exchange_identification|ssh_exchange_identification|banner exchange|Connection (?:closed|reset) by|'
      r'ssh_dispatch_run_fatal', told(SshFault(SSH_HUNG_UP))),
-    (r'(?:command-line|/[^:]*):? line \d+: (?:Bad|[Uu]nsupported|[Mm]issing|no argument|keyword) .*|No user exists .*|'
-     r"Bad owner .*|Can't open user config .*",
+    (r"(?:command-line|/[^:]*):? line \d+: .*|No user exists .*|Bad owner .*|Can't open user config .*",
      lambda found: SshComplaint(found.group())),
 ))
 
@@ -2674,13 +2677,19 @@ class Workers(object):
             log_mistake()
             return BROKEN
 
+    def withdraw(self, job):
+        """Was ``job`` still waiting? Then it is not run."""
+        is_waiting = job in self._waiting
+        if is_waiting:
+            self._waiting.remove(job)
+        return is_waiting
+
     def on_done(self, job):
         count_in(self._running, job.group, -1)
         self._hand_out()
 
     def on_cancelled(self, job):
-        if job in self._waiting:
-            self._waiting.remove(job)
+        if self.withdraw(job):
             job.throw_away()
 
     def close(self, seconds):
@@ -2950,17 +2959,22 @@ class Child(object):
         self.questions.setblocking(False)
         close_on_exec(self.questions.fileno())
         try:
-            self.process = spawn(arguments, self.path(ASKPASS_NAME), far, subprocess.PIPE)
+            self.process = spawn(arguments, self.path(ASKPASS_NAME), far)
         finally:
             far.close()
         with explained('the number of a process'):
             write_private(self.path(PID_NAME), b'%d' % self.process.pid, 0o600)
 
+    def kill(self):
+        """Only before blocking_bury(): until then the number of the process is its own."""
+        kill_group(self.process.pid)
+
     def blocking_bury(self):
-        """End ssh and remove all that was made for it. May be called again."""
+        """End ssh and remove all that was made for it; its exit status. May be called again."""
+        status = None
         if self.process:
-            kill_group(self.process.pid)
-            self.process.wait()
+            self.kill()
+            status = self.process.wait()
             self.process.stderr.close()
             self.process = None
         if self.questions:
@@ -2972,6 +2986,7 @@ class Child(object):
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+        return status
 
 
 def remove_directory(path):
@@ -2980,15 +2995,22 @@ def remove_directory(path):
         LOG.error('ssh: the folder %s could not be removed', printable(path))
 
 
-def spawn(arguments, askpass, stdin, stderr):
+def set_nonblocking(pipe):
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_NONBLOCK)
+
+
+def spawn(arguments, askpass='', stdin=None):
     """A process with nothing of ours but what it is given, in a session of its own. Raises TunnelError."""
     environment = {'PATH': os.environ.get('PATH', os.defpath), 'LC_ALL': 'C'}
     # Before OpenSSH 8.4 it is asked when there is a DISPLAY and no terminal; the new session has none.
     environment.update({'SSH_ASKPASS': askpass, 'SSH_ASKPASS_REQUIRE': 'force', 'DISPLAY': ':0'})
     try:
         with open(os.devnull, 'r+b') as null:
-            return subprocess.Popen([path_bytes(argument) for argument in arguments], env=environment, cwd='/',
-                                    stdin=stdin or null, stdout=null, stderr=stderr, close_fds=True, **NEW_SESSION)
+            process = subprocess.Popen([path_bytes(argument) for argument in arguments], env=environment, cwd='/',
+                                       stdin=stdin or null, stdout=null, stderr=subprocess.PIPE, close_fds=True,
+                                       **NEW_SESSION)
+        set_nonblocking(process.stderr)
+        return process
     except OSError as error:
         if failure_of(error.errno) is NO_ROOM or error.errno == errno.EAGAIN:
             raise TunnelError(NO_ROOM)
@@ -3018,27 +3040,14 @@ def blocking_open_tunnel(config, hop, address, target, seconds):
         raise
 
 
-def blocking_forward(config, directory, number, target, seconds):
-    """True when the ssh of ``directory`` listens for one more target, or a Failure."""
+def blocking_ask_for_forward(config, directory, number, target):
+    """A Child that tells the ssh of ``directory`` to listen for one more target, or a Failure."""
+    child = Child()
     try:
-        process = spawn(forward_arguments(with_real_paths(config), directory, number, target), '', None,
-                        subprocess.PIPE)
+        child.process = spawn(forward_arguments(with_real_paths(config), directory, number, target))
+        return child
     except (TunnelError, RequestError) as error:
         return error.failure
-    blocking_wait_for_end(process.stderr, seconds)
-    kill_group(process.pid)
-    process.stderr.close()
-    return process.wait() == 0 or SSH_FAILED
-
-
-def blocking_wait_for_end(pipe, seconds):
-    """Until all that could write to ``pipe`` has ended, or time is up."""
-    deadline, poller, data = monotonic() + seconds, Poller(), b' '
-    poller.register(pipe, READ, None)
-    while data and monotonic() < deadline:
-        if poller.select(max(0, deadline - monotonic())):
-            data = os.read(pipe.fileno(), RECEIVE_BYTES)
-    poller.close()
 
 
 def blocking_forget_login(directory):
@@ -3113,13 +3122,6 @@ def command_line(pid):
     return process.communicate()[0]
 
 
-def has_hung_up(pipe):
-    """Has the process at the other end died? Its last words may still be there to read."""
-    poller = select.poll()
-    poller.register(pipe.fileno(), 0)
-    return bool(poller.poll(0))
-
-
 class Feed(object):
     """What a child says: ``on_data(bytes)`` gets it as it comes, and empty bytes at the end."""
 
@@ -3131,15 +3133,21 @@ class Feed(object):
         loop.touch(self)
 
     def on_ready(self, events):
+        self.receive()
+
+    def receive(self):
+        """False when there was nothing to read, or nothing will come any more."""
         try:
-            data = os.read(self.sock.fileno(), RECEIVE_BYTES)
+            data = os.read(self.sock.fileno(), RECEIVE_BYTES) if self.sock is not None else b''
         except OSError as error:
             if is_not_ready(error):
-                return
+                return False
             data = b''
-        if not data:
-            self.close()
-        self._on_data(data)
+        if self.sock is not None:
+            if not data:
+                self.close()
+            self._on_data(data)
+        return bool(data)
 
     def settle(self):
         self._loop.watch(self, READ)
@@ -3163,6 +3171,32 @@ TUNNEL_MOVES = {FRESH: (LOGGING_IN, DOWN), LOGGING_IN: (STANDING, DOWN), STANDIN
 HOP_FAILURES = {UNKNOWN_NAME: SSH_UNREACHABLE, UNREACHABLE: SSH_UNREACHABLE, TIMEOUT: SSH_TIMEOUT}
 
 
+class Asking(object):
+    """A short ssh that tells the tunnel's own to listen for one more target, and the Forwards that wait for it."""
+
+    def __init__(self, tunnel, number, target):
+        self.number, self.target, self.forwards = number, target, []
+        self._tunnel, self._child, self._feed = tunnel, None, None
+
+    def follow(self, loop, child):
+        self._child, self._feed = child, Feed(loop, child.process.stderr, self._on_data)
+
+    def _on_data(self, data):
+        """What it says does not matter, its exit status does."""
+        if not data:
+            self._tunnel.on_asked(self)
+
+    def let_go(self):
+        """The Child, which is to be buried; None when there is none yet."""
+        child, self._child = self._child, None
+        if child:
+            self._feed.close()
+        return child
+
+    def on_mistake(self):
+        self._tunnel.on_mistake()
+
+
 class Tunnel(object):
     """One ssh and its local end, for one session, one SSH server and one login there.
 
@@ -3183,10 +3217,10 @@ class Tunnel(object):
         self._first = target               # the target in ssh's own arguments
         self._numbers = itertools.count(2)  # of its local sockets
         self._paths = {}                   # by target: the number of the socket that leads there
-        self._asked = {}                   # by target: Forwards that wait for such a socket
+        self._askings = {}                 # by target: what is under way to get such a socket
         self._unbegun = collections.deque()  # Forwards to connect; the first is connected, and ssh has not taken it yet
-        self._channels = {}                # by ssh's number: Forwards whose target is being dialled
-        self._jobs = 0
+        self._channels = {}                # by ssh's number: Forwards whose target is being dialled, or stands
+        self._jobs, self._opening = 0, None
         self._born = gateway.loop.now
         self._deadline = self._born + gateway.config['ssh.timeoutSeconds']
         self._timer = gateway.loop.call_later(gateway.config['ssh.timeoutSeconds'], self._on_deadline)
@@ -3214,10 +3248,11 @@ class Tunnel(object):
     def _try_next(self):
         """A silent address must not use up the time of those after it."""
         share = max(0, self._deadline - self._loop.now) / len(self._addresses)
-        self._submit(blocking_open_tunnel, (self._gateway.config, self._hop, self._addresses.popleft(), self._first,
-                                            share), self._on_spawned)
+        arguments = self._gateway.config, self._hop, self._addresses.popleft(), self._first, share
+        self._opening = self._submit(blocking_open_tunnel, arguments, self._on_spawned)
 
     def _on_spawned(self, result):
+        self._opening = None
         if isinstance(result, Failure):
             self._fall(result)
         elif self.state == DOWN:
@@ -3301,9 +3336,13 @@ class Tunnel(object):
             self._connect_next()
 
     def _on_opened(self, event):
+        if event.number in self._channels:
+            self._channels[event.number].on_opened()
+
+    def _on_ended(self, event):
         forward = self._channels.pop(event.number, None)
         if forward:
-            forward.on_opened()
+            forward.is_ended = True
 
     def _on_failed(self, event):
         forward = self._channels.pop(event.number, None)
@@ -3311,7 +3350,7 @@ class Tunnel(object):
             forward.fail(event.failure)
 
     ON_EVENT = {SshConnected: _on_connected, SshFault: _on_fault, SshComplaint: _on_complaint, SshReady: _on_ready,
-                ChannelBegun: _on_begun, ChannelOpened: _on_opened, ChannelFailed: _on_failed}
+                ChannelBegun: _on_begun, ChannelOpened: _on_opened, ChannelFailed: _on_failed, ChannelEnded: _on_ended}
 
     def _on_ssh_ended(self):
         again = (self.state == LOGGING_IN and not self._connected and self._addresses
@@ -3327,7 +3366,7 @@ class Tunnel(object):
     def takes(self, target):
         """Can one more go through to ``target``?"""
         return self.state != DOWN and (target in self._paths or target == self._first
-                                       or len(self._paths) + len(self._asked) < TUNNEL_TARGETS)
+                                       or len(self._paths) + len(self._askings) < TUNNEL_TARGETS)
 
     def join(self, forward):
         self._forwards.add(forward)
@@ -3345,8 +3384,8 @@ class Tunnel(object):
 
     def on_late(self, forward):
         """Its time is up."""
-        if forward in self._unbegun:
-            self._fall(SSH_FAILED)  # ssh has not even taken the connection: it hangs
+        if forward in self._unbegun or forward.target in self._askings:
+            self._fall(SSH_FAILED)  # ssh has not even taken the connection, or our wish: it hangs
         else:
             forward.fail(TIMEOUT)
 
@@ -3365,27 +3404,38 @@ class Tunnel(object):
         forward.on_login()
         if forward.target in self._paths:
             self._connect(forward)
-        elif forward.target in self._asked:
-            self._asked[forward.target].append(forward)
         else:
-            self._asked[forward.target] = [forward]
-            self._ask_for(forward.target)
+            if forward.target not in self._askings:
+                self._ask_for(forward.target)
+            self._askings[forward.target].forwards.append(forward)
 
     def _ask_for(self, target):
-        number = next(self._numbers)
-        seconds = self._gateway.config['limits.connectSeconds']
-        self._submit(blocking_forward, (self._gateway.config, self._child.directory, number, target, seconds),
-                     lambda result: self._on_forwarded(target, number, result))
+        asking = self._askings[target] = Asking(self, next(self._numbers), target)
+        self._submit(blocking_ask_for_forward, (self._gateway.config, self._child.directory, asking.number, target),
+                     lambda result: self._on_asking(asking, result))
 
-    def _on_forwarded(self, target, number, result):
-        forwards = self._asked.pop(target)
-        if result is True:
-            self._paths[target] = number
-        for forward in forwards:
-            if result is True:
-                self._connect(forward)
+    def _on_asking(self, asking, result):
+        if isinstance(result, Failure):
+            self._end_asking(asking, result)
+        elif self.state == DOWN:
+            self._bury(result)
+        else:
+            asking.follow(self._loop, result)
+
+    def on_asked(self, asking):
+        """It has ended; its exit status tells whether ssh listens now."""
+        self._submit(asking.let_go().blocking_bury, (),
+                     lambda status: self._end_asking(asking, None if status == 0 else SSH_FAILED))
+
+    def _end_asking(self, asking, failure):
+        self._askings.pop(asking.target, None)
+        if not failure:
+            self._paths[asking.target] = asking.number
+        for forward in asking.forwards:
+            if failure:
+                forward.fail(failure)
             else:
-                forward.fail(result)
+                self._connect(forward)
 
     def _connect(self, forward):
         """One after the other: the next channel that ssh begins must be the one of the first."""
@@ -3400,8 +3450,10 @@ class Tunnel(object):
                 return
             self._unbegun.popleft()
 
-    def has_died(self):
-        return self.state == DOWN or has_hung_up(self._child.process.stderr)
+    def catch_up(self):
+        """Read what ssh has said up to now."""
+        while self._log and self._log.receive():
+            pass
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -3416,8 +3468,10 @@ class Tunnel(object):
         self._jobs += 1
         job = self._gateway.tunnel_work.submit(self._session.group, function, arguments, on_done, dispose)
         assert job is not None
+        return job
 
     def _bury(self, child):
+        child.kill()  # now, however long the threads have other things to do
         self._submit(child.blocking_bury, (), dispose=lambda result: child.blocking_bury())
 
     def _let_go(self):
@@ -3426,6 +3480,11 @@ class Tunnel(object):
         self._questions.close()
         child, self._child = self._child, None
         self._bury(child)
+
+    def _withdraw(self):
+        """What has not been begun need not be."""
+        if self._opening and self._gateway.tunnel_work.withdraw(self._opening):
+            self._jobs -= 1
 
     def _fall(self, failure):
         """The one way out: what waits fails with ``failure``; what flows sees that its socket closes."""
@@ -3436,8 +3495,12 @@ class Tunnel(object):
         self._timer.cancel()
         if self._lookup:
             self._lookup.cancel()
+        self._withdraw()
         if self._child:
             self._let_go()
+        for child in [asking.let_go() for asking in self._askings.values()]:
+            if child:
+                self._bury(child)
         self._session.forget_tunnel(self)
         for forward in list(self._forwards):
             forward.fail(failure)
@@ -3464,6 +3527,7 @@ class Forward(object):
         self.target, self.hop_name = (host, port), with_port(hop.host, hop.port)
         self._gateway, self._session, self._hop, self._on_done = gateway, session, hop, on_done
         self._tunnel = self._sock = self._timer = None
+        self.is_ended = False  # by the target, as ssh has told
 
     def begin(self):
         hop, self._hop = self._hop, None
@@ -3517,8 +3581,9 @@ class Forward(object):
             on_done(sock, failure)
 
     def was_cut(self):
-        """Has the connection ended because ssh has?"""
-        return self._tunnel.has_died()
+        """Has the connection ended without a word of the target? ssh tells of it before it closes our socket."""
+        self._tunnel.catch_up()
+        return not self.is_ended
 
     def cancel(self):
         """Stop what is under way, and use the tunnel no longer."""

@@ -554,6 +554,8 @@ TELLING = [
     (u'debug1: channel 11: new direct-tcpip [direct-tcpip] (inactive timeout: 0)', begun(11)),
     (u'debug2: channel 2: open confirm rwindow 2097152 rmax 32768', opened(2)),
     (u'debug2: channel 123456789: open confirm rwindow 0 rmax 0', opened(123456789)),
+    (u'debug2: channel 2: rcvd eof', ws2s.ChannelEnded(2)),
+    (u'debug2: channel 11: rcvd close', ws2s.ChannelEnded(11)),
     (u'channel 2: open failed: connect failed: Connection refused', no_way(2, ws2s.REFUSED)),
     (u'channel 3: open failed: connect failed: Name or service not known', no_way(3, ws2s.UNKNOWN_NAME)),
     (u'channel 3: open failed: connect failed: No route to host', no_way(3, ws2s.UNREACHABLE)),
@@ -613,6 +615,7 @@ COMPLAINTS = [
     # A path may hold spaces (ssh.configFile).
     u'/etc/ws2s/old servers: line 3: Bad configuration option: foo',
     u'/etc/ws2s/options line 1: no argument after keyword "compression"',
+    u'/etc/ws2s/options line 1: RekeyLimit too small',
     u'/etc/ws2s/options line 1: keyword ciphers extra arguments at end of line',
     u"Can't open user config file /etc/ws2s/options: No such file or directory",
 ]
@@ -637,7 +640,7 @@ SILENT = [
     u'debug2: channel 2: zombie', u'debug2: channel 2: garbage collecting',
     u'debug1: channel 2: free: direct-tcpip: listening '
     u'port -2 for 10.0.0.1 port 5, connect from  port 0 to /tmp/private-1/s1 port 0, nchannels 3',
-    u'debug2: channel 2: rcvd eof', u'debug3: send packet: type 90',
+    u'debug2: channel 2: send eof', u'debug2: channel 2: send close', u'debug3: send packet: type 90',
     u'debug2: channel_input_open_confirmation: channel 0: callback done',
     u'@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@',
     u'/tmp/x: terminating, 1 bad configuration options',
@@ -699,17 +702,20 @@ def test_the_servers_words_about_a_target_stay_with_that_channel(words):
 
 
 SESSION = (b'OpenSSH_9.2p1 Debian-2, OpenSSL 3.0\r\ndebug1: Connecting to 10.0.0.1 port 22.\r\n'
-           b'debug1: Connection established.\r\nwelcome\r\n\r\ndebug1: Entering interactive session.\r\ndebug1: channel 2: new [direct-tcpip]\r\n'
+           b'debug1: Connection established.\r\nwelcome\r\n\r\n'
+           b'debug1: Entering interactive session.\r\ndebug1: channel 2: new [direct-tcpip]\r\n'
            b'channel 2: open failed: connect failed: Connection refused\r\ndebug2: channel 2: zombie\r\n'
            b'debug1: channel 3: new direct-tcpip [direct-tcpip]\ndebug2: channel 3: open confirm rwindow 1 rmax 2\r\n'
+           b'debug2: channel 3: rcvd eof\r\n'
            b'Timeout, server 10.0.0.1 not responding.\r\n')
-SESSION_EVENTS = [CONNECTED, READY, begun(2), no_way(2, ws2s.REFUSED), begun(3), opened(3), TIMEOUT]
+SESSION_EVENTS = [CONNECTED, READY, begun(2), no_way(2, ws2s.REFUSED), begun(3), opened(3), ws2s.ChannelEnded(3),
+                  TIMEOUT]
 
 
 @pytest.mark.parametrize('behind', [b'', b'debug1: Entering interactive sess', b'debug1: Connection established.'],
                          ids=repr)
 def test_a_session_whichever_way_it_is_cut(behind):
-    places = [place for place, byte in enumerate(bytearray(SESSION)) if byte in b'\r\n:']
+    places = [place for place, byte in enumerate(bytearray(SESSION)) if byte in bytearray(b'\r\n:')]
     for pieces in every_split(SESSION, near=places):
         found = [ws2s.read_ssh_line(line) for line in read_lines(pieces + [behind])]
         assert [event for event in found if event is not None] == SESSION_EVENTS, shown(pieces)
@@ -739,6 +745,7 @@ def test_hostile_lines_are_read_in_linear_time(piece):
     (u'connect failed: Connection refused', ws2s.REFUSED),
     (u'connect failed: dial tcp 127.0.0.1:1: connect: connection refused', ws2s.REFUSED),
     (u'connect failed: Connection timed out', ws2s.TIMEOUT), (u'connect failed: Operation timed out', ws2s.TIMEOUT),
+    (u'connect failed: dial tcp 10.0.0.1:1: i/o timeout', ws2s.TIMEOUT),
     (u'connect failed: Name or service not known', ws2s.UNKNOWN_NAME),
     (u'connect failed: nodename nor servname provided, or not known', ws2s.UNKNOWN_NAME),
     (u'connect failed: Temporary failure in name resolution', ws2s.UNKNOWN_NAME),
