@@ -1,0 +1,217 @@
+/** TCP connections for pages, through a ws2s gateway. */
+export = WS2S;
+export as namespace WS2S;
+
+/** The gateway at a URL. */
+declare class WS2S {
+  constructor(url: string, options?: WS2S.GatewayOptions);
+
+  /**
+   * Connect to a target.
+   *
+   * Rejects with a WS2SError, or with the reason of `options.signal`.
+   */
+  static connect(url: string, options: WS2S.ConnectOptions): Promise<WS2S.Connection>;
+
+  /** WS2S.connect() through this gateway. */
+  connect(options: WS2S.ConnectOptions): Promise<WS2S.Connection>;
+
+  /** A TCP connection with the callbacks of ws2s.js 2.1. */
+  newSocket(): WS2S.CallbackSocket;
+
+  /** A Redis client with the callbacks of ws2s.js 2.1. */
+  newRedisClient(
+    host: string, port: number | string, auth?: string, ssh_host?: string, ssh_port?: number | string,
+    ssh_username?: string, ssh_password?: string, ssh_private_key?: string, ssh_private_key_password?: string,
+  ): WS2S.CallbackRedis;
+
+  /** newRedisClient() as ws2s.js 2.1 spelt it. */
+  newRedisCient: WS2S['newRedisClient'];
+}
+
+declare namespace WS2S {
+  interface GatewayOptions {
+    /** The class to use where there is no global one, such as that of Node's package `ws`. */
+    WebSocket?: new (url: string) => any;
+    /** Of newRedisClient(): see RedisOptions. */
+    retry?: Retry;
+  }
+
+  interface ConnectOptions {
+    host: string;
+    port: number | string;
+    /** Go through an SSH server, which looks the host up and connects to it. */
+    ssh?: SshOptions;
+    /** Let the gateway speak TLS to the target. A gateway that cannot refuses. */
+    tls?: boolean;
+    /** False: data goes in base64. Gateways that know nothing else are recognised without it. */
+    binary?: boolean;
+    /** How many bytes may be under way in each direction: 16,384 to 4,194,304, by default 1,048,576. */
+    window?: number;
+    /** Ends the attempt to connect. */
+    signal?: AbortSignal;
+    WebSocket?: new (url: string) => any;
+  }
+
+  interface SshOptions {
+    host: string;
+    port?: number | string;
+    username?: string;
+    password?: string;
+    /** The text of a key. */
+    privateKey?: string;
+    /** Of that key. */
+    passphrase?: string;
+  }
+
+  interface Opened {
+    readable: ReadableStream<Uint8Array>;
+    writable: WritableStream<BufferSource>;
+    remoteAddress: string;
+    remotePort: number;
+  }
+
+  /** One TCP connection. The protocol has no half-close: when one side closes, both directions are over. */
+  interface Connection {
+    /** Ends when the target closes, after its last byte; fails when the connection is lost. */
+    readonly readable: ReadableStream<Uint8Array>;
+    /** Closing it closes the connection after what was written; aborting it does so at once. */
+    readonly writable: WritableStream<BufferSource>;
+    readonly opened: Promise<Opened>;
+    /** Resolves when the connection has ended in order, rejects with a WS2SError when it was lost. */
+    readonly closed: Promise<void>;
+    /** What was written reaches the target; what has arrived can still be read. Gives `closed`. */
+    close(): Promise<void>;
+  }
+
+  type Reason =
+    | 'bad-request' | 'dns' | 'timeout' | 'unreachable' | 'limit' | 'tls' | 'internal' | 'refused' | 'not-connected'
+    | 'forbidden' | 'closed' | 'reset' | 'idle' | 'ssh-auth' | 'ssh-hostkey' | 'ssh-unreachable' | 'ssh-timeout'
+    | 'ssh-disabled' | 'ssh-missing' | 'ssh-failed'
+    | 'gateway-unreachable' | 'gateway-lost' | 'protocol' | 'not-answered';
+
+  /** A failure of the gateway, or of the way to it. */
+  class WS2SError extends Error {
+    constructor(code: number, reason: string, message: string, options?: {cause?: unknown});
+    /** The code of the gateway's reply; 1 for what ws2s.js itself finds out. */
+    code: number;
+    /** A word for programs. Newer gateways may know more. */
+    reason: Reason | (string & {});
+    cause?: unknown;
+  }
+
+  /** An error that Redis has answered. */
+  class RedisError extends Error {
+    constructor(message: string);
+    /** Its first word: ERR, WRONGTYPE, NOAUTH... */
+    code: string;
+  }
+
+  interface Retry {
+    /** Milliseconds of the first pause, 250; each following one is twice as long... */
+    first?: number;
+    /** ...up to this one, 30,000. */
+    longest?: number;
+    /** How many attempts may fail in a row: any number for WS2S.Redis, 9 for newRedisClient(). */
+    attempts?: number;
+  }
+
+  interface RedisOptions extends Omit<ConnectOptions, 'port' | 'signal'> {
+    /** 6379 by default. */
+    port?: number | string;
+    username?: string;
+    password?: string;
+    db?: number;
+    /** 3 speaks RESP3; 2 is the default. */
+    protocol?: 2 | 3;
+    /** Bulk strings of replies and messages are strings, not Uint8Arrays. */
+    text?: boolean;
+    retry?: Retry;
+  }
+
+  type RedisArgument = string | number | bigint | BufferSource;
+
+  type RedisReply =
+    | string | number | bigint | boolean | null | Uint8Array | RedisError | RedisReply[]
+    | Map<RedisReply, RedisReply> | Set<RedisReply>;
+
+  /** A Redis client that connects again by itself, and never repeats a command by itself. */
+  class Redis {
+    constructor(url: string, options: RedisOptions);
+
+    /** Ask Redis. Error replies reject with a RedisError. Within arrays they are values. */
+    command<T = any>(name: string, ...words: RedisArgument[]): Promise<T>;
+    /** As command(); bulk strings are Uint8Arrays. */
+    bytes<T = any>(name: string, ...words: RedisArgument[]): Promise<T>;
+    /** As command(); bulk strings are strings. */
+    text<T = any>(name: string, ...words: RedisArgument[]): Promise<T>;
+
+    subscribe(channel: string, callback: (message: any, channel: string) => void): Promise<void>;
+    psubscribe(pattern: string, callback: (message: any, channel: string, pattern: string) => void): Promise<void>;
+    /** For one callback, or for all of the channel. */
+    unsubscribe(channel: string, callback?: Function): Promise<void>;
+    punsubscribe(pattern: string, callback?: Function): Promise<void>;
+
+    /** Close the connection, for good. */
+    close(): Promise<void>;
+
+    /** Connected and logged in; again after each loss. */
+    onReady: () => void;
+    /** A connection or an attempt has failed and another one follows, or a subscription could not be renewed. */
+    onLost: (error: Error) => void;
+    /** No more attempts are made; with the error, if not by close(). The last call. */
+    onClose: (error?: Error) => void;
+    /** A push of RESP3 that is no message. */
+    onPush: (items: RedisReply[]) => void;
+  }
+
+  /** A failure as the gateway tells it. */
+  interface Failure {
+    success: false;
+    code: number;
+    message: string;
+    reason?: string;
+  }
+
+  /** Of WS2S.newSocket(). Nothing is called after onClose. */
+  interface CallbackSocket {
+    connect(
+      host: string, port: number | string, ssh_host?: string, ssh_port?: number | string, ssh_username?: string,
+      ssh_password?: string, ssh_private_key?: string, ssh_private_key_password?: string,
+    ): void;
+    /** As UTF-8. */
+    send(text: string): void;
+    sendb(bytes: BufferSource): void;
+    close(): void;
+    /** The gateway is reached. */
+    onReady: () => void;
+    /** The target is connected. */
+    onOpen: () => void;
+    onRecv: (bytes: Uint8Array) => void;
+    onClose: () => void;
+    onError: (error: Failure) => void;
+  }
+
+  interface Pairing {
+    /** Of the request; undefined for what nobody has asked for. */
+    words?: Uint8Array[];
+    reply?: RedisReply;
+  }
+
+  /** Of WS2S.newRedisClient(). */
+  interface CallbackRedis {
+    /** One command, or one in each line. */
+    request(text: string): void;
+    close(): Promise<void>;
+    reconnectCount: number;
+    /** The gateway is reached. */
+    onSocketReady: () => void;
+    /** Redis is connected, and has accepted `auth`. */
+    onReady: () => void;
+    onReconnected: () => void;
+    /** An array is a numbered list in one text, nil is null. */
+    onResponse: (data: string | number | null, about: Pairing) => void;
+    /** An error reply is a text; a failure of the gateway is not. */
+    onError: (error: string | Failure, about?: Pairing) => void;
+  }
+}

@@ -1,0 +1,1723 @@
+/**
+ * ws2s.js: TCP connections for pages, through a ws2s gateway. One file, no dependencies.
+ *
+ *     <script src="ws2s.js"></script>                        the global WS2S
+ *     import WS2S, {WS2SError} from './ws2s.mjs'             a module, in a page (beside this file) or in Node
+ *     const WS2S = require('./ws2s.js')                      Node
+ *
+ *     const connection = await WS2S.connect('ws://127.0.0.1:3613/', {host: 'db.lan', port: 6379});
+ *     const redis = new WS2S.Redis('ws://127.0.0.1:3613/', {host: 'db.lan'});
+ *
+ * What stands where:
+ *
+ *     1. Errors       WS2SError, RedisError
+ *     2. Bytes        base64, text, a queue
+ *     3. Session      one WebSocket to the gateway: requests, replies, data
+ *     4. Connection   the two streams of one TCP connection, and their backpressure
+ *     5. RESP         what Redis speaks: commands, replies
+ *     6. Redis        a client that connects again by itself
+ *     7. Callbacks    the interface of ws2s.js 2.1
+ *     8. WS2S         what a page sees of all this
+ */
+(function () {
+'use strict';
+
+// =====================================================================================================================
+// 1. Errors
+// =====================================================================================================================
+
+/**
+ * A failure of the gateway, or of the way to it.
+ *
+ * `code` and `reason` are those of the gateway's reply (see the table in its README). What this file itself finds out
+ * has code 1 and one of the reasons `gateway-unreachable`, `gateway-lost`, `protocol`, `tls`, `not-answered`
+ * and `closed`.
+ */
+class WS2SError extends Error {
+  constructor(code, reason, message, options) {
+    super(message, options);
+    this.name = 'WS2SError';
+    this.code = code;
+    this.reason = reason;
+  }
+}
+
+/** An error that Redis itself has answered. `code` is its first word: `ERR`, `WRONGTYPE`, `NOAUTH`... */
+class RedisError extends Error {
+  constructor(message) {
+    super(message);
+    this.name = 'RedisError';
+    this.code = message.split(' ', 1)[0];
+  }
+}
+
+// ws2s 2.1.5 gives no reasons.
+const REASONS = {2: 'refused', 3: 'not-connected', 4: 'forbidden', 5: 'closed', 6: 'ssh-failed'};
+
+function errorOf(reply) {
+  return new WS2SError(reply.code, reply.reason || REASONS[reply.code] || 'internal', reply.message);
+}
+
+function closedError() {
+  return new WS2SError(1, 'closed', 'the connection has been closed');
+}
+
+// =====================================================================================================================
+// 2. Bytes
+// =====================================================================================================================
+
+const ENCODER = new TextEncoder();
+const DECODER = new TextDecoder('utf-8', {ignoreBOM: true});
+const STRICT_DECODER = new TextDecoder('utf-8', {ignoreBOM: true, fatal: true});
+const ARGUMENTS = 8192;  // as many as one call may have in every browser
+
+function encodeUtf8(text) {
+  return ENCODER.encode(text);
+}
+
+function decodeUtf8(bytes) {
+  return DECODER.decode(bytes);
+}
+
+/** The Uint8Array of an ArrayBuffer or of any view. Text is refused: which bytes it is must be the caller's choice. */
+function bytesOf(data) {
+  if (data instanceof Uint8Array) return data;
+  if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  // instanceof would fail for an ArrayBuffer of another frame.
+  if (Object.prototype.toString.call(data) === '[object ArrayBuffer]') return new Uint8Array(data);
+  throw new TypeError('bytes are wanted: a Uint8Array, another view or an ArrayBuffer');
+}
+
+function joined(pieces) {
+  if (pieces.length === 1) return pieces[0];
+  const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let offset = 0;
+  for (const piece of pieces) {
+    whole.set(piece, offset);
+    offset += piece.length;
+  }
+  return whole;
+}
+
+function toBase64(bytes) {
+  let characters = '';
+  for (let start = 0; start < bytes.length; start += ARGUMENTS) {
+    characters += String.fromCharCode.apply(null, bytes.subarray(start, start + ARGUMENTS));
+  }
+  return btoa(characters);
+}
+
+function fromBase64(text) {
+  const characters = atob(text);
+  const bytes = new Uint8Array(characters.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = characters.charCodeAt(i);
+  return bytes;
+}
+
+/** First in, first out. An array's own shift() takes the time of its length. */
+class Queue {
+  #items = [];
+  #begin = 0;
+
+  get length() {
+    return this.#items.length - this.#begin;
+  }
+
+  /** The next one; undefined when there is none, and so is shift(). */
+  get first() {
+    return this.#items[this.#begin];
+  }
+
+  push(item) {
+    this.#items.push(item);
+  }
+
+  shift() {
+    if (this.length === 0) return undefined;
+    const item = this.#items[this.#begin];
+    this.#items[this.#begin++] = undefined;
+    if (2 * this.#begin > this.#items.length) {
+      this.#items = this.#items.slice(this.#begin);
+      this.#begin = 0;
+    }
+    return item;
+  }
+
+  /** All of them; the queue is empty then. */
+  drain() {
+    const items = this.#items.slice(this.#begin);
+    this.#items = [];
+    this.#begin = 0;
+    return items;
+  }
+}
+
+// =====================================================================================================================
+// 3. Session
+// =====================================================================================================================
+
+const KEEPALIVE_MILLISECONDS = 30000;
+const PIECE_BYTES = 65536;  // of data in one message; in base64 it fits into what 2.1.5 understands from Chromium
+
+function ignore() {}
+
+function webSocketClass(options) {
+  const found = options.WebSocket || globalThis.WebSocket;
+  if (!found) throw new TypeError('there is no WebSocket here: give its class in the options, as WebSocket');
+  return found;
+}
+
+/**
+ * One WebSocket to the gateway, which answers requests in their order.
+ *
+ * `events`: `opened()`, `data(bytes)`, `lost(reply)` when the TCP connection has ended by itself, `ended(error)` when
+ * the WebSocket has. After end() and after `ended` there are no events, and no timer is left.
+ */
+class Session {
+  #socket;
+  #events;
+  #timer;
+  #unsent = [];           // what was asked before the WebSocket was open
+  #answers = new Queue(); // what to do with the replies that are still to come
+  #isOpen = false;
+  #isOver = false;
+
+  /** Is it a gateway that answers `ack`, as 2.1.5 does? That one knows neither binary messages nor windows. */
+  isOld = false;
+
+  constructor(url, options, events) {
+    this.#events = events;
+    this.#socket = new (webSocketClass(options))(url);
+    this.#socket.binaryType = 'arraybuffer';
+    this.#socket.onopen = () => this.#onOpen();
+    this.#socket.onmessage = event => this.#onMessage(event.data);
+    this.#socket.onerror = ignore;  // it says nothing about the reason, and onclose follows
+    this.#socket.onclose = event => this.#onClose(event);
+  }
+
+  /** Ask for something; `onReply` gets the reply, and without it a failure is `lost`. An `ack` has no reply. */
+  ask(command, fields, onReply) {
+    if (this.#isOver) return;
+    if (command !== 'ack') this.#answers.push(onReply);
+    this.#send(JSON.stringify({command, ...fields}));
+  }
+
+  /** Bytes for the target, in a binary message. */
+  sendBinary(bytes) {
+    if (!this.#isOver) this.#send(bytes);
+  }
+
+  #send(message) {
+    if (this.#isOpen) this.#socket.send(message);
+    else this.#unsent.push(message);
+  }
+
+  /** Close the WebSocket. */
+  end() {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    clearInterval(this.#timer);
+    // Not null: Node's package ws throws an error that nobody listens to.
+    this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = ignore;
+    this.#socket.close();
+  }
+
+  #onOpen() {
+    this.#isOpen = true;
+    for (const message of this.#unsent.splice(0)) this.#socket.send(message);
+    this.#timer = setInterval(() => this.ask('ping'), KEEPALIVE_MILLISECONDS);
+    if (this.#timer.unref) this.#timer.unref();  // Node must not stay awake for it
+    this.#events.opened();
+  }
+
+  #onMessage(message) {
+    if (typeof message !== 'string') {
+      this.#events.data(new Uint8Array(message));
+      return;
+    }
+    let reply, bytes;
+    try {
+      reply = JSON.parse(message);
+      bytes = reply.code < 0 ? fromBase64(reply.data) : null;
+    } catch (error) {
+      this.#fail(new WS2SError(1, 'protocol', 'the gateway does not speak ws2s', {cause: error}));
+      return;
+    }
+    if (bytes) this.#events.data(bytes);
+    else this.#onReply(reply);
+  }
+
+  #onReply(reply) {
+    if (reply.message === 'ack done') {
+      this.isOld = true;
+      return;
+    }
+    const onReply = reply.code === 5 ? null : this.#answers.shift();
+    if (onReply) onReply(reply);
+    else if (!reply.success) this.#events.lost(reply);
+  }
+
+  #onClose(event) {
+    this.#fail(this.#isOpen
+      ? new WS2SError(1, 'gateway-lost', 'the WebSocket has ended' + closeDetails(event))
+      // A browser does not tell why.
+      : new WS2SError(1, 'gateway-unreachable', 'the gateway cannot be reached, or it does not let this page in'));
+  }
+
+  #fail(error) {
+    if (this.#isOver) return;
+    this.end();
+    this.#events.ended(error);
+  }
+}
+
+function closeDetails(event) {
+  return event.code ? ` (${event.code}${event.reason ? ' ' + event.reason : ''})` : '';
+}
+
+// The fields of `connect` for a way through an SSH server.
+function sshFields(ssh) {
+  if (!ssh) return {};
+  // Without it the gateway would connect directly.
+  if (!ssh.host) throw new TypeError('ssh wants a host');
+  return {
+    ssh_host: ssh.host, ssh_port: ssh.port, ssh_username: ssh.username, ssh_password: ssh.password,
+    ssh_private_key: ssh.privateKey, ssh_private_key_password: ssh.passphrase,
+  };
+}
+
+// =====================================================================================================================
+// 4. Connection
+// =====================================================================================================================
+//
+// Received data is bounded by the window of the protocol: the gateway sends no more than that ahead of our acks.
+//
+// Sent data is bounded by replies: `ping` is answered in order, so its reply says that the gateway has taken all that
+// was sent before. That bounds what waits in the browser, on the way and at the gateway together, which a WebSocket's
+// bufferedAmount does not see; and it is an event, so that nothing has to be polled.
+//
+// Where both meet there is a trap. While the window is used up the gateway takes data even for a target that does not
+// read, since our acks come behind it; but only up to its limits.messageBytes, 16 MiB by default. If we sent more
+// ahead of an ack, and the target waited for us to read, both sides would wait for ever. So what was taken without a
+// sign that the target reads (it is on credit, below) is bounded, too.
+
+const DEFAULT_WINDOW = 1048576;
+const SMALLEST_WINDOW = 16384;
+const LARGEST_WINDOW = 4194304;
+const CREDIT_WINDOWS = 3;   // with the largest window, all that is under way stays below 16 MiB
+const GATEWAY_READ = 65536; // the gateway may take so much at once, and looks at the target only before
+
+function connectFields({host, port, ssh, tls, binary}, window) {
+  return {host, port, binary: binary !== false, window, tls: tls ? true : undefined, ...sshFields(ssh)};
+}
+
+function windowOf(options) {
+  const bytes = options.window === undefined ? DEFAULT_WINDOW : options.window;
+  if (Number.isInteger(bytes) && bytes >= SMALLEST_WINDOW && bytes <= LARGEST_WINDOW) return bytes;
+  throw new RangeError(`window must be a whole number from ${SMALLEST_WINDOW} to ${LARGEST_WINDOW}`);
+}
+
+/** What comes from the target: a stream that gives room back to the gateway as it is read. */
+class Incoming {
+  #window;
+  #sendAck;
+  #chunks = new Queue();
+  #controller;
+  #wanted = null;   // resolves the pull that waits for a chunk
+  #ending = null;   // {error}, as soon as there will be no more
+  #isOver = false;  // nobody will read any more
+  #consumed = 0;
+
+  /** Bytes that have come, and those of them that were given back. */
+  received = 0;
+  acked = 0;
+
+  constructor(window, sendAck) {
+    this.#window = window;
+    this.#sendAck = sendAck;
+    this.stream = new ReadableStream({
+      start: controller => { this.#controller = controller; },
+      pull: () => this.#pull(),
+      cancel: () => this.#cancel(),
+    }, {highWaterMark: 0});  // a chunk leaves our queue when somebody reads it, not before
+  }
+
+  take(bytes) {
+    this.received += bytes.length;
+    if (this.#isOver) {
+      this.#consume(bytes.length);
+      return;
+    }
+    this.#chunks.push(bytes);
+    this.#move();
+  }
+
+  /** No more will come; what is here can still be read, then it ends, or fails with `error`. */
+  end(error) {
+    if (this.#ending) return;
+    this.#ending = {error};
+    this.#move();
+  }
+
+  #pull() {
+    return new Promise(resolve => {
+      this.#wanted = resolve;
+      this.#move();
+    });
+  }
+
+  #cancel() {
+    this.#isOver = true;
+    for (const chunk of this.#chunks.drain()) this.#consume(chunk.length);
+  }
+
+  #move() {
+    if (this.#wanted && this.#chunks.length) {
+      const chunk = this.#chunks.shift();
+      this.#controller.enqueue(chunk);
+      this.#answerPull();
+      this.#consume(chunk.length);
+    }
+    if (this.#ending && !this.#chunks.length && !this.#isOver) this.#finish();
+  }
+
+  #answerPull() {
+    const resolve = this.#wanted;
+    this.#wanted = null;
+    resolve();
+  }
+
+  #finish() {
+    this.#isOver = true;
+    if (this.#ending.error) this.#controller.error(this.#ending.error);
+    else this.#controller.close();
+    if (this.#wanted) this.#answerPull();
+  }
+
+  // Half a window at a time: the other half keeps the gateway busy meanwhile.
+  #consume(count) {
+    this.#consumed += count;
+    const bytes = this.#consumed - this.acked;
+    if (2 * bytes < this.#window || this.#ending) return;
+    this.acked = this.#consumed;
+    this.#sendAck(bytes);
+  }
+}
+
+/** What goes to the target: a stream whose writer waits while too much is under way. */
+class Outgoing {
+  #session;
+  #isBinary;
+  #window;
+  #pieceBytes;       // an eighth of what an ack gives back, or less
+  #incoming;
+  #onFailure;
+  #controller;
+  #wake = null;      // resolves the write that waits for room
+  #over = null;      // the error of whoever still writes
+  #sent = 0;
+  #asked = 0;        // how much was sent before the last mark: a request whose reply says that all before it was taken
+  #marks = 0;        // how many of them are not answered yet
+  #taken = 0;        // how much the gateway has taken for certain
+  #drained = 0;      // how much of that was taken while the target read
+  #ackedAt = 0;      // how much was sent before the last ack
+  #settled = 0;      // bytes given back by acks that the gateway takes earlier than what is sent now, not along with it
+  #mayProbe = false; // one more piece may go, although too much is on credit
+
+  /** `events`: `failed(reply)`, and `close()` and `abort()` as of a WritableStream. */
+  constructor(session, isBinary, window, incoming, events) {
+    this.#session = session;
+    this.#isBinary = isBinary;
+    this.#window = window;
+    this.#pieceBytes = Math.min(PIECE_BYTES, Math.floor(window / 16));
+    this.#incoming = incoming;
+    this.#onFailure = events.failed;
+    this.stream = new WritableStream({
+      start: controller => this.#start(controller),
+      write: chunk => this.#write(bytesOf(chunk)),
+      close: events.close,
+      abort: events.abort,
+    }, {highWaterMark: PIECE_BYTES, size: chunk => chunk.byteLength || 0});
+  }
+
+  #start(controller) {
+    this.#controller = controller;
+    // The stream itself would wait for the write that waits for room.
+    controller.signal.addEventListener('abort', () => this.#stop(closedError()));
+  }
+
+  /** Nothing can be written any more. */
+  fail(error) {
+    this.#controller.error(error);
+    this.#stop(error);
+  }
+
+  #stop(error) {
+    this.#over = this.#over || error;
+    this.#goOn();
+  }
+
+  /** To be called after each ack. */
+  onAck() {
+    this.#ackedAt = this.#sent;
+    this.#mayProbe = true;
+    this.#goOn();
+  }
+
+  async #write(bytes) {
+    for (let start = 0; start < bytes.length; start += this.#pieceBytes) {
+      await this.#room();
+      this.#send(bytes.subarray(start, start + this.#pieceBytes));
+    }
+  }
+
+  async #room() {
+    while (!this.#over && !this.#hasRoom()) await new Promise(resolve => { this.#wake = resolve; });
+    if (this.#over) throw this.#over;
+  }
+
+  #goOn() {
+    if (this.#wake) this.#wake();
+    this.#wake = null;
+  }
+
+  #hasRoom() {
+    return this.#sent - this.#taken < this.#window && (this.#mayProbe || !this.#isOnCredit());
+  }
+
+  #isOnCredit() {
+    return this.#sent - this.#drained >= CREDIT_WINDOWS * this.#window;
+  }
+
+  #send(bytes) {
+    const isProbe = this.#isOnCredit();
+    if (isProbe) this.#mayProbe = false;
+    this.#sent += bytes.length;
+    if (!this.#isBinary) this.#mark('sendb', {data: toBase64(bytes)});
+    else this.#session.sendBinary(bytes);
+    if (this.#isBinary && (isProbe || this.#sent - this.#asked >= this.#window / 4)) this.#mark('ping');
+  }
+
+  #mark(command, fields) {
+    if (this.#sent - this.#ackedAt >= GATEWAY_READ) this.#settled = this.#incoming.acked;
+    const mark = {sent: this.#sent, acked: this.#incoming.acked, settled: this.#settled};
+    this.#asked = this.#sent;
+    this.#marks++;
+    this.#session.ask(command, fields, reply => reply.success ? this.#onTaken(mark) : this.#onFailure(reply));
+  }
+
+  #onTaken(mark) {
+    this.#marks--;
+    this.#taken = mark.sent;
+    this.#settled = Math.max(this.#settled, mark.acked);
+    if (this.#sawTargetRead(mark)) this.#drained = mark.sent;
+    this.#goOn();
+    this.#askAgain();
+  }
+
+  // While there is room in its window the gateway takes nothing for a target that does not read.
+  #sawTargetRead(mark) {
+    return this.#session.isOld || this.#incoming.received - mark.settled < this.#window;
+  }
+
+  // The last mark said nothing about the target, and no ack may come that would let one more piece go.
+  #askAgain() {
+    const mayTell = this.#incoming.received - this.#incoming.acked < this.#window;
+    if (this.#isOnCredit() && this.#marks === 0 && mayTell) this.#mark('ping');
+  }
+}
+
+/**
+ * One TCP connection, shaped like a TCPSocket of Direct Sockets. Made by {@link WS2S.connect}.
+ *
+ * The protocol has no half-close: when one side closes, the connection is over in both directions.
+ */
+class Connection {
+  #session;
+  #options;
+  #window;
+  #incoming;
+  #outgoing = null;
+  #opened = promised();
+  #closed = promised();
+  #onReached;
+  #isOver = false;
+  #closing = null;           // once `close` is asked
+  #isWritableClosed = false;
+
+  constructor(url, options, onReached) {
+    this.#options = options;
+    this.#window = windowOf(options);
+    this.#onReached = onReached || ignore;
+    const target = connectFields(options, this.#window);
+    this.#incoming = new Incoming(this.#window, bytes => this.#ack(bytes));
+    this.#session = new Session(url, options, {
+      opened: () => this.#onReached(),
+      data: bytes => this.#incoming.take(bytes),
+      lost: reply => this.#onLost(errorOf(reply)),
+      ended: error => this.#finish(error),
+    });
+    this.#begin(target);
+  }
+
+  /** Resolves to a Connection once the target is connected. */
+  static async open(url, options, onReached) {
+    const signal = options.signal;
+    if (signal) signal.throwIfAborted();
+    const connection = new Connection(url, options, onReached);
+    const abort = () => connection.#finish(signal.reason);
+    if (signal) signal.addEventListener('abort', abort);
+    try {
+      await connection.opened;
+    } finally {
+      if (signal) signal.removeEventListener('abort', abort);
+    }
+    return connection;
+  }
+
+  /** What the target sends: a ReadableStream of Uint8Arrays. It ends when the target closes, after its last byte. */
+  get readable() {
+    return this.#incoming.stream;
+  }
+
+  /**
+   * What the target gets: a WritableStream of bytes. Closing it closes the connection after what was written.
+   *
+   * A writer waits while much is under way, and also while much has arrived that nobody reads: read both ways.
+   */
+  get writable() {
+    return this.#outgoing.stream;
+  }
+
+  /** Resolves to `{readable, writable, remoteAddress, remotePort}` once the target is connected. */
+  get opened() {
+    return this.#opened.promise;
+  }
+
+  /** Resolves when the connection has ended in order, rejects when it was lost. */
+  get closed() {
+    return this.#closed.promise;
+  }
+
+  /**
+   * Close the connection. What was written reaches the target; a write that still waits for room fails. What has
+   * arrived can still be read. Resolves, or rejects, with `closed`.
+   */
+  close() {
+    if (this.writable.locked) {
+      this.#outgoing.fail(closedError());
+      this.#shut();
+    } else {
+      this.writable.close().catch(ignore);  // `closed` tells what has gone wrong, or it had ended already
+    }
+    return this.closed;
+  }
+
+  // 2.1.5 takes a binary message for the end of the WebSocket, so we must know whom we talk to before the first byte is
+  // sent. An `ack` tells: 2.1.5 answers it, as it answers any command, while by the contract it is never answered. What
+  // 2.1.5 has to say about it comes before its reply to `connect`.
+  #begin(target) {
+    this.#session.ask('ack', {bytes: 0});
+    this.#session.ask('connect', target, reply => this.#onConnectReply(reply));
+  }
+
+  #onConnectReply(reply) {
+    if (!reply.success) {
+      this.#finish(errorOf(reply));
+    } else if (this.#options.tls && this.#session.isOld) {
+      // It has ignored the wish, and would send everything in the clear.
+      this.#finish(new WS2SError(1, 'tls', 'this gateway is too old for TLS to the target'));
+    } else {
+      this.#onConnected();
+    }
+  }
+
+  #onConnected() {
+    const isBinary = this.#options.binary !== false && !this.#session.isOld;
+    this.#outgoing = new Outgoing(this.#session, isBinary, this.#window, this.#incoming, {
+      failed: reply => this.#onLost(errorOf(reply)),
+      close: () => this.#onWritableClosed(),
+      abort: () => this.#finish(closedError()),
+    });
+    const {host, port} = this.#options;
+    this.#opened.resolve({
+      readable: this.readable, writable: this.writable, remoteAddress: host, remotePort: Number(port),
+    });
+  }
+
+  #ack(bytes) {
+    if (this.#session.isOld) return;
+    this.#session.ask('ack', {bytes});
+    if (this.#outgoing) this.#outgoing.onAck();
+  }
+
+  #onWritableClosed() {
+    this.#isWritableClosed = true;
+    this.#shut();
+    return this.#closing && this.#closing.promise;  // without: it had ended before
+  }
+
+  #shut() {
+    if (this.#closing || this.#isOver) return;
+    this.#closing = promised();
+    this.#session.ask('close', {}, () => this.#finish(null));
+  }
+
+  #onLost(error) {
+    // 2.1.5 has no word for it.
+    if (this.#session.isOld && error.code === 1) error.reason = 'reset';
+    this.#finish(error);
+  }
+
+  // `error`: null when we have closed it.
+  #finish(error) {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#session.end();
+    const isInOrder = !error || error.reason === 'closed';
+    this.#opened.reject(error);
+    this.#incoming.end(isInOrder ? null : error);
+    if (this.#outgoing && !(this.#isWritableClosed && isInOrder)) this.#outgoing.fail(error || closedError());
+    for (const ending of [this.#closing, this.#closed]) settle(ending, isInOrder ? null : error);
+  }
+}
+
+function settle(handles, error) {
+  if (!handles) return;
+  if (error) handles.reject(error);
+  else handles.resolve();
+}
+
+/** A promise with its handles. It may be rejected though nobody looks at it. */
+function promised() {
+  const handles = {};
+  handles.promise = new Promise((resolve, reject) => Object.assign(handles, {resolve, reject}));
+  handles.promise.catch(ignore);
+  return handles;
+}
+
+// =====================================================================================================================
+// 5. RESP
+// =====================================================================================================================
+
+const CARRIAGE_RETURN = 13, LINE_FEED = 10;
+const LINE_BYTES = 1048576;    // the longest line that is no bulk string
+const BULK_BYTES = 536870912;  // Redis has none that are longer
+const NESTING = 256;
+const EMPTY = new Uint8Array(0);
+
+/** What Redis sends without being asked: an array of one kind of its own. */
+class Push {
+  constructor(items) {
+    this.items = items;
+  }
+}
+
+function respError(message) {
+  return new WS2SError(1, 'protocol', 'this is not RESP: ' + message);
+}
+
+// For short texts that are ASCII as nearly all lines are, this is faster than a TextDecoder.
+function textOfLine(bytes) {
+  if (bytes.length > 64) return decodeUtf8(bytes);
+  let text = '';
+  for (const byte of bytes) {
+    if (byte > 127) return decodeUtf8(bytes);
+    text += String.fromCharCode(byte);
+  }
+  return text;
+}
+
+function readInteger(text) {
+  if (!/^[+-]?[0-9]+$/.test(text)) throw respError('no whole number');
+  const number = Number(text);
+  return Number.isSafeInteger(number) ? number : BigInt(text[0] === '+' ? text.slice(1) : text);
+}
+
+function readBigNumber(text) {
+  if (!/^[+-]?[0-9]+$/.test(text)) throw respError('no whole number');
+  return BigInt(text[0] === '+' ? text.slice(1) : text);
+}
+
+const DOUBLES = {inf: Infinity, '+inf': Infinity, '-inf': -Infinity, nan: NaN, '-nan': NaN};
+
+function readDouble(text) {
+  if (Object.hasOwn(DOUBLES, text)) return DOUBLES[text];
+  if (!/^[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?$/.test(text)) throw respError('no number');
+  return Number(text);
+}
+
+function readBoolean(text) {
+  if (text !== 't' && text !== 'f') throw respError('neither true nor false');
+  return text === 't';
+}
+
+function readNull(text) {
+  if (text !== '') throw respError('null has no value');
+  return null;
+}
+
+// Replies of one line, by its first character.
+const LINES = {
+  '+': text => text, '-': text => new RedisError(text), ':': readInteger, ',': readDouble, '(': readBigNumber,
+  '#': readBoolean, '_': readNull,
+};
+
+// Replies of so many bytes as their first line says. A verbatim string begins with three letters for its format.
+const BULKS = {
+  '$': bytes => bytes, '!': bytes => new RedisError(decodeUtf8(bytes)), '=': bytes => decodeUtf8(bytes.subarray(4)),
+};
+
+// Replies that consist of others. An attribute is an aside about the reply that follows, which has none of it.
+const AGGREGATES = {
+  '*': items => items, '~': items => new Set(items), '>': items => new Push(items), '%': readMap, '|': () => undefined,
+};
+
+function readMap(items) {
+  const map = new Map();
+  for (let i = 0; i < items.length; i += 2) map.set(keyOf(items[i]), items[i + 1]);
+  return map;
+}
+
+// Bytes would be found by nobody: no two Uint8Arrays are the same key.
+function keyOf(value) {
+  if (!(value instanceof Uint8Array)) return value;
+  try {
+    return STRICT_DECODER.decode(value);
+  } catch (error) {
+    return value;  // no text, and to make it one could make two keys the same
+  }
+}
+
+/**
+ * Takes RESP2 and RESP3 in pieces of any size, in linear time.
+ *
+ * Simple and verbatim strings become strings, bulk strings Uint8Arrays, integers numbers (a BigInt where a number would
+ * not be exact), maps Maps (whose keys are strings where they are UTF-8), sets Sets, nulls null, errors RedisErrors.
+ */
+class RespParser {
+  #chunk = EMPTY;
+  #at = 0;           // so much of the chunk is understood
+  #line = [];        // pieces of a line that is not complete
+  #lineBytes = 0;
+  #bulk = null;      // being filled, up to #filled
+  #filled = 0;
+  #readBulk = null;
+  #open = [];        // the aggregates that are not complete, outermost first
+  #replies = [];
+
+  /** The replies that are complete with this piece. Throws a WS2SError at what is not RESP. */
+  push(bytes) {
+    this.#chunk = bytes;
+    this.#at = 0;
+    while (this.#at < bytes.length) {
+      if (this.#bulk && this.#filled < this.#bulk.length) this.#fill();
+      else this.#readLine();
+    }
+    this.#chunk = EMPTY;
+    return this.#replies.splice(0);
+  }
+
+  #fill() {
+    const piece = this.#chunk.subarray(this.#at, this.#at + this.#bulk.length - this.#filled);
+    this.#bulk.set(piece, this.#filled);
+    this.#filled += piece.length;
+    this.#at += piece.length;
+  }
+
+  #readLine() {
+    const end = this.#chunk.indexOf(LINE_FEED, this.#at);
+    const piece = this.#chunk.subarray(this.#at, end < 0 ? this.#chunk.length : end + 1);
+    this.#at += piece.length;
+    this.#lineBytes += piece.length;
+    if (this.#lineBytes > LINE_BYTES) throw respError('a line is too long');
+    this.#line.push(piece);
+    if (end >= 0) this.#onLine(this.#takeLine());
+  }
+
+  #takeLine() {
+    const line = joined(this.#line);
+    this.#line = [];
+    this.#lineBytes = 0;
+    if (line[line.length - 2] !== CARRIAGE_RETURN) throw respError('a line must end with CR LF');
+    return line.subarray(0, line.length - 2);
+  }
+
+  #onLine(line) {
+    if (this.#bulk) {
+      this.#onBulkEnd(line);
+      return;
+    }
+    const type = String.fromCharCode(line[0]), text = textOfLine(line.subarray(1));
+    if (Object.hasOwn(LINES, type)) this.#deliver(LINES[type](text));
+    else if (Object.hasOwn(BULKS, type)) this.#beginBulk(type, readSize(text));
+    else if (Object.hasOwn(AGGREGATES, type)) this.#beginAggregate(type, readSize(text));
+    else throw respError('a reply of unknown type');
+  }
+
+  #beginBulk(type, size) {
+    if (size > BULK_BYTES) throw respError('a string is too long');
+    if (size < 0) {
+      this.#deliver(null);
+      return;
+    }
+    this.#bulk = new Uint8Array(size);
+    this.#filled = 0;
+    this.#readBulk = BULKS[type];
+  }
+
+  #onBulkEnd(line) {
+    if (line.length) throw respError('a string is longer than it said');
+    const bulk = this.#bulk;
+    this.#bulk = null;
+    this.#deliver(this.#readBulk(bulk));
+  }
+
+  #beginAggregate(type, size) {
+    if (type === '>' && this.#open.length) throw respError('a push within a reply');
+    if (this.#open.length === NESTING) throw respError('nested too deep');
+    const read = AGGREGATES[type];
+    if (size < 0) this.#deliver(null);
+    else if (size === 0) this.#deliver(read([]));
+    else this.#open.push({left: type === '%' || type === '|' ? 2 * size : size, items: [], read});
+  }
+
+  #deliver(value) {
+    while (value !== undefined && this.#open.length) {
+      const aggregate = this.#open[this.#open.length - 1];
+      aggregate.items.push(value);
+      if (--aggregate.left) return;
+      this.#open.pop();
+      value = aggregate.read(aggregate.items);
+    }
+    if (value !== undefined) this.#replies.push(value);
+  }
+}
+
+function readSize(text) {
+  if (!/^(-1|[0-9]{1,10})$/.test(text)) throw respError(text === '?' ? 'streamed replies are not taken' : 'no size');
+  return Number(text);
+}
+
+function argumentBytes(argument) {
+  if (typeof argument === 'string') return encodeUtf8(argument);
+  if (typeof argument === 'number' || typeof argument === 'bigint') return encodeUtf8(String(argument));
+  try {
+    return bytesOf(argument);
+  } catch (error) {
+    throw new TypeError('an argument for Redis is a string, a number or bytes, not ' + argument);
+  }
+}
+
+/** The request that consists of these words. */
+function encodeCommand(words) {
+  const pieces = [encodeUtf8(`*${words.length}\r\n`)];
+  for (const word of words) {
+    const bytes = argumentBytes(word);
+    pieces.push(encodeUtf8(`$${bytes.length}\r\n`), bytes, encodeUtf8('\r\n'));
+  }
+  return joined(pieces);
+}
+
+/** A reply with strings in the place of bytes. */
+function asText(reply) {
+  if (reply instanceof Uint8Array) return decodeUtf8(reply);
+  if (Array.isArray(reply)) return reply.map(asText);
+  if (reply instanceof Set) return new Set([...reply].map(asText));
+  if (reply instanceof Map) return new Map([...reply].map(([key, value]) => [asText(key), asText(value)]));
+  return reply;
+}
+
+/** Replies of a stream of bytes, one by one. Ends when the stream does. */
+async function* repliesFrom(readable) {
+  const parser = new RespParser();
+  const reader = readable.getReader();
+  for (;;) {
+    const {done, value} = await reader.read();
+    if (done) return;
+    yield* parser.push(value);
+  }
+}
+
+// =====================================================================================================================
+// 6. Redis
+// =====================================================================================================================
+
+const RETRY = {first: 250, longest: 30000, attempts: Infinity};
+
+// After these there is no use in another attempt: it would end the same way.
+const HOPELESS = [
+  'forbidden', 'bad-request', 'tls', 'ssh-auth', 'ssh-hostkey', 'ssh-disabled', 'ssh-missing', 'protocol',
+];
+// Redis says these while it starts, fails over or is busy.
+const PASSING = ['LOADING', 'BUSY', 'MASTERDOWN', 'CLUSTERDOWN', 'TRYAGAIN'];
+
+function isHopeless(error) {
+  return error instanceof RedisError ? !PASSING.includes(error.code)
+    : error instanceof WS2SError ? HOPELESS.includes(error.reason)
+      : true;
+}
+
+/** Call what the page has given us. Its mistake is the page's to see, and must not end our connection. */
+function tell(callback, ...values) {
+  try {
+    callback(...values);
+  } catch (error) {
+    queueMicrotask(() => { throw error; });
+  }
+}
+
+/** Writes what comes while something else is written together, in one message. */
+class BatchWriter {
+  #writer;
+  #unsent = [];
+  #writing = null;
+
+  constructor(writer) {
+    this.#writer = writer;
+  }
+
+  write(bytes) {
+    this.#unsent.push(bytes);
+    this.#writing = this.#writing || this.#flush();
+  }
+
+  /** After all that was written. */
+  async close() {
+    await this.#writing;
+    await this.#writer.close().catch(ignore);  // it has been lost just now, then, and is closed as well
+  }
+
+  async #flush() {
+    try {
+      while (this.#unsent.length) await this.#writer.write(joined(this.#unsent.splice(0)));
+    } catch (error) {
+      // The connection has ended. Whoever reads its replies is told why.
+    }
+    this.#writing = null;
+  }
+}
+
+/**
+ * A connection to Redis that is made again, after growing pauses, whenever it is lost.
+ *
+ * `events`: `reached()` when the gateway is, `ready()` after AUTH and SELECT, `reply(reply)`, `lost(error)` when a
+ * connection or an attempt has failed and another will be made, `over(error)` when none will.
+ */
+class RedisLink {
+  #url;
+  #options;
+  #retry;
+  #events;
+  #connection = null;
+  #batches = null;   // to write to, while it is ready
+  #isOver = false;
+  #stop = new AbortController();
+  #endPause = ignore;
+  #attempts = 0;     // since the last reply
+
+  constructor(url, options, events) {
+    this.#url = url;
+    this.#options = options;
+    this.#retry = {...RETRY, ...options.retry};
+    this.#events = events;
+    this.#run();
+  }
+
+  /** Only between `ready` and `lost` or `over`. */
+  write(bytes) {
+    this.#batches.write(bytes);
+  }
+
+  /** No more events. What was written reaches Redis. Resolves when all is closed. */
+  async close() {
+    this.#isOver = true;
+    this.#endPause();
+    this.#stop.abort();
+    if (this.#batches) await this.#batches.close();
+    else if (this.#connection) await this.#connection.close().catch(ignore);  // nobody asks how it has ended
+  }
+
+  async #run() {
+    while (!this.#isOver) {
+      const error = await this.#live().catch(reason => reason);
+      if (this.#isOver) return;
+      this.#onEnd(error);
+      if (!this.#isOver) await this.#pause();
+    }
+  }
+
+  #onEnd(error) {
+    this.#isOver = isHopeless(error) || this.#attempts >= this.#retry.attempts;
+    if (this.#isOver) this.#events.over(error);
+    else this.#events.lost(error);
+  }
+
+  /** One connection, from its first byte to its last; why it has ended. */
+  async #live() {
+    this.#connection = await Connection.open(
+      this.#url, {...this.#options, signal: this.#stop.signal}, () => this.#events.reached());
+    const writer = this.#connection.writable.getWriter();
+    const replies = repliesFrom(this.#connection.readable);
+    try {
+      await this.#greet(writer, replies);
+      this.#batches = new BatchWriter(writer);
+      if (!this.#isOver) this.#events.ready();
+      await this.#listen(replies);
+      return new WS2SError(5, 'closed', 'Redis has closed the connection');
+    } finally {
+      this.#batches = null;
+      this.#connection.close().catch(ignore);  // why it has ended is known already
+    }
+  }
+
+  // Nothing else may be sent before it is known in whose name, and to which database.
+  async #greet(writer, replies) {
+    for (const words of greeting(this.#options)) {
+      writer.write(encodeCommand(words)).catch(ignore);  // `replies` ends then, too
+      const {done, value} = await replies.next();
+      if (done) throw new WS2SError(5, 'closed', `Redis has closed the connection at ${words[0]}`);
+      if (value instanceof RedisError) throw value;
+    }
+  }
+
+  async #listen(replies) {
+    for await (const reply of replies) {
+      this.#attempts = 0;
+      if (!this.#isOver) this.#events.reply(reply);
+    }
+  }
+
+  #pause() {
+    const longest = Math.min(this.#retry.longest, this.#retry.first * 2 ** this.#attempts++);
+    return new Promise(resolve => {
+      // Not all pages may come back at the same moment.
+      const timer = setTimeout(resolve, longest * (0.5 + Math.random() / 2));
+      this.#endPause = () => { clearTimeout(timer); resolve(); };
+    });
+  }
+}
+
+/** What is said to Redis first. */
+function greeting({protocol, username, password, db}) {
+  const words = [];
+  if (password !== undefined && password !== null) {
+    words.push(username ? ['AUTH', username, password] : ['AUTH', password]);
+  }
+  // With HELLO a server that does not know RESP3 says so; the login stays apart, for errors that are easy to tell.
+  if (protocol === 3) words.push(['HELLO', '3']);
+  if (db) words.push(['SELECT', db]);
+  return words;
+}
+
+// Their replies do not pair with requests one by one. For subscriptions there are methods.
+const UNPAIRED = [
+  'SUBSCRIBE', 'PSUBSCRIBE', 'SSUBSCRIBE', 'UNSUBSCRIBE', 'PUNSUBSCRIBE', 'SUNSUBSCRIBE', 'MONITOR', 'SYNC', 'PSYNC',
+];
+
+function refuseUnpaired(words) {
+  const [first, second] = words.slice(0, 2).map(word => String(word).toUpperCase());
+  if (UNPAIRED.includes(first) || (first === 'CLIENT' && second === 'REPLY')) {
+    throw new TypeError(`${first} does not get one reply: use subscribe() and its like, or a WS2S.connect of your own`);
+  }
+}
+
+const CONFIRMATIONS = ['subscribe', 'psubscribe', 'unsubscribe', 'punsubscribe'];
+const MESSAGES = ['message', 'pmessage'];
+
+/**
+ * A Redis client.
+ *
+ *     const redis = new WS2S.Redis('ws://127.0.0.1:3613/', {host: 'db.lan', password: 'secret', db: 1});
+ *     await redis.command('SET', 'key', new Uint8Array([1, 2, 3]));
+ *
+ * It connects at once, and again after growing pauses when the connection is lost. A command is never repeated by
+ * itself: what has no reply by then rejects with the reason `not-answered`, and may or may not have been carried out.
+ * What is asked while nothing is connected waits for the next attempt, and rejects with its error when that fails.
+ * Subscriptions are renewed. Wrong passwords, targets that are forbidden and the like end the client for good.
+ */
+class Redis {
+  /** Called whenever Redis is there: connected, logged in, subscriptions asked for again. */
+  onReady = ignore;
+  /** Called with the error when a connection, or an attempt at one, has failed; another one follows. */
+  onLost = ignore;
+  /** Called once, with the error or nothing: no more attempts are made. Nothing is called after it. */
+  onClose = ignore;
+  /** Called with the array of a push that is no message of a subscription (RESP3), such as `invalidate`. */
+  onPush = ignore;
+
+  #link;
+  #isText;
+  #isReady = false;
+  #isOver = false;
+  #pending = new Queue();  // sent, in the order in which replies will come
+  #waiting = new Queue();  // for a connection
+  #subscriptions = {message: new Map(), pmessage: new Map()};  // sets of callbacks, by channel or pattern
+  #count = 0;              // of subscriptions, as Redis tells it
+
+  /**
+   * @param {string} url of the gateway
+   * @param {object} options `host`; optionally `port` (6379), `username`, `password`, `db`, `protocol` (2 or 3),
+   *   `text`, `retry` (`{first, longest, attempts}`: pauses in milliseconds), and `ssh`, `tls`, `binary`, `window` and
+   *   `WebSocket` as for WS2S.connect
+   */
+  constructor(url, options) {
+    this.#isText = options.text === true;
+    this.#link = new RedisLink(url, {port: 6379, ...options}, {
+      reached: ignore,
+      ready: () => this.#onReady(),
+      reply: reply => this.#onReply(reply),
+      lost: error => this.#onLost(error),
+      over: error => this.#onOver(error),
+    });
+  }
+
+  /** Ask Redis. Bulk strings of the reply are Uint8Arrays, or strings with the option `text`. */
+  command(...words) {
+    return this.#isText ? this.text(...words) : this.bytes(...words);
+  }
+
+  /** As command(), and bulk strings are Uint8Arrays. */
+  async bytes(...words) {
+    refuseUnpaired(words);
+    return this.#ask(words);
+  }
+
+  /** As command(), and bulk strings are strings. */
+  async text(...words) {
+    return asText(await this.bytes(...words));
+  }
+
+  /** `callback(message, channel)` is called for each message. Resolves when Redis has confirmed it. */
+  subscribe(channel, callback) {
+    return this.#subscribe('SUBSCRIBE', 'message', channel, callback);
+  }
+
+  /** `callback(message, channel, pattern)` is called for each message. Resolves when Redis has confirmed it. */
+  psubscribe(pattern, callback) {
+    return this.#subscribe('PSUBSCRIBE', 'pmessage', pattern, callback);
+  }
+
+  /** Ends what subscribe() began: for one callback, or for all of the channel. */
+  unsubscribe(channel, callback) {
+    return this.#unsubscribe('UNSUBSCRIBE', 'message', channel, callback);
+  }
+
+  /** Ends what psubscribe() began: for one callback, or for all of the pattern. */
+  punsubscribe(pattern, callback) {
+    return this.#unsubscribe('PUNSUBSCRIBE', 'pmessage', pattern, callback);
+  }
+
+  /** Close the connection, for good. What was asked reaches Redis if it was connected; what has no reply rejects. */
+  async close() {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    const closed = this.#link.close();
+    this.#rejectAll(closedError());
+    await closed;
+    tell(this.onClose);
+  }
+
+  #ask(words) {
+    return new Promise((resolve, reject) => {
+      const call = {name: String(words[0]), bytes: encodeCommand(words), resolve, reject};
+      if (this.#isOver) reject(closedError());
+      else if (this.#isReady) this.#send(call);
+      else this.#waiting.push(call);
+    });
+  }
+
+  #send(call) {
+    this.#link.write(call.bytes);
+    call.bytes = null;  // it may be large, and the reply may take its time
+    this.#pending.push(call);
+  }
+
+  #onReady() {
+    this.#isReady = true;
+    this.#count = 0;
+    this.#renew('SUBSCRIBE', this.#subscriptions.message);
+    this.#renew('PSUBSCRIBE', this.#subscriptions.pmessage);
+    for (const call of this.#waiting.drain()) this.#send(call);
+    tell(this.onReady);
+  }
+
+  #onLost(error) {
+    this.#isReady = false;
+    this.#rejectAll(error);
+    tell(this.onLost, error);
+  }
+
+  #onOver(error) {
+    this.#isReady = false;
+    this.#isOver = true;
+    this.#rejectAll(error);
+    tell(this.onClose, error);
+  }
+
+  #rejectAll(error) {
+    for (const {name, reject} of this.#pending.drain()) {
+      reject(new WS2SError(1, 'not-answered', `no reply to ${name}, which may have been carried out: ${error.message}`,
+                           {cause: error}));
+    }
+    for (const {reject} of this.#waiting.drain()) reject(error);
+  }
+
+  // -- replies --------------------------------------------------------------------------------------------------------
+
+  #onReply(reply) {
+    if (reply instanceof Push) this.#onPush(reply.items);
+    else if (this.#isOfSubscriptions(reply)) this.#onPush(reply);
+    else this.#answer(reply);
+  }
+
+  // With RESP2 messages and confirmations are arrays like any other. Only in this state do they come.
+  #isOfSubscriptions(reply) {
+    if (!Array.isArray(reply) || !(reply[0] instanceof Uint8Array)) return false;
+    const kind = decodeUtf8(reply[0]);
+    return (this.#count > 0 && MESSAGES.includes(kind)) || this.#isConfirmation(kind);
+  }
+
+  #isConfirmation(kind) {
+    const {first} = this.#pending;
+    return CONFIRMATIONS.includes(kind) && first !== undefined && first.name.toLowerCase() === kind;
+  }
+
+  #answer(reply) {
+    const call = this.#pending.shift();
+    if (!call) throw unasked(reply);
+    else if (reply instanceof RedisError) call.reject(reply);
+    else call.resolve(reply);
+  }
+
+  #onPush(items) {
+    const kind = asText(items[0]);
+    if (this.#isConfirmation(kind)) this.#onConfirmation(items);
+    else if (kind === 'message') this.#deliver(kind, asText(items[1]), items[2], items[1]);
+    else if (kind === 'pmessage') this.#deliver(kind, asText(items[1]), items[3], items[2]);
+    else tell(this.onPush, this.#isText ? asText(items) : items);
+  }
+
+  #onConfirmation(items) {
+    this.#count = items[2];
+    this.#pending.shift().resolve();
+  }
+
+  // -- subscriptions --------------------------------------------------------------------------------------------------
+
+  async #subscribe(command, kind, name, callback) {
+    const subscriptions = this.#subscriptions[kind];
+    if (!subscriptions.has(name)) subscriptions.set(name, this.#begin(command, name));
+    const subscription = subscriptions.get(name);
+    subscription.callbacks.add(callback);
+    try {
+      await subscription.confirmed;
+    } catch (error) {
+      if (subscriptions.get(name) === subscription) subscriptions.delete(name);
+      throw error;
+    }
+    subscription.isConfirmed = true;
+  }
+
+  #begin(command, name) {
+    return {callbacks: new Set(), confirmed: this.#ask([command, name]), isConfirmed: false};
+  }
+
+  async #unsubscribe(command, kind, name, callback) {
+    const subscriptions = this.#subscriptions[kind];
+    const subscription = subscriptions.get(name);
+    if (!subscription) return;
+    if (callback) subscription.callbacks.delete(callback);
+    if (callback && subscription.callbacks.size) return;
+    subscriptions.delete(name);
+    if (this.#isReady) await this.#ask([command, name]);  // a connection that is to come begins without it
+  }
+
+  #renew(command, subscriptions) {
+    for (const [name, {isConfirmed}] of subscriptions) {
+      if (isConfirmed) this.#ask([command, name]).catch(error => this.#onNotRenewed(subscriptions, name, error));
+    }
+  }
+
+  #onNotRenewed(subscriptions, name, error) {
+    if (!(error instanceof RedisError) || this.#isOver) return;  // the connection is lost: it will be tried again
+    subscriptions.delete(name);
+    tell(this.onLost, error);
+  }
+
+  #deliver(kind, name, payload, channel) {
+    const subscription = this.#subscriptions[kind].get(name);
+    if (!subscription) return;  // it has just been ended
+    const message = this.#isText ? asText(payload) : payload;
+    for (const callback of [...subscription.callbacks]) tell(callback, message, asText(channel), name);
+  }
+}
+
+// Redis turns clients away like this, and then closes.
+function unasked(reply) {
+  return reply instanceof RedisError
+    ? new WS2SError(5, 'closed', 'Redis: ' + reply.message, {cause: reply})
+    : respError('a reply that nobody has asked for');
+}
+
+// =====================================================================================================================
+// 7. Callbacks
+// =====================================================================================================================
+
+/** Words of one line, as bytes. Throws a SyntaxError at a quote that is not closed. */
+class LineReader {
+  #bytes;
+  #at = 0;
+  #word = null;   // the bytes of the word that is begun
+  #words = [];
+
+  constructor(line) {
+    this.#bytes = encodeUtf8(line);
+  }
+
+  words() {
+    while (this.#at < this.#bytes.length) this.#readNext(this.#next());
+    this.#endWord();
+    return this.#words;
+  }
+
+  #next() {
+    return this.#bytes[this.#at++];
+  }
+
+  #readNext(byte) {
+    if (byte === SPACE || byte === TAB) this.#endWord();
+    else if (byte === DOUBLE_QUOTE || byte === SINGLE_QUOTE) this.#readQuoted(byte);
+    else this.#add(byte);
+  }
+
+  #add(byte) {
+    this.#word = this.#word || [];
+    this.#word.push(byte);
+  }
+
+  #endWord() {
+    if (this.#word) this.#words.push(Uint8Array.from(this.#word));
+    this.#word = null;
+  }
+
+  #readQuoted(quote) {
+    this.#word = this.#word || [];  // "" is a word, too
+    for (let byte = this.#next(); byte !== quote; byte = this.#next()) {
+      if (byte === undefined) throw new SyntaxError('a quote is not closed');
+      this.#add(byte === BACKSLASH ? this.#readEscape(quote) : byte);
+    }
+  }
+
+  // In double quotes as in C; in single quotes only the quote itself can be escaped.
+  #readEscape(quote) {
+    const letter = String.fromCharCode(this.#bytes[this.#at]);
+    if (quote === SINGLE_QUOTE) return letter === "'" ? this.#next() : BACKSLASH;
+    const hex = /^x([0-9a-fA-F]{2})$/.exec(String.fromCharCode(...this.#bytes.subarray(this.#at, this.#at + 3)));
+    if (hex) {
+      this.#at += 3;
+      return parseInt(hex[1], 16);
+    }
+    const byte = this.#next();
+    return Object.hasOwn(ESCAPES, letter) ? ESCAPES[letter] : byte;
+  }
+}
+
+const SPACE = 32, TAB = 9, DOUBLE_QUOTE = 34, SINGLE_QUOTE = 39, BACKSLASH = 92;
+const ESCAPES = {n: 10, r: 13, t: 9, b: 8, a: 7};
+
+/**
+ * Split a command line into words: at spaces, but not within quotes. Double quotes take `\n \r \t \b \a \xHH \" \\`,
+ * single quotes take `\'`. Words are Uint8Arrays.
+ */
+function splitLine(line) {
+  return new LineReader(line).words();
+}
+
+/** The commands of a text with one in each line; empty lines are none. */
+function splitLines(text) {
+  return text.split(/\r?\n/).map(splitLine).filter(words => words.length);
+}
+
+/** A reply as text for people, as the old onResponse gave it: an array is a numbered list, one line for each item. */
+function textOfReply(reply, indent = '') {
+  if (reply === null) return '(nil)';
+  if (reply instanceof RedisError) return '(error) ' + reply.message;
+  if (reply instanceof Uint8Array) return decodeUtf8(reply);
+  if (reply instanceof Map) return textOfReply([...reply].flat(), indent);
+  if (reply instanceof Set) return textOfReply([...reply], indent);
+  if (!Array.isArray(reply)) return String(reply);
+  return reply.map((item, i) => `${i + 1}) ${textOfReply(item, indent + '   ')}`).join('\n' + indent);
+}
+
+// The shape of the gateway's failures, for onError.
+function failureOf(error) {
+  const {code = 1, reason = 'internal', message} = error;
+  return {success: false, code, message, reason};
+}
+
+/**
+ * One TCP connection with callbacks. Made by `new WS2S(url).newSocket()`, which opens the WebSocket.
+ *
+ * What is asked before the WebSocket is open is sent when it is. Nothing is called after `onClose`.
+ */
+class CallbackSocket {
+  /** The WebSocket is open. */
+  onReady = ignore;
+  /** The target is connected. */
+  onOpen = ignore;
+  /** Bytes have come: a Uint8Array. */
+  onRecv = ignore;
+  /** All is over: closed by us, by the target, or lost (then onError has told it). */
+  onClose = ignore;
+  /** A failure, as the gateway tells it: `{success: false, code, message, reason}`. */
+  onError = error => console.error('ws2s:', error);
+
+  #session;
+  #isOver = false;
+
+  constructor(url, options) {
+    this.#session = new Session(url, options, {
+      opened: () => this.onReady(),
+      data: bytes => this.onRecv(bytes),
+      lost: reply => this.#onFailure(reply),
+      ended: error => { this.onError(failureOf(error)); this.#end(); },
+    });
+  }
+
+  /** Connect to a target, by way of an SSH server when `ssh_host` is given. onOpen or onError follows. */
+  connect(host, port, ssh_host, ssh_port, ssh_username, ssh_password, ssh_private_key, ssh_private_key_password) {
+    const ssh = ssh_host ? {
+      ssh_host, ssh_port, ssh_username, ssh_password, ssh_private_key, ssh_private_key_password,
+    } : {};
+    this.#session.ask('connect', {host, port, binary: true, ...ssh}, reply => this.#onConnectReply(reply));
+  }
+
+  /** Send a text, as UTF-8. */
+  send(text) {
+    if (text.length > PIECE_BYTES / 4) this.sendb(encodeUtf8(text));
+    else this.#session.ask('send', {data: text});
+  }
+
+  /** Send bytes: a Uint8Array, another view or an ArrayBuffer. */
+  sendb(bytes) {
+    const all = bytesOf(bytes);
+    for (let start = 0; start < all.length; start += PIECE_BYTES) {
+      this.#session.ask('sendb', {data: toBase64(all.subarray(start, start + PIECE_BYTES))});
+    }
+  }
+
+  /** Close the connection and the WebSocket. onClose follows. */
+  close() {
+    this.#session.ask('close', {}, () => this.#end());
+  }
+
+  #onConnectReply(reply) {
+    if (reply.success) this.onOpen();
+    else this.#onFailure(reply);
+  }
+
+  // Codes 3 and 5 have always ended all; that bytes may be missing is told now.
+  #onFailure(reply) {
+    const isPlainEnd = reply.code === 3 || (reply.code === 5 && reply.reason !== 'reset' && reply.reason !== 'idle');
+    if (!isPlainEnd) this.onError(reply);
+    if (reply.code === 3 || reply.code === 5) this.#end();
+  }
+
+  #end() {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#session.end();
+    this.onClose();
+  }
+}
+
+const ATTEMPTS = 9;
+
+/**
+ * A Redis client with callbacks. Made by `new WS2S(url).newRedisClient(host, port, auth)`, which connects.
+ *
+ * What is requested before Redis is there is sent when it is; what has no reply when the connection is lost is told to
+ * onError, and not repeated.
+ */
+class CallbackRedis {
+  /** The gateway is reached; again at each reconnect. */
+  onSocketReady = ignore;
+  /** Redis is connected, and has accepted `auth`. */
+  onReady = ignore;
+  /** The same, after a reconnect. */
+  onReconnected = ignore;
+  /**
+   * A reply: a text, a number, or null for nil; an array is a numbered list, empty for an empty array. The second
+   * argument is `{words, reply}`: the words of the request, as bytes, and the reply as WS2S.Redis gives it.
+   */
+  onResponse = ignore;
+  /** Text of an error reply (then the second argument is as for onResponse), or a failure as of a socket. */
+  onError = error => console.error('ws2s:', error);
+
+  /** How often it has connected again. */
+  reconnectCount = 0;
+
+  #link;
+  #isReady = false;
+  #wasReady = false;
+  #isOver = false;
+  #pending = new Queue();
+  #waiting = new Queue();
+
+  constructor(url, options) {
+    this.#link = new RedisLink(url, {...options, retry: {attempts: ATTEMPTS, ...options.retry}}, {
+      reached: () => tell(() => this.onSocketReady()),
+      ready: () => this.#onReady(),
+      reply: reply => this.#onReply(reply),
+      lost: error => this.#onLost(error),
+      over: error => this.#onOver(error),
+    });
+  }
+
+  /** Ask for one command, or for several, one in each line. Words in quotes keep their spaces, see splitLine(). */
+  request(text) {
+    try {
+      for (const words of splitLines(text)) this.#ask(words);
+    } catch (error) {
+      this.#tellError(error.message);
+    }
+  }
+
+  /** Close the connection, for good. Nothing is called after it. */
+  close() {
+    this.#isOver = true;
+    return this.#link.close();
+  }
+
+  #ask(words) {
+    if (this.#isOver) return;
+    if (!this.#isReady) {
+      this.#waiting.push(words);
+      return;
+    }
+    this.#link.write(encodeCommand(words));
+    this.#pending.push(words);
+  }
+
+  #onReady() {
+    this.#isReady = true;
+    for (const words of this.#waiting.drain()) this.#ask(words);
+    if (this.#wasReady) this.reconnectCount++;
+    const callback = this.#wasReady ? 'onReconnected' : 'onReady';
+    this.#wasReady = true;
+    tell(() => this[callback]());
+  }
+
+  #onReply(reply) {
+    const about = {words: this.#pending.shift(), reply: reply instanceof Push ? reply.items : reply};
+    if (reply instanceof RedisError) this.#tellError(reply.message, about);
+    else tell(() => this.onResponse(responseOf(about.reply), about));
+  }
+
+  #onLost(error) {
+    this.#isReady = false;
+    this.#tellError(failureOf(error));
+    for (const words of this.#pending.drain()) {
+      this.#tellError('connection loss: no reply, it may have been carried out', {words});
+    }
+  }
+
+  #onOver(error) {
+    this.#onLost(error);
+    this.#isOver = true;
+    this.#tellError('connection loss: no more attempts are made');
+  }
+
+  #tellError(error, about) {
+    tell(() => this.onError(error, about));
+  }
+}
+
+function responseOf(reply) {
+  return reply === null || typeof reply === 'number' ? reply : textOfReply(reply);
+}
+
+// In 2.1 it could be a user and a password, too.
+function authOptions(auth) {
+  if (!auth) return {};
+  const [, username, password] = /^(\S+) (\S+)$/.exec(auth) || [null, undefined, String(auth)];
+  return {username, password};
+}
+
+// =====================================================================================================================
+// 8. WS2S
+// =====================================================================================================================
+
+/**
+ * The gateway at `url` (`ws://` or `wss://`).
+ *
+ * `options.WebSocket`: the class to use, where there is no global one.
+ */
+class WS2S {
+  #url;
+  #options;
+
+  constructor(url, options = {}) {
+    this.#url = url;
+    this.#options = options;
+  }
+
+  /**
+   * Connect to `options.host`:`options.port`. Resolves to a connection with `readable`, `writable`, `closed` and
+   * `close()`; rejects with a WS2SError, or with the reason of `options.signal`.
+   *
+   * Other options: `ssh` (`{host, port, username, password, privateKey, passphrase}`), `tls`, `window` (bytes that may
+   * be under way in each direction), `binary` (false: in base64), `signal`, `WebSocket`.
+   *
+   * @param {string} url of the gateway
+   * @param {object} options
+   * @returns {Promise<Connection>}
+   */
+  static connect(url, options) {
+    return Connection.open(url, options);
+  }
+
+  /** WS2S.connect() through this gateway. */
+  connect(options) {
+    return WS2S.connect(this.#url, {...this.#options, ...options});
+  }
+
+  /** A TCP connection with the callbacks of ws2s.js 2.1. */
+  newSocket() {
+    return new CallbackSocket(this.#url, this.#options);
+  }
+
+  /** A Redis client with the callbacks of ws2s.js 2.1. */
+  newRedisClient(host, port, auth, ssh_host, ssh_port, ssh_username, ssh_password, ssh_private_key,
+                 ssh_private_key_password) {
+    const ssh = ssh_host ? {
+      host: ssh_host, port: ssh_port, username: ssh_username, password: ssh_password, privateKey: ssh_private_key,
+      passphrase: ssh_private_key_password,
+    } : undefined;
+    return new CallbackRedis(this.#url, {...this.#options, host, port, ssh, ...authOptions(auth)});
+  }
+
+  /** newRedisClient() as ws2s.js 2.1 spelt it. */
+  newRedisCient(...target) {
+    return this.newRedisClient(...target);
+  }
+}
+
+Object.assign(WS2S, {WS2SError, RedisError, Redis});
+
+// A script that holds `export` is an error, and a module without it exports nothing, so no file can be both.
+// For pages there is ws2s.mjs beside this one. Node finds the names in these assignments.
+if (typeof module === 'object' && module.exports) {
+  module.exports = WS2S;
+  module.exports.WS2SError = WS2SError;
+  module.exports.RedisError = RedisError;
+  module.exports.Redis = Redis;
+  // For the tests of this file.
+  module.exports.internals = {
+    Queue, RespParser, Push, encodeCommand, splitLine, splitLines, textOfReply, toBase64, fromBase64,
+  };
+} else {
+  globalThis.WS2S = WS2S;
+}
+})();
