@@ -31,9 +31,12 @@ conformance: ## the Autobahn test suite, RFC 6455 [CASES=quick|all] [PYTHON=...]
 dist: ## build the wheel and the source archive into dist/
 	@$(ENVIRONMENTS) dist $(PYTHON)
 
-install: ## copy ws2s.py to DESTDIR/PREFIX/bin/ws2s [PREFIX=/usr/local] [DESTDIR=]
-	install -d "$(DESTDIR)$(PREFIX)/bin"
-	install -m 755 ws2s.py "$(DESTDIR)$(PREFIX)/bin/ws2s"
+install: ## copy all that runs to DESTDIR/PREFIX [PREFIX=/usr/local] [DESTDIR=]
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/ws2s/ws2s-js"
+	install -m 755 ws2s.py ws2sd "$(DESTDIR)$(PREFIX)/share/ws2s"
+	install -m 644 ws2s-js/* "$(DESTDIR)$(PREFIX)/share/ws2s/ws2s-js"
+	ln -sf ../share/ws2s/ws2s.py "$(DESTDIR)$(PREFIX)/bin/ws2s"
+	ln -sf ../share/ws2s/ws2sd "$(DESTDIR)$(PREFIX)/bin/ws2sd"
 
 clean: ## remove all that was made here, .envs/ too
 	rm -rf .envs build dist *.egg-info .pytest_cache

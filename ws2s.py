@@ -203,6 +203,9 @@ else:
     # How Popen is told to put a child into a session and a process group of its own.
     NEW_SESSION = {'start_new_session': True}
 
+# Some Pythons do not tell this number, though the system knows it.
+SO_REUSEPORT = getattr(socket, 'SO_REUSEPORT', 15 if sys.platform.startswith('linux') else 0x200)
+
 # Not all Pythons make an OSError of a socket's error; this name fits everywhere.
 NetworkError = socket.error
 AF_INET, AF_INET6 = socket.AF_INET, socket.AF_INET6
@@ -270,6 +273,7 @@ TUNNEL_IDLE_SECONDS = 10       # a tunnel without connections stays for so long,
 TUNNEL_TARGETS = 64            # of one tunnel; each takes ssh a listening socket
 TUNNEL_JOBS = 256              # places for each tunnel: more than twice what it can ever have under way
 TUNNEL_ALIVE_SECONDS = 15      # between ssh's questions whether its server is there; three without answer end it
+GOODBYE_SECONDS = 0.7          # for the last bytes and the Close of those who were open to the end of a drain
 KEY_CHARACTERS = 16384         # of the text of a private key
 SECRET_BYTES = 1000            # of a password or passphrase; ssh itself takes 1,023
 SSH_LINE_BYTES = 8192          # of one line of ssh's standard error; the rest of a longer one is not looked at
@@ -2064,10 +2068,13 @@ class Waker(object):
     def on_ready(self, events):
         self.sock.recv(4096)
 
-    def close(self):
-        self._loop.forget(self)
+    def abandon(self):
         self.sock.close()
         self._far.close()
+
+    def close(self):
+        self._loop.forget(self)
+        self.abandon()
 
 
 class Loop(object):
@@ -2188,6 +2195,11 @@ class Loop(object):
                 handler.touched = False
                 if handler.sock is not None:
                     self._call(handler.settle)
+
+    def abandon(self):
+        """In a child of fork(): close this copy's descriptors. What they stand for is shared with the parent."""
+        self.waker.abandon()
+        self._poller.close()
 
     def close(self):
         """Run what was posted before, and give the descriptors back."""
@@ -2438,8 +2450,11 @@ class Listener(object):
             self.sock = None
 
 
-def bound_sockets(host, port):
-    """Listening sockets for every address of ``host``, all on one port. Raises ServeError."""
+def bound_sockets(host, port, shares=False):
+    """Listening sockets for every address of ``host``, all on one port. Raises ServeError.
+
+    ``shares``: others of this user may bind to the same, and the system spreads the connections (SO_REUSEPORT).
+    """
     try:
         found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
     except (NetworkError, UnicodeError):
@@ -2447,7 +2462,7 @@ def bound_sockets(host, port):
     socks, error = [], None
     for family, address in unique_addresses(found):
         try:
-            socks.append(bound_socket(family, (address[0], port) + address[2:]))
+            socks.append(bound_socket(family, (address[0], port) + address[2:], shares))
             port = socks[0].getsockname()[1]
         except NetworkError as failed_one:
             # `localhost` may stand for ::1 where there is no IPv6.
@@ -2460,12 +2475,14 @@ def bound_sockets(host, port):
     raise ServeError('cannot listen on %s: %s' % (with_port(printable(host), port), os.strerror(error.errno)))
 
 
-def bound_socket(family, address):
+def bound_socket(family, address, shares):
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         close_on_exec(sock.fileno())
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shares:
+            sock.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
         if family == AF_INET6:
             # `::` serves IPv4 too; any other address only itself.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address[0] != '::'))
@@ -2620,7 +2637,7 @@ class Workers(object):
     """At most ``threads`` threads, begun when needed. One group has at most half of them, and of the places to wait."""
 
     def __init__(self, loop, threads, waiting):
-        self._loop, self._most, self._waiting_most = loop, threads, waiting
+        self._loop, self._most, self.most_waiting = loop, threads, waiting
         self._threads = []
         self._ready = queue.Queue()    # of jobs for idle threads; None sends one home
         self._waiting = collections.deque()
@@ -2633,7 +2650,7 @@ class Workers(object):
         A function that raises is logged and gives the Failure BROKEN.
         """
         mine = sum(1 for job in self._waiting if job.group == group)
-        if len(self._waiting) >= self._waiting_most or mine >= self._waiting_most // 2:
+        if len(self._waiting) >= self.most_waiting or mine >= self.most_waiting // 2:
             return None
         job = Job(self, group, function, arguments, on_result, dispose)
         if self._closed:
@@ -3207,6 +3224,7 @@ class Tunnel(object):
     def __init__(self, gateway, session, hop, target):
         self.state, self.digest = FRESH, gateway.login_digest(hop)
         self._gateway, self._session, self._loop = gateway, session, gateway.loop
+        self._config = gateway.config      # by whose rules the server was judged
         self._hop = hop                    # until the login is done
         self._lookup, self._addresses = None, collections.deque()
         self._child = self._log = self._questions = None
@@ -3365,8 +3383,9 @@ class Tunnel(object):
 
     def takes(self, target):
         """Can one more go through to ``target``?"""
-        return self.state != DOWN and (target in self._paths or target == self._first
-                                       or len(self._paths) + len(self._askings) < TUNNEL_TARGETS)
+        if self.state == DOWN or self._config is not self._gateway.config:
+            return False
+        return target in self._paths or target == self._first or len(self._paths) + len(self._askings) < TUNNEL_TARGETS
 
     def join(self, forward):
         self._forwards.add(forward)
@@ -4080,6 +4099,11 @@ class Session(object):
         self._touch_upstreams()  # an `ack` may have given them room
         self._count()
         self._gateway.check_share(self)
+        self._go_when_stopping()
+
+    def _go_when_stopping(self):
+        if self._gateway.draining:
+            self.on_stopping()
 
     def _push(self):
         chunks = self._ws.data_to_send()
@@ -4128,10 +4152,15 @@ class Session(object):
         self._rearm(self._gateway.config['limits.drainSeconds'], self.end)
 
     def on_stopping(self):
-        if self.state == OPEN:
-            self._hang_up(GOING_AWAY, 'the gateway is stopping')
+        """The gateway drains: whoever has no TCP connection goes now, the others when theirs has ended."""
+        if self.state == OPEN and not self._upstreams:
+            self.on_stopped()
         elif self.state == HANDSHAKE and not self._parser.has_begun():
             self.end()  # browsers open connections in advance: nothing was asked on this one
+
+    def on_stopped(self):
+        """Time is up."""
+        self._hang_up(GOING_AWAY, 'the gateway is stopping')
 
     def on_full(self):
         LOG.warning('#%d is ended: limits.totalBytes is reached', self.number)
@@ -4261,6 +4290,7 @@ class Session(object):
             self._release(deliver=True)
         self._count()
         self.touch()
+        self._go_when_stopping()
 
     def on_data(self, upstream, data):
         self._tell(self.dialect.on_data, upstream.channel, data)
@@ -4271,6 +4301,7 @@ class Session(object):
         self._tell(self.dialect.on_closed, upstream.channel, failure)
         self._push()
         self.touch()
+        self._go_when_stopping()
 
     def _release(self, deliver):
         """Let go of the upstreams. With ``deliver``, one that is being dialled stays while messages wait for it:
@@ -4387,16 +4418,28 @@ class Page(object):
             self._close()
 
 
+# Keys of the Config that a running gateway cannot change.
+NEEDS_RESTART = ('listen.host', 'listen.port', 'workers', 'log.file', 'log.bytes', 'log.files')
+
+
+def check_settings(config):
+    """What only the world can tell of a Config. Raises ConfigError."""
+    web = config['web']
+    if web is not None and not os.path.isdir(path_bytes(web)):
+        raise ConfigError('"web": %s is not a folder' % printable(web))
+    check_ssh_settings(config)
+
+
 class Gateway(object):
     """Listeners, sessions, limits and counts.
 
     Embedding: ``gateway = Gateway(parse_config(text))``, ``gateway.start()`` runs it in a thread of its own,
     ``gateway.address`` is where it listens, ``gateway.stop()`` ends it. ``dialects`` are rows as those of DIALECTS.
     ``resolve(host, port)`` runs in a thread and gives pairs (family, address) or a Failure; ``owns(packed)`` tells
-    whether an address is the machine's own.
+    whether an address is the machine's own. ``socks`` are listening sockets to use instead of binding some.
     """
 
-    def __init__(self, config, dialects=DIALECTS, resolve=blocking_resolve, owns=owns_address):
+    def __init__(self, config, dialects=DIALECTS, resolve=blocking_resolve, owns=owns_address, socks=()):
         self.config, self.resolve = config, resolve
         self._dialects, self._owns, self._rules = tuple(dialects), owns, TargetRules(config)
         self.numbers = itertools.count(1)
@@ -4407,7 +4450,7 @@ class Gateway(object):
         self._by_group = collections.Counter()     # connections
         self._open_by_group = collections.Counter()  # WebSockets among them
         self._open = 0
-        self._listeners, self._socks, self._thread = [], [], None
+        self._listeners, self._socks, self._thread = [], list(socks), None
         self._asked = []
         self.loop = self.lookups = self.files = self.tunnel_work = None
         self.address = None
@@ -4417,11 +4460,8 @@ class Gateway(object):
 
     def listen(self):
         """Bind. Raises ServeError or ConfigError."""
-        web = self.config['web']
-        if web is not None and not os.path.isdir(path_bytes(web)):
-            raise ConfigError('"web": %s is not a folder' % printable(web))
-        check_ssh_settings(self.config)
-        self._socks = bound_sockets(self.config['listen.host'], self.config['listen.port'])
+        check_settings(self.config)
+        self._socks = self._socks or bound_sockets(self.config['listen.host'], self.config['listen.port'])
         self.address = self._socks[0].getsockname()[:2]
         LOG.info('ws2s %s listens on %s', __version__, with_port(*self.address))
 
@@ -4449,8 +4489,21 @@ class Gateway(object):
         self._serve()
 
     def drain(self):
-        """Begin to stop: no more accepting, WebSockets are closed with 1001. From any thread or signal handler."""
+        """Begin to stop: no more accepting, WebSockets are closed with 1001 when their TCP connections have ended, or
+        after `limits.drainSeconds`. From any thread or signal handler."""
         self._ask(self._begin_drain)
+
+    def reload(self, config):
+        """Go on with another Config; what is open lives on. From any thread. Raises ConfigError, and changes nothing.
+
+        What is only read at the start, NEEDS_RESTART, stays as it is.
+        """
+        check_settings(config)
+        self._ask(lambda: self._use(config))
+
+    def _use(self, config):
+        self.config, self._rules = config, TargetRules(config)
+        self.tunnel_work.most_waiting = TUNNEL_JOBS * config['ssh.maxTunnels']
 
     def abort(self):
         """Stop at once. From any thread or signal handler."""
@@ -4466,7 +4519,7 @@ class Gateway(object):
         """Bind, and make what serving takes. Raises ServeError or ConfigError."""
         if self.loop is not None:
             raise ServeError('this gateway has been started before; make another one')
-        if not self._socks:
+        if self.address is None:
             self.listen()
         self.loop = Loop()
         self.lookups = Workers(self.loop, LOOKUP_THREADS, LOOKUPS_WAITING)
@@ -4498,7 +4551,13 @@ class Gateway(object):
         self._close_listeners()
         for session in list(self.sessions):
             session.on_stopping()
-        self.loop.call_later(self.config['limits.drainSeconds'], self._end_all)
+        self.loop.call_later(self.config['limits.drainSeconds'], self._end_drain)
+
+    def _end_drain(self):
+        """What is still open is closed now; what was queued before has a moment to go out."""
+        for session in list(self.sessions):
+            session.on_stopped()
+        self.loop.call_later(GOODBYE_SECONDS, self._end_all)
 
     def _end_all(self):
         self.draining = True
@@ -4617,6 +4676,8 @@ class Gateway(object):
 DEFAULT_CONFIG_FILE = os.path.join('~', '.ws2s', 'config.json')
 
 SERVED, CANNOT_SERVE, BAD_USAGE = 0, 1, 2
+
+FIRST_INHERITED = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -4748,6 +4809,45 @@ def waking(gateway):
             os.close(fd)
 
 
+def notify_service(state):
+    """Tell a service manager, if one has begun us and wants to know, how we are (sd_notify(3))."""
+    path = os.environ.get('NOTIFY_SOCKET')
+    if not path:
+        return
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        sock.connect('\0' + path[1:] if path.startswith('@') else path)
+        sock.sendall(state.encode('ascii'))
+    except NetworkError as error:
+        LOG.warning('the service manager cannot be told %s: %s', state.split('=')[0], os.strerror(error.errno))
+    finally:
+        sock.close()
+
+
+def inherited_sockets():
+    """The listening sockets that a service manager has handed to this process (sd_listen_fds(3)); none for most."""
+    pid, count = os.environ.pop('LISTEN_PID', ''), os.environ.pop('LISTEN_FDS', '')
+    os.environ.pop('LISTEN_FDNAMES', None)
+    if pid != '%d' % os.getpid() or not re.match(r'[0-9]{1,4}\Z', count):
+        return []
+    return [inherited_socket(fd) for fd in range(FIRST_INHERITED, FIRST_INHERITED + int(count))]
+
+
+def inherited_socket(fd):
+    """Raises ServeError."""
+    try:
+        sock = socket.fromfd(fd, AF_INET, socket.SOCK_STREAM)
+        family = AF_INET6 if len(sock.getsockname()) == 4 else AF_INET
+        sock.close()
+        sock = socket.fromfd(fd, family, socket.SOCK_STREAM)
+        os.close(fd)
+    except (NetworkError, OSError):
+        raise ServeError('descriptor %d, which was to be a listening socket, is none' % fd)
+    sock.setblocking(False)
+    close_on_exec(sock.fileno())
+    return sock
+
+
 def obey_signals(gateway):
     """The first SIGINT or SIGTERM drains, a second one ends at once."""
     seen = []
@@ -4755,6 +4855,7 @@ def obey_signals(gateway):
     def on_signal(number, frame):
         seen.append(number)
         if len(seen) == 1:
+            notify_service('STOPPING=1')
             gateway.drain()
         else:
             ignore_signals()
@@ -4770,33 +4871,79 @@ def ignore_signals():
         signal.signal(number, signal.SIG_IGN)
 
 
-def serve(config):
-    """Serve until a signal comes; the exit status. Raises ServeError or ConfigError."""
+def reload_on_hangup(gateway, load):
+    """SIGHUP has ``load()``, a Config or a ConfigError, give the configuration anew."""
+    def on_loaded(config):
+        apply_config(gateway, config)
+        notify_service('READY=1')
+
+    def on_signal(number, frame):
+        gateway.loop.post(begin)
+
+    def begin():
+        notify_service('RELOADING=1')
+        gateway.files.submit(b'', load, (), on_loaded)
+
+    signal.signal(signal.SIGHUP, on_signal)
+
+
+def apply_config(gateway, config):
+    """Have the gateway go on with what a reload brought; a ConfigError changes nothing. The log tells which."""
+    try:
+        if isinstance(config, ConfigError):
+            raise config
+        old = gateway.config
+        gateway.reload(config)
+    except ConfigError as error:
+        LOG.error('the configuration stays as it was: %s', error)
+        return
+    LOG.setLevel(config['log.level'].upper())
+    LOG.info('the configuration was read anew')
+    for key in NEEDS_RESTART:
+        if config[key] != old[key]:
+            LOG.warning('"%s" will change with the next start only', key)
+
+
+def serve(load):
+    """Serve what ``load()`` gives until a signal comes; the exit status. Raises ServeError or ConfigError."""
+    config = load()
+    if isinstance(config, ConfigError):
+        raise config
     os.umask(0o077)  # the log is nobody else's, rotated or not
     set_up_logging(config)
     raise_descriptor_limit()
-    gateway = Gateway(config)
+    gateway = Gateway(config, socks=inherited_sockets())
     obey_signals(gateway)
     gateway.prepare()
+    reload_on_hangup(gateway, load)
     with waking(gateway):
+        notify_service('READY=1')
         gateway.run()
     ignore_signals()
     return SERVED
+
+
+def blocking_load(arguments):
+    """The Config that arguments and file give, or a ConfigError."""
+    try:
+        return with_arguments(read_config_file(arguments.config), arguments)
+    except ConfigError as error:
+        return error
 
 
 def run_command(arguments):
     if arguments.version:
         print('ws2s %s' % __version__)
         return SERVED
+    if not arguments.print_config and arguments.check is None:
+        return serve(lambda: blocking_load(arguments))
     config = with_arguments(read_config_file(arguments.config), arguments)
     if arguments.print_config:
         print(config.as_text())
         return SERVED
-    if arguments.check is not None:
-        gateway = Gateway(config)
-        gateway.address = (config['listen.host'], config['listen.port'])
-        return check_target(gateway, arguments.check)
-    return serve(config)
+    gateway = Gateway(config)
+    gateway.address = (config['listen.host'], config['listen.port'])
+    return check_target(gateway, arguments.check)
 
 
 def main(argv=None):
