@@ -145,15 +145,28 @@ def function_sizes(source):
                   for node in functions)
 
 
-# --- ws2s.py --------------------------------------------------------------------------------------
+# --- ws2s.py and ws2sd ----------------------------------------------------------------------------
 
-def test_docstring_lists_the_rooms_of_the_banners():
-    assert listed_rooms(SOURCE) == banners(SOURCE)
-    assert [number for number, _ in banners(SOURCE)] == list(range(1, 16))
+PROGRAMS = {'ws2s.py': 15, 'ws2sd': 5}
+
+of_each_program = pytest.mark.parametrize('name', sorted(PROGRAMS))
 
 
-def test_names_are_used_in_their_own_room_or_a_later_one():
-    assert used_before_defined(SOURCE) == []
+def source_of(name):
+    with io.open(os.path.join(ROOT, name), encoding='utf-8') as file:
+        return file.read()
+
+
+@of_each_program
+def test_docstring_lists_the_rooms_of_the_banners(name):
+    source = source_of(name)
+    assert listed_rooms(source) == banners(source)
+    assert [number for number, _ in banners(source)] == list(range(1, PROGRAMS[name] + 1))
+
+
+@of_each_program
+def test_names_are_used_in_their_own_room_or_a_later_one(name):
+    assert used_before_defined(source_of(name)) == []
 
 
 def test_rooms_2_to_9_do_not_touch_the_world():
@@ -164,8 +177,9 @@ def test_no_room_but_the_first_speaks_of_old_pythons():
     assert python_2_talk(SOURCE) == []
 
 
-def test_functions_are_short():
-    sizes = function_sizes(SOURCE)
+@of_each_program
+def test_functions_are_short(name):
+    sizes = function_sizes(source_of(name))
     assert [size for size in sizes if size[0] > 60] == []
     assert sizes[len(sizes) // 2][0] < 10
 
