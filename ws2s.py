@@ -51,7 +51,6 @@ import os
 import re
 import resource
 import select
-import shutil
 import signal
 import socket
 import stat
@@ -276,6 +275,12 @@ TUNNEL_ALIVE_SECONDS = 15      # between ssh's questions whether its server is t
 GOODBYE_SECONDS = 0.7          # for the last bytes and the Close of those who were open to the end of a drain
 KEY_CHARACTERS = 16384         # of the text of a private key
 SECRET_BYTES = 1000            # of a password or passphrase; ssh itself takes 1,023
+TUNNEL_CHANNELS = 256          # connections of one tunnel that its server has not ended
+LOGIN_LINES = 10000            # of ssh's standard error before the login is done; a server's banner is among them
+LOG_BYTES = 4096               # one read of it: each line costs time that other clients wait
+PIPE_BYTES = 65536             # what a pipe holds at most
+KNOWN_HOSTS_BYTES = 1048576    # of the file of host keys; then no new ones are learnt
+GIVE_UP_SECONDS = 5            # for threads that hang when everything else has ended
 SSH_LINE_BYTES = 8192          # of one line of ssh's standard error; the rest of a longer one is not looked at
 SSH_FILE_CHARACTERS = 1000     # of one line of the operator's file of options
 PROMPT_BYTES = 8192            # of what ssh asks for
@@ -1440,7 +1445,7 @@ def plain_host(host, field='host'):
     name = ascii_name(host)
     if not PLAIN_NAME.match(name) or len(name) > HOST_CHARACTERS:
         raise RequestError('%s must be a plain name or an address when SSH is used' % field)
-    return name
+    return str(name)
 
 
 def bracketed(host, port):
@@ -1482,7 +1487,7 @@ def login_options(hop):
     def yes_if(condition):
         return 'yes' if condition else 'no'
 
-    return ['IdentitiesOnly=yes', 'IdentityAgent=none', 'AddKeysToAgent=no',
+    return ['IdentitiesOnly=yes', 'IdentityAgent=none', 'AddKeysToAgent=no', 'SecurityKeyProvider=/dev/null',
             'PubkeyAuthentication=%s' % yes_if('publickey' in methods),
             'PasswordAuthentication=%s' % yes_if('password' in methods),
             'KbdInteractiveAuthentication=%s' % yes_if('keyboard-interactive' in methods),
@@ -1491,7 +1496,8 @@ def login_options(hop):
 
 
 # Options that came after OpenSSH 7.0: an older ssh, which knows no such danger, passes them over.
-YOUNG_OPTIONS = 'IgnoreUnknown=IdentityAgent,KnownHostsCommand,ProxyJump,ForkAfterAuthentication,StdinNull,SessionType'
+YOUNG_OPTIONS = ('IgnoreUnknown=AddKeysToAgent,IdentityAgent,KnownHostsCommand,ProxyJump,ForkAfterAuthentication,'
+                 'StdinNull,SessionType,SecurityKeyProvider')
 
 FIXED_OPTIONS = (
     'LogLevel=DEBUG2', 'EscapeChar=none', 'ExitOnForwardFailure=yes', 'ClearAllForwardings=no', 'GatewayPorts=no',
@@ -2893,10 +2899,20 @@ def check_ssh_settings(config):
         raise ConfigError('"ssh.configFile": %s: %s' % (printable(path), os.strerror(error.errno)))
 
 
-def make_known_hosts(path):
-    """ssh would go on without a word where it cannot write down a key, and so learn nothing."""
+def has_room_for_keys(path):
+    """Can ssh write down one more host key? Where it cannot, it would go on without a word, and learn nothing.
+
+    Keys are learnt before the login: whoever has many names for a server of his own must not fill the disk.
+    """
     make_folder(os.path.dirname(path))
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o600)
+    try:
+        has_room = os.fstat(fd).st_size < KNOWN_HOSTS_BYTES
+    finally:
+        os.close(fd)
+    if not has_room:
+        LOG.warning('ssh: %s is full: no new host keys are learnt', printable(path))
+    return has_room
 
 
 def make_folder(path):
@@ -2951,8 +2967,9 @@ class Child(object):
         self._lock = os.open(self.directory, os.O_RDONLY)
         close_on_exec(self._lock)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        folder, name = os.path.split(self.directory)
-        path = plain_path(os.path.join(folder, PRIVATE_PREFIX + name[len(FRESH_PREFIX):]))
+        # A name that nobody could see coming: another user might take it first.
+        name = PRIVATE_PREFIX + binascii.hexlify(os.urandom(5)).decode('ascii')
+        path = plain_path(os.path.join(os.path.dirname(self.directory), name))
         if len(path_bytes(path)) > PRIVATE_PATH_BYTES:
             raise ConfigError('the path of the folder for temporary files is too long')
         os.rename(self.directory, path)
@@ -2972,7 +2989,8 @@ class Child(object):
 
     def run(self, arguments):
         """Raises TunnelError."""
-        self.questions, far = socket.socketpair()
+        with explained('a pair of sockets'):
+            self.questions, far = socket.socketpair()
         self.questions.setblocking(False)
         close_on_exec(self.questions.fileno())
         try:
@@ -3007,9 +3025,23 @@ class Child(object):
 
 
 def remove_directory(path):
-    shutil.rmtree(path, ignore_errors=True)
-    if os.path.lexists(path):
-        LOG.error('ssh: the folder %s could not be removed', printable(path))
+    """It has no folders within. The key goes first, and without a descriptor, of which there may be none left."""
+    blocking_forget_login(path)
+    try:
+        for name in os.listdir(path):
+            os.unlink(os.path.join(path, name))
+        os.rmdir(path)
+    except OSError as error:
+        LOG.error('ssh: the folder %s could not be removed: %s', printable(path), os.strerror(error.errno))
+
+
+def blocking_forget_login(directory):
+    """Remove the key, which ssh has read."""
+    for name in (KEY_NAME, ASKPASS_NAME):
+        try:
+            os.unlink(os.path.join(directory, name))
+        except OSError as error:  # none was needed, or the tunnel has ended meanwhile
+            LOG.debug('no %s to remove: %s', name, os.strerror(error.errno))
 
 
 def set_nonblocking(pipe):
@@ -3028,7 +3060,7 @@ def spawn(arguments, askpass='', stdin=None):
                                        **NEW_SESSION)
         set_nonblocking(process.stderr)
         return process
-    except OSError as error:
+    except (IOError, OSError) as error:
         if failure_of(error.errno) is NO_ROOM or error.errno == errno.EAGAIN:
             raise TunnelError(NO_ROOM)
         LOG.error('ssh: %s cannot be run: %s (ssh.program)', printable(arguments[0]), os.strerror(error.errno))
@@ -3039,10 +3071,11 @@ def blocking_open_tunnel(config, hop, address, target, seconds):
     """A Child whose ssh dials ``address``, logs in at ``hop`` and will forward to ``target``, or a Failure."""
     child = Child()
     try:
-        with explained('the known host keys'):
+        with explained('its options and the known host keys'):
             config = with_real_paths(config)
-            if config['ssh.hostKeyChecking'] == 'accept-new':
-                make_known_hosts(config['ssh.knownHosts'])
+            check_ssh_settings(config)
+            if config['ssh.hostKeyChecking'] == 'accept-new' and not has_room_for_keys(config['ssh.knownHosts']):
+                config = config.replace({'ssh.hostKeyChecking': 'yes'})
         key = hop.key and key_text(hop.key, config['ssh.keyDirectories'])
         with explained('the folder for a tunnel'):
             child.move_in()
@@ -3065,15 +3098,6 @@ def blocking_ask_for_forward(config, directory, number, target):
         return child
     except (TunnelError, RequestError) as error:
         return error.failure
-
-
-def blocking_forget_login(directory):
-    """Remove the key, which ssh has read."""
-    for name in (KEY_NAME, ASKPASS_NAME):
-        try:
-            os.unlink(os.path.join(directory, name))
-        except OSError as error:  # none was needed, or the tunnel has ended meanwhile
-            LOG.debug('no %s to remove: %s', name, os.strerror(error.errno))
 
 
 def bury_result(result):
@@ -3155,7 +3179,7 @@ class Feed(object):
     def receive(self):
         """False when there was nothing to read, or nothing will come any more."""
         try:
-            data = os.read(self.sock.fileno(), RECEIVE_BYTES) if self.sock is not None else b''
+            data = os.read(self.sock.fileno(), LOG_BYTES) if self.sock is not None else b''
         except OSError as error:
             if is_not_ready(error):
                 return False
@@ -3222,13 +3246,13 @@ class Tunnel(object):
     """
 
     def __init__(self, gateway, session, hop, target):
-        self.state, self.digest = FRESH, gateway.login_digest(hop)
+        self.state, self.group, self.digest = FRESH, session.group, gateway.login_digest(hop)
         self._gateway, self._session, self._loop = gateway, session, gateway.loop
         self._config = gateway.config      # by whose rules the server was judged
         self._hop = hop                    # until the login is done
         self._lookup, self._addresses = None, collections.deque()
         self._child = self._log = self._questions = None
-        self._lines, self._question = LineParser(), b''
+        self._lines, self._question, self._login_lines = LineParser(), b'', 0
         self._connected = self._answered = False
         self._fault = SSH_FAILED           # why ssh ends, as far as it has said
         self._forwards = set()
@@ -3314,9 +3338,12 @@ class Tunnel(object):
 
     def _on_log(self, data):
         for line in self._lines.receive(data):
+            self._login_lines += self.state == LOGGING_IN
             event = read_ssh_line(line)
             if event is not None and self.state != DOWN:
                 self.ON_EVENT[type(event)](self, event)
+        if self._login_lines > LOGIN_LINES and self.state == LOGGING_IN:
+            self._fall(SSH_FAILED)
         if not data and self.state != DOWN:
             self._on_ssh_ended()
 
@@ -3385,6 +3412,8 @@ class Tunnel(object):
         """Can one more go through to ``target``?"""
         if self.state == DOWN or self._config is not self._gateway.config:
             return False
+        if len(self._channels) + len(self._unbegun) >= TUNNEL_CHANNELS:
+            return False
         return target in self._paths or target == self._first or len(self._paths) + len(self._askings) < TUNNEL_TARGETS
 
     def join(self, forward):
@@ -3443,8 +3472,10 @@ class Tunnel(object):
 
     def on_asked(self, asking):
         """It has ended; its exit status tells whether ssh listens now."""
-        self._submit(asking.let_go().blocking_bury, (),
-                     lambda status: self._end_asking(asking, None if status == 0 else SSH_FAILED))
+        child = asking.let_go()
+        self._submit(child.blocking_bury, (),
+                     lambda status: self._end_asking(asking, None if status == 0 else SSH_FAILED),
+                     lambda result: child.blocking_bury())
 
     def _end_asking(self, asking, failure):
         self._askings.pop(asking.target, None)
@@ -3470,9 +3501,10 @@ class Tunnel(object):
             self._unbegun.popleft()
 
     def catch_up(self):
-        """Read what ssh has said up to now."""
-        while self._log and self._log.receive():
-            pass
+        """Read what ssh has said up to now: no more than a pipe holds."""
+        for _ in range(PIPE_BYTES // LOG_BYTES + 1):
+            if not (self._log and self._log.receive()):
+                return
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -3480,13 +3512,15 @@ class Tunnel(object):
         """There are places for more jobs than all tunnels can have under way."""
         def on_done(result):
             self._jobs -= 1
-            if on_result:
-                on_result(result)
-            self._check_gone()
+            try:
+                if on_result:
+                    on_result(result)
+            finally:
+                self._check_gone()
 
-        self._jobs += 1
-        job = self._gateway.tunnel_work.submit(self._session.group, function, arguments, on_done, dispose)
+        job = self._gateway.tunnel_work.submit(self.group, function, arguments, on_done, dispose)
         assert job is not None
+        self._jobs += 1  # on_done comes in a later turn
         return job
 
     def _bury(self, child):
@@ -3572,16 +3606,23 @@ class Forward(object):
         """Connect to ssh's local socket, which takes it before the target is dialled; false when that fails."""
         if self._on_done is None:
             return False
-        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
+            self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self._sock.setblocking(False)
             close_on_exec(self._sock.fileno())
             self._sock.connect(path)
             return True
         except NetworkError as error:
-            LOG.error('ssh: its local socket: %s', os.strerror(error.errno))
-            self.fail(SSH_FAILED)
+            self._on_no_socket(error)
             return False
+
+    def _on_no_socket(self, error):
+        if failure_of(error.errno) is NO_ROOM:
+            self.fail(NO_ROOM)
+        else:
+            LOG.error('ssh: its local socket: %s', os.strerror(error.errno))
+            self._tunnel.end()  # it is of no use to anybody any more
+            self.fail(SSH_FAILED)
 
     def on_opened(self):
         sock, self._sock = self._sock, None
@@ -4452,6 +4493,7 @@ class Gateway(object):
         self._open = 0
         self._listeners, self._socks, self._thread = [], list(socks), None
         self._asked = []
+        self._given_up_at = None  # when the loop ends at the latest, once all was ended
         self.loop = self.lookups = self.files = self.tunnel_work = None
         self.address = None
         self._salt = os.urandom(16)
@@ -4503,7 +4545,8 @@ class Gateway(object):
 
     def _use(self, config):
         self.config, self._rules = config, TargetRules(config)
-        self.tunnel_work.most_waiting = TUNNEL_JOBS * config['ssh.maxTunnels']
+        # Never fewer: the tunnels that are there still need theirs.
+        self.tunnel_work.most_waiting = max(self.tunnel_work.most_waiting, TUNNEL_JOBS * config['ssh.maxTunnels'])
 
     def abort(self):
         """Stop at once. From any thread or signal handler."""
@@ -4525,15 +4568,14 @@ class Gateway(object):
         self.lookups = Workers(self.loop, LOOKUP_THREADS, LOOKUPS_WAITING)
         self.files = Workers(self.loop, FILE_THREADS, FILES_WAITING)
         self.tunnel_work = Workers(self.loop, TUNNEL_THREADS, TUNNEL_JOBS * self.config['ssh.maxTunnels'])
-        if self.config['ssh.enabled']:
-            clear_leftovers()
+        clear_leftovers()
         self._listeners = [Listener(self.loop, sock, self._on_accepted) for sock in self._socks]
         while self._asked:
             self.loop.post(self._asked.pop(0))
 
     def _serve(self):
         try:
-            while not self.draining or self.sessions or self.upstreams or self.tunnels:
+            while not self.draining or self._is_busy():
                 self.loop.turn()
         finally:
             self._end_all()
@@ -4542,6 +4584,11 @@ class Gateway(object):
             self.tunnel_work.close(5)
             self.loop.close()
             LOG.info('ws2s has stopped')
+
+    def _is_busy(self):
+        if self._given_up_at is not None and self.loop.now >= self._given_up_at:
+            return False  # only threads that hang are left
+        return self.sessions or self.upstreams or self.tunnels
 
     def _begin_drain(self):
         if self.draining:
@@ -4568,6 +4615,9 @@ class Gateway(object):
             upstream.end()
         for tunnel in list(self.tunnels):
             tunnel.end()
+        if self._given_up_at is None:
+            self._given_up_at = self.loop.now + GIVE_UP_SECONDS
+            self.loop.call_later(GIVE_UP_SECONDS, self._close_listeners)  # anything, so that the loop turns then
 
     def _close_listeners(self):
         for listener in self._listeners + self._socks:
@@ -4638,8 +4688,10 @@ class Gateway(object):
         return login_digest(hop, self._salt)
 
     def new_tunnel(self, session, hop, target):
-        """A Tunnel that has not begun, or None when there are too many (`ssh.maxTunnels`)."""
-        if len(self.tunnels) >= self.config['ssh.maxTunnels']:
+        """A Tunnel that has not begun, or None when there are too many. One address has half of `ssh.maxTunnels`."""
+        most = self.config['ssh.maxTunnels']
+        mine = sum(1 for tunnel in self.tunnels if tunnel.group == session.group)
+        if len(self.tunnels) >= most or mine >= (most + 1) // 2:
             return None
         tunnel = Tunnel(self, session, hop, target)
         self.tunnels.add(tunnel)

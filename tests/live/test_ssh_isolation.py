@@ -425,7 +425,7 @@ HOSTILE = [
     ('a channel that failed', 'channel 2: open failed: connect failed: %s refused\n' % MARK),
     ('channels by numbers that are none', u'channel 99999999999999999999999: open failed: %s\nchannel -1: open failed: '
      u'%s\ndebug2: channel \xb2: open confirm %s\n' % (MARK, MARK, MARK)),
-    ('very many channels', ''.join('debug1: channel %d: new direct-tcpip [%s]\n' % (i, MARK) for i in range(20000))),
+    ('very many channels', ''.join('debug1: channel %d: new direct-tcpip [%s]\n' % (i, MARK) for i in range(9000))),
     ('a refused login', 'user@%s: Permission denied (%s).\n' % (MARK, MARK)),
     ('a wrong host key', '@ REMOTE HOST IDENTIFICATION HAS CHANGED! %s\nHost key verification failed.\n' % MARK),
     ('a timeout', 'Connection to %s timed out\nTimeout, server %s not responding.\n' % (MARK, MARK)),

@@ -450,7 +450,7 @@ def test_nothing_is_left_of_tunnels_that_are_dropped_at_any_moment(running_gatew
 
 def test_one_tunnel_more_than_allowed_is_refused_at_once(running_gateway, fake):
     fake.does(['serve'], hung=[['hang']])
-    gateway = running_gateway(fake.config(maxTunnels=2), resolve=to_loopback)
+    gateway = running_gateway(fake.config(maxTunnels=3), resolve=to_loopback)  # half of them for one address
     with serving(echo) as port, RawClient(gateway.address) as one, RawClient(gateway.address) as two, \
             RawClient(gateway.address) as three:
         fake.leads_to(port)
@@ -465,6 +465,26 @@ def test_one_tunnel_more_than_allowed_is_refused_at_once(running_gateway, fake):
         two.abort()
         wait_until(lambda: outcome(three.ask(**request())) == DONE, SOON)
         assert len(fake.calls()) == 3
+
+
+@pytest.mark.parametrize('line', ['\n', 'debug1: Remote: x\n', 'words' * 20 + '\n'],
+                         ids=['nothing', 'debugging', 'words'])
+def test_a_flood_of_lines_before_the_login_ends_it_and_delays_nobody(running_gateway, fake, line):
+    fake.does(['say', 'debug1: Connection established.\n' + line * 100000], ['hang'])
+    gateway = running_gateway(fake.config(maxTunnels=16), resolve=to_loopback)
+    with RawClient(gateway.address) as other, open_clients(gateway, 8) as clients:
+        other.open()
+        for client in clients:
+            client.send_json(**request())
+        wait_until(lambda: gateway.tunnels)
+        slowest = 0
+        while gateway.tunnels:
+            began = time.time()
+            assert other.ask(command='ping')['success']
+            slowest = max(slowest, time.time() - began)
+        assert slowest < 0.5
+        for client in clients:
+            assert outcome(client.receive_json()) == (6, 'ssh-failed')
 
 
 # -- where there is no room --------------------------------------------------------------------------------------------
