@@ -17,7 +17,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+
+import proof
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ENVS = os.path.join(ROOT, '.envs')
@@ -25,6 +28,7 @@ VERSIONS = ('2.7', '3.6', '3.7', '3.8', '3.9', '3.10', '3.11', '3.12', '3.13')
 STRICT = os.environ.get('WS2S_TEST_STRICT') == '1'
 NODE_PACKAGES = ('ws@8',)
 SUITE = ('tests/unit', 'tests/live')
+PROVEN_ON = ('2.7', '3.6', '3.11', '3.13')
 
 WARNINGS_FROM = (3, 13)
 WARNINGS_OF_PYTHON = ('DeprecationWarning', 'PendingDeprecationWarning', 'ResourceWarning')
@@ -296,9 +300,33 @@ def compiles(interpreter, program):
 
 def command_dist(wanted, arguments):
     shutil.rmtree(os.path.join(ROOT, 'dist'), ignore_errors=True)
-    python = environment('dist', required(wanted), '-r', 'tests/requirements-dist.txt')
+    builder = required(wanted)
+    python = environment('dist', builder, '-r', 'tests/requirements-dist.txt')
     must([python, '-m', 'build', '--outdir', 'dist'], 'build failed for', ['dist'])
-    return 0
+    try:
+        return prove_archives(builder)
+    except proof.Unproven as error:
+        raise Problem(error)
+
+
+def prove_archives(builder):
+    wheel, source = proof.archives(os.path.join(ROOT, 'dist'))
+    proof.prove_source(source)
+    say('%s holds what it should' % os.path.basename(source))
+    others = [(version, find(version)) for version in PROVEN_ON if version != short(builder)]
+    for version, interpreter in others + [(short(builder), builder)]:
+        say('%-5s %s' % (version, prove_wheel(interpreter, wheel) if interpreter else 'missing'))
+    return int(STRICT and not all(interpreter for _, interpreter in others))
+
+
+def prove_wheel(interpreter, wheel):
+    """Outside the checkout: there `import ws2s` would find the file that is not installed."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = os.path.join(folder, 'home')
+        os.mkdir(home)
+        create_environment(interpreter, os.path.join(folder, 'environment'))
+        proof.prove_wheel(python_of(os.path.join(folder, 'environment')), wheel, home)
+    return 'installed from %s; it runs' % os.path.basename(wheel)
 
 
 def command_node(wanted, arguments):

@@ -78,13 +78,13 @@ def reap(pid):
 class Browser(object):
     """A running Chromium. ``events``: by session, pairs of a method and its parameters."""
 
-    def __init__(self, program, folder):
+    def __init__(self, program, folder, flags=()):
         self._folder, self._profile = folder, os.path.join(folder, 'profile')
         self._devtools, self._calls, self._answers = None, 0, {}
         self.events, self._family = {}, set()
         with open(os.path.join(folder, 'log'), 'wb') as log, open(os.devnull) as nothing:
             self._process = subprocess.Popen(
-                [program] + list(FLAGS) + ['--user-data-dir=' + self._profile, 'about:blank'], cwd=folder,
+                [program] + list(FLAGS + flags) + ['--user-data-dir=' + self._profile, 'about:blank'], cwd=folder,
                 env=dict(clean_environment(folder), TMPDIR=folder), stdin=nothing, stdout=log, stderr=log,
                 close_fds=True, **NEW_SESSION)
 
@@ -214,12 +214,12 @@ class Page(object):
 
 
 @contextlib.contextmanager
-def running_chromium():
-    """A Browser. No process and no file of it is left in the end."""
+def running_chromium(*flags):
+    """A Browser, with these flags besides FLAGS. No process and no file of it is left in the end."""
     program, folder = needs('chromium', 'chromium'), tempfile.mkdtemp()
     try:
         with adopting_orphans():
-            browser = Browser(program, folder)
+            browser = Browser(program, folder, flags)
             try:
                 browser.attach()
                 yield browser

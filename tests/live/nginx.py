@@ -1,0 +1,146 @@
+# -*- coding: utf-8 -*-
+"""An nginx of our own in front of a gateway: TLS, a path prefix, and the configuration that README.md recommends."""
+
+import contextlib
+import io
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import tempfile
+
+from installed import needs
+from program import REPOSITORY
+from raw_client import RawClient
+from ssh_server import administrative, run_well, write
+from targets import closed_port
+from waiting import wait_until
+
+ATTEMPTS = 5
+HOST = '127.0.0.1'
+NAME = 'gateway.example.com'  # as in README.md
+PREFIX = '/ws2s/'
+
+# Around what README.md says: one process, which is no service and writes nowhere but into its folder.
+FRAME = u'''
+daemon off;
+master_process off;
+error_log stderr;
+pid nginx.pid;
+lock_file nginx.lock;
+events {
+    worker_connections 256;
+}
+http {
+    access_log off;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+%s
+}
+'''
+
+
+def recommended():
+    """The configuration in README.md."""
+    with io.open(os.path.join(REPOSITORY, 'README.md'), encoding='utf-8') as file:
+        blocks = re.findall(r'^```nginx\n(.*?)^```$', file.read(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 1, blocks
+    return blocks[0]
+
+
+def replaced(text, places):
+    """``text`` with other places; each of them must stand in it once."""
+    for old, new in places.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
+
+
+def make_certificate(folder):
+    """The files of a certificate for NAME and HOST that has signed itself, and of its key."""
+    certificate, key = os.path.join(folder, 'certificate'), os.path.join(folder, 'key')
+    run_well([needs('openssl', 'openssl'), 'req', '-x509', '-nodes', '-days', '2', '-subj', '/CN=' + NAME,
+              '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-keyout', key, '-out', certificate,
+              '-addext', 'subjectAltName=DNS:%s,IP:%s' % (NAME, HOST),
+              '-addext', 'keyUsage=critical,digitalSignature,keyCertSign'])
+    return certificate, key
+
+
+class TlsClient(RawClient):
+    """A raw client that trusts one certificate."""
+
+    def __init__(self, address, certificate, **options):
+        RawClient.__init__(self, address, **options)
+        try:
+            context = ssl.create_default_context(cafile=certificate)
+            self.sock = context.wrap_socket(self.sock, server_hostname=NAME)
+        except (IOError, OSError):
+            self.sock.close()
+            raise
+
+
+class Nginx(object):
+    """An nginx on ``port`` of 127.0.0.1, in front of the gateway at ``upstream``."""
+
+    def __init__(self, program, folder, port, upstream):
+        self.port = port
+        self.certificate, key = make_certificate(folder)
+        self._log, config = os.path.join(folder, 'log'), os.path.join(folder, 'nginx.conf')
+        write(config, FRAME % replaced(recommended(), {
+            'listen 443 ': 'listen %s:%d ' % (HOST, port),
+            '/etc/ssl/certs/gateway.pem': self.certificate,
+            '/etc/ssl/private/gateway.key': key,
+            '127.0.0.1:3613': '%s:%d' % tuple(upstream),
+        }))
+        with open(self._log, 'wb') as log, open(os.devnull) as nothing:
+            self._process = subprocess.Popen([program, '-p', folder + '/', '-c', config], cwd=folder, stdin=nothing,
+                                             stdout=log, stderr=log, close_fds=True)
+
+    def url(self, scheme, host=HOST):
+        return '%s://%s:%d%s' % (scheme, host, self.port, PREFIX)
+
+    def client(self, **options):
+        """A TlsClient."""
+        return TlsClient((HOST, self.port), self.certificate, **options)
+
+    def is_begun(self):
+        """Waits. False when it has ended at once: somebody else has the port."""
+        return wait_until(self._state, 20, 'nginx to begin') == 'serving'
+
+    def _state(self):
+        if self._process.poll() is not None:
+            return 'ended'
+        try:
+            with self.client():  # who listens there need not be ours, but our certificate nobody else has
+                return 'serving'
+        except (IOError, OSError):
+            return None
+
+    def log(self):
+        with open(self._log) as log:
+            return log.read()
+
+    def end(self):
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+
+@contextlib.contextmanager
+def running_nginx(upstream):
+    """An Nginx that serves. Nothing of it is left in the end."""
+    program, folder = administrative('nginx', 'nginx'), tempfile.mkdtemp()
+    begun = []
+    try:
+        while not (begun and begun[-1].is_begun()):
+            assert len(begun) < ATTEMPTS, begun[-1].log()
+            begun.append(Nginx(program, folder, closed_port(), upstream))
+        yield begun[-1]
+    finally:
+        for server in begun:
+            server.end()
+        shutil.rmtree(folder)

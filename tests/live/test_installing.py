@@ -1,0 +1,111 @@
+# -*- coding: utf-8 -*-
+"""What is copied by hand or by `make install` runs where it lies. No network is used."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import ws2s
+from installed import needs
+from program import REPOSITORY, clean_environment, started
+from raw_client import exchange
+
+HEALTHZ = b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'
+VERSION = 'ws2s %s\n' % ws2s.__version__
+SECONDS = 60
+
+
+def output_of(command, home):
+    """What ``command`` prints; it must end with 0."""
+    process = subprocess.Popen([str(word) for word in command], cwd=str(home), env=clean_environment(str(home)),
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, close_fds=True)
+    killer = threading.Timer(SECONDS, process.kill)
+    killer.start()
+    try:
+        output = process.communicate()[0].decode('utf-8')
+    finally:
+        killer.cancel()
+        killer.join()
+    assert process.returncode == 0, output
+    return output
+
+
+def copied(folder, *names):
+    for name in names:
+        shutil.copy(os.path.join(REPOSITORY, name), str(folder.join(name)))
+
+
+@contextlib.contextmanager
+def serving_in_background(command, home):
+    """The address of what ``ws2sd start`` begins."""
+    home.join('config.json').write(json.dumps({'listen': {'port': 0}, 'workers': 1}))
+    ws2sd = list(command) + ['--home', home]
+    try:
+        host, port = re.search(r'serves on (\S+):([0-9]+),', output_of(ws2sd + ['start'], home)).groups()
+        yield host, int(port)
+    finally:
+        output_of(ws2sd + ['stop'], home)
+
+
+def assert_serves_in_background(command, home):
+    with serving_in_background(command, home) as address:
+        assert exchange(address, HEALTHZ)[0] == 200
+    assert not home.join('state').exists()
+
+
+@pytest.fixture
+def home(tmpdir):
+    return tmpdir.mkdir('home')
+
+
+@pytest.fixture
+def installed(tmpdir):
+    """The folder of commands that `make install` has filled."""
+    output_of([needs('make', 'make'), '-C', REPOSITORY, 'install', 'DESTDIR=%s' % tmpdir.join('root'), 'PREFIX=/usr'],
+              tmpdir)
+    return tmpdir.join('root', 'usr', 'bin')
+
+
+def test_ws2s_alone_in_a_folder_serves(tmpdir, home):
+    copied(tmpdir, 'ws2s.py')
+    assert output_of([sys.executable, tmpdir.join('ws2s.py'), '--version'], home) == VERSION
+    with started(['--listen', '127.0.0.1:0'], str(home), command=[str(tmpdir.join('ws2s.py'))]) as program:
+        assert exchange(program.address, HEALTHZ)[0] == 200
+
+
+def test_ws2s_and_ws2sd_in_a_folder_serve_in_the_background(tmpdir, home):
+    copied(tmpdir, 'ws2s.py', 'ws2sd')
+    assert 'usage: ws2sd' in output_of([sys.executable, tmpdir.join('ws2sd'), 'help'], home)
+    assert_serves_in_background([sys.executable, tmpdir.join('ws2sd')], home)
+
+
+def test_installed_commands_run_through_their_links(installed, home):
+    assert sorted(path.basename for path in installed.listdir() if path.islink()) == ['ws2s', 'ws2sd']
+    assert output_of([sys.executable, installed.join('ws2s'), '--version'], home) == VERSION
+    assert_serves_in_background([sys.executable, installed.join('ws2sd')], home)
+
+
+def test_installed_commands_find_a_python_of_their_own(installed, home):
+    needs('python3', 'python3')
+    assert output_of([installed.join('ws2s'), '--version'], home) == VERSION
+    assert_serves_in_background([installed.join('ws2sd')], home)
+
+
+def test_the_browser_library_is_installed_as_it_is(installed):
+    library, source = installed.join('..', 'share', 'ws2s', 'ws2s-js'), os.path.join(REPOSITORY, 'ws2s-js')
+    assert sorted(path.basename for path in library.listdir()) == sorted(os.listdir(source))
+    for name in os.listdir(source):
+        with open(os.path.join(source, name), 'rb') as file:
+            assert library.join(name).read_binary() == file.read()
+
+
+def test_installed_links_do_not_lead_to_where_they_were_installed_first(installed, tmpdir, home):
+    tmpdir.join('root').move(tmpdir.join('moved'))
+    assert output_of([sys.executable, tmpdir.join('moved', 'usr', 'bin', 'ws2s'), '--version'], home) == VERSION
