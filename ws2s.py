@@ -4854,7 +4854,7 @@ def waking(gateway):
         close_on_exec(fd)
     signal.set_wakeup_fd(fds[0])
     try:
-        yield
+        yield fds
     finally:
         signal.set_wakeup_fd(-1)
         for fd in fds:
@@ -4934,7 +4934,8 @@ def reload_on_hangup(gateway, load):
 
     def begin():
         notify_service('RELOADING=1')
-        gateway.files.submit(b'', load, (), on_loaded)
+        if gateway.files.submit(b'', load, (), on_loaded) is None:
+            on_loaded(ConfigError('there is too much to do just now'))
 
     signal.signal(signal.SIGHUP, on_signal)
 

@@ -1,0 +1,1076 @@
+# -*- coding: utf-8 -*-
+"""``ws2sd``: a supervisor with workers, its commands and files, and what service managers say to it and to ws2s.py."""
+
+import collections
+import contextlib
+import json
+import os
+import plistlib
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+
+import pytest
+
+from installed import needs
+from program import WS2S, started
+from raw_client import BINARY, CLOSE, TEXT, RawClient, exchange
+from service import WS2SD, Command, Crowd, Service, Victim, echoing, ended, is_alive, kill, load_ws2sd, stopwatch
+from tape import Reading, Tape
+from targets import echo, recorder, serving, silence
+from waiting import assert_holds, wait_until
+
+HEALTHZ = b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'
+
+LINE = re.compile(r'(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) (DEBUG|INFO|WARNING|ERROR) (\[\d+\] )?[ -~]+\Z')
+LOST = re.compile(r'\([0-9]+ lines before this one were lost\)\Z')
+STAMP = re.compile(r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ')
+DENY_ALL = ['*']
+
+
+@pytest.fixture
+def service(tmpdir):
+    with ended(Service(tmpdir)) as ready:
+        yield ready
+
+
+def reply_code(address, port):
+    """What a new client is told of a connect."""
+    with RawClient(address) as client:
+        return client.open().ask(command='connect', host='127.0.0.1', port=port)['code']
+
+
+def answers(address):
+    return exchange(address, HEALTHZ)[2] == b'ok'
+
+
+def comings(lines):
+    """{port of a client: pid of the worker that has it}."""
+    found = [re.search(r'\[(\d+)\] #\d+ 127\.0\.0\.1:(\d+) comes', line) for line in lines]
+    return {int(match.group(2)): int(match.group(1)) for match in found if match}
+
+
+def torn(lines):
+    return [line for line in lines if not (LINE.match(line) and len(STAMP.findall(line)) == 1 or LOST.match(line))]
+
+
+# -- commands ----------------------------------------------------------------------------------------------------------
+
+def test_a_service_starts_answers_tells_its_status_and_stops(service):
+    assert service.ask('status') == (3, 'ws2sd does not run\n', '')
+    text = service.do('start')
+    assert answers(service.address)
+    for words in (text, service.do('status')):
+        assert '127.0.0.1:%d' % service.address[1] in words and ' %d ' % service.pid in words.replace('\n', ' ')
+    assert service.read('pid') == '%d\n' % service.pid
+    assert len(service.workers) == 2
+    assert sorted(service.processes()) == sorted([service.pid] + service.workers)
+    service.do('stop')
+    assert service.processes() == []
+    assert not os.path.exists(service.path('state'))
+    assert service.ask('status') == (3, 'ws2sd does not run\n', '')
+    assert service.do('stop') == 'nothing to stop\n'
+
+
+def test_all_files_of_a_service_are_nobody_elses(service):
+    service.start()
+    assert sorted(os.listdir(service.home)) == ['config.json', 'pid', 'state', 'ws2s.log']
+    for name in ('pid', 'state', 'ws2s.log'):
+        assert stat.S_IMODE(os.stat(service.path(name)).st_mode) == 0o600
+    assert torn(service.log) == []
+
+
+def test_a_daemon_has_left_its_terminal_its_folder_and_its_parents_descriptors(service):
+    service.start()
+    for pid in [service.pid] + service.workers:
+        assert os.getsid(pid) not in (os.getsid(0), pid)
+        assert os.readlink('/proc/%d/cwd' % pid) == '/'
+        assert [os.readlink('/proc/%d/fd/%d' % (pid, fd)) for fd in (0, 1)] == ['/dev/null', '/dev/null']
+
+
+def test_a_daemon_does_not_keep_open_what_its_caller_had_open(service, tmpdir):
+    """A lock, or the pipe of a script that reads until its end, would be held for as long as it runs."""
+    words = ['sh', '-c', 'exec 9>kept "$@"', 'sh', sys.executable, WS2SD, '--home', service.home, 'start']
+    assert Command(words, service.user_home).outcome()[0] == 0
+    for pid in [service.pid] + service.workers:
+        assert str(tmpdir.join('kept')) not in open_files(pid)
+
+
+def open_files(pid):
+    return [os.readlink('/proc/%d/fd/%s' % (pid, fd)) for fd in os.listdir('/proc/%d/fd' % pid)]
+
+
+def test_a_worker_holds_nothing_of_the_supervisor_or_of_another_worker(service):
+    service.configure(workers=4)
+    service.start()
+
+    def sockets(pid):
+        return set(link for link in open_files(pid) if link.startswith('socket:'))
+
+    workers = service.workers
+    for number, one in enumerate(workers):
+        for other in workers[:number]:
+            assert not sockets(one) & sockets(other)
+
+
+def test_restart_gives_another_supervisor_and_starts_where_none_ran(service):
+    service.do('restart')
+    before = service.pid
+    service.do('restart')
+    assert service.pid != before and not is_alive(before)
+    assert answers(service.address)
+
+
+def test_restart_leaves_what_runs_when_the_configuration_is_broken(service):
+    service.start()
+    before = service.processes()
+    service.write('config.json', b'{')
+    assert 'config.json' in service.refuses(2, 'restart')
+    assert sorted(service.processes()) == sorted(before)
+    service.do('stop')
+
+
+def test_first_use_makes_a_private_home_with_a_default_configuration(tmpdir):
+    ws2sd = load_ws2sd()
+    home = ws2sd.Home(str(tmpdir.join('a', 'home')))
+    home.make()
+    assert stat.S_IMODE(os.stat(home.folder).st_mode) == 0o700
+    assert os.listdir(home.folder) == ['config.json']
+    assert stat.S_IMODE(os.stat(home.config).st_mode) == 0o600
+    config = home.read_config()
+    assert (config['listen.host'], config['listen.port']) == ('127.0.0.1', 3613)
+    assert config['allowConnectToServerLocal'] is False
+    tmpdir.join('a', 'home', 'config.json').write('{"web": "mine"}')
+    home.make()
+    assert home.read_config()['web'] == os.path.join(os.getcwd(), 'mine')
+
+
+def test_a_home_that_two_make_at_once_is_made_and_whole(tmpdir):
+    ws2sd, faults, barrier = load_ws2sd(), [], threading.Event()
+
+    def make(folder):
+        barrier.wait(10)
+        try:
+            home = ws2sd.Home(folder)
+            home.make()
+            home.read_config()
+        except Exception as error:
+            faults.append(str(error))
+
+    for number in range(60):
+        barrier.clear()
+        threads = [threading.Thread(target=make, args=(str(tmpdir.join(str(number))),)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        barrier.set()
+        for thread in threads:
+            thread.join()
+    assert faults == []
+
+
+def test_another_configuration_than_that_of_the_home(service, tmpdir):
+    other = tmpdir.join('other.json')
+    other.write(json.dumps(dict(service.config, workers=1)))
+    shutil.rmtree(service.home)
+    service.do('--config', 'other.json', 'start')
+    assert len(service.workers) == 1
+    assert stat.S_IMODE(os.stat(service.home).st_mode) == 0o700
+    assert not os.path.exists(service.path('config.json'))
+    service.do('--config', 'other.json', 'reload')
+    service.do('stop', '--help')
+    assert answers(service.address)
+
+
+@pytest.mark.parametrize('words, word', [
+    (['nonsense'], 'nonsense'), (['start', 'now'], 'now'), (['--nonsense', 'start'], '--nonsense'),
+    (['service', '--kind', 'cron'], 'cron'), (['--home'], '--home'), (['start\n\x1b[2J'], 'start'),
+], ids=lambda value: ' '.join(value).encode('unicode_escape').decode('ascii') if isinstance(value, list) else '')
+def test_a_mistake_in_the_arguments_is_one_line(service, words, word):
+    assert word in service.refuses(2, *words)
+    assert os.listdir(service.home) == ['config.json']
+
+
+@pytest.mark.parametrize('command', ['start', 'run', 'restart'])
+@pytest.mark.parametrize('content, word', [(b'{', 'JSON'), (b'{"workers": -1}', 'workers'), (b'{"x": 1}', '"x"'),
+                                           (b'{"web": "/nowhere/at all"}', 'web')],
+                         ids=['no JSON', 'wrong', 'unknown', 'not there'])
+def test_a_broken_configuration_starts_nothing(service, command, content, word):
+    service.write('config.json', content)
+    assert word in service.refuses(2, command)
+    assert service.processes() == []
+    assert service.ask('status')[0] == 3
+
+
+@pytest.mark.parametrize('command', ['start', 'run'])
+def test_a_port_that_is_taken_is_one_line_and_leaves_nothing(service, command):
+    with serving(echo) as port:
+        service.configure(listen={'port': port})
+        errors = service.ask(command)
+        assert errors[0] == 1 and '127.0.0.1:%d' % port in errors[2] and 'in use' in errors[2], errors
+        assert 'Traceback' not in errors[2]
+        assert service.processes() == []
+        assert service.ask('status')[0] == 3
+
+
+def test_a_home_that_cannot_be_is_one_line(service, tmpdir):
+    tmpdir.join('file').write('')
+    for name in ('file', 'file/below'):
+        status, output, errors = Command([sys.executable, WS2SD, '--home', name, 'start'], str(tmpdir)).outcome()
+        assert (status, output) == (1, '') and re.match(r'ws2sd: [ -~]+\n\Z', errors), errors
+
+
+def test_a_log_that_cannot_be_written_is_one_line(service):
+    service.configure(log={'file': service.path('missing/ws2s.log')})
+    assert 'missing' in service.refuses(1, 'start')
+    assert service.processes() == []
+
+
+@pytest.mark.parametrize('words', [[], ['help'], ['--help']], ids=' '.join)
+def test_help_names_every_command(service, words):
+    text = service.do(*words) if words else Command([sys.executable, WS2SD], service.user_home).outcome()[1]
+    for word in ('run', 'start', 'stop', 'restart', 'reload', 'status', 'service', 'help', '--home', '--config'):
+        assert word in text
+    assert os.listdir(service.home) == ['config.json']
+
+
+@pytest.mark.parametrize('count', [2, 10])
+def test_of_many_starts_at_once_one_wins_and_the_others_say_so(service, count):
+    calls = [service.begin('start') for _ in range(count)]
+    outcomes = sorted(call.outcome() for call in calls)
+    assert [outcome[0] for outcome in outcomes] == [0] + [1] * (count - 1), outcomes
+    for _, output, errors in outcomes[1:]:
+        assert output == '' and re.match(r'ws2sd: ws2sd runs already, with pid \d+\n\Z', errors), errors
+    assert sorted(service.processes()) == sorted([service.pid] + service.workers)
+    assert answers(service.address)
+
+
+def test_without_a_number_there_is_a_worker_for_each_core(service):
+    service.configure(workers=0)
+    service.start()
+    assert len(service.workers) == load_ws2sd().multiprocessing.cpu_count()
+
+
+def test_a_web_folder_in_the_users_home_is_found_as_by_ws2s(service, tmpdir):
+    tmpdir.mkdir('site').join('index.html').write('<p>mine')
+    service.configure(web='~/site')
+    service.start()
+    assert exchange(service.address, b'GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n')[2] == b'<p>mine'
+    service.do('reload')
+    assert exchange(service.address, b'GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n')[2] == b'<p>mine'
+
+
+def test_a_web_folder_that_is_relative_is_not_lost_when_the_daemon_leaves(service, tmpdir):
+    tmpdir.mkdir('site').join('index.html').write('<p>mine')
+    service.configure(web='site')
+    service.start()
+    assert exchange(service.address, b'GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n')[2] == b'<p>mine'
+
+
+# -- workers -----------------------------------------------------------------------------------------------------------
+
+def test_a_worker_that_is_killed_is_begun_again_and_the_others_clients_lose_nothing(service):
+    service.start()
+    with echoing() as port, Crowd(service.address, 40, port) as crowd:
+        owners = wait_until(lambda: comings(service.log) if len(comings(service.log)) == 40 else None)
+        dying, staying = service.workers
+        others = [client for client in crowd.clients if owners[client.sock.getsockname()[1]] == dying]
+        crowd.clients[:] = [client for client in crowd.clients if client not in others]
+        assert others and crowd.clients
+        crowd.begin()
+        crowd.goes_on()
+        os.kill(dying, signal.SIGKILL)
+        elapsed = stopwatch()
+        wait_until(lambda: len(service.workers) == 2 and dying not in service.workers)
+        new = [pid for pid in service.workers if pid != staying][0]
+        wait_until(lambda: any('[%d]' % new in line and 'listens on' in line for line in service.log))
+        assert elapsed() < 1
+        for _ in range(20):
+            assert answers(service.address)
+        for client in others:
+            assert client.is_ended()
+            client.sock.close()
+        crowd.goes_on()
+        crowd.finish()
+    assert staying in service.workers
+
+
+def test_workers_that_die_at_once_are_begun_again_after_growing_pauses(service):
+    service.configure(workers=1)
+    service.start()
+    seen = set()
+    for _ in range(4):
+        (pid,) = wait_until(lambda: [pid for pid in service.workers if pid not in seen], 15)
+        seen.add(pid)
+        kill(pid, signal.SIGKILL)
+    wait_until(lambda: len(re.findall('another begins', '\n'.join(service.log))) == 4)
+    assert re.findall('another begins in ([0-9.]+) s', '\n'.join(service.log)) == ['0', '0.1', '0.5', '1']
+    wait_until(lambda: service.workers)
+    assert answers(service.address)
+
+
+def test_a_killed_supervisor_ends_its_workers_and_does_not_hinder_the_next_start(service):
+    service.start()
+    workers, address = service.workers, service.address
+    with serving(echo) as port, RawClient(address) as idle, RawClient(address) as client:
+        idle.open()
+        client.open().connect_to(port)
+        os.kill(service.pid, signal.SIGKILL)
+        assert idle.receive_close()[0] == 1001
+        service.configure(listen={'port': address[1]})
+        service.start()
+        assert service.address == address and not set(service.workers) & set(workers)
+        assert answers(address)
+        assert client.receive_close()[0] == 1001
+    wait_until(lambda: not any(map(is_alive, workers)), 5, 'the orphans to end')
+    assert sorted(service.processes()) == sorted([service.pid] + service.workers)
+    service.do('stop')
+
+
+def test_after_a_killed_supervisor_nothing_is_signalled_and_start_works(service):
+    service.start()
+    os.kill(service.pid, signal.SIGKILL)
+    service.wait_for_end()
+    for command in ('stop', 'reload', 'status'):
+        assert 'stale' in service.refuses(1, command)
+    service.start()
+    assert answers(service.address)
+    service.do('stop')
+
+
+def test_workers_that_are_told_to_stop_on_their_own_are_begun_again(service):
+    service.start()
+    before = service.workers
+    for pid in before:
+        os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: len(service.workers) == 2 and not set(service.workers) & set(before))
+    assert answers(service.address)
+
+
+def spread(service, count):
+    """Open that many clients; {pid of a worker: how many it has}."""
+    clients, address = [], service.address
+    try:
+        for _ in range(count):
+            clients.append(RawClient(address))
+            clients[-1].open()
+        wait_until(lambda: len(comings(service.log)) == count)
+        return collections.Counter(comings(service.log).values())
+    finally:
+        for client in clients:
+            client.sock.close()
+
+
+def test_no_worker_has_more_than_twice_the_mean_of_2000_clients(service, many_descriptors):
+    service.configure(workers=4)
+    service.start()
+    found = spread(service, 2000)
+    assert sum(found.values()) == 2000
+    assert set(found) == set(service.workers)
+    assert max(found.values()) <= 1000, found
+
+
+# -- stopping ----------------------------------------------------------------------------------------------------------
+
+class Download(object):
+    """A client of a target that goes on sending after the service was told to stop."""
+
+    TOTAL = 1000000
+
+    def __init__(self, address, port, tape):
+        self.client, self.code, self.error = RawClient(address, timeout=30), None, None
+        self.client.open().connect_to(port, binary=True)
+        self._reading = Reading(tape)
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self):
+        try:
+            self._reading.take_from(self.client, self.TOTAL)
+            assert self.client.receive_json()['code'] == 5
+            self.code = self.client.receive_close()[0]
+            self.client.send_frame(CLOSE, b'\x03\xe9')
+            self.client.finish()
+        except BaseException as error:  # the test gets it from end()
+            self.error = error
+        finally:
+            self.client.sock.close()
+
+    def end(self):
+        self._thread.join(40)
+        assert self.error is None, (self.error, self._reading.position)
+        return self.code
+
+
+def sending_tape(tape, begun):
+    """A target that sends half at once, and the rest after ``begun``."""
+    def run(sock):
+        half = Download.TOTAL // 2
+        for piece in tape.pieces(half, 50000):
+            sock.sendall(piece)
+        begun.wait(60)
+        for piece in tape.pieces(half, 50000, half):
+            sock.sendall(piece)
+        sock.shutdown(socket.SHUT_WR)
+        sock.recv(1)
+    return run
+
+
+def test_stop_under_load_loses_no_byte_and_says_1001_to_all(service):
+    service.configure(limits={'drainSeconds': 5})
+    service.start()
+    tape, begun = Tape(7), threading.Event()
+    with serving(sending_tape(tape, begun)) as port, serving(silence) as hanging:
+        idlers = [RawClient(service.address).open() for _ in range(20)]
+        stuck = [RawClient(service.address).open().connect_to(hanging) for _ in range(5)]
+        downloads = [Download(service.address, port, tape) for _ in range(30)]
+        elapsed, call = stopwatch(), service.begin('stop')
+        for client in idlers:
+            assert client.receive_close()[0] == 1001
+        begun.set()
+        assert [download.end() for download in downloads] == [1001] * 30
+        assert elapsed() < 5
+        assert [client.receive_close()[0] for client in stuck] == [1001] * 5
+        status, _, errors = call.outcome()
+        assert (status, errors) == (0, '')
+        assert elapsed() < 5 + 1 + 0.5  # and for the command itself to begin
+        assert service.processes() == []
+        for client in idlers + stuck:
+            client.sock.close()
+    assert torn(service.log) == []
+
+
+def test_a_stopping_service_accepts_nobody(service):
+    service.configure(limits={'drainSeconds': 60})
+    service.start()
+    address, supervisor = service.address, service.pid
+    with serving(silence) as port, RawClient(address) as client:
+        client.open().connect_to(port)
+        os.kill(supervisor, signal.SIGTERM)
+        wait_until(lambda: refuses_connections(address))
+        assert_holds(lambda: is_alive(supervisor), 0.3)
+        elapsed = stopwatch()
+        os.kill(supervisor, signal.SIGTERM)
+        service.wait_for_end(4)
+        assert elapsed() < 3
+
+
+def refuses_connections(address):
+    sock = socket.socket()
+    try:
+        return sock.connect_ex(address) != 0
+    finally:
+        sock.close()
+
+
+def test_a_target_that_goes_on_has_until_the_end_of_the_drain(service):
+    service.configure(limits={'drainSeconds': 2})
+    service.start()
+    with serving(echo) as port, RawClient(service.address) as client:
+        client.open().connect_to(port, binary=True)
+        elapsed = stopwatch()
+        os.kill(service.pid, signal.SIGTERM)
+        while elapsed() < 1.5:
+            client.send_frame(BINARY, b'still here')
+            assert client.receive_data(10) == b'still here'
+        client.receive_close()
+        assert 1.9 < elapsed() < 3
+        service.wait_for_end(1)
+        assert elapsed() < 3.5
+
+
+def test_a_worker_that_hangs_is_killed_in_the_end(service):
+    service.configure(limits={'drainSeconds': 0.2})
+    service.start()
+    os.kill(service.workers[0], signal.SIGSTOP)
+    service.do('stop')
+    assert service.processes() == []
+
+
+# -- reload ------------------------------------------------------------------------------------------------------------
+
+def test_reload_changes_the_rules_for_new_clients_and_live_ones_live_on(service):
+    service.start()
+    before = service.processes()
+    with echoing() as port, Crowd(service.address, 10, port) as crowd:
+        service.configure(denyTargets=DENY_ALL)
+        service.do('reload')
+        for _ in range(10):
+            assert reply_code(service.address, port) == 4
+        crowd.round()
+        service.configure(denyTargets=[])
+        service.do('reload')
+        for _ in range(10):
+            assert reply_code(service.address, port) == 0
+        crowd.round()
+    assert sorted(service.processes()) == sorted(before)
+
+
+@pytest.mark.parametrize('content, word', [(b'{', 'JSON'), (b'{"web": "/nowhere"}', 'web'), (None, 'config.json')],
+                         ids=['no JSON', 'not there', 'no file'])
+def test_a_broken_file_keeps_the_old_rules_and_is_named_in_the_log(service, content, word):
+    service.configure(denyTargets=DENY_ALL)
+    service.start()
+    if content is None:
+        os.unlink(service.path('config.json'))
+    else:
+        service.write('config.json', content)
+    assert word in service.refuses(1, 'reload')
+    assert any('ERROR' in line and word in line for line in service.log)
+    with serving(echo) as port:
+        assert reply_code(service.address, port) == 4
+    service.do('stop')
+
+
+def test_a_reload_that_changes_nothing_warns_of_nothing(service):
+    service.start()
+    service.do('reload')
+    assert [line for line in service.log if 'WARNING' in line or 'ERROR' in line] == []
+
+
+def test_a_reload_of_what_needs_a_restart_says_so(service):
+    service.start()
+    service.configure(workers=3)
+    service.do('reload')
+    assert any('"workers"' in line and 'WARNING' in line for line in service.log)
+    assert len(service.workers) == 2
+
+
+def test_a_worker_that_is_begun_after_a_reload_has_the_new_rules(service):
+    service.start()
+    service.configure(denyTargets=DENY_ALL)
+    service.do('reload')
+    before = service.workers
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: len(service.workers) == 2 and not set(service.workers) & set(before))
+    with serving(echo) as port:
+        for _ in range(6):
+            assert reply_code(service.address, port) == 4
+
+
+def test_a_reload_while_a_worker_hangs_ends_with_1_in_time(service):
+    service.start()
+    os.kill(service.workers[0], signal.SIGSTOP)
+    elapsed = stopwatch()
+    assert 'in time' in service.refuses(1, 'reload')
+    assert elapsed() < 14
+
+
+def test_a_worker_that_hangs_does_not_block_the_supervisor_that_reloads(service):
+    service.configure(denyTargets=['host-%d.example.test' % number for number in range(20000)])
+    service.start()
+    hanging, living = service.workers
+    os.kill(hanging, signal.SIGSTOP)
+    for _ in range(3):
+        os.kill(service.pid, signal.SIGHUP)
+    os.kill(living, signal.SIGKILL)
+    wait_until(lambda: len(service.workers) == 2 and living not in service.workers, 5, 'a new worker')
+    os.kill(hanging, signal.SIGCONT)
+
+
+def test_1000_clients_live_through_five_reloads_and_a_broken_file(service, many_descriptors):
+    service.start()
+    with echoing() as port, Crowd(service.address, 1000, port) as crowd:
+        crowd.begin()
+        for number in range(5):
+            if number == 2:
+                service.write('config.json', b'{"denyTargets": 5}')
+                assert 'denyTargets' in service.refuses(1, 'reload')
+            else:
+                service.configure(denyTargets=DENY_ALL if number % 2 else [])
+                service.do('reload')
+        crowd.goes_on()
+        crowd.finish()
+        service.configure(denyTargets=DENY_ALL)
+        service.do('reload')
+        for _ in range(10):
+            assert reply_code(service.address, port) == 4
+        crowd.round()
+
+
+# -- pid files ---------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def commands(tmpdir, monkeypatch, capsys):
+    """Commands in this process, whose signals go nowhere: ``(exit status, complaint, signals)``."""
+    ws2sd, signals = load_ws2sd(), []
+    monkeypatch.setattr(os, 'kill', lambda pid, number: signals.append((pid, number)))
+
+    def ask(*words):
+        status = ws2sd.main(['--home', str(tmpdir.join('home'))] + list(words))
+        return status, capsys.readouterr().err, signals
+
+    return ask
+
+
+@pytest.mark.parametrize('command', ['stop', 'reload', 'status'])
+@pytest.mark.parametrize('content', [
+    b'1', b'1\n', b'; rm', b'0', b'-1', b'-1\n1', b'99999999999999999999', b'\x00\xff\x7f\x80', b'parent', b'1 2',
+    b'9' * 100000,
+], ids=lambda content: content[:20].decode('latin-1').encode('unicode_escape').decode('ascii'))
+def test_a_pid_file_that_nobody_has_locked_has_nobody_signalled(service, commands, command, content):
+    service.write('pid', b'%d\n' % os.getppid() if content == b'parent' else content)
+    status, complaint, signals = commands(command)
+    assert (status, signals) == (1, [])
+    assert re.match(r'ws2sd: [ -~]*pid is stale[ -~]*nothing was signalled\n\Z', complaint)
+
+
+@pytest.mark.parametrize('content', [b'', b'\n', b'  '], ids=['empty', 'a newline', 'spaces'])
+def test_an_empty_pid_file_is_none(service, commands, content):
+    service.write('pid', content)
+    assert commands('stop') == (0, '', [])
+    assert commands('status') == (3, '', [])
+    status, complaint, signals = commands('reload')
+    assert (status, signals) == (1, []) and 'does not run' in complaint
+
+
+@pytest.mark.parametrize('kind', ['symlink', 'a symlink to nothing', 'folder', 'fifo', 'socket'])
+@pytest.mark.parametrize('command', ['stop', 'reload', 'status', 'start', 'restart'])
+def test_a_pid_file_that_is_no_file_is_refused(service, tmpdir, kind, command):
+    with Victim() as victim, contextlib.closing(socket.socket(socket.AF_UNIX)) as sock:
+        real = tmpdir.join('real')
+        {'symlink': lambda: (real.write(str(victim.pid)), os.symlink(str(real), service.path('pid'))),
+         'a symlink to nothing': lambda: os.symlink(str(real), service.path('pid')),
+         'folder': lambda: os.mkdir(service.path('pid')), 'fifo': lambda: os.mkfifo(service.path('pid')),
+         'socket': lambda: bind_in(sock, service.home, 'pid')}[kind]()
+        status, output, errors = service.begin(command).outcome(5)
+        assert (status, output) == (1, '') and re.match(r'ws2sd: [ -~]*pid[ -~]*\n\Z', errors), (status, errors)
+        assert service.processes() == []
+        assert not real.check() or real.read() == str(victim.pid)
+
+
+def bind_in(sock, folder, name):
+    """A path within the folder, which itself may be too long for the name of a socket."""
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        sock.bind(name)
+    finally:
+        os.chdir(before)
+
+
+def without_root_powers():
+    """Before exec: root may not read what its mode forbids either."""
+    if os.geteuid() == 0:
+        import ctypes
+        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+            if ctypes.CDLL(None).prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP
+                os._exit(99)
+
+
+@pytest.mark.parametrize('command', ['stop', 'reload', 'status', 'start', 'restart'])
+def test_a_pid_file_that_cannot_be_read_is_refused(service, command):
+    service.write('pid', b'1')
+    os.chmod(service.path('pid'), 0)
+    line = service.refuses(1, command, preexec_fn=without_root_powers)
+    assert 'pid' in line and 'ermission' in line
+    assert service.processes() == []
+
+
+def test_a_pid_file_with_the_pid_of_another_process_has_it_left_alone(service):
+    with Victim() as victim:
+        for command in ('stop', 'reload', 'status'):
+            service.write('pid', b'%d\n' % victim.pid)
+            assert 'stale' in service.refuses(1, command)
+        service.do('restart')
+        service.do('stop')
+        service.write('pid', b'%d\n' % victim.pid)
+        service.start()
+        assert answers(service.address)
+        service.do('stop')
+
+
+def test_a_pid_file_that_was_changed_while_the_service_runs_has_nobody_signalled(service):
+    service.start()
+    supervisor = service.pid
+    with Victim() as victim:
+        for content in (b'%d\n' % victim.pid, b'', b'\xff', b'1'):
+            service.write('pid', content)
+            for command in ('stop', 'reload', 'status'):
+                assert '%d; nothing was signalled' % supervisor in service.refuses(1, command)
+            for command in ('start', 'restart'):
+                assert 'runs already' in service.refuses(1, command)
+            assert is_alive(supervisor) and answers(service.address)
+        service.write('pid', b'%d\n' % supervisor)
+        service.do('stop')
+
+
+def test_a_pid_file_that_another_program_has_locked_has_it_left_alone(service, commands):
+    service.write('pid', b'1')
+    code = 'import fcntl, sys; file = open(sys.argv[1], "r+b"); fcntl.lockf(file, fcntl.LOCK_EX); ' \
+           'sys.stdout.write("x"); sys.stdout.flush(); sys.stdin.read()'
+    locker = subprocess.Popen([sys.executable, '-c', code, service.path('pid')], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, close_fds=True)
+    assert locker.stdout.read(1) == b'x'
+    for command in ('stop', 'reload', 'status'):
+        status, complaint, signals = commands(command)
+        assert (status, signals) == (1, []) and '%d; nothing was signalled' % locker.pid in complaint
+    assert locker.communicate() == (b'', None) and locker.returncode == 0
+
+
+# -- the log -----------------------------------------------------------------------------------------------------------
+
+def test_rotation_loses_and_tears_no_line_of_several_workers(service):
+    service.configure(workers=4, log={'bytes': 20000, 'files': 200, 'level': 'debug'})
+    service.start()
+    threads = [threading.Thread(target=come_and_go, args=(service.address, number)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    service.do('stop')
+    lines = service.log
+    assert torn(lines) == []
+    assert not any(LOST.match(line) for line in lines)
+    names = re.findall(r' comes, origin \S+, path /(\d+-\d+)\n', '\n'.join(lines) + '\n')
+    assert sorted(names) == sorted('%d-%d' % (one, two) for one in range(8) for two in range(100))
+    assert len(re.findall('client is gone after', '\n'.join(lines))) == 800
+    files = [name for name in os.listdir(service.home) if name.startswith('ws2s.log')]
+    assert len(files) > 5
+    for name in files:
+        assert os.stat(service.path(name)).st_size <= 20000
+        assert stat.S_IMODE(os.stat(service.path(name)).st_mode) == 0o600
+
+
+def come_and_go(address, number):
+    for call in range(100):
+        with RawClient(address) as client:
+            client.open('/%d-%d' % (number, call)).close()
+
+
+def test_the_log_has_one_writer(service):
+    service.start()
+
+    pids = [service.pid] + service.workers
+    assert [service.path('ws2s.log') in open_files(pid) for pid in pids] == [True, False, False]
+
+
+def test_a_supervisor_that_is_stopped_does_not_block_the_clients_and_tears_no_line(service):
+    service.configure(allowedOrigins=['*'], log={'level': 'debug'})
+    service.start()
+    with echoing() as port, Crowd(service.address, 10, port) as crowd:
+        os.kill(service.pid, signal.SIGSTOP)
+        elapsed = stopwatch()
+        long_one = u'\x9b' * 500
+        for _ in range(60):
+            with RawClient(service.address) as client:
+                client.open(u'/' + long_one, [('Origin', u'http://' + long_one)])
+        for _ in range(100):
+            crowd.round()
+        assert elapsed() < 15
+        os.kill(service.pid, signal.SIGCONT)
+        crowd.round()
+    service.do('stop')
+    assert any(LOST.match(line) for line in service.log)
+    assert torn(service.log) == []
+
+
+# -- service files -----------------------------------------------------------------------------------------------------
+
+ODD = u'a "quoted" \'one\' with $HOME, 100%n, `id`, <&> and \\n'
+
+
+def printed(service, kind, home, **options):
+    words = [sys.executable, WS2SD, '--home', home, 'service', '--print', '--kind', kind]
+    status, text, errors = Command(words, service.user_home, **options).outcome()
+    assert (status, errors) == (0, ''), (status, errors)
+    return text
+
+
+def systemd_words(line):
+    """The arguments of an ExecStart= line, as systemd.service(5) says."""
+    words = re.findall(r'"((?:[^"\\]|\\.)*)"|(\S+)', line)
+    texts = [re.sub(r'\\(.)', r'\1', quoted) or plain for quoted, plain in words]
+    return [text.replace('%%', '%').replace('$$', '$') for text in texts]
+
+
+def test_printing_changes_nothing(service, tmpdir):
+    before = sorted(map(str, tmpdir.visit()))
+    for kind in ('systemd', 'sysv', 'launchd'):
+        assert printed(service, kind, str(tmpdir.join('new home')))
+    assert service.do('service', '--print')
+    assert sorted(map(str, tmpdir.visit())) == before
+
+
+def test_the_systemd_unit_says_how_it_is_run_and_what_it_may(service):
+    lines = printed(service, 'systemd', service.home).splitlines()
+    assert [line for line in ('[Unit]', '[Service]', '[Install]', 'Type=notify', 'NoNewPrivileges=yes')
+            if line not in lines] == []
+    values = dict(line.split('=', 1) for line in lines if '=' in line)
+    command = [sys.executable, WS2SD, '--home', service.home]
+    assert systemd_words(values['ExecStart']) == command + ['run']
+    assert systemd_words(values['ExecReload']) == command + ['reload']
+    ws2sd = load_ws2sd()
+    system, users = ws2sd.systemd_unit(command, True), ws2sd.systemd_unit(command, False)
+    for word in ('DynamicUser=yes', 'ProtectSystem=strict', 'PrivateTmp=yes', 'CapabilityBoundingSet=',
+                 'WantedBy=multi-user.target'):
+        assert word in system.replace('\n', ' ') and word not in users
+    assert 'WantedBy=default.target' in users
+
+
+def test_odd_paths_are_escaped_in_a_systemd_unit(service):
+    text = printed(service, 'systemd', os.path.join('/', ODD))
+    values = dict(line.split('=', 1) for line in text.splitlines() if '=' in line)
+    assert systemd_words(values['ExecStart']) == [sys.executable, WS2SD, '--home', '/' + ODD, 'run']
+    assert not re.search(r'(?<!%)%(?:%%)*(?!%)', values['ExecStart'])
+    assert not re.search(r'(?<!\$)\$(?:\$\$)*(?!\$)', values['ExecStart'])
+
+
+@pytest.mark.parametrize('home', ['/srv/plain', '/' + ODD], ids=['plain', 'odd'])
+def test_systemd_finds_nothing_wrong_with_the_unit(service, tmpdir, home):
+    analyze = needs('systemd-analyze', 'systemd')
+    unit = tmpdir.join('ws2s.service')
+    unit.write(printed(service, 'systemd', home))
+    process = subprocess.Popen([analyze, 'verify', '--man=no', str(unit)], stdout=subprocess.PIPE, close_fds=True,
+                               stderr=subprocess.STDOUT)
+    text = process.communicate()[0].decode('utf-8')
+    assert process.returncode == 0, text
+    assert [line for line in text.splitlines() if 'ws2s' in line] == []
+
+
+def test_odd_paths_are_words_of_their_own_in_the_sysv_script():
+    quote = load_ws2sd().shell_word
+    for word in (ODD, "'", "''", '', ' ', '$(id)', '-n', u'new\nline', '*'):
+        assert subprocess.check_output(['sh', '-c', 'printf %s ' + quote(word)]).decode('utf-8') == word
+
+
+def test_the_sysv_script_starts_tells_the_status_and_stops(service, tmpdir):
+    odd = os.path.join(service.user_home, u"it's a \"home\" $HOME 100%")
+    os.rename(service.home, odd)
+    service.home = odd
+    script = tmpdir.join('script')
+    script.write(printed(service, 'sysv', odd))
+    assert '### BEGIN INIT INFO' in script.read()
+
+    def ask(word):
+        return Command(['sh', str(script), word], service.user_home).outcome()[0]
+
+    assert ask('status') == 3
+    assert ask('start') == 0
+    assert answers(service.address)
+    assert [ask('status'), ask('start'), ask('reload'), ask('force-reload'), ask('restart')] == [0, 1, 0, 0, 0]
+    assert answers(service.address)
+    assert [ask('stop'), ask('status'), ask('stop'), ask('nonsense')] == [0, 3, 0, 2]
+
+
+def test_the_plist_can_be_parsed_and_runs_the_service(service):
+    text = printed(service, 'launchd', '/' + ODD).encode('utf-8')
+    parse = plistlib.loads if hasattr(plistlib, 'loads') else plistlib.readPlistFromString
+    tree = parse(text)
+    assert tree['ProgramArguments'] == [sys.executable, WS2SD, '--home', '/' + ODD, 'run']
+    assert tree['RunAtLoad'] is True and tree['KeepAlive'] == {'SuccessfulExit': False}
+
+
+@pytest.mark.parametrize('kind', ['systemd', 'sysv', 'launchd'])
+def test_a_home_whose_name_is_not_ascii_is_no_obstacle(service, kind):
+    for environment in ({'LC_ALL': 'C.UTF-8'}, {'LC_ALL': 'C', 'PYTHONCOERCECLOCALE': '0', 'PYTHONUTF8': '0'}):
+        home = u'/srv/\u00e9t\u00e9'.encode('utf-8')
+        assert u'/srv/\u00e9t\u00e9' in printed(service, kind, home, environment=environment)
+
+
+def test_a_service_whose_home_is_not_ascii_starts_and_stops(service):
+    odd = os.path.join(service.user_home.encode('ascii'), u'\u00e9t\u00e9'.encode('utf-8'))
+    os.rename(service.home, odd)
+    words = [sys.executable, WS2SD, '--home', odd]
+    try:
+        for command in ('start', 'status', 'reload', 'stop'):
+            assert Command(words + [command], service.user_home).outcome()[::2] == (0, '')
+    finally:
+        os.rename(odd, service.home)
+
+
+def test_the_first_folder_that_others_may_not_enter_is_named(tmpdir):
+    ws2sd = load_ws2sd()
+    top = tempfile.mkdtemp()
+    try:
+        os.chmod(top, 0o755)
+        for name in ('a', 'a/b', 'a/b/c'):
+            os.mkdir(os.path.join(top, name), 0o755)
+        leaf = os.path.join(top, 'a', 'b', 'c')
+        assert ws2sd.unreachable_part(leaf) is None
+        os.chmod(os.path.join(top, 'a', 'b'), 0o700)
+        assert ws2sd.unreachable_part(leaf) == os.path.join(top, 'a', 'b')
+        os.chmod(os.path.join(top, 'a'), 0o750)
+        assert ws2sd.unreachable_part(leaf) == os.path.join(top, 'a')
+    finally:
+        shutil.rmtree(top)
+
+
+def test_a_configuration_of_its_own_is_in_the_command(tmpdir):
+    ws2sd = load_ws2sd()
+    home = ws2sd.Home(str(tmpdir), str(tmpdir.join('other.json')))
+    assert ws2sd.own_command(home)[-2:] == ['--config', str(tmpdir.join('other.json'))]
+    assert '--config' not in ws2sd.own_command(ws2sd.Home(str(tmpdir)))
+
+
+# -- service managers --------------------------------------------------------------------------------------------------
+
+@contextlib.contextmanager
+def notified(is_abstract=False):
+    """(name for NOTIFY_SOCKET, function that gives the messages so far)."""
+    folder, sock, messages = tempfile.mkdtemp(), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM), []
+    path = os.path.join(folder, 's')
+    sock.bind('\0' + path if is_abstract else path)
+    sock.setblocking(False)
+
+    def receive():
+        try:
+            while True:
+                messages.append(sock.recv(4096).decode('ascii'))
+        except (IOError, OSError):
+            return [line for message in messages for line in message.split('\n')]
+
+    try:
+        yield '@' + path if is_abstract else path, receive
+    finally:
+        sock.close()
+        shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def foreground(service, program, command=None, **environment):
+    """ws2s.py or ``ws2sd run`` with the configuration of the service."""
+    words = ['--config', service.path('config.json')] if program == 'ws2s.py' else ['--home', service.home, 'run']
+    path = WS2S if program == 'ws2s.py' else WS2SD
+    with started(words, service.user_home, command=(command or []) + [path], **environment) as running:
+        try:
+            yield running
+        finally:
+            service.end()
+
+
+def hear(receive, *wanted):
+    wait_until(lambda: receive() == list(wanted) or len(receive()) > len(wanted), 10, str(wanted))
+    assert receive() == list(wanted)
+
+
+BOTH = pytest.mark.parametrize('program', ['ws2s.py', 'ws2sd'])
+
+
+@BOTH
+@pytest.mark.parametrize('is_abstract', [False, True], ids=['path', 'abstract'])
+def test_a_service_manager_is_told_of_ready_reloading_and_stopping(service, program, is_abstract):
+    with notified(is_abstract) as (name, receive), foreground(service, program, NOTIFY_SOCKET=name) as running:
+        ready = ['READY=1'] + (['MAINPID=%d' % running.pid] if program == 'ws2sd' else [])
+        hear(receive, *ready)
+        assert answers(running.address)
+        running.signal(signal.SIGHUP)
+        hear(receive, *ready + ['RELOADING=1', 'READY=1'])
+        service.write('config.json', b'{')
+        running.signal(signal.SIGHUP)
+        hear(receive, *ready + ['RELOADING=1', 'READY=1'] * 2)
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 0
+        hear(receive, *ready + ['RELOADING=1', 'READY=1'] * 2 + ['STOPPING=1'])
+
+
+@BOTH
+def test_a_notify_socket_that_is_not_there_is_no_obstacle(service, program):
+    with foreground(service, program, NOTIFY_SOCKET='/nowhere/at/all') as running:
+        assert answers(running.address)
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 0
+    assert 'Traceback' not in '\n'.join(running.lines)
+
+
+# A parent as a service manager: descriptor 3 is a listening socket, or a file.
+HANDING = """
+import os, socket, sys
+sock = socket.socket()
+sock.bind(('127.0.0.1', 0))
+sock.listen(5)
+source = os.open('/dev/null', os.O_RDWR) if sys.argv[1] == 'file' else sock.fileno()
+os.dup2(source, 9)
+os.dup2(9, 3)
+os.close(9)
+os.environ['LISTEN_PID'] = str(os.getpid() + (sys.argv[1] == 'wrong'))
+os.environ['LISTEN_FDS'] = '1'
+os.execv(sys.executable, [sys.executable] + sys.argv[2:])
+"""
+
+
+@BOTH
+@pytest.mark.parametrize('kind, host', [('right', '127.0.0.1'), ('wrong', '127.0.0.2')])
+def test_a_listening_socket_is_taken_from_a_service_manager_that_means_this_process(service, program, kind, host):
+    service.configure(listen={'host': '127.0.0.2', 'port': 0})
+    with foreground(service, program, ['-c', HANDING, kind]) as running:
+        assert running.address[0] == host
+        for _ in range(10):
+            assert answers(running.address)
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 0
+
+
+@BOTH
+def test_a_descriptor_that_is_no_socket_is_one_line(service, program):
+    with foreground(service, program, ['-c', HANDING, 'file']) as running:
+        assert running.wait() == 1
+        assert len(running.lines) == 1 and 'descriptor 3' in running.lines[0]
+
+
+def test_ws2sd_in_the_foreground_logs_to_standard_error_and_stops_at_a_signal(service):
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with foreground(service, 'ws2sd') as running:
+            assert answers(running.address)
+            wait_until(lambda: service.state)
+            assert service.pid == running.pid and service.ask('status')[0] == 0
+            assert 'runs already' in service.refuses(1, 'start')
+            running.signal(number)
+            assert running.wait() == 0
+            assert service.processes() == []
+        assert torn(running.lines) == []
+    assert not os.path.exists(service.path('ws2s.log'))
+
+
+# -- ws2s.py alone -----------------------------------------------------------------------------------------------------
+
+def test_a_hangup_has_ws2s_read_its_configuration_anew(service):
+    with echoing() as port, foreground(service, 'ws2s.py') as running, Crowd(running.address, 5, port) as crowd:
+        service.configure(denyTargets=DENY_ALL)
+        running.signal(signal.SIGHUP)
+        wait_until(lambda: any('read anew' in line for line in running.lines))
+        assert reply_code(running.address, port) == 4
+        crowd.round()
+        service.write('config.json', b'{"denyTargets": 5}')
+        running.signal(signal.SIGHUP)
+        wait_until(lambda: any('ERROR' in line and 'denyTargets' in line for line in running.lines))
+        assert reply_code(running.address, port) == 4
+        crowd.round()
+        service.configure(denyTargets=[])
+        running.signal(signal.SIGHUP)
+        wait_until(lambda: len([line for line in running.lines if 'read anew' in line]) == 2)
+        assert reply_code(running.address, port) == 0
+
+
+def test_ws2s_waits_for_targets_that_finish_within_the_drain(service):
+    service.configure(limits={'drainSeconds': 5})
+    tape, begun = Tape(3), threading.Event()
+    with serving(sending_tape(tape, begun)) as port, foreground(service, 'ws2s.py') as running:
+        downloads = [Download(running.address, port, tape) for _ in range(5)]
+        elapsed = stopwatch()
+        running.signal(signal.SIGTERM)
+        wait_until(lambda: refuses_connections(running.address))
+        begun.set()
+        assert [download.end() for download in downloads] == [1001] * 5
+        assert running.wait() == 0
+        assert elapsed() < 5
+
+
+def test_what_a_client_has_sent_before_a_stop_reaches_its_target(service):
+    service.configure(limits={'drainSeconds': 3})
+    received = []
+    with serving(recorder(received)) as port, foreground(service, 'ws2s.py') as running:
+        with RawClient(running.address) as client:
+            client.open().connect_to(port, binary=True)
+            client.send_frame(BINARY, b'x' * 1000000)
+            client.send_frame(TEXT, b'{"command": "disconnect"}')
+            running.signal(signal.SIGTERM)
+            wait_until(lambda: received)
+            assert received == [b'x' * 1000000]
+            assert running.wait() == 0
