@@ -8,7 +8,7 @@ ARGS ?=
 
 ENVIRONMENTS = $(RUNNER) tests/environments.py
 
-.PHONY: help test test-all soak lint conformance dist install clean
+.PHONY: help test test-all test-others soak lint conformance dist install clean
 
 help: ## say what there is (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ test: ## run the tests [PYTHON=2.7|3.13|name|path] [ARGS='tests/unit -k name']
 
 test-all: ## run the tests on every Python found, 2.7 and 3.6 to 3.13 [ARGS=...]
 	@$(ENVIRONMENTS) test-all -- $(ARGS)
+
+test-others: ## the same without the one of PYTHON, which `make test` runs [ARGS=...]
+	@$(ENVIRONMENTS) test-others $(PYTHON) -- $(ARGS)
 
 soak: ## run the tests that take minutes [PYTHON=...] [ARGS=...]
 	@$(ENVIRONMENTS) soak $(PYTHON) -- $(ARGS)

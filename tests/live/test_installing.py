@@ -17,6 +17,8 @@ from installed import needs
 from program import REPOSITORY, clean_environment, started
 from raw_client import exchange
 
+pytestmark = pytest.mark.programs
+
 HEALTHZ = b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'
 VERSION = 'ws2s %s\n' % ws2s.__version__
 SECONDS = 60

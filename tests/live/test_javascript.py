@@ -13,6 +13,8 @@ import pytest
 from installed import needs, needs_node_modules
 from program import REPOSITORY
 
+pytestmark = pytest.mark.programs
+
 TESTS = os.path.join(REPOSITORY, 'tests', 'js')
 FILES = sorted(os.path.basename(path) for path in glob.glob(os.path.join(TESTS, '*.test.js')))
 SECONDS = 100

@@ -18,6 +18,8 @@ from redis_server import running_redis
 from targets import saying, serving
 from waiting import wait_until
 
+pytestmark = pytest.mark.programs
+
 MEGABYTE = 1024 * 1024
 LARGE = 10 * 1000 * 1000
 WINDOW = 65536

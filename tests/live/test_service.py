@@ -26,6 +26,8 @@ from tape import Reading, Tape
 from targets import echo, recorder, serving, silence
 from waiting import assert_holds, wait_until
 
+pytestmark = pytest.mark.programs
+
 HEALTHZ = b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'
 
 LINE = re.compile(r'(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) (DEBUG|INFO|WARNING|ERROR) (\[\d+\] )?[ -~]+\Z')
