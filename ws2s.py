@@ -57,7 +57,6 @@ import stat
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import traceback
@@ -1445,7 +1444,7 @@ def plain_host(host, field='host'):
     name = ascii_name(host)
     if not PLAIN_NAME.match(name) or len(name) > HOST_CHARACTERS:
         raise RequestError('%s must be a plain name or an address when SSH is used' % field)
-    return str(name)
+    return name
 
 
 def bracketed(host, port):
@@ -1470,7 +1469,8 @@ def forward_argument(directory, number, target):
     A host that begins with a slash would be a socket of the SSH server.
     """
     host, port = target
-    return '%s:%s' % (local_path(directory, number), bracketed(plain_host(host), port))
+    # The folder may have letters that the host has not: both as the system's own kind of text.
+    return '%s:%s' % (local_path(directory, number), str(bracketed(plain_host(host), port)))
 
 
 def host_key_options(config):
@@ -2953,6 +2953,15 @@ def kill_group(pid):
         LOG.debug('process group %d is gone', pid)
 
 
+def temporary_folder():
+    return os.path.abspath(os.environ.get('TMPDIR') or '/tmp')
+
+
+def unforeseen_name(prefix):
+    """One that another user of the folder cannot take first."""
+    return prefix + binascii.hexlify(os.urandom(5)).decode('ascii')
+
+
 class Child(object):
     """A running ssh and what was made for it. ``questions`` is our end of its standard input."""
 
@@ -2963,13 +2972,13 @@ class Child(object):
 
     def move_in(self):
         """Make the private directory. Under its final name it is never seen without the lock."""
-        self.directory = tempfile.mkdtemp(prefix=FRESH_PREFIX)
+        fresh = os.path.join(temporary_folder(), unforeseen_name(FRESH_PREFIX))
+        os.mkdir(fresh, 0o700)
+        self.directory = fresh
         self._lock = os.open(self.directory, os.O_RDONLY)
         close_on_exec(self._lock)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # A name that nobody could see coming: another user might take it first.
-        name = PRIVATE_PREFIX + binascii.hexlify(os.urandom(5)).decode('ascii')
-        path = plain_path(os.path.join(os.path.dirname(self.directory), name))
+        path = plain_path(os.path.join(temporary_folder(), unforeseen_name(PRIVATE_PREFIX)))
         if len(path_bytes(path)) > PRIVATE_PATH_BYTES:
             raise ConfigError('the path of the folder for temporary files is too long')
         os.rename(self.directory, path)
@@ -3109,7 +3118,7 @@ def bury_result(result):
 def clear_leftovers():
     """Remove what gateways have left that were killed: their private directories, and the ssh that goes with each."""
     try:
-        folder = tempfile.gettempdir()
+        folder = temporary_folder()
         names = os.listdir(folder)
     except (IOError, OSError) as error:
         LOG.warning('ssh: no folder for temporary files: %s', os.strerror(error.errno))

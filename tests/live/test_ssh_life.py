@@ -493,7 +493,7 @@ def test_a_flood_of_lines_before_the_login_ends_it_and_delays_nobody(running_gat
 def test_a_folder_for_temporary_files_that_ssh_cannot_use_is_code_6(running_gateway, fake, monkeypatch, name):
     folder = os.path.join(os.environ['TMPDIR'], name)
     os.mkdir(folder)
-    monkeypatch.setattr('tempfile.tempdir', folder)
+    monkeypatch.setenv('TMPDIR', folder)
     try:
         with RawClient(running_gateway(fake.config(), resolve=to_loopback).address) as client:
             assert outcome(client.open().ask(**request())) == (6, 'ssh-failed')

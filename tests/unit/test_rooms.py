@@ -270,7 +270,6 @@ def test_sizes_of_functions_are_counted():
 
 PROBE = r'''
 import json, logging, os, signal, sys, threading
-import random  # some Pythons hold /dev/urandom open from then on
 
 def descriptors():
     found = []
