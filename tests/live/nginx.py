@@ -53,11 +53,10 @@ def recommended():
 
 
 def replaced(text, places):
-    """``text`` with other places; each of them must stand in it once."""
-    for old, new in places.items():
+    """``text`` with other places; each of them must stand in it once. In one go: a new one may hold an old one."""
+    for old in places:
         assert text.count(old) == 1, old
-        text = text.replace(old, new)
-    return text
+    return re.sub('|'.join(map(re.escape, places)), lambda found: places[found.group()], text)
 
 
 def make_certificate(folder):
