@@ -138,6 +138,14 @@ def test_restart_leaves_what_runs_when_the_configuration_is_broken(service):
     service.do('stop')
 
 
+@pytest.mark.parametrize('command', ['start', 'run'])
+def test_a_log_that_cannot_be_written_leaves_no_stale_pid_file(service, tmpdir, command):
+    service.configure(log={'file': str(tmpdir.join('missing', 'log'))})
+    code, _, complaint = service.ask(command)
+    assert code == 1 and 'cannot log to' in complaint
+    assert service.read('pid') == '' and service.ask('status')[0] == 3
+
+
 def test_first_use_makes_a_private_home_with_a_default_configuration(tmpdir):
     ws2sd = load_ws2sd()
     home = ws2sd.Home(str(tmpdir.join('a', 'home')))

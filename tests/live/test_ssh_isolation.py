@@ -537,7 +537,7 @@ def is_waiting(client):
 # -- the operator's own options ----------------------------------------------------------------------------------------
 
 UNDOING = [
-    'IdentityFile /root/.ssh/id_rsa', 'CertificateFile /x', 'LocalForward 1234 localhost:22',
+    'IdentityFile /home/me/.ssh/id_rsa', 'CertificateFile /x', 'LocalForward 1234 localhost:22',
     'RemoteForward 1234 localhost:22', 'DynamicForward 1080', 'Include /etc/ssh/ssh_config', 'Match all',
     'Match exec "touch /x"', 'KnownHostsCommand /bin/x', 'ForkAfterAuthentication yes', 'LocalCommand touch /x',
     'PKCS11Provider /x.so', 'SecurityKeyProvider /x.so', 'SendEnv *', 'IdentityAgent /x', 'XAuthLocation /x',

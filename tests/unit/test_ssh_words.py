@@ -431,7 +431,7 @@ def test_the_question_for_the_key():
     QUESTION.replace(b'/tmp/', b''), QUESTION.replace(b"'", b'"'), QUESTION.replace(b'private', b'private\n'),
     QUESTION.replace(b'private', b'.*'), b'(me@bastion.lan) ' + QUESTION, b"me@bastion.lan's password: ",
     b'Password: ',
-    b"Enter passphrase for key '/root/.ssh/id_rsa': ", b"Enter PIN for '/tmp/private-1/k': "], ids=repr)
+    b"Enter passphrase for key '/home/me/.ssh/id_rsa': ", b"Enter PIN for '/tmp/private-1/k': "], ids=repr)
 def test_any_other_question_may_be_the_servers(question):
     assert ws2s.is_for_key(question, DIRECTORY) is False
 
