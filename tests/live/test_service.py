@@ -577,11 +577,13 @@ def test_a_worker_that_hangs_does_not_block_the_supervisor_that_reloads(service)
     service.start()
     hanging, living = service.workers
     os.kill(hanging, signal.SIGSTOP)
-    for _ in range(3):
-        os.kill(service.pid, signal.SIGHUP)
+
+    os.kill(service.pid, signal.SIGHUP)  # more than fits into a pipe
+    wait_until(lambda: any('read anew' in line for line in service.log), 10, 'the living worker to reload')
+    os.kill(service.pid, signal.SIGHUP)
+    wait_until(lambda: any('%d hangs' % hanging in line for line in service.log), 10, 'the supervisor to notice')
     os.kill(living, signal.SIGKILL)
-    wait_until(lambda: len(service.workers) == 2 and living not in service.workers, 5, 'a new worker')
-    os.kill(hanging, signal.SIGCONT)
+    wait_until(lambda: len(service.workers) == 2 and not {hanging, living} & set(service.workers), 10, 'new workers')
 
 
 def test_1000_clients_live_through_five_reloads_and_a_broken_file(service, many_descriptors):

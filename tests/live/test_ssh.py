@@ -538,7 +538,7 @@ def test_no_more_than_maxTunnels(server, start, login, echo_port):
             assert server.logins() == 1
             assert_echoes(second.connect_to(echo_port, binary=True))
             assert_echoes(first)
-        wait_for_no_ssh()
+        wait_until(lambda: not gateway.tunnels, 5, 'the tunnel to be gone')  # which is after its ssh
         assert_echoes(second.connect_to(echo_port, binary=True, **login))
 
 

@@ -306,7 +306,7 @@ def test_whatever_passes_the_checks_stays_a_value(dice):
         assert arguments.count('--') == 1 and call.rest == ['ws2s-hop']
         assert call.values['-l'] == [user] and re.match(r'[A-Za-z0-9_.+][A-Za-z0-9_.+-]*\Z', user)
         assert call.values['-L'] == ['%s/s1:%s:80' % (DIRECTORY, target if ':' not in target else '[%s]' % target)]
-        assert re.match(r'\[[a-z0-9_][a-z0-9_.:-]*\]:2222\Z', call.options['HostKeyAlias'])
+        assert re.match(r'\[[a-z0-9_:][a-z0-9_.:-]*\]:2222\Z', call.options['HostKeyAlias'])
         assert all(call.options[name] == known.options[name] for name in known.options if name != 'HostKeyAlias')
 
 
