@@ -350,9 +350,9 @@ class WebSocketError(RemoteError):
 class RequestError(RemoteError):
     """A request of the JSON dialect that is answered with a failure."""
 
-    def __init__(self, message):
+    def __init__(self, message, reason='bad-request'):
         RemoteError.__init__(self, message)
-        self.failure = Failure(1, 'bad-request', message)
+        self.failure = Failure(1, reason, message)
 
 
 def printable(text):
@@ -485,6 +485,10 @@ def words_or_null(value):
     return None if value is None else words(value)
 
 
+def folder_or_nothing(value):
+    return False if value is False else words_or_null(value)
+
+
 def plain_path(value):
     """A path that also a command line of ssh takes as it is."""
     if re.search(u'[\x00-\x1f\x7f"$%:\\\\]', words(value)):
@@ -555,7 +559,8 @@ OPTIONS = (
     Option('allowedOrigins', (), listing(origin_or_star), 'pages of other sites that may connect: '
                                                           'scheme://host[:port], null or *'),
     Option('allowedHosts', (), listing(host_name), 'names of this gateway under which its own pages may connect'),
-    Option('web', None, words_or_null, 'folder of static files to serve'),
+    Option('web', None, folder_or_nothing, 'folder of static files to serve; null: the pages that come with ws2s; '
+                                           'false: none'),
     Option('workers', 0, whole(0, 1024), 'processes of the background service; 0 is one per core'),
     Option('limits.clients', 10000, whole(1, 10 ** 6), 'WebSockets at one time'),
     Option('limits.clientsPerAddress', 0, whole(0, 10 ** 6), 'of them from one address (IPv6: one /64); 0 is any'),
@@ -1779,7 +1784,7 @@ def read_flag(request, name):
 def refuse_protection(request):
     """What asks for protection that is not there is refused: ignoring it would send secrets in the clear."""
     if request.get(u'tls'):
-        raise RequestError('this gateway does not offer TLS to the target')
+        raise RequestError('this gateway does not offer TLS to the target', 'tls')
 
 
 def is_given(request, name):
@@ -4112,14 +4117,14 @@ class Session(object):
         with_body = request.method == 'GET'
         if request.path == '/healthz':
             self._say(*((503, 'draining') if self._gateway.draining else (200, 'ok')), with_body=with_body)
-        elif self._gateway.config['web'] is not None:
+        elif self._gateway.web_folder() is not None:
             self._move(REPLYING)
             self._rearm(STALL_SECONDS, self.end)
             self._page = Page(self._gateway, self, request)
             self._page.begin()
         elif request.path == '/':
-            self._say(200, 'This is ws2s %s, a gateway from WebSocket to TCP: WebSockets are welcome here.'
-                      % __version__, with_body=with_body)
+            self._say(200, 'This is ws2s %s, a gateway from WebSocket to TCP; it has no pages to show here, because %s.'
+                      % (__version__, self._gateway.why_no_pages()), with_body=with_body)
         else:
             self.not_found(with_body)
 
@@ -4414,7 +4419,7 @@ class Page(object):
         if names is None:
             self._session.not_found(self._with_body())
             return
-        self._submit(blocking_open_file, (self._gateway.config['web'], names), self._on_opened, close_opened)
+        self._submit(blocking_open_file, (self._gateway.web_folder(), names), self._on_opened, close_opened)
 
     def _with_body(self):
         return self._request.method == 'GET'
@@ -4468,6 +4473,9 @@ class Page(object):
             self._close()
 
 
+# Known while it is loaded: later the working directory may be another one, or the link that led here.
+THIS_FILE = os.path.realpath(__file__)
+
 # Keys of the Config that a running gateway cannot change.
 NEEDS_RESTART = ('listen.host', 'listen.port', 'workers', 'log.file', 'log.bytes', 'log.files')
 
@@ -4475,9 +4483,20 @@ NEEDS_RESTART = ('listen.host', 'listen.port', 'workers', 'log.file', 'log.bytes
 def check_settings(config):
     """What only the world can tell of a Config. Raises ConfigError."""
     web = config['web']
-    if web is not None and not os.path.isdir(path_bytes(web)):
+    if web and not os.path.isdir(path_bytes(web)):
         raise ConfigError('"web": %s is not a folder' % printable(web))
     check_ssh_settings(config)
+
+
+def pages_folder():
+    """Where the pages that come with ws2s are, or None: beside this file, or where a package has put them."""
+    here = os.path.dirname(THIS_FILE)
+    share = os.path.join('share', 'ws2s')
+    places = [here, os.path.join(here, share), os.path.join(sys.prefix, share)]
+    if os.path.basename(here) in ('site-packages', 'dist-packages'):  # PREFIX/lib/pythonX.Y/site-packages
+        places.append(os.path.join(here, os.pardir, os.pardir, os.pardir, share))
+    folders = [os.path.join(place, 'ws2s-js') for place in places]
+    return next((folder for folder in folders if os.path.isfile(os.path.join(folder, 'index.html'))), None)
 
 
 class Gateway(object):
@@ -4506,6 +4525,7 @@ class Gateway(object):
         self.loop = self.lookups = self.files = self.tunnel_work = None
         self.address = None
         self._salt = os.urandom(16)
+        self._pages = pages_folder()
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -4687,6 +4707,16 @@ class Gateway(object):
             if serves(request):
                 return dialect(request, self.config)
         raise HttpError(404, 'No dialect is spoken under this path.')
+
+    # -- pages ---------------------------------------------------------------------------------------------------------
+
+    def web_folder(self):
+        """The folder whose files are served, or None."""
+        web = self.config['web']
+        return self._pages if web is None else web or None
+
+    def why_no_pages(self):
+        return 'the folder ws2s-js is not beside it' if self.config['web'] is None else 'its configuration says so'
 
     # -- upstreams and tunnels -----------------------------------------------------------------------------------------
 

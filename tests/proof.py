@@ -13,7 +13,7 @@ import urllib.request
 SECONDS = 60
 LIBRARY = 'share/ws2s/ws2s-js/'
 IN_SDIST = ('ws2s.py', 'ws2sd', 'Makefile', 'README.md', 'LICENSE', 'ws2s-js/ws2s.js', 'ws2s-js/ws2s.mjs',
-            'ws2s-js/ws2s.d.ts', 'tests/environments.py', 'tests/proof.py', 'tests/live/pages/index.html',
+            'ws2s-js/ws2s.d.ts', 'ws2s-js/index.html', 'ws2s-js/redis.html', 'tests/environments.py', 'tests/proof.py', 'tests/live/pages/index.html',
             'tests/requirements.txt')
 WHERE = 'import json, sys, ws2s; print(json.dumps([ws2s.__file__, sys.prefix]))'
 
@@ -66,6 +66,7 @@ def prove_service(ws2sd, folder):
         prove_output(command + ['status'], folder, 'ws2sd serves on %s,' % re.escape(address))
         prove_output(command + ['reload'], folder, 'the new configuration is in force')
         demand(body_of('http://%s/healthz' % address) == b'ok', 'no answer on', address)
+        demand(b'<title>' in body_of('http://%s/' % address), 'no page on', address)
     finally:
         output_of(command + ['stop'], folder)
     demand(not os.path.exists(os.path.join(folder, 'state')), 'ws2sd has not stopped')

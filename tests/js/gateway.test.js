@@ -177,7 +177,7 @@ test('refused, forbidden and unknown targets reject with their reasons', {skip},
   await assert.rejects(connect(await freePort()), {name: 'WS2SError', code: 2, reason: 'refused'});
   await assert.rejects(connect(80, {host: '169.254.169.254'}), {code: 4, reason: 'forbidden'});
   await assert.rejects(connect(80, {host: 'a b'}), {code: 1, reason: 'bad-request'});
-  await assert.rejects(connect(80, {tls: true}), {code: 1});
+  await assert.rejects(connect(80, {tls: true}), {code: 1, reason: 'tls'});
 });
 
 test('a gateway that is not there', {skip}, async () => {

@@ -33,12 +33,13 @@ def nothing_left():
 def running_gateway():
     """Starts gateways: ``running_gateway(config, resolve=..., ...)``; config is a dict laid over the test defaults.
 
-    By default they listen on a free port and may connect to this machine. Each must end with nothing left in it.
+    By default they listen on a free port, may connect to this machine and show no pages. Each must end with nothing
+    left in it.
     """
     begun = []
 
     def start(config=None, **parameters):
-        settings = dict({'listen': {'port': 0}, 'allowConnectToServerLocal': True}, **(config or {}))
+        settings = dict({'listen': {'port': 0}, 'allowConnectToServerLocal': True, 'web': False}, **(config or {}))
         text = json.dumps(settings)
         gateway = ws2s.Gateway(ws2s.parse_config(text.decode('ascii') if isinstance(text, bytes) else text),
                                **parameters)

@@ -20,6 +20,7 @@ from raw_client import exchange
 pytestmark = pytest.mark.programs
 
 HEALTHZ = b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'
+LIBRARY = os.path.join(REPOSITORY, 'ws2s-js')
 VERSION = 'ws2s %s\n' % ws2s.__version__
 SECONDS = 60
 
@@ -82,6 +83,58 @@ def test_ws2s_alone_in_a_folder_serves(tmpdir, home):
         assert exchange(program.address, HEALTHZ)[0] == 200
 
 
+def page(address, path):
+    """(status, body)"""
+    status, _, body = exchange(address, ('GET %s HTTP/1.1\r\nHost: x\r\n\r\n' % path).encode('ascii'))
+    return status, body
+
+
+def assert_shows_its_pages(command, home):
+    """Where ``command`` is begun is not where it lies."""
+    with started(['--listen', '127.0.0.1:0'], str(home), command=[str(word) for word in command]) as program:
+        for name in os.listdir(LIBRARY):
+            assert page(program.address, '/' + name) == (200, content(os.path.join(LIBRARY, name)))
+        assert page(program.address, '/') == page(program.address, '/index.html')
+
+
+def content(path):
+    with open(path, 'rb') as file:
+        return file.read()
+
+
+def test_ws2s_alone_says_in_one_sentence_that_it_has_no_pages(tmpdir, home):
+    copied(tmpdir, 'ws2s.py')
+    with started(['--listen', '127.0.0.1:0'], str(home), command=[str(tmpdir.join('ws2s.py'))]) as program:
+        status, sentence = page(program.address, '/')
+        assert status == 200 and b'ws2s-js' in sentence and b'\n' not in sentence
+        assert page(program.address, '/ws2s.js')[0] == 404
+
+
+def test_pages_beside_ws2s_are_shown_also_through_a_link(tmpdir, home):
+    copied(tmpdir, 'ws2s.py')
+    shutil.copytree(LIBRARY, str(tmpdir.join('ws2s-js')))
+    home.join('link').mksymlinkto(tmpdir.join('ws2s.py'))
+    assert_shows_its_pages([tmpdir.join('ws2s.py')], home)
+    assert_shows_its_pages([home.join('link')], home)
+
+
+@pytest.mark.parametrize('lies_in', ['.', 'lib/python3.11/site-packages', 'local/lib/python2.7/dist-packages'])
+def test_pages_that_a_package_has_installed_are_shown(tmpdir, home, lies_in):
+    module = tmpdir.ensure('prefix', lies_in, dir=True)
+    copied(module, 'ws2s.py')
+    prefix = module if lies_in == '.' else module.join('..', '..', '..')
+    shutil.copytree(LIBRARY, os.path.realpath(str(prefix.ensure('share', 'ws2s', dir=True).join('ws2s-js'))))
+    assert_shows_its_pages([module.join('ws2s.py')], home)
+
+
+def test_a_folder_some_levels_above_ws2s_is_nobodys_package(tmpdir, home):
+    module = tmpdir.ensure('a', 'b', 'c', dir=True)
+    copied(module, 'ws2s.py')
+    shutil.copytree(LIBRARY, str(tmpdir.ensure('share', 'ws2s', dir=True).join('ws2s-js')))
+    with started(['--listen', '127.0.0.1:0'], str(home), command=[str(module.join('ws2s.py'))]) as program:
+        assert page(program.address, '/ws2s.js')[0] == 404
+
+
 def test_ws2s_and_ws2sd_in_a_folder_serve_in_the_background(tmpdir, home):
     copied(tmpdir, 'ws2s.py', 'ws2sd')
     assert 'usage: ws2sd' in output_of([sys.executable, tmpdir.join('ws2sd'), 'help'], home)
@@ -92,6 +145,7 @@ def test_installed_commands_run_through_their_links(installed, home):
     assert sorted(path.basename for path in installed.listdir() if path.islink()) == ['ws2s', 'ws2sd']
     assert output_of([sys.executable, installed.join('ws2s'), '--version'], home) == VERSION
     assert_serves_in_background([sys.executable, installed.join('ws2sd')], home)
+    assert_shows_its_pages([installed.join('ws2s')], home)
 
 
 def test_installed_commands_find_a_python_of_their_own(installed, home):
@@ -101,11 +155,15 @@ def test_installed_commands_find_a_python_of_their_own(installed, home):
 
 
 def test_the_browser_library_is_installed_as_it_is(installed):
-    library, source = installed.join('..', 'share', 'ws2s', 'ws2s-js'), os.path.join(REPOSITORY, 'ws2s-js')
-    assert sorted(path.basename for path in library.listdir()) == sorted(os.listdir(source))
-    for name in os.listdir(source):
-        with open(os.path.join(source, name), 'rb') as file:
-            assert library.join(name).read_binary() == file.read()
+    library = installed.join('..', 'share', 'ws2s', 'ws2s-js')
+    assert sorted(path.basename for path in library.listdir()) == sorted(os.listdir(LIBRARY))
+    for name in os.listdir(LIBRARY):
+        assert library.join(name).read_binary() == content(os.path.join(LIBRARY, name))
+
+
+def test_the_wheel_holds_all_of_the_browser_side():
+    setup = content(os.path.join(REPOSITORY, 'setup.cfg')).decode('utf-8')
+    assert sorted(re.findall(r'^    ws2s-js/(.+)$', setup, re.M)) == sorted(os.listdir(LIBRARY))
 
 
 def test_installed_links_do_not_lead_to_where_they_were_installed_first(installed, tmpdir, home):

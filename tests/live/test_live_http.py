@@ -44,8 +44,9 @@ def test_healthz_is_ok(gateway):
 
 def test_the_root_says_what_this_is(gateway):
     status, _, body = exchange(gateway.address, get('/'))
-    assert status == 200 and b'ws2s' in body and b'WebSocket' in body
+    assert status == 200 and b'ws2s' in body and b'WebSocket' in body and b'configuration' in body
     assert status_of(gateway.address, get('/?query')) == 200
+    assert status_of(gateway.address, get('/ws2s.js')) == 404
 
 
 @pytest.mark.parametrize('path', ['/', '/healthz', '/nothing'])

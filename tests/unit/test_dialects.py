@@ -32,7 +32,7 @@ def play(steps, dialect=None):
 # Stands for any failure of this code and reason: its message is for people.
 Fails = collections.namedtuple('Fails', 'code reason')
 
-BAD, NOTHING = Fails(1, 'bad-request'), Fails(3, 'not-connected')
+BAD, NO_TLS, NOTHING = Fails(1, 'bad-request'), Fails(1, 'tls'), Fails(3, 'not-connected')
 
 
 def is_as_wanted(action, wanted):
@@ -117,8 +117,8 @@ def connected(**fields):
     return play([(opened(1), [CONNECT_DONE])], connecting(**fields))
 
 
-def is_refused_and_the_dialect_goes_on(event, dialect=None):
-    return play([(event, [BAD]), (PING, [PING_DONE])], dialect)
+def is_refused_and_the_dialect_goes_on(event, refusal=BAD, dialect=None):
+    return play([(event, [refusal]), (PING, [PING_DONE])], dialect)
 
 
 # --- Vectors that the browser side can read too ---------------------------------------------------
@@ -251,7 +251,7 @@ def test_window_below_16384_or_no_integer_is_refused(value):
 
 @pytest.mark.parametrize('value', [True, 1, 'yes', {'x': False}], ids=repr)
 def test_protection_that_is_not_there_is_refused(value):
-    is_refused_and_the_dialect_goes_on(connect(tls=value))
+    is_refused_and_the_dialect_goes_on(connect(tls=value), NO_TLS)
 
 
 @pytest.mark.parametrize('field, value', [('tls', None), ('tls', ''), ('tls', False), ('ssh_host', None),
@@ -313,7 +313,7 @@ def refused_through_ssh(**fields):
 def told(**fields):
     """The one message of a refused connect."""
     action, = new_dialect().on_text(connect(**fields)[1])
-    assert failure_in(action) == BAD
+    assert failure_in(action) in (BAD, NO_TLS)
     return json.loads(action.payload.decode('ascii'))['message']
 
 
@@ -470,7 +470,8 @@ def test_what_is_neither_text_nor_path_of_a_key_is_refused(key):
                                           ('tls', True)])
 def test_refused_ssh_over_an_open_connection_shuts_it_all_the_same(field, value):
     fields = dict(SSH, host=u'a.lan', port=80)
-    play([(ask('connect', **dict(fields, **{field: value})), [Shut(1), BAD]), (SEND, [NOTHING])], connected())
+    play([(ask('connect', **dict(fields, **{field: value})), [Shut(1), NO_TLS if field == 'tls' else BAD]), (SEND, [NOTHING])],
+         connected())
 
 
 def test_ssh_over_an_open_connection_shuts_it_first_and_silently():
@@ -612,7 +613,7 @@ def test_sendb_is_base64(encoded, sent):
     'data:,eHl6', '\x7f\x7f\x7f\x7f',
 ], ids=repr)
 def test_bad_base64_is_refused_and_sends_nothing(encoded):
-    is_refused_and_the_dialect_goes_on(ask('sendb', data=encoded), connected())
+    is_refused_and_the_dialect_goes_on(ask('sendb', data=encoded), dialect=connected())
 
 
 # --- Binary messages ------------------------------------------------------------------------------
