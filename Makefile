@@ -8,7 +8,7 @@ ARGS ?=
 
 ENVIRONMENTS = $(RUNNER) tests/environments.py
 
-.PHONY: help test test-all test-others soak lint conformance dist install clean
+.PHONY: help test test-all test-others soak lint conformance bench bench-peers dist install clean
 
 help: ## say what there is (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,12 @@ lint: ## flake8, and does ws2s.py compile on every Python found?
 
 conformance: ## the Autobahn test suite, RFC 6455 [CASES=quick|all] [PYTHON=...]
 	@$(RUNNER) tests/conformance/run.py --cases $(CASES) --python $(PYTHON)
+
+bench: ## measure speed, CPU and memory [PYTHON=...] [ARGS='--compare --only download']
+	@$(RUNNER) tests/bench/bench.py --python $(PYTHON) $(ARGS)
+
+bench-peers: ## install what `make bench ARGS=--compare` compares with [PYTHON=...]
+	@$(ENVIRONMENTS) bench-peers $(PYTHON)
 
 dist: ## build the wheel and the source archive into dist/
 	@$(ENVIRONMENTS) dist $(PYTHON)

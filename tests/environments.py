@@ -27,8 +27,10 @@ ENVS = os.path.join(ROOT, '.envs')
 VERSIONS = ('2.7', '3.6', '3.7', '3.8', '3.9', '3.10', '3.11', '3.12', '3.13')
 WITH_PROGRAMS = ('2.7', '3.6', '3.11', '3.13')  # where the tests run too that take other programs a minute and more
 STRICT = os.environ.get('WS2S_TEST_STRICT') == '1'
-NODE_PACKAGES = ('ws@8',)
+NODE_PACKAGES = ('ws@8', 'axe-core@4.14.1')
+PEER_NODE_PACKAGES = ('ws@8', '@mercuryworkshop/wisp-js@0.5.0')
 SUITE = ('tests/unit', 'tests/live')
+PEER_ENVIRONMENTS = ('bench-peers', 'bench-original')
 PROVEN_ON = ('2.7', '3.6', '3.11', '3.13')
 
 WARNINGS_FROM = (3, 13)
@@ -194,17 +196,18 @@ def virtualenv_command(runner, requirement):
     return [runner.path, '-m', 'virtualenv'], environ
 
 
-def node_modules():
+def node_modules(name='node', packages=NODE_PACKAGES):
     """The folder of the Node packages that the JavaScript tests need; None without npm."""
     if not (shutil.which('node') and shutil.which('npm')):
         return None
-    return os.path.join(make_once('node', ' '.join(NODE_PACKAGES), install_node_packages), 'node_modules')
+    folder = make_once(name, ' '.join(packages), lambda folder: install_node_packages(folder, packages))
+    return os.path.join(folder, 'node_modules')
 
 
-def install_node_packages(folder):
+def install_node_packages(folder, packages):
     os.makedirs(folder)
     command = ['npm', 'install', '--prefix', folder, '--no-audit', '--no-fund', '--loglevel', 'error']
-    must(command + list(NODE_PACKAGES), 'npm cannot install', NODE_PACKAGES)
+    must(command + list(packages), 'npm cannot install', packages)
 
 
 # --- Running --------------------------------------------------------------------------------------
@@ -348,6 +351,24 @@ def command_node(wanted, arguments):
     return 0
 
 
+def command_bench_peers(wanted, arguments):
+    """Each as far as it can be had here; tests/bench/bench.py names those that are missing."""
+    interpreter = required(wanted)
+    made = [peers_made(name, interpreter) for name in PEER_ENVIRONMENTS]
+    if node_modules('bench-node', PEER_NODE_PACKAGES) is None:
+        say('node or npm is missing: not %s' % ' '.join(PEER_NODE_PACKAGES))
+    return int(not all(made))
+
+
+def peers_made(name, interpreter):
+    try:
+        environment(name, interpreter, '-r', 'tests/requirements-%s.txt' % name)
+    except Problem as problem:
+        say('%s: %s' % (name, problem))
+        return False
+    return True
+
+
 COMMANDS = {
     'test': command_test,
     'test-all': command_test_all,
@@ -356,6 +377,7 @@ COMMANDS = {
     'lint': command_lint,
     'dist': command_dist,
     'node': command_node,
+    'bench-peers': command_bench_peers,
 }
 
 

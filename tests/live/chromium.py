@@ -1,6 +1,7 @@
 # -*- coding: utf-8 -*-
 """Debian's Chromium without a window, driven through its DevTools protocol. Linux only."""
 
+import base64
 import contextlib
 import ctypes
 import json
@@ -91,8 +92,10 @@ class Browser(object):
     def attach(self):
         """Connect to DevTools."""
         port, path = wait_until(self._devtools_address, SECONDS, 'Chromium to start')
+        # It checks UTF-8 byte by byte in Python, which takes longer than the page does.
         self._devtools = websocket.create_connection('ws://127.0.0.1:%s%s' % (port, path), timeout=SECONDS,
-                                                     suppress_origin=True, http_no_proxy=['127.0.0.1'])
+                                                     suppress_origin=True, skip_utf8_validation=True,
+                                                     http_no_proxy=['127.0.0.1'])
 
     def _devtools_address(self):
         assert self._process.poll() is None, self.log()
@@ -134,15 +137,25 @@ class Browser(object):
                 events.append((message['method'], message['params']))
 
     @contextlib.contextmanager
-    def page(self, url):
-        """A new tab at ``url``, loaded. It is closed in the end."""
+    def tab(self):
+        """A new tab, empty. It is closed in the end."""
         target = self.call('Target.createTarget', url='about:blank')['targetId']
-        page = Page(self, self.call('Target.attachToTarget', targetId=target, flatten=True)['sessionId'])
         try:
-            page.go(url)
-            yield page
+            yield Page(self, self.call('Target.attachToTarget', targetId=target, flatten=True)['sessionId'])
         finally:
             self.call('Target.closeTarget', targetId=target)
+
+    @contextlib.contextmanager
+    def page(self, url):
+        """A new tab at ``url``, loaded. It is closed in the end."""
+        with self.tab() as page:
+            page.go(url)
+            yield page
+
+    def processes(self, kind):
+        """The process ids of one kind: ``renderer``, ``utility``, ``browser``."""
+        found = self.call('SystemInfo.getProcessInfo')['processInfo']
+        return [process['id'] for process in found if process['type'] == kind]
 
     def end(self):
         """Every process is ended and reaped."""
@@ -178,31 +191,44 @@ class Page(object):
         self._browser, self._session = browser, session
 
     def go(self, url):
+        """Load ``url``."""
         self.listen_to('Page')
-        reply = self._call('Page.navigate', url=url)
+        loads = len(self.told('Page.loadEventFired'))
+        reply = self.call('Page.navigate', url=url)
         assert 'errorText' not in reply, reply
-        self.wait_for('Page.loadEventFired')
+        self.listen(lambda: len(self.told('Page.loadEventFired')) > loads)
 
-    def _call(self, method, **parameters):
+    def call(self, method, **parameters):
         return self._browser.call(method, self._session, **parameters)
 
     def listen_to(self, domain):
-        self._call(domain + '.enable')
+        self.call(domain + '.enable')
+
+    def listen(self, until):
+        self._browser.listen(until)
 
     def wait_for(self, method):
         """The parameters of all events of one kind, as soon as there is one."""
-        self._browser.listen(lambda: self._told(method))
-        return self._told(method)
+        self.listen(lambda: self.told(method))
+        return self.told(method)
 
-    def _told(self, method):
+    def told(self, method):
+        """The parameters of all events of one kind so far."""
         events = self._browser.events.get(self._session, ())
         return [parameters for name, parameters in events if name == method]
 
+    def begin_to_evaluate(self, expression):
+        """A function that waits for the value; of a promise, for what it resolves to."""
+        number = self._browser.begin('Runtime.evaluate', self._session, expression=expression, awaitPromise=True,
+                                     returnByValue=True)
+        return lambda: self._value(self._browser.result(number))
+
+    def evaluate(self, expression):
+        return self.begin_to_evaluate(expression)()
+
     def begin(self, scenario, **settings):
         """Begin a scenario of scenarios.js; a function that waits for its result."""
-        number = self._browser.begin('Runtime.evaluate', self._session, awaitPromise=True, returnByValue=True,
-                                     expression='scenarios.%s(%s)' % (scenario, json.dumps(settings)))
-        return lambda: self._value(self._browser.result(number))
+        return self.begin_to_evaluate('scenarios.%s(%s)' % (scenario, json.dumps(settings)))
 
     def run(self, scenario, **settings):
         return self.begin(scenario, **settings)()
@@ -210,7 +236,36 @@ class Page(object):
     @staticmethod
     def _value(outcome):
         assert 'exceptionDetails' not in outcome, outcome['exceptionDetails'].get('exception', outcome)
-        return outcome['result']['value']
+        return outcome['result'].get('value')
+
+    # -- what a person does and sees
+
+    def click_at(self, x, y):
+        for kind in ('mouseMoved', 'mousePressed', 'mouseReleased'):
+            self.call('Input.dispatchMouseEvent', type=kind, x=x, y=y, button='left', clickCount=1)
+
+    def press(self, key, code, modifiers=0, text=None):
+        """A key with its name and its Windows code; one that writes has a ``text``."""
+        about = {'key': key, 'code': key, 'windowsVirtualKeyCode': code, 'modifiers': modifiers}
+        self.call('Input.dispatchKeyEvent', type='keyDown', **(dict(about, text=text) if text else about))
+        self.call('Input.dispatchKeyEvent', type='keyUp', **about)
+
+    def insert(self, text):
+        """Into what has the focus, as if it were typed."""
+        self.call('Input.insertText', text=text)
+
+    def look(self, width, height=800, scheme='light'):
+        """From now on through a window of this size, in this colour scheme."""
+        self.call('Emulation.setDeviceMetricsOverride', width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.call('Emulation.setEmulatedMedia', features=[{'name': 'prefers-color-scheme', 'value': scheme}])
+
+    def save_screenshot(self, path, tallest=4000):
+        """Of all of it, though the window shows less."""
+        size = self.call('Page.getLayoutMetrics')['cssContentSize']
+        clip = dict(size, height=min(size['height'], tallest), scale=1)
+        picture = self.call('Page.captureScreenshot', format='png', captureBeyondViewport=True, clip=clip)['data']
+        with open(path, 'wb') as file:
+            file.write(base64.b64decode(picture))
 
 
 @contextlib.contextmanager

@@ -78,6 +78,7 @@ def test_one_client_that_leaves_much_behind_cannot_cut_off_what_another_left(run
 def test_a_target_sees_a_reset_when_what_was_sent_is_cut_off(running_gateway):
     gateway = running_gateway({'limits': {'drainSeconds': 0.2, 'pingSeconds': 0.3}})
     ends, go = [], threading.Event()
+    data = frame(BINARY, b'x' * 50000000)  # made before, or its maker would be silent for too long
 
     def slow(sock):
         go.wait(20)
@@ -93,7 +94,7 @@ def test_a_target_sees_a_reset_when_what_was_sent_is_cut_off(running_gateway):
             client.open().connect_to(port)
             client.sock.settimeout(0.5)
             try:
-                client.send_frame(BINARY, b'x' * 50000000)
+                client.send(data)
             except socket.timeout:
                 pass  # throttled: more is on its way than the kernel takes
             client.abort()

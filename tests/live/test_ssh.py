@@ -1015,7 +1015,7 @@ def test_more_than_64_targets_one_after_the_other(server, client, login, echo_po
     with listening(70, ports):
         for port in ports:
             client.connect_to(port, **login)
-    assert_echoes(client.connect_to(echo_port, binary=True, **login))
+        assert_echoes(client.connect_to(echo_port, binary=True, **login))
     assert server.logins() <= 2
 
 
