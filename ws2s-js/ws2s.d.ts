@@ -75,20 +75,25 @@ declare namespace WS2S {
   interface Connection {
     /** Ends when the target closes, after its last byte; fails when the connection is lost. */
     readonly readable: ReadableStream<Uint8Array>;
-    /** Closing it closes the connection after what was written; aborting it does so at once. */
+    /** Closing it closes the connection after what was written; aborting it is abort(). */
     readonly writable: WritableStream<BufferSource>;
     readonly opened: Promise<Opened>;
-    /** Resolves when the connection has ended in order, rejects with a WS2SError when it was lost. */
+    /** Resolves when the connection has ended in order, rejects with a WS2SError when it was lost or aborted. */
     readonly closed: Promise<void>;
     /** What was written reaches the target; what has arrived can still be read. Gives `closed`. */
     close(): Promise<void>;
+    /**
+     * Drop the connection at once, also while close() waits. What was not sent or not read yet is lost. `closed` and
+     * both streams fail with `reason`, without one with a WS2SError whose reason is `aborted`.
+     */
+    abort(reason?: unknown): void;
   }
 
   type Reason =
     | 'bad-request' | 'dns' | 'timeout' | 'unreachable' | 'limit' | 'tls' | 'internal' | 'refused' | 'not-connected'
     | 'forbidden' | 'closed' | 'reset' | 'idle' | 'ssh-auth' | 'ssh-hostkey' | 'ssh-unreachable' | 'ssh-timeout'
     | 'ssh-disabled' | 'ssh-missing' | 'ssh-failed'
-    | 'gateway-unreachable' | 'gateway-lost' | 'protocol' | 'not-answered';
+    | 'gateway-unreachable' | 'gateway-lost' | 'protocol' | 'not-answered' | 'aborted';
 
   /** A failure of the gateway, or of the way to it. */
   class WS2SError extends Error {

@@ -30,8 +30,8 @@
  * A failure of the gateway, or of the way to it.
  *
  * `code` and `reason` are those of the gateway's reply (see the table in its README). What this file itself finds out
- * has code 1 and one of the reasons `gateway-unreachable`, `gateway-lost`, `protocol`, `tls`, `not-answered`
- * and `closed`.
+ * has code 1 and one of the reasons `gateway-unreachable`, `gateway-lost`, `protocol`, `tls`, `not-answered`,
+ * `closed` and `aborted`.
  */
 class WS2SError extends Error {
   constructor(code, reason, message, options) {
@@ -54,12 +54,22 @@ class RedisError extends Error {
 // ws2s 2.1.5 gives no reasons.
 const REASONS = {2: 'refused', 3: 'not-connected', 4: 'forbidden', 5: 'closed', 6: 'ssh-failed'};
 
-function errorOf(reply) {
-  return new WS2SError(reply.code, reply.reason || REASONS[reply.code] || 'internal', reply.message);
+// A gateway may answer anything: what is no text there would break whoever shows it.
+function textOr(value, otherwise) {
+  return typeof value === 'string' && value !== '' ? value : otherwise;
+}
+
+function errorOf({code, reason, message}) {
+  const word = textOr(reason, REASONS[code] || 'internal');
+  return new WS2SError(typeof code === 'number' ? code : 1, word, textOr(message, 'the gateway does not say why'));
 }
 
 function closedError() {
   return new WS2SError(1, 'closed', 'the connection has been closed');
+}
+
+function abortedError() {
+  return new WS2SError(1, 'aborted', 'the connection has been dropped');
 }
 
 // =====================================================================================================================
@@ -352,11 +362,16 @@ class Incoming {
     this.#move();
   }
 
-  /** No more will come; what is here can still be read, then it ends, or fails with `error`. */
-  end(error) {
+  /** No more will come; what is here can still be read, then it ends, or fails with the error of `failure`. */
+  end(failure) {
     if (this.#ending) return;
-    this.#ending = {error};
+    this.#ending = {failure};
     this.#move();
+  }
+
+  /** What is here will not be read. */
+  discard() {
+    this.#chunks.drain();
   }
 
   #pull() {
@@ -389,7 +404,8 @@ class Incoming {
 
   #finish() {
     this.#isOver = true;
-    if (this.#ending.error) this.#controller.error(this.#ending.error);
+    const {failure} = this.#ending;
+    if (failure) this.#controller.error(failure.error);
     else this.#controller.close();
     if (this.#wanted) this.#answerPull();
   }
@@ -412,9 +428,10 @@ class Outgoing {
   #pieceBytes;       // an eighth of what an ack gives back, or less
   #incoming;
   #onFailure;
+  #onAborting;
   #controller;
   #wake = null;      // resolves the write that waits for room
-  #over = null;      // the error of whoever still writes
+  #over = null;      // {error} of whoever still writes
   #sent = 0;
   #asked = 0;        // how much was sent before the last mark: a request whose reply says that all before it was taken
   #marks = 0;        // how many of them are not answered yet
@@ -424,7 +441,7 @@ class Outgoing {
   #settled = 0;      // bytes given back by acks that the gateway takes earlier than what is sent now, not along with it
   #mayProbe = false; // one more piece may go, although too much is on credit
 
-  /** `events`: `failed(reply)`, and `close()` and `abort()` as of a WritableStream. */
+  /** `events`: `failed(reply)`, `aborting(reason)`, and `close()` and `abort(reason)` as of a WritableStream. */
   constructor(session, isBinary, window, incoming, events) {
     this.#session = session;
     this.#isBinary = isBinary;
@@ -432,6 +449,7 @@ class Outgoing {
     this.#pieceBytes = Math.min(PIECE_BYTES, Math.floor(window / 16));
     this.#incoming = incoming;
     this.#onFailure = events.failed;
+    this.#onAborting = events.aborting;
     this.stream = new WritableStream({
       start: controller => this.#start(controller),
       write: chunk => this.#write(bytesOf(chunk)),
@@ -442,18 +460,23 @@ class Outgoing {
 
   #start(controller) {
     this.#controller = controller;
-    // The stream itself would wait for the write that waits for room.
-    controller.signal.addEventListener('abort', () => this.#stop(closedError()));
+    // The stream itself would wait for the write that waits for room, and for a close that waits for the target.
+    controller.signal.addEventListener('abort', () => {
+      this.stop(abortedError());
+      // Later: the stream is in the midst of its own abort, and Node 20 cannot stand that it fails meanwhile.
+      queueMicrotask(() => this.#onAborting(controller.signal.reason));
+    });
   }
 
-  /** Nothing can be written any more. */
+  /** Nothing can be written any more, and the stream fails. */
   fail(error) {
     this.#controller.error(error);
-    this.#stop(error);
+    this.stop(error);
   }
 
-  #stop(error) {
-    this.#over = this.#over || error;
+  /** Nothing can be written any more. The stream fails with the next write: until then it can be aborted. */
+  stop(error) {
+    this.#over = this.#over || {error};
     this.#goOn();
   }
 
@@ -473,7 +496,7 @@ class Outgoing {
 
   async #room() {
     while (!this.#over && !this.#hasRoom()) await new Promise(resolve => { this.#wake = resolve; });
-    if (this.#over) throw this.#over;
+    if (this.#over) throw this.#over.error;
   }
 
   #goOn() {
@@ -581,7 +604,8 @@ class Connection {
   }
 
   /**
-   * What the target gets: a WritableStream of bytes. Closing it closes the connection after what was written.
+   * What the target gets: a WritableStream of bytes. Closing it closes the connection after what was written, aborting
+   * it aborts the connection.
    *
    * A writer waits while much is under way, and also while much has arrived that nobody reads: read both ways.
    */
@@ -605,12 +629,25 @@ class Connection {
    */
   close() {
     if (this.writable.locked) {
-      this.#outgoing.fail(closedError());
+      this.#outgoing.stop(closedError());
       this.#shut();
     } else {
       this.writable.close().catch(ignore);  // `closed` tells what has gone wrong, or it had ended already
     }
     return this.closed;
+  }
+
+  /**
+   * Drop the connection at once, also while close() waits for a target that does not read. What was not sent yet is
+   * lost, and so is what has arrived and was not read. `closed` and both streams fail with `reason`, without one with a
+   * WS2SError. It does nothing to a connection that has ended.
+   *
+   * @param {*} [reason]
+   */
+  abort(reason) {
+    if (this.#isOver) return;
+    this.#incoming.discard();
+    this.#end(reason === undefined ? abortedError() : reason, false);
   }
 
   // 2.1.5 takes a binary message for the end of the WebSocket, so we must know whom we talk to before the first byte is
@@ -637,7 +674,8 @@ class Connection {
     this.#outgoing = new Outgoing(this.#session, isBinary, this.#window, this.#incoming, {
       failed: reply => this.#onLost(errorOf(reply)),
       close: () => this.#onWritableClosed(),
-      abort: () => this.#finish(closedError()),
+      abort: reason => this.abort(reason),
+      aborting: reason => this.#onAborting(reason),
     });
     const {host, port} = this.#options;
     this.#opened.resolve({
@@ -657,6 +695,11 @@ class Connection {
     return this.#closing && this.#closing.promise;  // without: it had ended before
   }
 
+  // Of a stream that is being closed the WritableStream tells in no other way.
+  #onAborting(reason) {
+    if (this.#isWritableClosed) this.abort(reason);
+  }
+
   #shut() {
     if (this.#closing || this.#isOver) return;
     this.#closing = promised();
@@ -671,20 +714,24 @@ class Connection {
 
   // `error`: null when we have closed it.
   #finish(error) {
+    this.#end(error || closedError(), !error || error.reason === 'closed');
+  }
+
+  #end(error, isInOrder) {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#session.end();
-    const isInOrder = !error || error.reason === 'closed';
+    const failure = isInOrder ? null : {error};  // an error that a page has given may be anything, even null
     this.#opened.reject(error);
-    this.#incoming.end(isInOrder ? null : error);
-    if (this.#outgoing && !(this.#isWritableClosed && isInOrder)) this.#outgoing.fail(error || closedError());
-    for (const ending of [this.#closing, this.#closed]) settle(ending, isInOrder ? null : error);
+    this.#incoming.end(failure);
+    if (this.#outgoing && !(this.#isWritableClosed && isInOrder)) this.#outgoing.fail(error);
+    for (const ending of [this.#closing, this.#closed]) settle(ending, failure);
   }
 }
 
-function settle(handles, error) {
+function settle(handles, failure) {
   if (!handles) return;
-  if (error) handles.reject(error);
+  if (failure) handles.reject(failure.error);
   else handles.resolve();
 }
 
@@ -1115,9 +1162,17 @@ const UNPAIRED = [
   'SUBSCRIBE', 'PSUBSCRIBE', 'SSUBSCRIBE', 'UNSUBSCRIBE', 'PUNSUBSCRIBE', 'SUNSUBSCRIBE', 'MONITOR', 'SYNC', 'PSYNC',
 ];
 
+const NAME_CHARACTERS = 32;  // no command has a longer name
+
+// Only its begin is made a text: a word may be a key of many megabytes.
+function nameOf(word) {
+  if (typeof word !== 'object' || word === null) return String(word).slice(0, NAME_CHARACTERS);
+  return decodeUtf8(argumentBytes(word).subarray(0, NAME_CHARACTERS));
+}
+
 function refuseUnpaired(words) {
-  const [first, second] = words.slice(0, 2).map(word => String(word).toUpperCase());
-  if (UNPAIRED.includes(first) || (first === 'CLIENT' && second === 'REPLY')) {
+  const first = nameOf(words[0]).toUpperCase();
+  if (UNPAIRED.includes(first) || (first === 'CLIENT' && nameOf(words[1]).toUpperCase() === 'REPLY')) {
     throw new TypeError(`${first} does not get one reply: use subscribe() and its like, or a WS2S.connect of your own`);
   }
 }
@@ -1220,7 +1275,7 @@ class Redis {
 
   #ask(words) {
     return new Promise((resolve, reject) => {
-      const call = {name: String(words[0]), bytes: encodeCommand(words), resolve, reject};
+      const call = {name: nameOf(words[0]), bytes: encodeCommand(words), resolve, reject};
       if (this.#isOver) reject(closedError());
       else if (this.#isReady) this.#send(call);
       else this.#waiting.push(call);
@@ -1664,8 +1719,8 @@ class WS2S {
   }
 
   /**
-   * Connect to `options.host`:`options.port`. Resolves to a connection with `readable`, `writable`, `closed` and
-   * `close()`; rejects with a WS2SError, or with the reason of `options.signal`.
+   * Connect to `options.host`:`options.port`. Resolves to a connection with `readable`, `writable`, `closed`,
+   * `close()` and `abort()`; rejects with a WS2SError, or with the reason of `options.signal`.
    *
    * Other options: `ssh` (`{host, port, username, password, privateKey, passphrase}`), `tls`, `window` (bytes that may
    * be under way in each direction), `binary` (false: in base64), `signal`, `WebSocket`.

@@ -192,6 +192,23 @@ test('2.1.5 gives no reasons: they come from the codes', async () => {
   await assert.rejects(connect(gateway), isError(2, 'refused'));
 });
 
+const NO_TEXTS = [
+  ['numbers', {success: false, code: 2, reason: 7, message: 7}, [2, 'refused']],
+  ['objects', {success: false, code: {}, reason: {toString: 1}, message: {toString: 1}}, [1, 'internal']],
+  ['nothing', 7, [1, 'internal']],
+];
+
+for (const [name, reply, [code, reason]] of NO_TEXTS) {
+  test(`a gateway that answers with ${name} where texts should be is a failure that can be shown`, async () => {
+    const gateway = new FakeGateway();
+    gateway.isPaused = true;
+    const connecting = connect(gateway);
+    await until(() => gateway.last);
+    gateway.last.reply(reply);
+    await assert.rejects(connecting, isError(code, reason));
+  });
+}
+
 test('a gateway that cannot be reached', async () => {
   const gateway = new FakeGateway();
   gateway.refuses = true;
@@ -264,17 +281,177 @@ test('close() with a writer that waits fails its write, and ends', async () => {
   await closed;
 });
 
-test('abort() ends at once though a write waits', async () => {
-  const gateway = new FakeGateway({makeTarget: session => slowTarget(session, 1)});
+// -- abort ------------------------------------------------------------------------------------------------------------
+
+/* A connection to a target that takes nothing, and so does its gateway: a close would wait. */
+async function stuck(prepare = () => {}) {
+  const gateway = new FakeGateway();
   const connection = await connect(gateway);
+  gateway.isPaused = true;
   const writer = connection.writable.getWriter();
+  await prepare(writer);
+  return {gateway, connection, writer};
+}
+
+test('abort() fails closed and both streams with a WS2SError', async () => {
+  const {gateway, connection, writer} = await stuck();
+  const reading = connection.readable.getReader().read();
+  connection.abort();
+  assert.ok(gateway.last.isOver);
+  for (const promise of [connection.closed, reading, writer.closed, writer.write(bytes('x'))]) {
+    await assert.rejects(promise, isError(1, 'aborted'));
+  }
+});
+
+const GIVEN = [new Error('enough'), 'enough', null, 0];
+
+for (const reason of GIVEN) {
+  test(`abort() with ${reason} fails closed and both streams with it`, async () => {
+    const {connection, writer} = await stuck();
+    const reading = connection.readable.getReader().read();
+    connection.abort(reason);
+    for (const promise of [connection.closed, reading, writer.closed]) {
+      assert.strictEqual(await promise.then(() => 'resolved', error => error), reason);
+    }
+  });
+}
+
+test('abort() with an error that tells of an end in order is no end in order', async () => {
+  const {connection} = await stuck();
+  connection.abort(new WS2SError(5, 'closed', 'the target has closed'));
+  await assert.rejects(connection.closed, isError(5, 'closed'));
+});
+
+const WAITING = [
+  ['close()', ({connection}) => connection.close()],
+  ['close() without a writer', ({connection, writer}) => { writer.releaseLock(); return connection.close(); }],
+  ['the closing of the writable', ({writer}) => writer.close()],
+];
+
+for (const [name, close] of WAITING) {
+  test(`abort() ends at once though ${name} waits`, async () => {
+    const all = await stuck(writer => writer.write(new Uint8Array(1000)));
+    const closing = assert.rejects(close(all), isError(1, 'aborted'));
+    await settled();
+    assert.ok(!all.gateway.last.isOver);
+    all.connection.abort();
+    assert.ok(all.gateway.last.isOver);
+    await closing;
+    await assert.rejects(all.connection.closed, isError(1, 'aborted'));
+  });
+}
+
+test('abort() ends at once though close() and a write wait', async () => {
+  const {connection, gateway, writer} = await stuck();
+  const writing = assert.rejects(writer.write(new Uint8Array(4 * MIB)), isError(1, 'closed'));
+  await settled();
+  const closing = assert.rejects(connection.close(), isError(1, 'aborted'));
+  await writing;
+  connection.abort();
+  assert.ok(gateway.last.isOver);
+  await closing;
+});
+
+test('abort() loses what has arrived and was not read', async () => {
+  const {connection, gateway} = await stuck();
+  gateway.last.respond('unread');
+  await settled();
+  connection.abort();
+  await assert.rejects(connection.readable.getReader().read(), isError(1, 'aborted'));
+});
+
+test('after abort() there is no timer, and nothing of the WebSocket is heard', async t => {
+  const timers = new Set();
+  t.mock.method(globalThis, 'setInterval', () => { const timer = {}; timers.add(timer); return timer; });
+  t.mock.method(globalThis, 'clearInterval', timer => timers.delete(timer));
+  const {connection, gateway} = await stuck();
+  assert.strictEqual(timers.size, 1);
+  connection.abort();
+  assert.strictEqual(timers.size, 0);
+  gateway.last.socket.readyState = 1;
+  gateway.last.socket.deliver('no JSON');
+  gateway.last.socket.drop(1006);
+  await assert.rejects(connection.closed, isError(1, 'aborted'));
+});
+
+const ENDS = [['in order', gateway => gateway.last.close()], ['lost', gateway => gateway.last.close('reset')]];
+
+for (const [name, end] of ENDS) {
+  test(`abort() does nothing to a connection that has ended: ${name}`, async () => {
+    const gateway = new FakeGateway();
+    const connection = await connect(gateway);
+    gateway.last.respond('last words');
+    end(gateway);
+    await connection.closed.catch(error => assert.strictEqual(error.reason, 'reset'));
+    connection.abort();
+    assert.strictEqual(Buffer.from((await connection.readable.getReader().read()).value).toString(), 'last words');
+  });
+}
+
+test('abort() twice keeps the first reason', async () => {
+  const {connection} = await stuck();
+  connection.abort(new Error('first'));
+  connection.abort(new Error('second'));
+  await assert.rejects(connection.closed, /first/);
+});
+
+test('aborting the writable is abort(), though a write waits', async () => {
+  const {connection, gateway, writer} = await stuck();
   const writing = assert.rejects(writer.write(new Uint8Array(4 * MIB)));
   await settled();
-  await writer.abort();
+  await writer.abort(new Error('enough'));
   await writing;
-  await connection.closed;
+  await assert.rejects(connection.closed, /enough/);
   assert.ok(gateway.last.isOver);
 });
+
+test('aborting the writable without a reason is abort() without one', async () => {
+  const {connection, writer} = await stuck();
+  await writer.abort();
+  await assert.rejects(connection.closed, isError(1, 'aborted'));
+});
+
+for (const [name, close] of [WAITING[0], WAITING[2]]) {
+  test(`aborting the writable ends at once though ${name} waits`, async () => {
+    const all = await stuck(writer => writer.write(new Uint8Array(1000)));
+    const closing = assert.rejects(close(all), /enough/);
+    await settled();
+    assert.ok(!all.gateway.last.isOver);
+    await all.writer.abort(new Error('enough')).catch(ignoredByClosing);
+    await closing;
+    assert.ok(all.gateway.last.isOver);
+    await assert.rejects(all.connection.closed, /enough/);
+  });
+}
+
+/* Of a stream that was being closed abort() fails as the closing does. */
+function ignoredByClosing(error) {
+  assert.match(error.message, /enough/);
+}
+
+test('a source that fails while it is piped into the writable aborts the connection with its error', async () => {
+  const {connection, writer} = await stuck();
+  writer.releaseLock();
+  const source = new ReadableStream({pull(controller) { controller.error(new Error('no disk')); }});
+  await assert.rejects(source.pipeTo(connection.writable), /no disk/);
+  await assert.rejects(connection.closed, /no disk/);
+});
+
+test('after close() the writer that held the stream can close it, too', async () => {
+  const gateway = new FakeGateway();
+  const connection = await connect(gateway);
+  const writer = connection.writable.getWriter();
+  await Promise.all([connection.close(), writer.close()]);
+});
+
+test('after close() a write fails', async () => {
+  const {connection, writer} = await stuck();
+  connection.close().catch(() => {});
+  await assert.rejects(writer.write(bytes('x')), isError(1, 'closed'));
+  connection.abort();
+});
+
+// -- close ------------------------------------------------------------------------------------------------------------
 
 test('close() twice, and after the end, is the same', async () => {
   const gateway = new FakeGateway();

@@ -92,14 +92,50 @@ test('errors in an array are values', async () => {
   await redis.close();
 });
 
-for (const words of [['SUBSCRIBE', 'c'], ['monitor'], ['CLIENT', 'reply', 'off'], ['punsubscribe']]) {
-  test(`${words.join(' ')} is no command: its replies do not pair`, async () => {
+const UNPAIRED = [
+  ['SUBSCRIBE', 'c'], ['monitor'], ['CLIENT', 'reply', 'off'], ['punsubscribe'],
+  [bytes('Subscribe'), 'c'], [bytes('MONITOR').buffer], ['client', bytes('REPLY'), 'off'],
+  [new DataView(bytes('CLIENT').buffer), 'REPLY', 'OFF'],
+];
+
+for (const words of UNPAIRED) {
+  const name = words.map(word => typeof word === 'string' ? word : `<${Buffer.from(word.buffer || word)}>`).join(' ');
+  test(`${name} is no command: its replies do not pair`, async () => {
     const {redis, server} = start();
     await assert.rejects(redis.command(...words), TypeError);
     assert.deepStrictEqual(server.commands, []);
     await redis.close();
   });
 }
+
+test('a command given as bytes has its reply', async () => {
+  const {redis} = start();
+  assert.strictEqual(await redis.command(bytes('PING')), 'PONG');
+  assert.strictEqual(await redis.text(bytes('echo').buffer, 'x'), 'x');
+  await redis.close();
+});
+
+test('a large key is not made a text', async t => {
+  const {redis} = start();
+  await redis.command('PING');
+  const key = new Uint8Array(10000000);
+  key.toString = t.mock.fn(() => '');
+  await redis.command('GET', key);
+  await redis.command('CLIENT', key);
+  await redis.command(key).catch(() => {});
+  assert.strictEqual(key.toString.mock.callCount(), 0);
+  await redis.close();
+});
+
+test('a command of endless length has a short name in the error', async () => {
+  const {redis, server} = start({['X'.repeat(1e6)]: null});
+  await redis.command('PING');
+  const lost = redis.command('x'.repeat(1e6));
+  await until(() => server.commands.length === 2);
+  server.last.close();
+  await assert.rejects(lost, error => isError(1, 'not-answered')(error) && error.message.length < 200);
+  await redis.close();
+});
 
 test('a wrong argument rejects, and the next command works', async () => {
   const {redis} = start();

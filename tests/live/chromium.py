@@ -261,9 +261,11 @@ class Page(object):
 
     def save_screenshot(self, path, tallest=4000):
         """Of all of it, though the window shows less."""
-        size = self.call('Page.getLayoutMetrics')['cssContentSize']
-        clip = dict(size, height=min(size['height'], tallest), scale=1)
+        self.call('Emulation.setScrollbarsHidden', hidden=True)
+        height = self.call('Page.getLayoutMetrics')['cssContentSize']['height']
+        clip = {'x': 0, 'y': 0, 'width': self.evaluate('innerWidth'), 'height': min(height, tallest), 'scale': 1}
         picture = self.call('Page.captureScreenshot', format='png', captureBeyondViewport=True, clip=clip)['data']
+        self.call('Emulation.setScrollbarsHidden', hidden=False)
         with open(path, 'wb') as file:
             file.write(base64.b64decode(picture))
 

@@ -13,7 +13,7 @@ import pytest
 from installed import needs, needs_node_modules
 from program import REPOSITORY
 
-pytestmark = pytest.mark.programs
+pytestmark = pytest.mark.pages
 
 TESTS = os.path.join(REPOSITORY, 'tests', 'js')
 FILES = sorted(os.path.basename(path) for path in glob.glob(os.path.join(TESTS, '*.test.js')))

@@ -1,0 +1,265 @@
+'use strict';
+
+const assert = require('node:assert');
+const {before, test} = require('node:test');
+
+let Transcript, bodyText, savedText, timeText, History, typedBytes;
+before(async () => {
+  ({Transcript, bodyText, savedText, timeText} = await import('../../ws2s-js/console-transcript.mjs'));
+  ({History, typedBytes} = await import('../../ws2s-js/console-input.mjs'));
+});
+
+const utf8 = text => new TextEncoder().encode(text);
+const bytes = (...values) => Uint8Array.from(values);
+const texts = transcript => transcript.entries.map(entry => bodyText(entry, 'text'));
+const sizes = transcript => transcript.entries.map(entry => entry.size);
+
+function transcriptOf(pieces, limits) {
+  const transcript = new Transcript(limits);
+  for (const piece of pieces) {
+    transcript.received(piece);
+    transcript.seal();
+  }
+  return transcript;
+}
+
+// -- Transcript -------------------------------------------------------------------------------------------------------
+
+test('what comes before it is shown stands in one entry', () => {
+  const transcript = new Transcript();
+  for (const text of ['a', 'b', 'c']) transcript.received(utf8(text));
+  assert.deepStrictEqual(texts(transcript), ['abc']);
+});
+
+test('what comes after it was shown stands in another entry', () => {
+  assert.deepStrictEqual(texts(transcriptOf([utf8('a'), utf8('b')])), ['a', 'b']);
+});
+
+test('what comes after something was sent stands in another entry', () => {
+  const transcript = new Transcript();
+  transcript.received(utf8('a'));
+  transcript.sent(utf8('b'));
+  transcript.received(utf8('c'));
+  assert.deepStrictEqual(transcript.entries.map(entry => entry.kind), ['received', 'sent', 'received']);
+});
+
+test('each thing sent has its own entry', () => {
+  const transcript = new Transcript();
+  transcript.sent(utf8('a'));
+  transcript.sent(utf8('b'));
+  assert.deepStrictEqual(texts(transcript), ['a', 'b']);
+});
+
+test('an entry is changed until it is shown, and again when more is known of it', () => {
+  const transcript = transcriptOf([bytes(0xe2)]);
+  const [entry] = transcript.entries;
+  assert.ok(entry.isChanged);
+  entry.isChanged = false;
+  transcript.received(bytes(0x82));
+  assert.ok(entry.isChanged);
+});
+
+test('what is long is cut into entries of 8 KiB, and nothing is lost', () => {
+  const all = Uint8Array.from({length: 20000}, (_, i) => i % 251);
+  const transcript = new Transcript();
+  transcript.received(all);
+  assert.deepStrictEqual(sizes(transcript), [8192, 8192, 3616]);
+  assert.deepStrictEqual(Buffer.concat(transcript.entries.map(entry => entry.bytes)), Buffer.from(all));
+});
+
+test('an entry keeps no more than its own bytes', () => {
+  const transcript = new Transcript();
+  transcript.received(new Uint8Array(20000));
+  assert.ok(transcript.entries.every(entry => entry.bytes.buffer.byteLength <= 8192));
+});
+
+test('many single bytes are one entry', () => {
+  const transcript = new Transcript();
+  for (let i = 0; i < 1000; i++) transcript.received(bytes(i % 256));
+  assert.deepStrictEqual(transcript.entries[0].bytes, Uint8Array.from({length: 1000}, (_, i) => i % 256));
+});
+
+// Where each character begins, there it is shown, however it was cut.
+const CUT = [
+  ['two of three bytes first', [[0x61, 0xe2, 0x82], [0xac, 0x62]], ['a\u20ac', 'b']],
+  ['one of three bytes first', [[0xe2], [0x82, 0xac, 0x62]], ['\u20ac', 'b']],
+  ['three pieces', [[0xe2], [0x82], [0xac, 0x62]], ['\u20ac', '', 'b']],
+  ['four pieces', [[0xf0], [0x9f], [0x98], [0x80], [0x62]], ['\ud83d\ude00', '', '', '', 'b']],
+  ['two characters', [[0xe2, 0x82], [0xac, 0xf0, 0x9f], [0x98, 0x80]], ['\u20ac', '\ud83d\ude00', '']],
+  ['not cut at all', [[0xe2, 0x82, 0xac], [0x62]], ['\u20ac', 'b']],
+  ['never finished', [[0x61, 0xe2, 0x82]], ['a\\xe2\\x82']],
+  ['broken off', [[0xe2, 0x82], [0x62]], ['\\xe2\\x82', 'b']],
+  ['broken off after more', [[0xe2], [0x82], [0x62]], ['\\xe2\\x82', '', 'b']],
+  ['broken off by a beginning', [[0xe2], [0xe2, 0x82], [0xac]], ['\\xe2', '\u20ac', '']],
+  ['continuations that nothing wants', [[0x61], [0x82, 0xac]], ['a', '\\x82\\xac']],
+  ['too many continuations', [[0xc3], [0xa9, 0xa9]], ['\u00e9', '\\xa9']],
+];
+
+for (const [name, pieces, shown] of CUT) {
+  test(`a character cut: ${name}`, () => {
+    const transcript = transcriptOf(pieces.map(piece => bytes(...piece)));
+    assert.deepStrictEqual(texts(transcript), shown);
+    assert.deepStrictEqual(sizes(transcript), pieces.map(piece => piece.length));
+  });
+}
+
+test('a text cut anywhere is the same text', () => {
+  const text = 'h\u00e9 \u20ac \ud83d\ude00 \u4e2d!';
+  const all = utf8(text);
+  for (let first = 0; first <= all.length; first++) {
+    for (let second = first; second <= all.length; second++) {
+      const pieces = [all.slice(0, first), all.slice(first, second), all.slice(second)];
+      assert.strictEqual(texts(transcriptOf(pieces)).join(''), text, `${first} ${second}`);
+    }
+  }
+});
+
+test('a cut character goes on behind what was sent', () => {
+  const transcript = transcriptOf([bytes(0xe2, 0x82)]);
+  transcript.sent(utf8('x'));
+  transcript.received(bytes(0xac));
+  assert.deepStrictEqual(texts(transcript), ['\u20ac', 'x', '']);
+});
+
+test('a cut character does not go on in another connection', () => {
+  const transcript = transcriptOf([bytes(0xe2, 0x82)]);
+  transcript.beginStream();
+  transcript.received(bytes(0xac));
+  assert.deepStrictEqual(texts(transcript), ['\\xe2\\x82', '\\xac']);
+});
+
+test('a hex dump shows the bytes where they came', () => {
+  const transcript = transcriptOf([bytes(0xe2, 0x82), bytes(0xac)]);
+  assert.deepStrictEqual(transcript.entries.map(entry => bodyText(entry, 'hex', 8)), [
+    '00000000  e2 82                    |..|', '00000000  ac                       |.|',
+  ]);
+});
+
+test('only the newest bytes are kept, and the loss is told', () => {
+  const transcript = transcriptOf(['aaaa', 'bbbb', 'cccc'].map(utf8), {bytes: 9, entries: 100});
+  assert.deepStrictEqual(texts(transcript), ['bbbb', 'cccc']);
+  assert.strictEqual(transcript.loss, '1 older entry (4 bytes) was dropped: only the newest 9 bytes, in at most ' +
+    '100 entries, are kept.');
+});
+
+test('only the newest entries are kept, notices too', () => {
+  const transcript = new Transcript({bytes: 100, entries: 2});
+  for (const text of ['a', 'b', 'c', 'd']) transcript.notice(text);
+  assert.deepStrictEqual(texts(transcript), ['c', 'd']);
+  assert.match(transcript.loss, /^2 older entries \(0 bytes\) were dropped/);
+});
+
+test('a flood of 200 MB keeps 1 MiB', () => {
+  const transcript = new Transcript();
+  const piece = new Uint8Array(65536).fill(0x61);
+  for (let i = 0; i < 3200; i++) transcript.received(piece);
+  const kept = sizes(transcript).reduce((sum, size) => sum + size);
+  assert.strictEqual(kept, 1048576);
+  assert.strictEqual(kept + transcript.dropped.bytes, 3200 * 65536);
+});
+
+test('nothing is lost when nothing was dropped', () => {
+  assert.strictEqual(transcriptOf([utf8('a')]).loss, '');
+});
+
+test('clearing forgets entries and losses', () => {
+  const transcript = transcriptOf(['aaaa', 'bbbb', 'cccc'].map(utf8), {bytes: 9, entries: 100});
+  transcript.clear();
+  assert.deepStrictEqual([transcript.entries, transcript.loss], [[], '']);
+  transcript.received(utf8('aaaaaaaa'));
+  assert.deepStrictEqual(texts(transcript), ['aaaaaaaa']);
+});
+
+test('CR LF is a line end, and a lone CR is an escape', () => {
+  assert.deepStrictEqual(texts(transcriptOf([utf8('a\r\nb\rc\n')])), ['a\nb\\x0dc\n']);
+});
+
+test('times have milliseconds', () => {
+  assert.strictEqual(timeText(new Date(2026, 0, 2, 3, 4, 5, 67)), '03:04:05.067');
+});
+
+test('the saved text has all that is kept', () => {
+  const transcript = new Transcript();
+  transcript.notice('Connected.');
+  transcript.sent(utf8('PING\r\n'));
+  transcript.received(utf8('+PONG\r\n'));
+  const lines = [...savedText(transcript, 'text')].join('').replace(/\d\d:\d\d:\d\d\.\d{3}/g, 'T').split('\n');
+  assert.match(lines.shift(), /^ws2s console, transcript saved at \d{4}-\S+Z; times are local$/);
+  assert.deepStrictEqual(lines, [
+    '', 'T notice: Connected.', '', 'T sent 6 bytes', 'PING', '', 'T received 7 bytes', '+PONG', '',
+  ]);
+});
+
+test('the saved text tells what was dropped', () => {
+  const transcript = transcriptOf(['aaaa', 'bbbb', 'cccc'].map(utf8), {bytes: 9, entries: 100});
+  assert.ok([...savedText(transcript, 'hex')].join('').includes(transcript.loss));
+});
+
+// -- what is typed ----------------------------------------------------------------------------------------------------
+
+const TYPED = [
+  ['PING', 'text', 'lf', 'PING\n'],
+  ['PING', 'text', 'crlf', 'PING\r\n'],
+  ['PING', 'text', 'none', 'PING'],
+  ['', 'text', 'lf', '\n'],
+  ['', 'text', 'none', ''],
+  ['a\nb', 'text', 'lf', 'a\nb\n'],
+  ['a\nb\r\nc\n', 'text', 'crlf', 'a\r\nb\r\nc\r\n\r\n'],
+  ['a\nb', 'text', 'none', 'a\nb'],
+  ['h\u00e9 \ud83d\ude00', 'text', 'none', 'h\u00e9 \ud83d\ude00'],
+  ['\\x00', 'text', 'none', '\\x00'],
+  ['50 49', 'hex', 'crlf', 'PI'],
+  ['', 'hex', 'lf', ''],
+];
+
+for (const [text, mode, ending, wanted] of TYPED) {
+  test(`${JSON.stringify(text)} as ${mode} with ${ending} is ${JSON.stringify(wanted)}`, () => {
+    assert.deepStrictEqual(typedBytes(text, mode, ending), utf8(wanted));
+  });
+}
+
+test('what is not hexadecimal is refused', () => {
+  assert.throws(() => typedBytes('5', 'hex', 'lf'), RangeError);
+});
+
+function historyOf(...lines) {
+  const history = new History();
+  for (const line of lines) history.add(line);
+  return history;
+}
+
+test('an empty history has nothing', () => {
+  const history = historyOf();
+  assert.deepStrictEqual([history.older('x'), history.newer()], [null, null]);
+});
+
+test('the history goes back, and forth to what was being typed', () => {
+  const history = historyOf('a', 'b');
+  const seen = [history.older('draft'), history.older('b'), history.older('a'), history.newer(), history.newer(),
+    history.newer()];
+  assert.deepStrictEqual(seen, ['b', 'a', null, 'b', 'draft', null]);
+});
+
+test('a line that comes twice in a row is kept once, an empty one not at all', () => {
+  const history = historyOf('a', 'a', '', 'b', 'a');
+  assert.deepStrictEqual([1, 2, 3, 4].map(() => history.older('')), ['a', 'b', 'a', null]);
+});
+
+test('after a new line the history begins at its end', () => {
+  const history = historyOf('a', 'b');
+  history.older('');
+  history.older('');
+  history.add('c');
+  assert.deepStrictEqual([history.newer(), history.older('')], [null, 'c']);
+});
+
+test('two hundred lines are kept', () => {
+  const history = historyOf(...Array.from({length: 300}, (_, i) => String(i)));
+  const seen = [];
+  for (let line = history.older(''); line !== null; line = history.older('')) seen.push(line);
+  assert.deepStrictEqual([seen.length, seen.at(-1)], [200, '100']);
+});
+
+test('what is very long is not kept', () => {
+  assert.strictEqual(historyOf('x'.repeat(10001)).older(''), null);
+});

@@ -1,0 +1,323 @@
+# -*- coding: utf-8 -*-
+"""ws2s.js in Chromium, in pages that ws2s.py serves as a program of its own."""
+
+import binascii
+import glob
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+
+import pytest
+
+from chromium import running_chromium
+from players import PAGES
+from program import REPOSITORY
+from redis_server import running_redis
+from tape import Tape
+from targets import closed_port, echo, recorder, released, serving, when
+from visitor import Watch, http, running_gateway_program, visited, ws
+from waiting import wait_until, wait_until_still
+
+pytestmark = pytest.mark.pages
+
+MEGABYTE = 1 << 20
+LARGE = 200 * MEGABYTE
+NOISE = Tape(23)
+
+
+# -- what the tests need -----------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope='module')
+def browser():
+    with running_chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope='module')
+def library_folder():
+    """ws2s.js beside the pages of these tests: a page may have no script but those of its own server."""
+    folder = tempfile.mkdtemp()
+    for path in glob.glob(os.path.join(REPOSITORY, 'ws2s-js', 'ws2s.*')) + glob.glob(os.path.join(PAGES, '*')):
+        shutil.copy(path, folder)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope='module')
+def library_gateway(library_folder):
+    with running_gateway_program(library_folder) as program:
+        yield program
+
+
+@pytest.fixture
+def redis():
+    with running_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def echo_port():
+    with serving(echo) as port:
+        yield port
+
+
+MISDEEDS = """
+document.body.append(Object.assign(document.createElement('script'), {textContent: 'stolen(1)'}));
+new Image().src = 'http://foreign.test/picture';
+Promise.reject(new Error('nobody looks'));
+setTimeout(() => { throw new Error('nobody catches'); });
+stolen(2);
+"""
+
+
+def test_what_a_page_must_not_do_is_noticed(browser, library_gateway):
+    """Or else the other tests could not fail."""
+    with browser.tab() as page:
+        watch = Watch(page)
+        page.go(http(library_gateway, 'library.html'))
+        assert watch.misdeeds() == {} and watch.hosts() == {'%s:%d' % library_gateway.address}
+        page.evaluate(MISDEEDS + '; 0')
+        names = ['exceptions', 'failures', 'refused', 'scripts run', 'security', 'violations']
+        wait_until(lambda: sorted(watch.misdeeds()) == names, 10, 'all to be noticed')
+        assert watch.misdeeds()['scripts run'] == ['2']
+        assert 'foreign.test' in watch.hosts()
+
+
+# -- ws2s.js -----------------------------------------------------------------------------------------------------------
+
+@pytest.fixture(params=['library.html', 'module.html'])
+def library_page(browser, library_gateway, request):
+    with visited(browser, library_gateway, request.param) as visitor:
+        yield visitor.page
+
+
+@pytest.mark.parametrize('options', [{}, {'binary': False}, {'window': 16384}], ids=['', 'base64', 'small-window'])
+def test_streams_go_both_ways(library_page, library_gateway, echo_port, options):
+    result = library_page.run('streams', url=ws(library_gateway), port=echo_port, size=3000000, **options)
+    assert result == {'same': True, 'done': True, 'remoteAddress': '127.0.0.1', 'remotePort': echo_port}
+
+
+def test_a_refused_connection_rejects_with_a_reason(library_page, library_gateway):
+    result = library_page.run('failure', url=ws(library_gateway), port=closed_port())
+    assert result == {'name': 'WS2SError', 'code': 2, 'reason': 'refused', 'isWS2SError': True, 'isRedisError': False}
+
+
+def test_a_gateway_that_is_not_there_rejects_with_a_reason(browser, library_gateway):
+    """Not watched: the page may well ask there."""
+    with browser.page(http(library_gateway, 'library.html')) as page:
+        result = page.run('failure', url='ws://127.0.0.1:%d/' % closed_port(), port=1)
+    assert (result['code'], result['reason']) == (1, 'gateway-unreachable')
+
+
+def test_the_redis_client_sets_gets_subscribes_and_fails(library_page, library_gateway, redis):
+    result = library_page.run('redis', url=ws(library_gateway), port=redis.port)
+    assert result['error'].pop('code') == 'WRONGTYPE'
+    assert result == {
+        'set': 'OK', 'get': u'J\xfcrgen', 'bytes': '4ac3bc7267656e', 'message': ['fresh', 'news'],
+        'error': {'name': 'RedisError', 'isWS2SError': False, 'isRedisError': True}}
+    assert redis.ask('GET', 'name') == u'J\xfcrgen'.encode('utf-8')
+
+
+def test_the_socket_with_callbacks(library_page, library_gateway, echo_port):
+    result = library_page.run('callbackSocket', url=ws(library_gateway), port=echo_port)
+    assert result == {'names': ['onReady', 'onOpen', 'onRecv', 'onRecv', 'onClose'], 'text': u'h\xe9', 'bytes': '00ff'}
+
+
+def test_the_socket_with_callbacks_tells_a_failure(library_page, library_gateway):
+    result = library_page.run('callbackSocketFailure', url=ws(library_gateway), port=closed_port())
+    assert result['names'] == ['onReady', 'onError', 'onClose']
+    assert (result['error']['success'], result['error']['code'], result['error']['reason']) == (False, 2, 'refused')
+
+
+@pytest.mark.parametrize('factory', ['newRedisClient', 'newRedisCient'])
+def test_the_redis_client_with_callbacks(library_page, library_gateway, redis, factory):
+    result = library_page.run('callbackRedis', url=ws(library_gateway), port=redis.port, factory=factory)
+    error = 'WRONGTYPE Operation against a key holding the wrong kind of value'
+    assert result['names'] == ['onSocketReady', 'onReady']
+    assert result['answers'] == [
+        ['onResponse', 'OK'], ['onResponse', 'two words'], ['onResponse', None], ['onError', error]]
+
+
+# -- pages written for ws2s.js 2.1 -------------------------------------------------------------------------------------
+
+ANSWER = b'HTTP/1.0 200 OK\r\n\r\nhello'
+
+
+class OldPage(object):
+    """old.html, its buttons and what its callbacks were told."""
+
+    def __init__(self, visitor):
+        self._visitor, self._page = visitor, visitor.page
+
+    def click(self, name, calls):
+        """Click a button; what follows, as soon as there were so many calls."""
+        before = self._page.evaluate('told.length')
+        self._visitor.click('#' + name)
+        return self.after(before, calls)
+
+    def after(self, before, calls):
+        page = self._page
+        wait_until(lambda: page.evaluate('told.length') >= before + calls, 10, '%d calls' % calls)
+        return page.evaluate('told.slice(%d)' % before)
+
+
+def answering(asked):
+    """A web server that notes what it is asked."""
+    def answer(sock):
+        request = read_head(sock)
+        if request:
+            asked.append(request)
+            sock.sendall(ANSWER)
+    return answer
+
+
+def read_head(sock):
+    """Up to the empty line, or to the end."""
+    head, data = b'', sock.recv(65536)
+    while data:
+        head += data
+        data = b'' if head.endswith(b'\r\n\r\n') else sock.recv(65536)
+    return head
+
+
+@pytest.fixture
+def asked():
+    return []
+
+
+@pytest.fixture
+def old_page(browser, library_gateway, redis, asked):
+    with serving(answering(asked)) as port:
+        with visited(browser, library_gateway, 'old.html?web=%d&redis=%d' % (port, redis.port)) as visitor:
+            own = OldPage(visitor)
+            own.after(0, 1)  # onReady
+            yield own
+
+
+REQUEST = b'GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'
+RECEIVED = ['onRecv', ANSWER.decode('ascii')]
+
+
+def test_the_old_example_of_a_bare_websocket_works(old_page, asked):
+    told = old_page.click('plain', 4)
+    assert told[:2] == [[0, 'connect done'], [0, 'send done']]
+    assert told[2:] == [[-1, ANSWER.decode('ascii')], [5, 'connection closed by peer']]
+    assert asked == [REQUEST]
+
+
+@pytest.mark.parametrize('button', ['send', 'send-bytes'])
+def test_the_old_example_of_a_socket_works(old_page, asked, button):
+    assert old_page.click('connect', 1) == [['onOpen', None]]
+    assert old_page.click(button, 2) == [RECEIVED, ['onClose', None]]
+    assert asked == [REQUEST]
+
+
+def test_the_old_example_of_closing_works(old_page):
+    old_page.click('connect', 1)
+    assert old_page.click('close', 1) == [['onClose', None]]
+
+
+def test_the_old_example_of_redis_works(old_page, redis):
+    redis.ask('SET', 'name', 'Ada')
+    assert old_page.click('redis', 2) == [['onSocketReady', None], ['onReady', None]]
+    answers = ['PONG', 'Ada', 'OK', '24', 25, '25', 'Hello World!']
+    assert old_page.click('ask', len(answers)) == [['onResponse', answer] for answer in answers]
+
+
+# -- a page that reads slowly ------------------------------------------------------------------------------------------
+
+class Flood(object):
+    """A target that says ``total`` bytes of noise; ``sent`` so far, and the hash that the page must come to."""
+
+    def __init__(self, total):
+        self.total, self.sent, self.hash = total, 0, b'\0' * 32
+
+    def __call__(self, sock):
+        for piece in NOISE.pieces(self.total, MEGABYTE):
+            self.hash = hashlib.sha256(self.hash + piece).digest()
+            for start in range(0, len(piece), 65536):
+                part = piece[start:start + 65536]
+                sock.sendall(part)
+                self.sent += len(part)
+
+    @property
+    def hex(self):
+        return binascii.hexlify(self.hash).decode('ascii')
+
+
+def resident_bytes(pid):
+    """Without what it shares with other processes of the browser, such as the program itself."""
+    with open('/proc/%d/status' % pid) as file:
+        sizes = dict(line.split(':', 1) for line in file)
+    return sum(int(sizes[name].split()[0]) for name in ('RssAnon', 'RssShmem')) * 1024
+
+
+class MemoryWatch(object):
+    """How far the memory of each process has grown at most since the beginning."""
+
+    def __init__(self, pids):
+        self.begun = {pid: resident_bytes(pid) for pid in pids}
+        self.most = dict(self.begun)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        while not self._over.wait(0.02):
+            for pid in self.most:
+                self.most[pid] = max(self.most[pid], resident_bytes(pid))
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        self._thread.join()
+
+    def growth(self):
+        return max(self.most[pid] - self.begun[pid] for pid in self.begun)
+
+
+def heap_bytes(page):
+    metrics = page.call('Performance.getMetrics')['metrics']
+    return next(metric['value'] for metric in metrics if metric['name'] == 'JSHeapUsedSize')
+
+
+# Chromium lets 64 MB of garbage lie before it collects any, under a bare WebSocket too: what a page holds is seen when
+# it has to collect all the time.
+@pytest.mark.parametrize('collects, bound', [(True, 64 * MEGABYTE), (False, 128 * MEGABYTE)], ids=['held', 'used'])
+def test_200_megabytes_through_a_slow_page_need_little_memory(library_gateway, collects, bound):
+    flood = Flood(LARGE)
+    with running_chromium() as own_browser, serving(flood) as port:
+        with own_browser.page(http(library_gateway, 'library.html')) as page:
+            page.listen_to('Performance')
+            heap = heap_bytes(page)
+            with MemoryWatch(own_browser.processes('renderer')) as memory:
+                finish = page.begin('readSlowly', url=ws(library_gateway), port=port, rest=10)
+                # The page has stopped after the first megabyte: nobody may take the rest in its place.
+                wait_until(lambda: flood.sent >= MEGABYTE, 10)
+                assert wait_until_still(lambda: flood.sent) < 24 * MEGABYTE
+                page.evaluate('goOn()')
+                while collects and page.evaluate('progress') < LARGE:
+                    page.call('HeapProfiler.collectGarbage')
+                result = finish()
+            assert result == {'received': LARGE, 'hash': flood.hex}
+            assert memory.growth() < bound
+            assert heap_bytes(page) - heap < bound
+
+
+def test_a_page_that_writes_fast_waits_for_a_slow_target(library_gateway, browser):
+    begin_to_read, received = threading.Event(), []
+    with serving(when(begin_to_read, recorder(received))) as port, released(begin_to_read):
+        with visited(browser, library_gateway, 'library.html') as visitor:
+            page = visitor.page
+            finish = page.begin('writeFast', url=ws(library_gateway), port=port, size=32 * MEGABYTE)
+            wait_until(lambda: page.evaluate('globalThis.progress > 0'))
+            assert wait_until_still(lambda: page.evaluate('progress')) < 16 * MEGABYTE
+            begin_to_read.set()
+            assert finish() == 32 * MEGABYTE
+            wait_until(lambda: received)
+    piece = bytes(bytearray(i % 251 for i in range(65536)))
+    assert received == [piece * (32 * MEGABYTE // len(piece))]

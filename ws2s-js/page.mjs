@@ -1,0 +1,774 @@
+/**
+ * page.mjs: what the pages of ws2s share. It looks at `document` and `location` only when it is asked to.
+ *
+ * What stands where:
+ *
+ *     1. Elements     element, saveFile, Status
+ *     2. Bytes        visible, joined, hexDump, parseHex, byteCount
+ *     3. Failures     explain, FieldError
+ *     4. Targets      defaultGateway, TargetMemory, targetFields
+ */
+
+// =====================================================================================================================
+// 1. Elements
+// =====================================================================================================================
+
+// Their properties cannot be set, or not in every browser.
+const ATTRIBUTES = new Set(['list', 'role', 'form', 'colspan', 'rowspan', 'scope']);
+
+/**
+ * A new element. `properties` are those of the DOM; besides there are `on` ({event: listener}), `dataset`, and names of
+ * attributes. Children are nodes, or strings, which become text; null, undefined and false are none.
+ */
+export function element(name, properties = {}, ...children) {
+  const node = document.createElement(name);
+  const {on = {}, dataset = {}, ...others} = properties;
+  for (const [property, value] of Object.entries(others)) setProperty(node, property, value);
+  for (const [event, listener] of Object.entries(on)) node.addEventListener(event, listener);
+  Object.assign(node.dataset, dataset);
+  node.append(...children.flat().filter(isThere));
+  return node;
+}
+
+function setProperty(node, name, value) {
+  const aria = /^aria([A-Z]\w*)$/.exec(name);
+  if (!isThere(value) && !(name in node)) return;
+  if (aria) node.setAttribute('aria-' + aria[1].toLowerCase(), value);
+  else if (name in node && !ATTRIBUTES.has(name)) node[name] = value;
+  else node.setAttribute(name, value);
+}
+
+function isThere(value) {
+  return value !== null && value !== undefined && value !== false;
+}
+
+// A browser may still read the file for a while after the click.
+const FILE_MILLISECONDS = 60000;
+
+/** Let the browser save a file. `parts`: those of a Blob, all in one type. */
+export function saveFile(name, parts, type = 'application/octet-stream') {
+  const url = URL.createObjectURL(new Blob(parts, {type}));
+  const link = element('a', {href: url, download: name, hidden: true});
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(url), FILE_MILLISECONDS);
+}
+
+/** A line that tells how things stand, and is read out when it changes. */
+export class Status {
+  #node;
+
+  constructor(node) {
+    this.#node = node;
+    node.setAttribute('role', 'status');
+    this.say('');
+  }
+
+  get node() {
+    return this.#node;
+  }
+
+  /** `kind`: '', 'busy', 'good' or 'bad'. */
+  say(text, kind = '') {
+    this.#node.className = `status ${kind}`.trim();
+    this.#node.textContent = text;
+  }
+
+  /** Tell a failure: a sentence, and the word for it. */
+  sayError(error) {
+    this.say(failureText(error), 'bad');
+  }
+}
+
+// =====================================================================================================================
+// 2. Bytes
+// =====================================================================================================================
+
+const DECODER = new TextDecoder('utf-8', {ignoreBOM: true});
+const CHECKED_BYTES = 1048576;
+
+// What cannot be seen, or changes the order of what is seen. The two selectors belong to many an emoji.
+const HIDDEN = /(?![\uFE0E\uFE0F])[\p{Cc}\p{Default_Ignorable_Code_Point}\p{Zl}\p{Zp}\p{Cs}\uFFF9-\uFFFB]/gu;
+const HIDDEN_IN_LINES = new RegExp(`(?!\\r\\n|[\\n\\t])${HIDDEN.source}`, 'gu');
+
+// In a decoded text a byte that is not UTF-8 is half a surrogate pair, which UTF-8 cannot hold.
+const NO_TEXT = 0xdc00;
+
+/**
+ * Text that is safe to look at: `{text, isText, isCut, length}`.
+ *
+ * Bytes that are no UTF-8, and control characters, are shown as `\xHH`; other characters that cannot be seen or that
+ * turn the order of reading as `\u{...}`. `text` has at most `limit` characters, and no half escape. `isText`: is all
+ * of it UTF-8, not only what is shown? `length`: how many bytes all of it has.
+ * With `{lines: true}` line ends and tabs stay what they are.
+ */
+export function visible(bytesOrText, limit = Infinity, {lines = false} = {}) {
+  const isString = typeof bytesOrText === 'string';
+  const isText = isString ? bytesOrText.isWellFormed?.() !== false : isUtf8(bytesOrText);
+  const all = isString ? bytesOrText : decoded(bytesOrText.subarray(0, 3 * limit + 4), isText);
+  const {text, taken} = escaped(all, limit, lines, isString);
+  const isWhole = taken === all.length && (isString || bytesOrText.length <= 3 * limit + 4);
+  return {text, isText, isCut: !isWhole, length: isString ? utf8Length(bytesOrText) : bytesOrText.length};
+}
+
+/** Arrays of bytes as one. A single one is given back, not copied. */
+export function joined(pieces) {
+  if (pieces.length === 1) return pieces[0];
+  const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let offset = 0;
+  for (const piece of pieces) {
+    whole.set(piece, offset);
+    offset += piece.length;
+  }
+  return whole;
+}
+
+function isUtf8(bytes) {
+  const decoder = new TextDecoder('utf-8', {fatal: true});
+  try {
+    for (let start = 0; start < bytes.length; start += CHECKED_BYTES) {
+      decoder.decode(bytes.subarray(start, start + CHECKED_BYTES), {stream: true});
+    }
+    decoder.decode();
+    return true;
+  } catch (error) {
+    if (error instanceof TypeError) return false;
+    throw error;
+  }
+}
+
+function utf8Length(text) {
+  let length = text.length;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    // A pair has four bytes, two for each half.
+    if (unit > 0x7f) length += unit > 0x7ff && !(unit >= 0xd800 && unit <= 0xdfff) ? 2 : 1;
+  }
+  return length;
+}
+
+function decoded(bytes, isText) {
+  return isText ? DECODER.decode(bytes) : decodedLoosely(bytes);
+}
+
+function decodedLoosely(bytes) {
+  let text = '';
+  for (let at = 0; at < bytes.length;) {
+    const codePoint = codePointAt(bytes, at);
+    text += codePoint < 0 ? String.fromCharCode(NO_TEXT + bytes[at]) : String.fromCodePoint(codePoint);
+    at += codePoint < 0 ? 1 : lengthOf(codePoint);
+  }
+  return text;
+}
+
+function lengthOf(codePoint) {
+  return codePoint < 0x80 ? 1 : codePoint < 0x800 ? 2 : codePoint < 0x10000 ? 3 : 4;
+}
+
+/** How many bytes a character has that begins with this byte; 0 if none does. */
+export function lengthByLead(lead) {
+  if (lead < 0x80) return 1;
+  return lead < 0xc2 || lead > 0xf4 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+}
+
+// -1 where no UTF-8 is.
+function codePointAt(bytes, at) {
+  const length = lengthByLead(bytes[at]);
+  if (length === 0) return -1;
+  if (length === 1) return bytes[at];
+  let codePoint = bytes[at] & (0x7f >> length);
+  for (let i = at + 1; i < at + length; i++) {
+    if ((bytes[i] & 0xc0) !== 0x80) return -1;
+    codePoint = codePoint << 6 | bytes[i] & 0x3f;
+  }
+  const isSurrogate = codePoint >= 0xd800 && codePoint <= 0xdfff;
+  return lengthOf(codePoint) !== length || isSurrogate || codePoint > 0x10ffff ? -1 : codePoint;
+}
+
+// `taken`: how much of the text is shown.
+function escaped(all, limit, lines, isString) {
+  const hidden = lines ? HIDDEN_IN_LINES : HIDDEN;
+  const escape = isString ? escapeOf : escapeOfByte;
+  const begin = all.slice(0, limit);
+  const text = begin.replace(hidden, escape);
+  const splitsPair = begin.length < all.length && /[\ud800-\udbff]$/.test(begin);
+  if (text.length <= limit && !splitsPair) return {text, taken: begin.length};
+  return escapedUpTo(all, limit, new RegExp(hidden.source, 'uy'), escape);
+}
+
+function escapedUpTo(all, limit, hiddenHere, escape) {
+  let text = '', taken = 0;
+  for (const character of all) {
+    hiddenHere.lastIndex = taken;
+    const piece = hiddenHere.test(all) ? escape(character) : character;
+    if (text.length + piece.length > limit) break;
+    text += piece;
+    taken += character.length;
+  }
+  return {text, taken};
+}
+
+function escapeOf(character) {
+  const codePoint = character.codePointAt(0);
+  const digits = codePoint.toString(16);
+  return codePoint < 0x80 ? '\\x' + digits.padStart(2, '0') : `\\u{${digits}}`;
+}
+
+function escapeOfByte(character) {
+  const byte = character.charCodeAt(0) - NO_TEXT;
+  return byte >= 0x80 && byte <= 0xff ? '\\x' + byte.toString(16) : escapeOf(character);
+}
+
+const HEX = Array.from({length: 256}, (_, byte) => byte.toString(16).padStart(2, '0'));
+const ASCII = Array.from({length: 256}, (_, byte) => byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : '.');
+
+/** Lines of `00000000  48 65 ...  |He...|`, with `columns` bytes in each, and at least `digits` in an offset. */
+export function hexDump(bytes, offset = 0, columns = 16, digits = 8) {
+  const lines = [];
+  for (let at = 0; at < bytes.length; at += columns) {
+    const shown = (offset + at).toString(16).padStart(digits, '0');
+    lines.push(`${shown} ${hexLine(bytes.subarray(at, at + columns), columns)}`);
+  }
+  return lines.join('\n');
+}
+
+function hexLine(bytes, columns) {
+  let hex = '', text = '';
+  for (let i = 0; i < bytes.length; i++) {
+    hex += (i && i % 8 === 0 ? '  ' : ' ') + HEX[bytes[i]];
+    text += ASCII[bytes[i]];
+  }
+  const width = 3 * columns + Math.ceil(columns / 8) - 1;
+  return `${hex.padEnd(width)}  |${text}|`;
+}
+
+/**
+ * The bytes that are written in hexadecimal. Spaces, commas, colons and semicolons may stand between them, and `0x` or
+ * `\x` before each. Throws a RangeError that tells where it is wrong.
+ */
+export function parseHex(text) {
+  const next = /[\s,:;]*(?:0x|\\x)?([0-9a-f]{2})/iy, rest = /[\s,:;]*/y;
+  const bytes = [];
+  let at = 0;
+  for (let match = next.exec(text); match; match = next.exec(text)) {
+    bytes.push(parseInt(match[1], 16));
+    at = next.lastIndex;
+  }
+  rest.lastIndex = at;
+  rest.exec(text);
+  if (rest.lastIndex < text.length) throw hexError(text, rest.lastIndex);
+  return Uint8Array.from(bytes);
+}
+
+function hexError(text, begin) {
+  const at = begin + /^(?:0x|\\x)?/i.exec(text.slice(begin))[0].length;
+  const [first] = text.slice(at);
+  if (first === undefined) return new RangeError('Two hexadecimal digits are missing at the end.');
+  const isDigit = /[0-9a-f]/i.test(first);
+  return new RangeError(isDigit
+    ? `The digit “${first}” (character ${at + 1}) stands alone, but a byte has two.`
+    : `“${visible(first).text}” (character ${at + 1}) is not a hexadecimal digit.`);
+}
+
+const UNITS = ['KB', 'MB', 'GB', 'TB'];
+
+/** `1 byte`, `12.3 KB`: a thousand bytes are a KB. */
+export function byteCount(count) {
+  if (count < 1000) return count === 1 ? '1 byte' : `${count} bytes`;
+  let unit = 0, size = count / 1000;
+  for (; size >= 999.5 && unit < UNITS.length - 1; unit++) size /= 1000;
+  return `${size < 99.95 ? size.toFixed(1) : Math.round(size)} ${UNITS[unit]}`;
+}
+
+// =====================================================================================================================
+// 3. Failures
+// =====================================================================================================================
+
+/** What was typed into a field makes no sense. `field` is where. */
+export class FieldError extends Error {
+  constructor(message, field) {
+    super(message);
+    this.name = 'FieldError';
+    this.field = field;
+  }
+}
+
+// By the reason of a WS2SError. `bad-request`, `limit` and `internal` say more than we could.
+const SENTENCES = {
+  'dns': 'There is no host of this name, or its address cannot be found.',
+  'timeout': 'The target did not answer in time: it may be switched off, or a firewall may drop what is sent to it.',
+  'unreachable': 'There is no way to the target from the gateway.',
+  'refused': 'The target refused the connection: nothing listens on this port, or a firewall turns it away.',
+  'not-connected': 'Nothing is connected.',
+  'forbidden': 'The rules of the gateway forbid this target. Whoever runs the gateway must allow it there.',
+  'closed': 'The target has closed the connection.',
+  'reset': 'The target has reset the connection; the last bytes may be missing.',
+  'idle': 'The gateway has closed the connection, as nothing was sent either way for too long.',
+  'tls': 'The gateway cannot speak TLS to this target.',
+  'ssh-auth': 'The SSH server did not accept this login: check user name, password, key and passphrase.',
+  'ssh-hostkey': 'The SSH server shows another key than the one the gateway knows. Someone may stand in between; if ' +
+    'the server is new, whoever runs the gateway must remove the old key from its known hosts.',
+  'ssh-unreachable': 'The gateway cannot reach the SSH server.',
+  'ssh-timeout': 'The SSH server did not answer in time.',
+  'ssh-disabled': 'This gateway offers no SSH. Whoever runs it can switch it on (ssh.enabled).',
+  'ssh-missing': 'The gateway has no ssh program. Whoever runs it must install one, or name it (ssh.program).',
+  'gateway-unreachable': 'The gateway cannot be reached, or it lets no page of this address in. Does ws2s run there, ' +
+    'and is the gateway’s URL right?',
+  'gateway-lost': 'The way to the gateway was lost: it may have been stopped, or the network is gone.',
+  'protocol': 'The gateway’s answer makes no sense: is it ws2s, and does the target speak what is expected?',
+  'not-answered': 'The connection was lost before an answer came. The command may have been carried out, or not.',
+  'aborted': 'The connection was dropped; what was on its way may be lost.',
+};
+
+// By the setting that a gateway names when it forbids a target.
+const FORBIDDEN = {
+  'allowConnectToServerLocal': 'This target is on the gateway’s own machine, which it does not let anyone reach. ' +
+    'Whoever runs the gateway can allow that: python3 ws2s.py --allow-local',
+  'own port': 'This is the port of the gateway itself, which it never connects to.',
+  'allowTargets': 'The gateway does not allow this target. Whoever runs it can add it to the setting allowTargets.',
+  'denyTargets': 'The gateway forbids this target by its setting denyTargets.',
+};
+
+// By the name of what a browser throws.
+const BROWSER_SENTENCES = {
+  AbortError: 'Cancelled.',
+  SecurityError: 'The browser does not let this page open that address. From https:// only wss:// can be reached.',
+};
+
+/** What has gone wrong, for people: `{sentence, reason}`. */
+export function explain(error) {
+  const name = error?.name;
+  if (name === 'WS2SError') return {sentence: gatewaySentence(error), reason: wordOf(error.reason)};
+  if (name === 'RedisError') return {sentence: sentenceOf(`Redis: ${error.message}`), reason: wordOf(error.code)};
+  if (name === 'FieldError') return {sentence: error.message, reason: 'field'};
+  if (name === 'AbortError') return {sentence: BROWSER_SENTENCES.AbortError, reason: 'cancelled'};
+  const message = error?.message || name || String(error);
+  return {sentence: BROWSER_SENTENCES[name] || sentenceOf(message), reason: name || 'error'};
+}
+
+/** The same as one text, with the reason behind the sentence. */
+export function failureText(error) {
+  const {sentence, reason} = explain(error);
+  return reason === 'field' || reason === 'cancelled' ? sentence : `${sentence} (${reason})`;
+}
+
+function gatewaySentence({reason, message, cause}) {
+  if (cause?.name === 'RedisError') return sentenceOf(message);
+  const setting = reason === 'forbidden' && /\(([\w ]+)\)$/.exec(message);
+  if (setting && Object.hasOwn(FORBIDDEN, setting[1])) return FORBIDDEN[setting[1]];
+  return Object.hasOwn(SENTENCES, reason) ? SENTENCES[reason] : sentenceOf(message);
+}
+
+const WORD_CHARACTERS = 40;
+const SENTENCE_CHARACTERS = 1000;
+
+// Gateways and servers may give any text as their reason.
+function wordOf(reason) {
+  const {text, isCut} = visible(String(reason), WORD_CHARACTERS);
+  return isCut ? text + '…' : text;
+}
+
+// What others have written ends like a sentence, and is safe to look at.
+function sentenceOf(message) {
+  const {text, isCut} = visible(message, SENTENCE_CHARACTERS);
+  const begin = text.charAt(0).toUpperCase() + text.slice(1);
+  return isCut ? begin + '…' : /[.!?…]$/.test(begin) ? begin : begin + '.';
+}
+
+// =====================================================================================================================
+// 4. Targets
+// =====================================================================================================================
+
+const LOCAL_GATEWAY = 'ws://127.0.0.1:3613/';
+
+/** The URL of the gateway that has served this page; of one on this machine when the page is a file. */
+export function defaultGateway() {
+  const {protocol, host, pathname} = location;
+  if (protocol !== 'http:' && protocol !== 'https:') return LOCAL_GATEWAY;
+  return `${protocol.replace('http', 'ws')}//${host}${pathname.slice(0, pathname.lastIndexOf('/') + 1)}`;
+}
+
+const REMEMBERED = 8;
+
+/** The last targets, newest first, in localStorage. Each is an object of strings. */
+export class TargetMemory {
+  #key;
+  #storage;
+
+  constructor(key, storage = localStorageIfAny()) {
+    this.#key = key;
+    this.#storage = storage;
+  }
+
+  get targets() {
+    try {
+      const found = JSON.parse(this.#storage.getItem(this.#key));
+      return Array.isArray(found) ? found.filter(isTarget).slice(0, REMEMBERED) : [];
+    } catch {
+      return [];  // nothing is kept, or nothing may be, or another program has written there
+    }
+  }
+
+  add(target) {
+    this.#keep([target, ...this.#without(target)].slice(0, REMEMBERED));
+  }
+
+  forget(target) {
+    this.#keep(this.#without(target));
+  }
+
+  #without(target) {
+    return this.targets.filter(other => targetKey(other) !== targetKey(target));
+  }
+
+  #keep(targets) {
+    try {
+      this.#storage.setItem(this.#key, JSON.stringify(targets));
+    } catch {
+      // The browser keeps nothing for this page. All else works without.
+    }
+  }
+}
+
+function localStorageIfAny() {
+  try {
+    return globalThis.localStorage;
+  } catch {
+    return undefined;  // forbidden by the user
+  }
+}
+
+function isTarget(found) {
+  return found !== null && typeof found === 'object' && typeof found.host === 'string' &&
+    Object.values(found).every(value => typeof value === 'string');
+}
+
+function targetKey(target) {
+  return JSON.stringify(Object.entries(target).sort());
+}
+
+/** `host:port`, with brackets where the host has colons of its own. */
+export function addressText(host, port) {
+  return `${host.includes(':') && !host.startsWith('[') ? `[${host}]` : host}:${port}`;
+}
+
+const LABEL_CHARACTERS = 80;
+
+function targetLabel({host, port, sshHost, gateway, ...others}) {
+  const more = [sshHost && `through ${sshHost}`, gateway && `by ${gateway}`].filter(Boolean);
+  const label = [addressText(host, port), others.db && `db ${others.db}`, ...more].filter(Boolean).join(' ');
+  return visible(label, LABEL_CHARACTERS).text;
+}
+
+const KEY_BYTES = 65536;
+
+// All fields of a target by their names here, which are also what is remembered of it. `secret` ones never are.
+const SSH_FIELDS = [
+  {name: 'sshHost', id: 'ssh-host', label: 'SSH host'},
+  {name: 'sshPort', id: 'ssh-port', label: 'SSH port', placeholder: '22', inputMode: 'numeric', isShort: true},
+  {name: 'sshUsername', id: 'ssh-username', label: 'User name'},
+  {name: 'sshPassword', id: 'ssh-password', label: 'Password', type: 'password'},
+  {name: 'sshPrivateKey', id: 'ssh-private-key', label: 'Private key (PEM or OpenSSH)', tag: 'textarea'},
+  {name: 'sshPassphrase', id: 'ssh-passphrase', label: 'Passphrase of the key', type: 'password'},
+];
+const SECRETS = new Set(['sshPassword', 'sshPrivateKey', 'sshPassphrase']);
+
+/**
+ * Fields for a target, put into `form` before its submit button.
+ *
+ * `options`: `store`, the key in localStorage; `host`, `port`, what stands there at first; `extra`, more fields.
+ */
+export function targetFields(form, options) {
+  return new TargetFields(form, options);
+}
+
+class TargetFields {
+  #memory;
+  #extra;
+  #controls = {};   // by name
+  #group;
+  #recent;
+  #recentBlock;
+  #forget;
+  #last = null;     // what read() has found, as far as it may be kept
+  #sections = [];
+  #complaint = element('p', {id: 'target-complaint', className: 'complaint'});  // stands under the field that is wrong
+  #keyFile = null;  // the one that is being read
+  #keyFileStatus = new Status(element('p', {id: 'target-ssh-key-file-status'}));
+
+  constructor(form, {store, extra = [], host = '', port = ''}) {
+    this.#memory = new TargetMemory(store);
+    this.#extra = extra;
+    form.autocomplete = 'off';  // a browser would fill keys in again
+    this.#group = this.#build(host, port);
+    form.insertBefore(this.#group, placeOf(form));
+    this.#listRecent();
+    const [newest] = this.#memory.targets;
+    if (newest) this.#fill(newest);
+  }
+
+  /** What stands in the fields: `{url, host, port, ssh, extra}`. Throws a FieldError. */
+  read() {
+    this.#withdraw();
+    const target = {
+      url: this.#readGateway(), host: this.#readHost('host', 'Which host?'), port: this.#readPort('port'),
+      ssh: this.#readSsh(), extra: Object.fromEntries(this.#extra.map(({name}) => [name, this.#text(name)])),
+    };
+    this.#last = this.#remembered();
+    return target;
+  }
+
+  /** Keep what read() has found, without secrets, as the newest of the last targets. */
+  remember() {
+    if (!this.#last) return;
+    this.#memory.add(this.#last);
+    this.#listRecent();
+  }
+
+  /** Close what was opened to fill it in. */
+  fold() {
+    for (const section of this.#sections) section.open = false;
+  }
+
+  clearSecrets() {
+    this.#forgetKeyFile();
+    for (const name of this.#names().filter(each => this.#isSecret(each))) this.#controls[name].value = '';
+  }
+
+  get disabled() {
+    return this.#group.disabled;
+  }
+
+  set disabled(isDisabled) {
+    this.#group.disabled = isDisabled;
+  }
+
+  /** The field of a name: host, port, sshHost, ... or that of an extra one. */
+  field(name) {
+    return this.#controls[name];
+  }
+
+  // -- building -------------------------------------------------------------------------------------------------------
+
+  #build(host, port) {
+    const fields = [
+      {name: 'host', label: 'Host', value: host, placeholder: 'name or address'},
+      {name: 'port', label: 'Port', value: port, inputMode: 'numeric', isShort: true},
+      ...this.#extra,
+    ];
+    this.#sections = [this.#buildSsh(), this.#buildGateway()];
+    return element('fieldset', {className: 'plain'},
+      this.#buildRecent(),
+      element('div', {className: 'fields'}, fields.map(each => this.#field(each))),
+      element('div', {className: 'sections'}, this.#sections));
+  }
+
+  #field({name, id = name, label, tag = 'input', type = 'text', isShort, isWide, value = '', autocomplete = 'off',
+          remember, ...others}) {
+    const properties = tag === 'input' ? {type, ...others} : {rows: 4, ...others};
+    const control = element(tag, {
+      id: `target-${id}`, name, autocomplete, spellcheck: false, autocapitalize: 'off', value, ...properties,
+      on: {input: () => this.#acquit(control)},
+    });
+    this.#controls[name] = control;
+    const size = isShort ? ' short' : isWide || tag === 'textarea' ? ' wide' : '';
+    return element('div', {className: `field${size}`}, element('label', {htmlFor: control.id}, label), control);
+  }
+
+  #buildSsh() {
+    const fields = SSH_FIELDS.map(each => this.#field(each));
+    fields.splice(-1, 0, this.#buildKeyFile());  // between the key and its passphrase
+    return element('details', {id: 'target-ssh-section'}, element('summary', {}, 'Through an SSH server'),
+      element('p', {className: 'note'}, 'The SSH server then looks the host up and connects to it. Passwords and ' +
+        'keys go to the gateway for this connection, and are kept nowhere.'),
+      element('div', {className: 'fields'}, fields));
+  }
+
+  #buildGateway() {
+    const field = this.#field({name: 'gateway', label: 'URL of the gateway', value: defaultGateway(), isWide: true});
+    return element('details', {id: 'target-gateway-section'}, element('summary', {}, 'Gateway'),
+      element('div', {className: 'fields'}, field));
+  }
+
+  #buildKeyFile() {
+    const input = element('input', {
+      type: 'file', id: 'target-ssh-key-file', on: {change: () => this.#onKeyFile(input)},
+    });
+    return element('div', {className: 'field wide'},
+      element('label', {htmlFor: input.id}, 'Read the private key from a file'), input, this.#keyFileStatus.node);
+  }
+
+  #onKeyFile(input) {
+    const [file] = input.files;
+    input.value = '';
+    if (!file) return;
+    this.#forgetKeyFile();
+    if (file.size <= KEY_BYTES) this.#readKeyFile(file);
+    else this.#keyFileStatus.say(`This file has ${byteCount(file.size)}, which is far too much for a key.`, 'bad');
+  }
+
+  async #readKeyFile(file) {
+    this.#keyFile = file;
+    const text = await file.text().catch(error => error);
+    if (this.#keyFile !== file) return;  // meanwhile another target was chosen, which must not get this key
+    if (typeof text !== 'string') {
+      this.#keyFileStatus.sayError(text);
+      return;
+    }
+    this.#controls.sshPrivateKey.value = text;
+    this.#keyFileStatus.say(`The key was read: ${byteCount(file.size)}.`, 'good');
+  }
+
+  #forgetKeyFile() {
+    this.#keyFile = null;
+    this.#keyFileStatus.say('');
+  }
+
+  // -- recent ones ----------------------------------------------------------------------------------------------------
+
+  #buildRecent() {
+    this.#recent = element('select', {id: 'target-recent', on: {change: () => this.#onRecent()}});
+    this.#forget = element('button', {
+      type: 'button', id: 'target-forget', on: {click: () => this.#onForget()},
+    }, 'Forget');
+    this.#recentBlock = element('div', {className: 'recent'},
+      element('label', {htmlFor: 'target-recent'}, 'Recent'), this.#recent, this.#forget);
+    return this.#recentBlock;
+  }
+
+  #listRecent() {
+    const {targets} = this.#memory;
+    this.#recent.replaceChildren(element('option', {value: ''}, 'choose…'),
+      ...targets.map((target, i) => element('option', {value: String(i)}, targetLabel(target))));
+    this.#recentBlock.hidden = !targets.length;
+    this.#forget.disabled = true;
+  }
+
+  #onRecent() {
+    const target = this.#memory.targets[this.#recent.value];
+    this.#forget.disabled = !target || this.#recent.value === '';
+    if (!this.#forget.disabled) this.#fill(target);
+  }
+
+  #onForget() {
+    this.#memory.forget(this.#memory.targets[this.#recent.value]);
+    this.#listRecent();
+    (this.#recentBlock.hidden ? this.#controls.host : this.#recent).focus();
+  }
+
+  #fill(target) {
+    this.#withdraw();
+    this.#forgetKeyFile();
+    for (const name of this.#names()) {
+      // A secret that was typed for another server must not be sent to this one.
+      const isGiven = this.#isKept(name) && Object.hasOwn(target, name);
+      this.#controls[name].value = isGiven ? target[name] : name === 'gateway' ? defaultGateway() : '';
+    }
+    for (const name of ['sshHost', 'gateway']) if (target[name]) this.#controls[name].closest('details').open = true;
+  }
+
+  // Only what differs from an empty form.
+  #remembered() {
+    const kept = this.#names().filter(name => this.#isKept(name) && name !== 'gateway' && this.#text(name));
+    const target = Object.fromEntries(kept.map(name => [name, this.#text(name)]));
+    const gateway = this.#text('gateway');
+    // A query may hold a key to the gateway.
+    return gateway === defaultGateway() || gateway.includes('?') ? target : {...target, gateway};
+  }
+
+  #names() {
+    return Object.keys(this.#controls);
+  }
+
+  #isSecret(name) {
+    return SECRETS.has(name) || this.#controls[name].type === 'password';
+  }
+
+  #isKept(name) {
+    const extra = this.#extra.find(each => each.name === name);
+    return !this.#isSecret(name) && (!extra || Boolean(extra.remember));
+  }
+
+  // -- reading --------------------------------------------------------------------------------------------------------
+
+  // Passwords may begin or end with a space.
+  #text(name) {
+    const {type, value} = this.#controls[name];
+    return type === 'password' || type === 'textarea' ? value : value.trim();
+  }
+
+  #wrong(name, message) {
+    const field = this.#controls[name];
+    field.setAttribute('aria-invalid', 'true');
+    field.setAttribute('aria-describedby', this.#complaint.id);
+    this.#complaint.textContent = message;
+    field.after(this.#complaint);  // the status may be far below
+    const section = field.closest('details');
+    if (section) section.open = true;  // what is closed cannot be focused
+    return new FieldError(message, field);
+  }
+
+  // What was wrong may be right now.
+  #withdraw() {
+    for (const name of this.#names()) this.#acquit(this.#controls[name]);
+  }
+
+  #acquit(field) {
+    field.removeAttribute('aria-invalid');
+    field.removeAttribute('aria-describedby');
+    if (this.#complaint.previousElementSibling === field) this.#complaint.remove();
+  }
+
+  #readGateway() {
+    const text = this.#text('gateway') || defaultGateway();
+    const url = URL.canParse(text) ? new URL(text) : null;
+    if (!url || !/^wss?:$/.test(url.protocol)) {
+      throw this.#wrong('gateway', 'The URL of the gateway begins with ws:// or wss://.');
+    }
+    if (url.username || url.password) throw this.#wrong('gateway', 'The URL of the gateway may not hold a password.');
+    url.hash = '';
+    return url.href;
+  }
+
+  #readHost(name, question) {
+    const host = this.#text(name);
+    if (!host) throw this.#wrong(name, question);
+    if (/[\s\p{Cc}/]/u.test(host)) {
+      throw this.#wrong(name, 'A host is a name or an address, without spaces or slashes.');
+    }
+    return host;
+  }
+
+  #readPort(name) {
+    const text = this.#text(name);
+    const port = Number(text);
+    if (/^[0-9]+$/.test(text) && port >= 1 && port <= 65535) return port;
+    throw this.#wrong(name, 'A port is a number from 1 to 65535.');
+  }
+
+  #readSsh() {
+    if (!this.#text('sshHost')) return this.#noSsh();
+    return {
+      host: this.#readHost('sshHost'),
+      port: this.#text('sshPort') ? this.#readPort('sshPort') : 22,
+      username: this.#text('sshUsername') || undefined,
+      password: this.#text('sshPassword') || undefined,
+      privateKey: this.#text('sshPrivateKey') || undefined,
+      passphrase: this.#text('sshPassphrase') || undefined,
+    };
+  }
+
+  // Whoever has given a login for SSH does not want to be connected without it.
+  #noSsh() {
+    const given = ['sshUsername', ...SECRETS].some(name => this.#text(name));
+    if (given) throw this.#wrong('sshHost', 'Which SSH host? To go without SSH, clear its other fields.');
+    return undefined;
+  }
+}
+
+// The child of `form` that is its submit button, or holds it.
+function placeOf(form) {
+  const button = form.querySelector('button:not([type]), [type=submit]');
+  return [...form.children].find(child => child.contains(button)) || null;
+}

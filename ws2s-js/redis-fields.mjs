@@ -1,0 +1,197 @@
+/** Fields for bytes, and dialogs. */
+
+import {element, byteCount, failureText, FieldError, parseHex, saveFile, Status} from './page.mjs';
+import {bestForm, canBeText, fromEscaped, labelOf, toEscaped, toHex, utf8, textOf} from './redis-bytes.mjs';
+import {count} from './redis-names.mjs';
+import {sentenceOf} from './redis-session.mjs';
+
+/** More than this is not edited in a field: with many lines browsers would become slow. */
+export const EDITABLE_BYTES = 262144;
+/** So much of what is longer is looked at, at once. */
+export const PIECE_BYTES = 32768;
+
+const FORMS = {text: 'Text', escaped: 'Escaped', hex: 'Hex'};
+const HINTS = {
+  text: 'UTF-8 text, each character as it is.',
+  escaped: 'Text in which \\n, \\r, \\t, \\xHH and \\u{…} stand for what is not plain; \\\\ is a backslash.',
+  hex: 'Two hexadecimal digits for each byte.',
+};
+
+/** What has gone wrong, for people. */
+export function failure(error) {
+  return sentenceOf(error) || failureText(error);
+}
+
+const READERS = {text: utf8, escaped: fromEscaped, hex: parseHex};
+const WRITERS = {text: bytes => textOf(bytes), escaped: toEscaped, hex: toHex};
+
+/** A field for bytes, which are written as text, as text with escapes or in hexadecimal; it says in which form. */
+export class BytesField {
+  #text;
+  #form;
+  #hint;
+  #isLine;
+  #given;         // the bytes that were put in, and what stands there for them
+  #written;
+  #shownForm;
+
+  /** `isLine`: it holds a name rather than a document; Enter submits it. */
+  constructor({id, label, bytes = new Uint8Array(0), rows = 1, isLine = rows === 1, isReadOnly = false}) {
+    this.#isLine = isLine;
+    this.#hint = element('p', {id: `${id}-hint`, className: 'note'});
+    this.#text = this.#buildText(id, rows, isReadOnly);
+    this.#form = element('select', {
+      id: `${id}-form`, ariaLabel: `Form of: ${label}`, on: {change: () => this.#onForm()},
+    }, Object.entries(FORMS).map(([value, name]) => element('option', {value}, name)));
+    this.node = element('div', {className: 'field wide bytes-field'},
+      element('div', {className: 'row'}, element('label', {htmlFor: id, className: 'stretch'}, label), this.#form),
+      this.#text, this.#hint);
+    this.set(bytes);
+  }
+
+  #buildText(id, rows, isReadOnly) {
+    const text = element('textarea', {
+      id, rows, readOnly: isReadOnly, spellcheck: false, autocomplete: 'off', autocapitalize: 'off',
+      on: {input: () => text.removeAttribute('aria-invalid'), keydown: event => this.#onKey(event)},
+    });
+    text.setAttribute('aria-describedby', this.#hint.id);
+    return text;
+  }
+
+  set(bytes) {
+    this.#write(bytes, bestForm(bytes, this.#isLine));
+  }
+
+  #write(bytes, form) {
+    for (const option of this.#form.options) option.disabled = option.value === 'text' && !canBeText(bytes);
+    this.#form.value = this.#shownForm = form;
+    this.#text.value = WRITERS[form](bytes, this.#isLine);
+    this.#given = bytes;
+    this.#written = this.#text.value;
+    this.#hint.textContent = HINTS[form];
+  }
+
+  /** Throws a FieldError. */
+  read() {
+    if (!this.isChanged) return this.#given;
+    try {
+      return READERS[this.#shownForm](this.#text.value);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      this.#text.setAttribute('aria-invalid', 'true');
+      throw new FieldError(error.message, this.#text);
+    }
+  }
+
+  /** Has anything been typed since set()? */
+  get isChanged() {
+    return this.#text.value !== this.#written;
+  }
+
+  set isReadOnly(isReadOnly) {
+    this.#text.readOnly = isReadOnly;
+  }
+
+  focus() {
+    this.#text.focus();
+  }
+
+  #onForm() {
+    const form = this.#form.value;
+    try {
+      const wasChanged = this.isChanged;
+      this.#write(this.read(), form);
+      if (wasChanged) this.#written = null;  // in its new form it still is not what was put in
+    } catch (error) {
+      this.#form.value = this.#shownForm;
+      this.#hint.textContent = failure(error);
+      this.#text.focus();
+    }
+  }
+
+  #onKey(event) {
+    if (event.key !== 'Enter' || !this.#isLine || event.isComposing || !this.#text.form) return;
+    event.preventDefault();
+    this.#text.form.requestSubmit();
+  }
+}
+
+/** An input with its label. */
+export function labelled(label, control, className = '') {
+  const name = element('label', {htmlFor: control.id}, label);
+  return element('div', {className: `field ${className}`.trim()}, name, control);
+}
+
+/** Bytes to look at; of many only the beginning, and all of them in a file. */
+export function bytesShown({id, label, bytes, fileName}) {
+  const isCut = bytes.length > PIECE_BYTES;
+  const shown = isCut ? bytes.subarray(0, PIECE_BYTES) : bytes;
+  const rows = shown.length > 80 ? 8 : 2;
+  const field = new BytesField({id, label, bytes: shown, rows, isLine: false, isReadOnly: true});
+  const size = isCut ? `The first ${count(PIECE_BYTES)} of ${count(bytes.length)} bytes.` : byteCount(bytes.length);
+  const save = element('button', {
+    type: 'button', className: 'small', id: `${id}-save`, on: {click: () => saveFile(fileName, [bytes])},
+  }, 'Save to a file');
+  return element('div', {className: 'bytes-shown'}, field.node,
+    element('div', {className: 'row'}, element('span', {className: 'note'}, size), save));
+}
+
+/** A name that files may have, from bytes. */
+export function fileNameOf(bytes) {
+  return labelOf(bytes.subarray(0, 60), 60).replace(/[^\p{L}\p{N}._-]+/gu, '_').replace(/^\.+/, '') || 'value';
+}
+
+// -- Dialogs ----------------------------------------------------------------------------------------------------------
+
+/**
+ * Ask something in a dialog. Resolves to what `onSubmit` has given, undefined when it was left.
+ *
+ * While `onSubmit` fails the dialog stays, with the failure told in it. `submit`: the label of the button; without it
+ * there is only one to close. `isDangerous`: the way out has the focus. `returnTo`: gives the element that gets the
+ * focus when the one that had it is gone.
+ */
+export function openDialog({id, title, content = [], submit, isDangerous = false, onSubmit, returnTo}) {
+  return new Promise(resolve => {
+    const status = new Status(element('p', {id: `${id}-status`}));
+    const cancel = element('button', {type: 'button', id: `${id}-cancel`, on: {click: () => dialog.close()}},
+      submit ? 'Cancel' : 'Close');
+    const ok = submit && element('button', {id: `${id}-submit`, className: isDangerous ? 'danger' : 'primary'}, submit);
+    const form = element('form', {className: 'dialog-form', on: {submit: onSubmitted}},
+      element('h2', {id: `${id}-title`}, title), ...content, status.node,
+      element('div', {className: 'actions'}, ok, cancel));
+    const dialog = element('dialog', {id, ariaLabelledby: `${id}-title`, on: {close: onClosed}}, form);
+    let result;
+
+    async function onSubmitted(event) {
+      event.preventDefault();
+      if (!ok || ok.disabled) return;
+      ok.disabled = true;
+      status.say('');
+      try {
+        result = await onSubmit();
+        dialog.close();
+      } catch (error) {
+        status.say(failure(error), 'bad');
+        if (error instanceof FieldError) error.field.focus();
+      }
+      ok.disabled = false;
+    }
+
+    function onClosed() {
+      dialog.remove();
+      const target = document.activeElement === document.body && returnTo && returnTo();
+      if (target) target.focus();
+      resolve(result);
+    }
+
+    document.body.append(dialog);
+    dialog.showModal();
+    const first = isDangerous || !submit ? cancel : form.querySelector('textarea:not([readonly]), input');
+    (first || cancel).focus();
+  });
+}
+
+/** Close what is open: its session has ended. */
+export function closeDialogs() {
+  for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close();
+}

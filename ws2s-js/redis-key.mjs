@@ -1,0 +1,337 @@
+/** One key: what is known of it, its time to live, its name, its end; and its value, by redis-values.mjs. */
+
+import {element, byteCount, FieldError, saveFile} from './page.mjs';
+import {bytesOfName, labelOfName, nameOf, textOf} from './redis-bytes.mjs';
+import {BytesField, EDITABLE_BYTES, failure, fileNameOf, labelled, openDialog} from './redis-fields.mjs';
+import {duration} from './redis-names.mjs';
+import {ChangedError, typeName} from './redis-session.mjs';
+import {editorOf, firstContent, TYPES} from './redis-values.mjs';
+
+const SHOWN = 200;  // characters of a name in a heading
+const LARGEST_SECONDS = 9e12;
+
+function isWrongType(error) {
+  return error.name === 'RedisError' && error.code === 'WRONGTYPE';
+}
+
+/** A field for seconds. `isOptional`: empty means no time to live. */
+function secondsInput(isOptional) {
+  return element('input', {
+    id: 'ttl-seconds', inputMode: 'numeric', autocomplete: 'off', placeholder: isOptional ? 'for ever' : '',
+  });
+}
+
+function readSeconds(input) {
+  const seconds = Number(input.value);
+  if (/^\s*\d+\s*$/.test(input.value) && seconds >= 1 && seconds <= LARGEST_SECONDS) return seconds;
+  input.setAttribute('aria-invalid', 'true');
+  throw new FieldError('A time to live is a whole number of seconds, at least 1.', input);
+}
+
+/**
+ * The part of the page that shows a key. `page`: {session, status (a Status), onGone(name), onMade(name),
+ * onRenamed(from, to)}.
+ */
+export class KeyView {
+  #node;
+  #page;
+  #name = null;
+  #turn = 0;        // of reading: what was read for another key, or earlier, must not be shown
+  #visit = {};      // another one for each time that a key is opened
+  #editor = null;
+  #facts = {};
+  #deadline = null; // when its time runs out, in milliseconds of this computer
+
+  constructor(node, page) {
+    this.#node = node;
+    this.#page = page;
+    this.clear();
+    setInterval(() => this.#tick(), 1000);
+  }
+
+  /** The name of the key that is open, or null. */
+  get name() {
+    return this.#name;
+  }
+
+  get #session() {
+    return this.#page.session;
+  }
+
+  get isChanged() {
+    return this.#editor !== null && this.#editor.isChanged;
+  }
+
+  clear() {
+    this.#turn++;
+    this.#visit = {};
+    this.#name = this.#editor = this.#deadline = null;
+    this.#node.replaceChildren(
+      element('h2', {id: 'key-title', tabIndex: -1}, 'No key is open'),
+      element('p', {id: 'key-none', className: 'muted'}, 'Choose a key to see its value.'));
+  }
+
+  /** Open a key, unless something is typed for another one and shall not be lost. Was it opened? */
+  async open(name) {
+    if (!await this.mayLeave()) return false;
+    this.clear();
+    this.#name = name;
+    await this.#run(() => this.#load());
+    return this.#name === name;
+  }
+
+  /** May what is typed be lost? */
+  async mayLeave() {
+    if (!this.isChanged) return true;
+    return await openDialog({
+      id: 'dialog-discard', title: 'Discard the changes?', submit: 'Discard', isDangerous: true,
+      content: [element('p', {}, 'What you have changed in the value is not saved.')], onSubmit: () => true,
+    }) === true;
+  }
+
+  /** Read it anew; `text` is told then, or `textIfGone`. */
+  async reload(text, textIfGone = text) {
+    if (this.#name !== null) await this.#run(() => this.#load(text, textIfGone));
+  }
+
+  // -- reading --------------------------------------------------------------------------------------------------------
+
+  async #load(text, textIfGone) {
+    const turn = ++this.#turn, name = this.#name, key = bytesOfName(name);
+    this.#page.status.say('Reading the key…', 'busy');
+    const facts = await this.#readFacts(key);
+    if (turn !== this.#turn) return;
+    if (facts.type === 'none') {
+      this.#onGone(name, textIfGone || 'This key does not exist any more: it was deleted, or its time has run out.');
+      return;
+    }
+    const editor = editorOf(facts.type, this.#place(key, facts, turn));
+    await editor.load();
+    if (turn !== this.#turn) return;
+    this.#facts = facts;
+    this.#editor = editor;
+    this.#build(name);
+    this.#page.status.say(text || `${labelOfName(name, 60)}: ${typeName(facts.type)}, ${editor.size}.`, 'good');
+  }
+
+  async #readFacts(key) {
+    const ask = (...words) => this.#session.ask(...words, key);
+    // A name of megabytes is not sent for what is only nice to know.
+    const more = key.length > EDITABLE_BYTES ? [] : [ask('OBJECT', 'ENCODING'), ask('MEMORY', 'USAGE')];
+    const [type, ttl, encoding = {}, memory = {}] = await Promise.allSettled([ask('TYPE'), ask('PTTL'), ...more]);
+    if (type.status === 'rejected') throw type.reason;
+    // The others may be forbidden, or too new for the server.
+    this.#deadline = ttl.status === 'fulfilled' && ttl.value >= 0 ? Date.now() + ttl.value : null;
+    return {
+      type: type.value, encoding: encoding.status === 'fulfilled' && encoding.value ? textOf(encoding.value) : null,
+      memory: memory.status === 'fulfilled' ? memory.value : null,
+    };
+  }
+
+  #place(key, facts, turn) {
+    return {
+      session: this.#session, key, memory: facts.memory,
+      say: (text, kind) => { if (turn === this.#turn) this.#page.status.say(text, kind); },
+      run: task => this.#run(task),
+      changed: text => { if (turn === this.#turn) this.#run(() => this.#onChanged(text)); },
+    };
+  }
+
+  // What fails for a key that is not open any more is nobody's business.
+  async #run(task) {
+    const visit = this.#visit;
+    try {
+      await task();
+    } catch (error) {
+      if (visit === this.#visit) this.#fail(error);
+    }
+  }
+
+  #fail(error) {
+    if (error instanceof ChangedError && error.isGone) this.reload(error.message);
+    else if (isWrongType(error)) this.reload('The type of this key has changed. It was read anew.');
+    else this.#page.status.say(failure(error), 'bad');
+    if (error instanceof FieldError) error.field.focus();
+  }
+
+  async #onChanged(text) {
+    const turn = this.#turn, name = this.#name;
+    const facts = await this.#readFacts(bytesOfName(name));
+    if (turn !== this.#turn) return;
+    if (facts.type === 'none') {
+      this.#onGone(name, text);
+      return;
+    }
+    this.#facts = facts;
+    this.#showFacts();
+    this.#page.status.say(text, 'good');
+  }
+
+  #onGone(name, text) {
+    this.clear();
+    this.#page.onGone(name);
+    this.#page.status.say(text, 'busy');
+    if (document.activeElement === document.body) document.getElementById('key-title').focus();
+  }
+
+  // -- showing --------------------------------------------------------------------------------------------------------
+
+  #build(name) {
+    const isCut = name.length > SHOWN;
+    const hadFocus = this.#node.contains(document.activeElement);
+    const focused = hadFocus && document.activeElement.id;
+    const file = element('button', {type: 'button', className: 'small', id: 'key-name-file', on: {click: () => (
+      saveFile('key', [bytesOfName(name)]))}}, 'Save the name to a file');
+    this.#node.replaceChildren(
+      element('h2', {id: 'key-title', className: 'mono bytes', tabIndex: -1, dataset: {type: this.#facts.type}},
+        labelOfName(name, SHOWN)),
+      element('dl', {id: 'key-facts', className: 'facts'}),
+      element('div', {className: 'row key-actions'}, this.#actions(), isCut && file),
+      element('div', {id: 'key-value', role: 'group', ariaLabel: 'Value'}, this.#editor.node));
+    this.#showFacts();
+    if (hadFocus) (document.getElementById(focused) || document.getElementById('key-title')).focus();
+  }
+
+  #actions() {
+    return [
+      this.#button('key-reload', 'Reload', () => this.#onReload()),
+      this.#button('key-ttl', 'Time to live…', () => this.#askTtl()),
+      this.#button('key-persist', 'Keep for ever', () => this.#persist()),
+      this.#button('key-rename', 'Rename…', () => this.#askName()),
+      this.#button('key-delete', 'Delete…', () => this.#askDelete(), 'danger'),
+      this.#button('key-back', 'To the keys', () => document.getElementById('key-list').focus(), 'only-narrow'),
+    ];
+  }
+
+  #button(id, label, run, className = '') {
+    return element('button', {type: 'button', id, className, on: {click: () => this.#run(run)}}, label);
+  }
+
+  #showFacts() {
+    const {type, encoding, memory} = this.#facts;
+    const facts = [['Type', typeName(type), 'type'], ['Size', this.#editor.size, 'size'],
+      memory && ['Memory', byteCount(memory), 'memory'], encoding && ['Encoding', encoding, 'encoding'],
+      ['Time to live', '', 'ttl']].filter(Boolean);
+    document.getElementById('key-facts').replaceChildren(...facts.map(([name, value, id]) => (
+      element('div', {}, element('dt', {}, name), element('dd', {id: `key-fact-${id}`}, value)))));
+    this.#tick();
+  }
+
+  #tick() {
+    const shown = document.getElementById('key-fact-ttl');
+    if (!shown || document.hidden) return;
+    const left = this.#deadline === null ? null : this.#deadline - Date.now();
+    shown.textContent = left === null ? 'for ever' : `${duration(Math.max(0, left) / 1000)} left`;
+    const persist = document.getElementById('key-persist');
+    if (left === null && document.activeElement === persist) document.getElementById('key-ttl').focus();
+    persist.hidden = left === null;
+    if (left !== null && left < -1000 && !this.isChanged && this.#session && this.#session.isReady) this.reload();
+  }
+
+  // -- doing ----------------------------------------------------------------------------------------------------------
+
+  async #onReload() {
+    if (await this.mayLeave()) await this.#load();
+  }
+
+  async #askTtl() {
+    const seconds = secondsInput();
+    if (this.#deadline !== null) seconds.value = String(Math.max(1, Math.round((this.#deadline - Date.now()) / 1000)));
+    const key = bytesOfName(this.#name);
+    await openDialog({
+      id: 'dialog-ttl', title: 'Time to live', submit: 'Set', content: [
+        element('p', {}, 'Redis deletes the key when this time has passed.'), labelled('Seconds', seconds)],
+      onSubmit: async () => {
+        const isSet = await this.#session.ask('EXPIRE', key, readSeconds(seconds));
+        await this.#onChanged(isSet ? 'The time to live was set.' : 'This key does not exist any more.');
+      },
+    });
+  }
+
+  async #persist() {
+    await this.#session.ask('PERSIST', bytesOfName(this.#name));
+    await this.#onChanged('The key has no time to live any more.');
+  }
+
+  async #askName() {
+    const from = this.#name;
+    const bytes = bytesOfName(from.length > EDITABLE_BYTES ? '' : from);
+    const field = new BytesField({id: 'rename-name', label: 'New name', bytes});
+    const to = await openDialog({
+      id: 'dialog-rename', title: 'Rename the key', submit: 'Rename', content: [field.node],
+      onSubmit: () => this.#rename(from, field.read()),
+    });
+    if (to === undefined || to === from) return;
+    this.#page.onRenamed(from, to);
+    this.#name = to;
+    await this.#load('The key was renamed.');
+  }
+
+  async #rename(from, to) {
+    const key = bytesOfName(from);
+    if (nameOf(to) === from) return from;
+    const type = await this.#session.ask('TYPE', key);
+    if (type === 'none') throw new ChangedError('This key does not exist any more.');
+    if (!await this.#session.ask('RENAMENX', key, to)) throw new ChangedError('There is already a key of this name.');
+    return nameOf(to);
+  }
+
+  async #askDelete() {
+    const name = this.#name;
+    await openDialog({
+      id: 'dialog-delete', title: 'Delete this key?', submit: 'Delete', isDangerous: true,
+      content: [element('p', {className: 'mono bytes about'}, labelOfName(name, SHOWN)),
+        element('p', {}, `A ${typeName(this.#facts.type)} of ${this.#editor.size}. It cannot be brought back.`)],
+      returnTo: () => document.getElementById('key-list'),
+      onSubmit: async () => {
+        const isDeleted = await this.#session.remove(bytesOfName(name));
+        this.#onGone(name, isDeleted ? 'The key was deleted.' : 'The key was gone already.');
+      },
+    });
+  }
+
+  /** Ask for a new key, and make it. */
+  async make() {
+    if (!await this.mayLeave()) return;
+    const form = new NewKey();
+    const name = await openDialog({
+      id: 'dialog-new', title: 'New key', submit: 'Create', content: form.nodes,
+      onSubmit: () => form.create(this.#session),
+    });
+    if (name === undefined) return;
+    this.#page.onMade(name);
+    this.#editor = null;
+    await this.open(name);
+    document.getElementById('key-title').focus();
+  }
+}
+
+/** The fields of a key that is to be made. */
+class NewKey {
+  #name = new BytesField({id: 'new-name', label: 'Name'});
+  #type = element('select', {id: 'new-type', on: {change: () => this.#onType()}},
+    TYPES.map(type => element('option', {value: type}, typeName(type))));
+  #seconds = secondsInput(true);
+  #content;
+  #place = element('div', {id: 'new-content'});
+
+  constructor() {
+    this.nodes = [this.#name.node, labelled('Type', this.#type), this.#place,
+      labelled('Time to live in seconds', this.#seconds)];
+    this.#onType();
+  }
+
+  #onType() {
+    this.#content = firstContent(this.#type.value);
+    this.#place.replaceChildren(...this.#content.nodes);
+  }
+
+  async create(session) {
+    const key = this.#name.read();
+    const seconds = this.#seconds.value.trim() === '' ? null : readSeconds(this.#seconds);
+    const writes = [this.#content.words(key)];
+    if (seconds) writes.push(['EXPIRE', key, seconds]);
+    await session.change(key, 'none', {writes});
+    return nameOf(key);
+  }
+}

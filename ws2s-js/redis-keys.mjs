@@ -1,0 +1,414 @@
+/** The list of keys: found by SCAN, step by step, with as many rows in the DOM as can be seen. */
+
+import {byteCount, element} from './page.mjs';
+import {bytesOfName, labelOfName, nameOf, textOf} from './redis-bytes.mjs';
+import {failure} from './redis-fields.mjs';
+import {matchOf} from './redis-lines.mjs';
+import {count, keyCount, Names, rowsInView} from './redis-names.mjs';
+import {isUnknown, typeName} from './redis-session.mjs';
+import {TYPES} from './redis-values.mjs';
+
+const STEP = 1000;          // keys that Redis looks at in one step
+const ROUND = 100000;       // keys to find before somebody has to ask for more
+const LARGEST = 500000;     // rows: browsers do not scroll much farther
+const ROW_HEIGHT = 28;      // in pixels, as in redis.css
+const SHOWN = 160;          // characters of a name in a row
+const TYPED_BYTES = 10000;  // the types of keys with longer names are not asked for
+const DRAW_MILLISECONDS = 200;
+const TYPES_MILLISECONDS = 120;
+
+/** Finds the names of keys in steps. `wanted`: {match, type}. */
+export class Scanner {
+  #session;
+  #wanted;
+  #cursor = '0';
+  #stepping = null;
+
+  isWhole = false;
+  steps = 0;
+
+  constructor(session, wanted) {
+    this.#session = session;
+    this.#wanted = wanted;
+  }
+
+  /** The names that one step has found. Whoever asks while one is under way gets that one. */
+  step() {
+    this.#stepping = this.#stepping || this.#step().finally(() => { this.#stepping = null; });
+    return this.#stepping;
+  }
+
+  async #step() {
+    const [cursor, keys] = await this.#ask();
+    const found = this.#isFilteredHere() ? await this.#ofType(keys) : keys;
+    this.#cursor = textOf(cursor);
+    this.isWhole = this.#cursor === '0';
+    this.steps++;
+    return found.map(nameOf);
+  }
+
+  #isFilteredHere() {
+    return this.#wanted.type && !this.#session.knowsScanType;
+  }
+
+  async #ask() {
+    const {match, type} = this.#wanted;
+    const words = ['SCAN', this.#cursor, 'MATCH', match, 'COUNT', STEP];
+    if (!type || !this.#session.knowsScanType) return this.#session.ask(...words);
+    try {
+      return await this.#session.ask(...words, 'TYPE', type);
+    } catch (error) {
+      if (!isUnknown(error)) throw error;
+      this.#session.knowsScanType = false;  // before 6.0
+      return this.#session.ask(...words);
+    }
+  }
+
+  async #ofType(keys) {
+    const types = await Promise.all(keys.map(key => this.#session.ask('TYPE', key)));
+    return keys.filter((key, i) => types[i] === this.#wanted.type);
+  }
+}
+
+/** The panel with the list. `page`: {session, status, open(name, isByKeyboard), make()}. */
+export class KeyList {
+  #page;
+  #names = new Names();
+  #types = new Map();     // of keys that were in view
+  #scanner = null;
+  #turn = 0;
+  #isScanning = false;
+  #goal = ROUND;
+  #size = null;           // of the database
+  #active = null;         // the name that the arrow keys are at
+  #opened = null;
+  #drawTimer = null;
+  #typesTimer = null;
+  #ui;
+
+  constructor(node, page) {
+    this.#page = page;
+    this.#ui = this.#build();
+    node.append(this.#ui.filter, this.#ui.count, this.#ui.buttons, this.#ui.list);
+    new ResizeObserver(() => this.#draw()).observe(this.#ui.list);
+  }
+
+  // -- building -------------------------------------------------------------------------------------------------------
+
+  #build() {
+    const pattern = element('input', {
+      id: 'pattern', type: 'search', placeholder: 'all keys', autocomplete: 'off', spellcheck: false,
+      autocapitalize: 'off'});
+    pattern.setAttribute('aria-describedby', 'pattern-hint');
+    const type = element('select', {id: 'type-filter', on: {change: () => this.search()}},
+      element('option', {value: ''}, 'any type'), TYPES.map(value => element('option', {value}, typeName(value))));
+    const order = element('select', {id: 'key-order', ariaLabel: 'Order', on: {change: () => this.#onOrder()}},
+      element('option', {value: 'sorted'}, 'sorted'), element('option', {value: 'scan'}, 'as found'));
+    const stop = this.#button('scan-stop', 'Stop', () => this.#onStop());
+    const more = this.#button('scan-more', 'Load more', () => this.#onMore());
+    const spacer = element('div', {className: 'spacer', role: 'presentation'});
+    return {
+      pattern, type, order, stop, more, spacer, filter: this.#buildFilter(pattern, type),
+      count: element('p', {id: 'key-count', className: 'muted'}),
+      buttons: element('div', {className: 'row'}, stop, more, order,
+        this.#button('keys-refresh', 'Refresh', () => this.search()),
+        this.#button('key-new', 'New key…', () => this.#page.make())),
+      list: element('div', {
+        id: 'key-list', role: 'listbox', tabIndex: 0, ariaLabel: 'Keys', on: {
+          scroll: () => this.#draw(), keydown: event => this.#onKey(event), click: event => this.#onClick(event),
+        },
+      }, spacer),
+    };
+  }
+
+  #buildFilter(pattern, type) {
+    return element('form', {
+      id: 'key-filter', role: 'search', ariaLabel: 'Keys',
+      on: {submit: event => { event.preventDefault(); this.search(); }},
+    }, element('div', {className: 'field stretch'}, element('label', {htmlFor: 'pattern'}, 'Find'), pattern),
+    element('div', {className: 'field'}, element('label', {htmlFor: 'type-filter'}, 'Type'), type),
+    element('button', {id: 'find', className: 'primary'}, 'Find'),
+    element('p', {id: 'pattern-hint', className: 'note'}, 'A word, or a pattern with * ? [ ].'));
+  }
+
+  #button(id, label, run) {
+    return element('button', {type: 'button', id, className: 'small', on: {click: run}}, label);
+  }
+
+  // -- scanning -------------------------------------------------------------------------------------------------------
+
+  clear() {
+    this.#turn++;
+    this.#isScanning = false;
+    this.#names = new Names();
+    this.#types.clear();
+    this.#scanner = this.#active = this.#opened = this.#size = null;
+    this.#ui.list.scrollTop = 0;
+    this.#draw();
+    this.#tellCount();
+  }
+
+  /** Look for the keys that the filter describes, from the beginning. */
+  search() {
+    const opened = this.#opened;
+    this.clear();
+    this.#opened = opened;
+    this.#scanner = new Scanner(this.#page.session, {
+      match: matchOf(this.#ui.pattern.value), type: this.#ui.type.value});
+    this.#goal = ROUND;
+    return this.#scan();
+  }
+
+  async #scan() {
+    const turn = ++this.#turn, session = this.#page.session;
+    this.#isScanning = true;
+    this.#tellCount();
+    try {
+      this.#size = await session.ask('DBSIZE');
+    } catch (error) {
+      this.#size = null;  // it may be forbidden; the list does not need it
+    }
+    while (turn === this.#turn && !this.#scanner.isWhole && this.#names.length < this.#goal) {
+      if (!await this.#step(turn, session)) break;
+    }
+    if (turn === this.#turn) this.#end();
+  }
+
+  // One step. A step whose answer was lost with the connection is made again: looking changes nothing. What a step
+  // finds after Stop counts, too: the next one goes on behind it.
+  async #step(turn, session) {
+    const scanner = this.#scanner;
+    try {
+      const found = await scanner.step();
+      if (scanner === this.#scanner) this.#add(found);
+      return true;
+    } catch (error) {
+      if (turn !== this.#turn || session.isOver) return false;
+      if (error.name === 'WS2SError') return session.ready().then(() => true, () => false);
+      this.#page.status.say(failure(error), 'bad');
+      return false;
+    }
+  }
+
+  #end() {
+    this.#isScanning = false;
+    this.#drawNow();
+    this.#page.status.say(this.#names.length ? `${this.#inWords()} found.` : 'No key was found.', 'good');
+  }
+
+  #inWords() {
+    return keyCount(this.#names.length);
+  }
+
+  #onStop() {
+    this.#turn++;
+    this.#isScanning = false;
+    this.#drawNow();
+    this.#page.status.say(`Stopped: ${this.#inWords()} found so far.`);
+    this.#ui.more.focus();
+  }
+
+  #onMore() {
+    this.#goal = Math.min(LARGEST, this.#names.length + ROUND);
+    this.#scan();
+    this.#ui.stop.focus();
+  }
+
+  // -- what is in the list --------------------------------------------------------------------------------------------
+
+  get #isSorted() {
+    return this.#ui.order.value === 'sorted';
+  }
+
+  #add(found) {
+    if (this.#names.add(found) && this.#names.length <= 2 * STEP) this.#drawNow();
+    else this.#drawSoon();
+    this.#tellCount();
+  }
+
+  /** A key that was made here. */
+  insert(name) {
+    const above = this.#topName();
+    this.#names.add([name]);
+    if (this.#size !== null) this.#size++;
+    this.#keepPlace(above);
+    this.#drawNow();
+  }
+
+  /** A key that is gone. */
+  remove(name) {
+    const index = this.#names.indexOf(name, this.#isSorted);
+    this.#names.remove(name);
+    if (this.#size) this.#size--;
+    if (this.#opened === name) this.#opened = null;
+    if (this.#active === name) this.#active = this.#nameAt(Math.min(index, this.#names.length - 1));
+    this.#drawNow();
+  }
+
+  rename(from, to) {
+    this.#names.remove(from);
+    this.#names.add([to]);
+    this.#types.set(to, this.#types.get(from));
+    this.#active = this.#opened = to;
+    this.#drawNow();
+    this.#scrollTo(to);
+  }
+
+  /** The key that is shown beside the list. */
+  markOpened(name) {
+    this.#opened = name;
+    if (name !== null) this.#active = name;
+    this.#draw();
+  }
+
+  #nameAt(index) {
+    return index < 0 ? null : this.#names.range(index, index + 1, this.#isSorted)[0];
+  }
+
+  // -- drawing --------------------------------------------------------------------------------------------------------
+
+  #drawSoon() {
+    this.#drawTimer = this.#drawTimer || setTimeout(() => this.#drawNow(), DRAW_MILLISECONDS);
+  }
+
+  // Names that come in above those in view must not move them.
+  #drawNow() {
+    clearTimeout(this.#drawTimer);
+    this.#drawTimer = null;
+    this.#keepPlace(this.#topName());
+    this.#draw();
+    this.#tellCount();
+  }
+
+  #topName() {
+    const row = [...this.#ui.spacer.children].find(each => each.offsetTop + ROW_HEIGHT > this.#ui.list.scrollTop);
+    const {scrollTop} = this.#ui.list;
+    return row && scrollTop > 0 ? {name: row.keyName, offset: row.offsetTop - scrollTop} : null;
+  }
+
+  #keepPlace(top) {
+    this.#ui.spacer.style.height = `${this.#names.length * ROW_HEIGHT}px`;
+    const index = top ? this.#names.indexOf(top.name, this.#isSorted) : -1;
+    if (index >= 0) this.#ui.list.scrollTop = index * ROW_HEIGHT - top.offset;
+  }
+
+  #draw() {
+    const {list, spacer} = this.#ui;
+    const length = this.#names.length;
+    spacer.style.height = `${length * ROW_HEIGHT}px`;
+    const {first, end} = rowsInView({
+      scrollTop: list.scrollTop, height: list.clientHeight, rowHeight: ROW_HEIGHT, length});
+    const rows = this.#names.range(first, end, this.#isSorted).map((name, i) => this.#row(name, first + i));
+    spacer.replaceChildren(...rows);
+    this.#markActive();
+    this.#askTypesSoon();
+  }
+
+  #row(name, index) {
+    const type = this.#types.get(name);
+    const row = element('div', {
+      id: `key-row-${index}`, role: 'option', className: 'key-row', dataset: {index: String(index)},
+      ariaSetsize: this.#names.length, ariaPosinset: index + 1, ariaSelected: String(name === this.#opened),
+    }, element('span', {className: 'key-name mono'}, labelOfName(name, SHOWN)),
+    name.length > SHOWN && element('span', {className: 'key-type'}, byteCount(name.length)),
+    element('span', {className: 'key-type'}, type ? typeName(type) : ''));
+    row.keyName = name;
+    row.style.top = `${index * ROW_HEIGHT}px`;
+    return row;
+  }
+
+  #markActive() {
+    const row = [...this.#ui.spacer.children].find(each => each.keyName === this.#active);
+    if (row) row.classList.add('active');
+    if (row) this.#ui.list.setAttribute('aria-activedescendant', row.id);
+    else this.#ui.list.removeAttribute('aria-activedescendant');
+  }
+
+  #tellCount() {
+    const {stop, more} = this.#ui;
+    const isWhole = this.#scanner !== null && this.#scanner.isWhole;
+    stop.hidden = !this.#isScanning;
+    more.hidden = this.#isScanning || isWhole || !this.#scanner || this.#names.length >= LARGEST;
+    this.#ui.count.textContent = this.#countText(isWhole);
+  }
+
+  #countText(isWhole) {
+    if (!this.#scanner) return '';
+    const size = this.#size === null ? '' : ` of ${count(this.#size)}`;
+    if (isWhole) return `${this.#inWords()} found${size ? `, ${count(this.#size)} in the database` : ''}.`;
+    if (this.#names.length >= LARGEST) {
+      return `${this.#inWords()}${size}: this list takes no more. Use a narrower pattern.`;
+    }
+    const looked = Math.min(this.#scanner.steps * STEP, this.#size === null ? Infinity : this.#size);
+    const progress = `${this.#inWords()} found, about ${count(looked)}${size} looked at`;
+    return this.#isScanning ? `${progress}…` : `${progress}; there may be more.`;
+  }
+
+  // -- types of what is in view ---------------------------------------------------------------------------------------
+
+  #askTypesSoon() {
+    clearTimeout(this.#typesTimer);
+    this.#typesTimer = setTimeout(() => this.#askTypes(), TYPES_MILLISECONDS);
+  }
+
+  async #askTypes() {
+    const {session} = this.#page;
+    const rows = [...this.#ui.spacer.children].filter(row => (
+      !this.#types.has(row.keyName) && row.keyName.length <= TYPED_BYTES));
+    if (!rows.length || !session || !session.isReady) return;
+    const names = rows.map(row => row.keyName);
+    const types = await Promise.allSettled(names.map(name => session.ask('TYPE', bytesOfName(name))));
+    if (session !== this.#page.session || session.db !== this.#page.session.db) return;
+    // A type that may not be asked for stays empty, and is not asked for again.
+    types.forEach(({value}, i) => this.#types.set(names[i], value || ''));
+    for (const row of this.#ui.spacer.children) {
+      row.lastChild.textContent = typeName(this.#types.get(row.keyName) || '');
+    }
+  }
+
+  // -- keyboard and mouse ---------------------------------------------------------------------------------------------
+
+  #onOrder() {
+    this.#draw();
+    if (this.#active !== null) this.#scrollTo(this.#active);
+  }
+
+  #onClick(event) {
+    const row = event.target.closest('[role=option]');
+    if (!row) return;
+    this.#active = row.keyName;
+    this.#draw();
+    this.#page.open(row.keyName, false);
+  }
+
+  #onKey(event) {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.key === 'Enter' || event.key === ' ') {
+      event.preventDefault();
+      if (this.#active !== null) this.#page.open(this.#active, event.key === 'Enter');
+      return;
+    }
+    const to = this.#target(event.key);
+    if (to === null || !this.#names.length) return;
+    event.preventDefault();
+    this.#active = this.#nameAt(Math.min(Math.max(0, to), this.#names.length - 1));
+    this.#scrollTo(this.#active);
+  }
+
+  #target(key) {
+    const at = this.#active === null ? -1 : this.#names.indexOf(this.#active, this.#isSorted);
+    const page = Math.max(1, Math.floor(this.#ui.list.clientHeight / ROW_HEIGHT) - 1);
+    const targets = {
+      ArrowDown: at + 1, ArrowUp: at - 1, PageDown: at + page, PageUp: at - page, Home: 0, End: this.#names.length - 1};
+    return Object.hasOwn(targets, key) ? targets[key] : null;
+  }
+
+  #scrollTo(name) {
+    const {list} = this.#ui;
+    const top = this.#names.indexOf(name, this.#isSorted) * ROW_HEIGHT;
+    const lowest = top + ROW_HEIGHT - list.clientHeight;
+    if (top < list.scrollTop) list.scrollTop = top;
+    else if (lowest > list.scrollTop) list.scrollTop = lowest;
+    this.#draw();
+  }
+}

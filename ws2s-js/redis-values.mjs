@@ -1,0 +1,596 @@
+/**
+ * The value of a key, seen and edited: one class for each type. What stands where: RowsEditor (what those with rows
+ * have in common), HashEditor, ListEditor, SetEditor, SortedSetEditor, StreamEditor, UnknownEditor, and what new keys
+ * begin with. Strings are in redis-string.mjs.
+ *
+ * An editor is made with a `place`: {session, key (bytes), memory, say(text, kind), run(task), changed(text)}. `run`
+ * shows busy and tells failures; `changed` is called after what has changed the value.
+ */
+
+import {element, FieldError, visible} from './page.mjs';
+import {labelOf, sameBytes, textOf} from './redis-bytes.mjs';
+import {BytesField, bytesShown, EDITABLE_BYTES, fileNameOf, labelled, openDialog} from './redis-fields.mjs';
+import {matchOf} from './redis-lines.mjs';
+import {count, idAfter, idBefore, timeOfId} from './redis-names.mjs';
+import {ChainSource, pageSize, RangeSource, RowsView, ScanSource} from './redis-rows.mjs';
+import {ChangedError} from './redis-session.mjs';
+import {StringEditor} from './redis-string.mjs';
+
+const SHOWN = 300;  // characters of a value in a row
+const SHOWN_PAIRS = 50;  // of an entry of a stream, in a dialog
+const SCORE = /^\s*[-+]?(\d+(\.\d*)?(e[-+]?\d+)?|\.\d+(e[-+]?\d+)?|inf(inity)?)\s*$/i;
+
+/** The beginning of bytes, in a row; and where there is less room. */
+const shown = bytes => labelOf(bytes, SHOWN);
+const brief = bytes => labelOf(bytes, 60);
+
+function chunks(items, size) {
+  return Array.from({length: items.length / size}, (_, i) => items.slice(i * size, (i + 1) * size));
+}
+
+function readScore(input) {
+  if (SCORE.test(input.value)) return input.value.trim();
+  input.setAttribute('aria-invalid', 'true');
+  throw new FieldError('A score is a number, inf or -inf.', input);
+}
+
+function scoreInput(value = '') {
+  return element('input', {id: 'item-score', value, inputMode: 'decimal', autocomplete: 'off', spellcheck: false});
+}
+
+/** What the editors of types with rows have in common. */
+class RowsEditor {
+  isChanged = false;  // there is nothing that is typed and not saved: rows are edited in dialogs
+
+  constructor(place) {
+    this.place = place;
+    this.tools = element('div', {className: 'row tools'});
+    this.node = element('div', {}, this.tools);
+  }
+
+  async load() {
+    this.tools.replaceChildren(...this.makeTools());
+    const length = await this.length();
+    this.pageRows = pageSize(this.place.memory, length);
+    await this.restart();
+  }
+
+  /** Another order, or another pattern: from the first page. */
+  async restart() {
+    this.source = this.makeSource();
+    const view = new RowsView({
+      source: this.source, columns: this.columns, caption: this.caption, run: task => this.turnPage(task),
+      cells: (row, index) => this.cells(row, index), actions: (row, index) => this.actions(row, index),
+    });
+    await view.show(0);
+    if (this.view) this.view.node.replaceWith(view.node);
+    else this.node.append(view.node);
+    this.view = view;
+  }
+
+  turnPage(task) {
+    this.place.run(async () => {
+      await task();
+      const isGone = !await this.length() && this.type !== 'stream';
+      if (isGone) throw new ChangedError('This key does not exist any more.', true);
+    });
+  }
+
+  get size() {
+    return `${count(this.total)} ${this.total === 1 ? this.unit[0] : this.unit[1]}`;
+  }
+
+  async length() {
+    this.total = await this.ask(this.lengthCommand, this.place.key);
+    return this.total;
+  }
+
+  ask(...words) {
+    return this.place.session.ask(...words);
+  }
+
+  change(guard) {
+    return this.place.session.change(this.place.key, this.type, guard);
+  }
+
+  button(id, label, run) {
+    return element('button', {type: 'button', id, on: {click: run}}, label);
+  }
+
+  /** A filter by pattern, for what is scanned. */
+  filter() {
+    this.pattern = element('input', {
+      id: 'rows-pattern', type: 'search', placeholder: 'all', autocomplete: 'off', spellcheck: false,
+      ariaLabel: `Find ${this.unit[1]} (a word, or a pattern with * and ?)`,
+    });
+    return element('form', {
+      id: 'rows-filter', role: 'search', className: 'row', ariaLabel: `Find ${this.unit[1]}`,
+      on: {submit: event => { event.preventDefault(); this.place.run(() => this.restart()); }},
+    }, this.pattern, element('button', {id: 'rows-find'}, 'Find'));
+  }
+
+  async scan(command, cursor, size) {
+    const pattern = this.pattern.value;
+    const words = pattern ? ['MATCH', matchOf(pattern), 'COUNT', 10 * this.pageRows] : ['COUNT', this.pageRows];
+    const [next, items] = await this.ask(command, this.place.key, cursor, ...words);
+    return {cursor: textOf(next), rows: chunks(items, size)};
+  }
+
+  /** A dialog that changes something; then the page is shown again. */
+  async dialog(settings) {
+    let stale = null;
+    await openDialog({...settings, onSubmit: async () => {
+      try {
+        await this.afterChange(await settings.onSubmit());
+      } catch (error) {
+        if (!(error instanceof ChangedError)) throw error;
+        stale = error;
+        if (!error.isGone) throw error;
+      }
+    }});
+    if (stale && stale.isGone) this.place.run(() => { throw stale; });
+    else if (stale) this.place.run(() => this.view.show());
+  }
+
+  async afterChange(text) {
+    const isGone = !await this.length() && this.type !== 'stream';  // a stream without entries is still there
+    if (!isGone) await this.view.show();
+    this.place.changed(isGone ? `${text} It was the last one, so the key is gone.` : text);
+  }
+
+  removal(about, settings) {
+    return this.dialog({
+      id: 'dialog-remove', title: `Remove this ${this.unit[0]}?`, submit: 'Remove', isDangerous: true,
+      content: [element('p', {className: 'mono bytes about'}, about)], ...settings,
+    });
+  }
+
+  show(title, parts) {
+    return openDialog({id: 'dialog-show', title, content: parts.map(({label, bytes}, i) => (
+      bytesShown({id: `shown-${i}`, label, bytes, fileName: fileNameOf(bytes)})))});
+  }
+}
+
+// -- Hash -------------------------------------------------------------------------------------------------------------
+
+class HashEditor extends RowsEditor {
+  type = 'hash';
+  unit = ['field', 'fields'];
+  lengthCommand = 'HLEN';
+  columns = ['Field', 'Value'];
+  caption = 'Fields of the hash';
+
+  makeTools() {
+    return [this.filter(), this.button('add-field', 'Add field…', () => this.#add())];
+  }
+
+  makeSource() {
+    return new ScanSource(this.pageRows, cursor => this.scan('HSCAN', cursor, 2));
+  }
+
+  cells([field, value]) {
+    return [shown(field), shown(value)];
+  }
+
+  actions([field, value]) {
+    const isLong = value.length > EDITABLE_BYTES;
+    return [
+      {name: 'edit', label: isLong ? 'Show' : 'Edit', about: brief(field), run: back => (
+        isLong ? this.show('Field', [{label: 'Field', bytes: field}, {label: 'Value', bytes: value}])
+          : this.#edit(field, value, back))},
+      {name: 'remove', label: 'Remove', about: brief(field), run: back => this.#remove(field, back)},
+    ];
+  }
+
+  #add() {
+    const field = new BytesField({id: 'item-field', label: 'Field'});
+    const value = new BytesField({id: 'item-value', label: 'Value', rows: 4});
+    return this.dialog({
+      id: 'dialog-item', title: 'Add a field', submit: 'Add', content: [field.node, value.node],
+      onSubmit: async () => {
+        const [added] = await this.change({writes: [['HSETNX', this.place.key, field.read(), value.read()]]});
+        if (!added) throw new ChangedError('There is already a field of this name. Edit that one.');
+        this.source.put([field.read(), value.read()]);
+        return 'The field was added.';
+      },
+    });
+  }
+
+  #edit(field, value, returnTo) {
+    const input = new BytesField({id: 'item-value', label: 'Value', bytes: value, rows: 8});
+    return this.dialog({
+      id: 'dialog-item', title: 'Edit a field', submit: 'Save', returnTo,
+      content: [bytesShown({id: 'item-field', label: 'Field', bytes: field, fileName: fileNameOf(field)}), input.node],
+      onSubmit: async () => {
+        await this.change({
+          reads: [['HGET', this.place.key, field]], isSame: now => now !== null && sameBytes(now, value),
+          writes: [['HSET', this.place.key, field, input.read()]],
+        });
+        this.source.put([field, input.read()]);
+        return 'The field was saved.';
+      },
+    });
+  }
+
+  #remove(field, returnTo) {
+    return this.removal(shown(field), {returnTo, onSubmit: async () => {
+      const [removed] = await this.change({writes: [['HDEL', this.place.key, field]]});
+      this.source.drop(field);
+      return removed ? 'The field was removed.' : 'The field was gone already.';
+    }});
+  }
+}
+
+// -- List -------------------------------------------------------------------------------------------------------------
+
+class ListEditor extends RowsEditor {
+  type = 'list';
+  unit = ['item', 'items'];
+  lengthCommand = 'LLEN';
+  columns = ['Index', 'Item'];
+  caption = 'Items of the list';
+
+  makeTools() {
+    return [this.button('add-item', 'Add item…', () => this.#add())];
+  }
+
+  makeSource() {
+    return new RangeSource(this.pageRows, () => this.length(),
+      (first, last) => this.ask('LRANGE', this.place.key, first, last));
+  }
+
+  cells(item, index) {
+    return [String(index), shown(item)];
+  }
+
+  actions(item, index) {
+    const about = `item ${index}`;
+    return [
+      {name: 'edit', label: item.length > EDITABLE_BYTES ? 'Show' : 'Edit', about, run: back => (
+        item.length > EDITABLE_BYTES ? this.show(`Item ${index}`, [{label: 'Item', bytes: item}])
+          : this.#edit(item, index, back))},
+      {name: 'remove', label: 'Remove', about, run: back => this.#remove(item, index, back)},
+    ];
+  }
+
+  #add() {
+    const item = new BytesField({id: 'item-value', label: 'Item', rows: 4});
+    const end = element('select', {id: 'item-end'},
+      element('option', {value: 'RPUSH'}, 'at the end'), element('option', {value: 'LPUSH'}, 'at the beginning'));
+    return this.dialog({
+      id: 'dialog-item', title: 'Add an item', submit: 'Add', content: [item.node, labelled('Where', end)],
+      onSubmit: async () => {
+        await this.change({writes: [[end.value, this.place.key, item.read()]]});
+        return `The item was added ${end.selectedOptions[0].textContent}.`;
+      },
+    });
+  }
+
+  // Is at this index still what was seen there?
+  #guard(item, index) {
+    return {
+      reads: [['LINDEX', this.place.key, index]], isSame: now => now !== null && sameBytes(now, item),
+    };
+  }
+
+  #edit(item, index, returnTo) {
+    const input = new BytesField({id: 'item-value', label: 'Item', bytes: item, rows: 8});
+    return this.dialog({
+      id: 'dialog-item', title: `Edit item ${index}`, submit: 'Save', content: [input.node], returnTo,
+      onSubmit: async () => {
+        await this.change({...this.#guard(item, index), writes: [['LSET', this.place.key, index, input.read()]]});
+        return 'The item was saved.';
+      },
+    });
+  }
+
+  // Redis removes items by value only: so the one at the index gets a value that no other has.
+  #remove(item, index, returnTo) {
+    const mark = crypto.getRandomValues(new Uint8Array(32));
+    return this.removal(`${index}: ${shown(item)}`, {returnTo, onSubmit: async () => {
+      const {key} = this.place;
+      await this.change({...this.#guard(item, index), writes: [['LSET', key, index, mark], ['LREM', key, 1, mark]]});
+      return 'The item was removed.';
+    }});
+  }
+}
+
+// -- Set --------------------------------------------------------------------------------------------------------------
+
+class SetEditor extends RowsEditor {
+  type = 'set';
+  unit = ['member', 'members'];
+  lengthCommand = 'SCARD';
+  columns = ['Member'];
+  caption = 'Members of the set';
+
+  makeTools() {
+    return [this.filter(), this.button('add-member', 'Add member…', () => this.#add())];
+  }
+
+  makeSource() {
+    return new ScanSource(this.pageRows, cursor => this.scan('SSCAN', cursor, 1));
+  }
+
+  cells([member]) {
+    return [shown(member)];
+  }
+
+  actions([member]) {
+    return [
+      {name: 'show', label: 'Show', about: brief(member), run: () => (
+        this.show('Member', [{label: 'Member', bytes: member}]))},
+      {name: 'remove', label: 'Remove', about: brief(member), run: back => this.#remove(member, back)},
+    ];
+  }
+
+  #add() {
+    const member = new BytesField({id: 'item-value', label: 'Member', rows: 2, isLine: true});
+    return this.dialog({
+      id: 'dialog-item', title: 'Add a member', submit: 'Add', content: [member.node],
+      onSubmit: async () => {
+        const [added] = await this.change({writes: [['SADD', this.place.key, member.read()]]});
+        if (!added) throw new ChangedError('This member is in the set already.');
+        this.source.put([member.read()]);
+        return 'The member was added.';
+      },
+    });
+  }
+
+  #remove(member, returnTo) {
+    return this.removal(shown(member), {returnTo, onSubmit: async () => {
+      const [removed] = await this.change({writes: [['SREM', this.place.key, member]]});
+      this.source.drop(member);
+      return removed ? 'The member was removed.' : 'The member was gone already.';
+    }});
+  }
+}
+
+// -- Sorted set -------------------------------------------------------------------------------------------------------
+
+class SortedSetEditor extends RowsEditor {
+  type = 'zset';
+  unit = ['member', 'members'];
+  lengthCommand = 'ZCARD';
+  columns = ['Rank', 'Score', 'Member'];
+  caption = 'Members of the sorted set, by score';
+
+  makeTools() {
+    this.order = element('select', {id: 'rows-order', on: {change: () => this.place.run(() => this.restart())}},
+      element('option', {value: 'ZRANGE'}, 'lowest score first'),
+      element('option', {value: 'ZREVRANGE'}, 'highest score first'));
+    return [element('label', {htmlFor: 'rows-order'}, 'Order'), this.order,
+      this.button('add-member', 'Add member…', () => this.#add())];
+  }
+
+  makeSource() {
+    const read = async (first, last) => (
+      chunks(await this.ask(this.order.value, this.place.key, first, last, 'WITHSCORES'), 2));
+    return new RangeSource(this.pageRows, () => this.length(), read);
+  }
+
+  cells([member, score], index) {
+    return [String(index), textOf(score), shown(member)];
+  }
+
+  actions([member, score]) {
+    return [
+      {name: 'edit', label: 'Edit', about: brief(member), run: back => this.#edit(member, score, back)},
+      {name: 'remove', label: 'Remove', about: brief(member), run: back => this.#remove(member, back)},
+    ];
+  }
+
+  #add() {
+    const member = new BytesField({id: 'item-value', label: 'Member', rows: 2, isLine: true});
+    const score = scoreInput('0');
+    return this.dialog({
+      id: 'dialog-item', title: 'Add a member', submit: 'Add', content: [member.node, labelled('Score', score)],
+      onSubmit: async () => {
+        const [added] = await this.change({writes: [['ZADD', this.place.key, 'NX', readScore(score), member.read()]]});
+        if (!added) throw new ChangedError('This member is in the sorted set already. Edit its score.');
+        return 'The member was added.';
+      },
+    });
+  }
+
+  #edit(member, before, returnTo) {
+    const {key} = this.place;
+    const score = scoreInput(textOf(before));
+    return this.dialog({
+      id: 'dialog-item', title: 'Edit a score', submit: 'Save', returnTo, content: [labelled('Score', score),
+        bytesShown({id: 'item-value', label: 'Member', bytes: member, fileName: fileNameOf(member)})],
+      onSubmit: async () => {
+        await this.change({
+          reads: [['ZSCORE', key, member]], isSame: now => now !== null && sameBytes(now, before),
+          writes: [['ZADD', key, readScore(score), member]],
+        });
+        return 'The score was saved.';
+      },
+    });
+  }
+
+  #remove(member, returnTo) {
+    return this.removal(shown(member), {returnTo, onSubmit: async () => {
+      const [removed] = await this.change({writes: [['ZREM', this.place.key, member]]});
+      return removed ? 'The member was removed.' : 'The member was gone already.';
+    }});
+  }
+}
+
+// -- Stream -----------------------------------------------------------------------------------------------------------
+
+/** Pairs of a field and a value, of which there can be more. */
+class PairFields {
+  #pairs = [];
+
+  constructor() {
+    this.#list = element('div', {className: 'pairs'});
+    const more = element('button', {
+      type: 'button', className: 'small', id: 'item-more', on: {click: () => this.#onMore()}}, 'One more field');
+    this.node = element('div', {className: 'field wide'}, this.#list, element('div', {className: 'row'}, more));
+    this.#add();
+  }
+
+  #list;
+
+  #onMore() {
+    this.#add();
+    this.#pairs[this.#pairs.length - 1][0].focus();
+  }
+
+  #add() {
+    const number = this.#pairs.length + 1;
+    const field = new BytesField({id: `item-field-${number}`, label: `Field ${number}`});
+    const value = new BytesField({id: `item-value-${number}`, label: `Value ${number}`, rows: 2});
+    this.#pairs.push([field, value]);
+    this.#list.append(field.node, value.node);
+  }
+
+  /** Those of which something is filled in; Redis wants at least one. */
+  read() {
+    const pairs = this.#pairs.map(pair => pair.map(field => field.read()));
+    const given = pairs.filter(([field, value], i) => i === 0 || field.length || value.length);
+    return given.flat();
+  }
+}
+
+class StreamEditor extends RowsEditor {
+  type = 'stream';
+  unit = ['entry', 'entries'];
+  lengthCommand = 'XLEN';
+  columns = ['Id', 'Fields'];
+  caption = 'Entries of the stream';
+
+  makeTools() {
+    this.order = element('select', {id: 'rows-order', on: {change: () => this.place.run(() => this.restart())}},
+      element('option', {value: 'newest'}, 'newest first'), element('option', {value: 'oldest'}, 'oldest first'));
+    return [element('label', {htmlFor: 'rows-order'}, 'Order'), this.order,
+      this.button('add-entry', 'Add entry…', () => this.#add())];
+  }
+
+  makeSource() {
+    const isNewest = this.order.value === 'newest';
+    return new ChainSource(this.pageRows, () => this.length(), (after, size) => this.#read(isNewest, after, size));
+  }
+
+  #read(isNewest, after, size) {
+    const id = after && (isNewest ? idBefore : idAfter)(textOf(after[0]));
+    const {key} = this.place;
+    if (after && id === null) return [];
+    return isNewest ? this.ask('XREVRANGE', key, id || '+', '-', 'COUNT', size)
+      : this.ask('XRANGE', key, id || '-', '+', 'COUNT', size);
+  }
+
+  cells([id, fields]) {
+    const time = timeOfId(textOf(id));
+    const pairs = chunks(fields || [], 2).slice(0, 20).map(([field, value]) => (
+      element('div', {}, element('span', {className: 'muted'}, `${labelOf(field, 80)}: `), shown(value))));
+    const more = (fields || []).length / 2 - pairs.length;
+    if (more > 0) pairs.push(element('div', {className: 'muted'}, `… ${count(more)} more fields`));
+    const stamp = element('div', {}, textOf(id), time && element('div', {className: 'muted stamp'}, time));
+    return [stamp, element('div', {}, pairs)];
+  }
+
+  actions([id, fields]) {
+    const about = `entry ${textOf(id)}`;
+    return [
+      {name: 'show', label: 'Show', about, run: () => this.#show(id, fields)},
+      {name: 'remove', label: 'Remove', about, run: back => this.#remove(id, back)},
+    ];
+  }
+
+  #show(id, fields) {
+    const pairs = chunks(fields || [], 2);
+    const part = pairs.length > SHOWN_PAIRS ? `, the first ${SHOWN_PAIRS} of ${count(pairs.length)} fields` : '';
+    return this.show(`Entry ${textOf(id)}${part}`, pairs.slice(0, SHOWN_PAIRS).flatMap(([field, value], i) => [
+      {label: `Field ${i + 1}`, bytes: field}, {label: `Value ${i + 1}`, bytes: value}]));
+  }
+
+  #add() {
+    const id = element('input', {id: 'item-id', value: '*', autocomplete: 'off', spellcheck: false});
+    const pairs = new PairFields();
+    return this.dialog({
+      id: 'dialog-item', title: 'Add an entry', submit: 'Add',
+      content: [labelled('Id (* lets Redis choose it)', id), pairs.node],
+      onSubmit: async () => {
+        const words = ['XADD', this.place.key, id.value.trim() || '*', ...pairs.read()];
+        const [added] = await this.change({writes: [words]});
+        return `The entry ${textOf(added)} was added.`;
+      },
+    });
+  }
+
+  #remove(id, returnTo) {
+    return this.removal(textOf(id), {returnTo, onSubmit: async () => {
+      const [removed] = await this.change({writes: [['XDEL', this.place.key, id]]});
+      return removed ? 'The entry was removed.' : 'The entry was gone already.';
+    }});
+  }
+}
+
+// -- All others -------------------------------------------------------------------------------------------------------
+
+class UnknownEditor {
+  isChanged = false;
+  size = 'unknown';
+
+  constructor(place, type) {
+    this.node = element('p', {id: 'unknown-type'},
+      `This page cannot show values of the type “${visible(type, 60).text}”, which comes from a module. ` +
+      'Use the commands of that module at the command line.');
+  }
+
+  async load() {}
+}
+
+const EDITORS = {
+  string: StringEditor, hash: HashEditor, list: ListEditor, set: SetEditor, zset: SortedSetEditor, stream: StreamEditor,
+};
+
+/** The types that this page can show, as TYPE calls them. */
+export const TYPES = Object.keys(EDITORS);
+
+/** The editor for a value of this type. */
+export function editorOf(type, place) {
+  return Object.hasOwn(EDITORS, type) ? new EDITORS[type](place) : new UnknownEditor(place, type);
+}
+
+// -- New keys ---------------------------------------------------------------------------------------------------------
+
+/** Fields for the first content of a new key: `nodes`, and `words(key)` for the command that makes it. */
+export function firstContent(type) {
+  return {string: ofString, hash: ofHash, list: ofList, set: ofSet, zset: ofSortedSet, stream: ofStream}[type]();
+}
+
+function ofString() {
+  const value = new BytesField({id: 'item-value', label: 'Value', rows: 4});
+  return {nodes: [value.node], words: key => ['SET', key, value.read()]};
+}
+
+function ofHash() {
+  const field = new BytesField({id: 'item-field', label: 'First field'});
+  const value = new BytesField({id: 'item-value', label: 'Its value', rows: 2});
+  return {nodes: [field.node, value.node], words: key => ['HSET', key, field.read(), value.read()]};
+}
+
+function ofList() {
+  const item = new BytesField({id: 'item-value', label: 'First item', rows: 2});
+  return {nodes: [item.node], words: key => ['RPUSH', key, item.read()]};
+}
+
+function ofSet() {
+  const member = new BytesField({id: 'item-value', label: 'First member'});
+  return {nodes: [member.node], words: key => ['SADD', key, member.read()]};
+}
+
+function ofSortedSet() {
+  const member = new BytesField({id: 'item-value', label: 'First member'});
+  const score = scoreInput('0');
+  return {nodes: [member.node, labelled('Score', score)], words: key => ['ZADD', key, readScore(score), member.read()]};
+}
+
+function ofStream() {
+  const pairs = new PairFields();
+  return {nodes: [pairs.node], words: key => ['XADD', key, '*', ...pairs.read()]};
+}
+
