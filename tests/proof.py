@@ -13,7 +13,8 @@ import urllib.request
 SECONDS = 60
 LIBRARY = 'share/ws2s/ws2s-js/'
 IN_SDIST = ('ws2s.py', 'ws2sd', 'Makefile', 'README.md', 'LICENSE', 'ws2s-js/ws2s.js', 'ws2s-js/ws2s.mjs',
-            'ws2s-js/ws2s.d.ts', 'ws2s-js/index.html', 'ws2s-js/redis.html', 'tests/environments.py', 'tests/proof.py', 'tests/live/pages/index.html',
+            'ws2s-js/ws2s.d.ts', 'ws2s-js/index.html', 'ws2s-js/redis.html',
+            'tests/environments.py', 'tests/proof.py', 'tests/live/pages/index.html',
             'tests/requirements.txt')
 WHERE = 'import json, sys, ws2s; print(json.dumps([ws2s.__file__, sys.prefix]))'
 

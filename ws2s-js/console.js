@@ -1,11 +1,11 @@
 /**
  * console.js: the page that talks to a TCP server. Its parts:
  *
- *     1. Frames       when the page is drawn
- *     2. Output       the transcript on the page
- *     3. Line         one connection to a target, read and written
- *     4. Input        what is typed
- *     5. Page         connecting, sending, saving
+ *     1. Output       the transcript on the page
+ *     2. Input        what is typed
+ *     3. Page         connecting, sending, saving
+ *
+ * What needs no page stands in modules of its own: the transcript, the connection, what is typed as bytes.
  */
 import WS2S from './ws2s.mjs';
 import {
@@ -13,6 +13,7 @@ import {
 } from './page.mjs';
 import {bodyText, NARROW, savedText, timeText, Transcript, WIDE} from './console-transcript.mjs';
 import {History, typedBytes} from './console-input.mjs';
+import {Line, nextFrame} from './console-line.mjs';
 
 function byId(id) {
   return document.getElementById(id);
@@ -20,29 +21,12 @@ function byId(id) {
 
 function ignore() {}
 
-// =====================================================================================================================
-// 1. Frames
-// =====================================================================================================================
-
-const HIDDEN_MILLISECONDS = 250;
-
-/** Resolves when the page is drawn next; after a while when nobody sees it, as it is not drawn then. */
-function nextFrame() {
-  return new Promise(resolve => {
-    const timer = setTimeout(resolve, HIDDEN_MILLISECONDS);
-    requestAnimationFrame(() => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
-}
-
 function pause(milliseconds) {
   return new Promise(resolve => { setTimeout(resolve, milliseconds); });
 }
 
 // =====================================================================================================================
-// 2. Output
+// 1. Output
 // =====================================================================================================================
 
 const DIRECTIONS = {sent: '▲ sent', received: '▼ received', notice: '● notice'};
@@ -215,112 +199,7 @@ function showText(node, text) {
 }
 
 // =====================================================================================================================
-// 3. Line
-// =====================================================================================================================
-
-const FRAME_BYTES = 1048576;   // to be read before the page may be drawn again
-const WAITING_BYTES = 16777216;
-
-/** A connection: reads it piece by piece, so that a target that sends too much is slowed down, and counts. */
-class Line {
-  #connection;
-  #writer;
-  #events;
-  #read = 0;           // since the last frame
-  #isLeaving = false;
-  #isOver = false;
-  #paused = null;      // resolves at the end of a pause
-  #resume = null;      // ends it
-
-  received = 0;
-  sent = 0;
-  waiting = 0;         // written, but not taken by the gateway yet
-
-  /**
-   * `events`: `received(bytes)`, `changed()`, and at last `ended(error)`, without an error when we have left.
-   */
-  constructor(connection, events) {
-    this.#connection = connection;
-    this.#writer = connection.writable.getWriter();
-    this.#events = events;
-    this.#readAll();
-  }
-
-  /** Is there room? A target that does not read must not fill the memory. */
-  get hasRoom() {
-    return this.waiting < WAITING_BYTES;
-  }
-
-  get isPaused() {
-    return this.#resume !== null;
-  }
-
-  async send(bytes) {
-    this.waiting += bytes.length;
-    try {
-      await this.#writer.write(bytes);
-      this.sent += bytes.length;
-      this.waiting -= bytes.length;
-      this.#events.changed();
-    } catch {
-      // The end of reading tells why; what still waits is told then.
-    }
-  }
-
-  /** Read no more, or go on. */
-  setPaused(isPaused) {
-    if (isPaused === this.isPaused) return;
-    if (isPaused) this.#paused = new Promise(resolve => { this.#resume = resolve; });
-    else this.#resume();
-    if (!isPaused) this.#resume = null;
-  }
-
-  /** Close it after what was sent. */
-  leave() {
-    this.#isLeaving = true;
-    this.setPaused(false);
-    this.#connection.close().catch(ignore);  // the end of reading tells
-  }
-
-  /** Close it though the target does not take what was sent, which leave() would wait for. */
-  drop() {
-    this.#isLeaving = true;
-    this.#connection.abort();
-    this.#end(null);
-  }
-
-  async #readAll() {
-    const reader = this.#connection.readable.getReader();
-    try {
-      for (let next = await reader.read(); !next.done; next = await reader.read()) await this.#take(next.value);
-      this.#end(new WS2S.WS2SError(5, 'closed', 'the target has closed the connection'));
-    } catch (error) {
-      this.#end(error);
-    }
-  }
-
-  async #take(bytes) {
-    if (this.#isOver) return;
-    this.received += bytes.length;
-    this.#read += bytes.length;
-    this.#events.received(bytes);
-    if (this.#read >= FRAME_BYTES) {
-      await nextFrame();
-      this.#read = 0;
-    }
-    if (this.isPaused) await this.#paused;
-  }
-
-  // What ends after we wanted it to end is no failure.
-  #end(error) {
-    if (this.#isOver) return;
-    this.#isOver = true;
-    this.#events.ended(this.#isLeaving ? null : error);
-  }
-}
-
-// =====================================================================================================================
-// 4. Input
+// 2. Input
 // =====================================================================================================================
 
 const ROWS = 8;
@@ -413,7 +292,7 @@ class Input {
 }
 
 // =====================================================================================================================
-// 5. Page
+// 3. Page
 // =====================================================================================================================
 
 const BUTTONS = {connect: ['idle'], cancel: ['connecting'], disconnect: ['connected', 'leaving'], pause: ['connected']};

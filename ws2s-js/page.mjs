@@ -493,6 +493,7 @@ class TargetFields {
   #forget;
   #last = null;     // what read() has found, as far as it may be kept
   #sections = [];
+  #uses = {ssh: element('span'), gateway: element('span')};  // in the titles of the sections
   #complaint = element('p', {id: 'target-complaint', className: 'complaint'});  // stands under the field that is wrong
   #keyFile = null;  // the one that is being read
   #keyFileStatus = new Status(element('p', {id: 'target-ssh-key-file-status'}));
@@ -524,6 +525,18 @@ class TargetFields {
     if (!this.#last) return;
     this.#memory.add(this.#last);
     this.#listRecent();
+  }
+
+  /** A FieldError, which is also told at the field of this name. */
+  wrong(name, message) {
+    const field = this.#controls[name];
+    field.setAttribute('aria-invalid', 'true');
+    field.setAttribute('aria-describedby', this.#complaint.id);
+    this.#complaint.textContent = message;
+    field.after(this.#complaint);  // the status may be far below
+    const section = field.closest('details');
+    if (section) section.open = true;  // what is closed cannot be focused
+    return new FieldError(message, field);
   }
 
   /** Close what was opened to fill it in. */
@@ -569,7 +582,7 @@ class TargetFields {
     const properties = tag === 'input' ? {type, ...others} : {rows: 4, ...others};
     const control = element(tag, {
       id: `target-${id}`, name, autocomplete, spellcheck: false, autocapitalize: 'off', value, ...properties,
-      on: {input: () => this.#acquit(control)},
+      on: {input: () => this.#onInput(control)},
     });
     this.#controls[name] = control;
     const size = isShort ? ' short' : isWide || tag === 'textarea' ? ' wide' : '';
@@ -579,7 +592,7 @@ class TargetFields {
   #buildSsh() {
     const fields = SSH_FIELDS.map(each => this.#field(each));
     fields.splice(-1, 0, this.#buildKeyFile());  // between the key and its passphrase
-    return element('details', {id: 'target-ssh-section'}, element('summary', {}, 'Through an SSH server'),
+    return element('details', {id: 'target-ssh-section'}, element('summary', {}, 'Through an SSH server', this.#uses.ssh),
       element('p', {className: 'note'}, 'The SSH server then looks the host up and connects to it. Passwords and ' +
         'keys go to the gateway for this connection, and are kept nowhere.'),
       element('div', {className: 'fields'}, fields));
@@ -587,7 +600,7 @@ class TargetFields {
 
   #buildGateway() {
     const field = this.#field({name: 'gateway', label: 'URL of the gateway', value: defaultGateway(), isWide: true});
-    return element('details', {id: 'target-gateway-section'}, element('summary', {}, 'Gateway'),
+    return element('details', {id: 'target-gateway-section'}, element('summary', {}, 'Gateway', this.#uses.gateway),
       element('div', {className: 'fields'}, field));
   }
 
@@ -666,6 +679,20 @@ class TargetFields {
       this.#controls[name].value = isGiven ? target[name] : name === 'gateway' ? defaultGateway() : '';
     }
     for (const name of ['sshHost', 'gateway']) if (target[name]) this.#controls[name].closest('details').open = true;
+    this.#showUses();
+  }
+
+  #onInput(control) {
+    this.#acquit(control);
+    this.#showUses();
+  }
+
+  // Nobody should go another way than he thinks because a section is closed. Without the query, which may hold a key.
+  #showUses() {
+    const sshHost = this.#text('sshHost'), gateway = this.#text('gateway');
+    const isOther = gateway !== defaultGateway() && URL.canParse(gateway);
+    this.#uses.ssh.textContent = useOf(sshHost);
+    this.#uses.gateway.textContent = useOf(isOther ? new URL(gateway).host : '');
   }
 
   // Only what differs from an empty form.
@@ -698,17 +725,6 @@ class TargetFields {
     return type === 'password' || type === 'textarea' ? value : value.trim();
   }
 
-  #wrong(name, message) {
-    const field = this.#controls[name];
-    field.setAttribute('aria-invalid', 'true');
-    field.setAttribute('aria-describedby', this.#complaint.id);
-    this.#complaint.textContent = message;
-    field.after(this.#complaint);  // the status may be far below
-    const section = field.closest('details');
-    if (section) section.open = true;  // what is closed cannot be focused
-    return new FieldError(message, field);
-  }
-
   // What was wrong may be right now.
   #withdraw() {
     for (const name of this.#names()) this.#acquit(this.#controls[name]);
@@ -724,18 +740,18 @@ class TargetFields {
     const text = this.#text('gateway') || defaultGateway();
     const url = URL.canParse(text) ? new URL(text) : null;
     if (!url || !/^wss?:$/.test(url.protocol)) {
-      throw this.#wrong('gateway', 'The URL of the gateway begins with ws:// or wss://.');
+      throw this.wrong('gateway', 'The URL of the gateway begins with ws:// or wss://.');
     }
-    if (url.username || url.password) throw this.#wrong('gateway', 'The URL of the gateway may not hold a password.');
+    if (url.username || url.password) throw this.wrong('gateway', 'The URL of the gateway may not hold a password.');
     url.hash = '';
     return url.href;
   }
 
   #readHost(name, question) {
     const host = this.#text(name);
-    if (!host) throw this.#wrong(name, question);
+    if (!host) throw this.wrong(name, question);
     if (/[\s\p{Cc}/]/u.test(host)) {
-      throw this.#wrong(name, 'A host is a name or an address, without spaces or slashes.');
+      throw this.wrong(name, 'A host is a name or an address, without spaces or slashes.');
     }
     return host;
   }
@@ -744,7 +760,7 @@ class TargetFields {
     const text = this.#text(name);
     const port = Number(text);
     if (/^[0-9]+$/.test(text) && port >= 1 && port <= 65535) return port;
-    throw this.#wrong(name, 'A port is a number from 1 to 65535.');
+    throw this.wrong(name, 'A port is a number from 1 to 65535.');
   }
 
   #readSsh() {
@@ -762,9 +778,13 @@ class TargetFields {
   // Whoever has given a login for SSH does not want to be connected without it.
   #noSsh() {
     const given = ['sshUsername', ...SECRETS].some(name => this.#text(name));
-    if (given) throw this.#wrong('sshHost', 'Which SSH host? To go without SSH, clear its other fields.');
+    if (given) throw this.wrong('sshHost', 'Which SSH host? To go without SSH, clear its other fields.');
     return undefined;
   }
+}
+
+function useOf(host) {
+  return host && `: ${visible(host, LABEL_CHARACTERS).text}`;
 }
 
 // The child of `form` that is its submit button, or holds it.

@@ -3,9 +3,9 @@
 const assert = require('node:assert');
 const {before, test} = require('node:test');
 
-let Transcript, bodyText, savedText, timeText, History, typedBytes;
+let Transcript, bodyText, savedText, timeText, NARROW, History, typedBytes;
 before(async () => {
-  ({Transcript, bodyText, savedText, timeText} = await import('../../ws2s-js/console-transcript.mjs'));
+  ({Transcript, bodyText, savedText, timeText, NARROW} = await import('../../ws2s-js/console-transcript.mjs'));
   ({History, typedBytes} = await import('../../ws2s-js/console-input.mjs'));
 });
 
@@ -130,8 +130,15 @@ test('a cut character does not go on in another connection', () => {
 
 test('a hex dump shows the bytes where they came', () => {
   const transcript = transcriptOf([bytes(0xe2, 0x82), bytes(0xac)]);
-  assert.deepStrictEqual(transcript.entries.map(entry => bodyText(entry, 'hex', 8)), [
-    '00000000  e2 82                    |..|', '00000000  ac                       |.|',
+  assert.deepStrictEqual(transcript.entries.map(entry => bodyText(entry, 'hex').replace(/ +/g, ' ')), [
+    '00000000 e2 82 |..|', '00000000 ac |.|',
+  ]);
+});
+
+test('a narrow hex dump has lines of 41 characters, in the longest entry, too', () => {
+  const lines = bodyText(transcriptOf([new Uint8Array(8192)]).entries[0], 'hex', NARROW).split('\n');
+  assert.deepStrictEqual([lines[0], lines.at(-1)], [
+    '0000  00 00 00 00 00 00 00 00  |........|', '1ff8  00 00 00 00 00 00 00 00  |........|',
   ]);
 });
 
@@ -139,7 +146,7 @@ test('only the newest bytes are kept, and the loss is told', () => {
   const transcript = transcriptOf(['aaaa', 'bbbb', 'cccc'].map(utf8), {bytes: 9, entries: 100});
   assert.deepStrictEqual(texts(transcript), ['bbbb', 'cccc']);
   assert.strictEqual(transcript.loss, '1 older entry (4 bytes) was dropped: only the newest 9 bytes, in at most ' +
-    '100 entries, are kept.');
+    '100 entries and 20,000 lines, are kept.');
 });
 
 test('only the newest entries are kept, notices too', () => {
@@ -158,6 +165,42 @@ test('a flood of 200 MB keeps 1 MiB', () => {
   assert.strictEqual(kept + transcript.dropped.bytes, 3200 * 65536);
 });
 
+test('only the newest lines are kept', () => {
+  const transcript = transcriptOf(['a\na\n', 'b\nb\n', 'c\nc\n'].map(utf8), {lines: 5});
+  assert.deepStrictEqual(texts(transcript), ['b\nb\n', 'c\nc\n']);
+  assert.match(transcript.loss, /^1 older entry \(4 bytes\) was dropped: .* and 5 lines, are kept\.$/);
+});
+
+test('lines that were sent count as well', () => {
+  const transcript = new Transcript({lines: 1});
+  transcript.sent(utf8('a\n'));
+  transcript.sent(utf8('b\n'));
+  assert.deepStrictEqual(texts(transcript), ['b\n']);
+});
+
+const linesOf = text => text.split('\n').length - 1;
+
+test('a flood of short lines keeps 20,000 of them, in entries of 500', () => {
+  const transcript = transcriptOf(Array(160).fill(utf8('x\n'.repeat(32768))));
+  assert.deepStrictEqual([...new Set(texts(transcript).map(linesOf))].sort((a, b) => b - a)[0], 500);
+  const kept = texts(transcript).reduce((sum, text) => sum + linesOf(text), 0);
+  assert.ok(kept > 19000 && kept <= 20000, String(kept));
+  const bytesKept = sizes(transcript).reduce((sum, size) => sum + size);
+  assert.strictEqual(bytesKept + transcript.dropped.bytes, 160 * 65536);
+});
+
+test('short lines in many small pieces are cut into entries of 500, and nothing is lost', () => {
+  const transcript = new Transcript();
+  for (let i = 0; i < 1200; i++) transcript.received(utf8('x\n'));
+  assert.deepStrictEqual(texts(transcript).map(linesOf), [500, 500, 200]);
+});
+
+test('line feeds alone are cut into entries, too', () => {
+  const transcript = new Transcript();
+  transcript.received(utf8('\n'.repeat(1001)));
+  assert.deepStrictEqual(sizes(transcript), [500, 500, 1]);
+});
+
 test('nothing is lost when nothing was dropped', () => {
   assert.strictEqual(transcriptOf([utf8('a')]).loss, '');
 });
@@ -168,6 +211,14 @@ test('clearing forgets entries and losses', () => {
   assert.deepStrictEqual([transcript.entries, transcript.loss], [[], '']);
   transcript.received(utf8('aaaaaaaa'));
   assert.deepStrictEqual(texts(transcript), ['aaaaaaaa']);
+});
+
+test('cleared lines are not counted any more', () => {
+  const transcript = new Transcript({lines: 2});
+  transcript.received(utf8('a\na\n'));
+  transcript.clear();
+  transcript.received(utf8('b\nb\n'));
+  assert.deepStrictEqual([texts(transcript), transcript.loss], [['b\nb\n'], '']);
 });
 
 test('CR LF is a line end, and a lone CR is an escape', () => {
@@ -188,6 +239,16 @@ test('the saved text has all that is kept', () => {
   assert.deepStrictEqual(lines, [
     '', 'T notice: Connected.', '', 'T sent 6 bytes', 'PING', '', 'T received 7 bytes', '+PONG', '',
   ]);
+});
+
+test('what a target has sent does not read like an entry in the saved text', () => {
+  const forged = '15:04:05.123 sent 4 bytes\r\nQUIT\n\n15:04:05.124 notice: x\n15:04 is no time';
+  const transcript = transcriptOf([utf8(forged)]);
+  const lines = [...savedText(transcript, 'text')].join('').split('\n');
+  assert.deepStrictEqual(lines.slice(3), [
+    '\\x315:04:05.123 sent 4 bytes', 'QUIT', '', '\\x315:04:05.124 notice: x', '15:04 is no time', '',
+  ]);
+  assert.strictEqual(lines.filter(line => /^\d\d:\d\d:\d\d\.\d{3} /.test(line)).length, 1);
 });
 
 test('the saved text tells what was dropped', () => {

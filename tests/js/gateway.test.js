@@ -159,6 +159,32 @@ test('while nobody reads, the target cannot send much more than the window', {sk
   target.destroy();
 });
 
+/* Writes until nothing more is taken; tells how the last write ends. */
+async function writeUntilStuck(writer) {
+  let taken = 0, before = null;
+  const end = (async () => {
+    for (;; taken++) await writer.write(new Uint8Array(65536));
+  })().catch(error => error);
+  while (before !== taken) {
+    before = taken;
+    await new Promise(resolve => setTimeout(resolve, 200));
+  }
+  return {end};
+}
+
+test('abort() ends at once though close() waits for a target that does not read', {skip}, async t => {
+  let target;
+  const connection = await connected(t, socket => { target = socket.pause(); });
+  const writing = await writeUntilStuck(connection.writable.getWriter());
+  let isAborted = false;
+  const closing = connection.close().catch(error => { assert.ok(isAborted); return error; });
+  assert.strictEqual((await writing.end).reason, 'closed');
+  isAborted = true;
+  connection.abort();
+  assert.strictEqual((await closing).reason, 'aborted');
+  target.destroy();
+});
+
 test('an echo that reads only when it could write: 40 MiB, and a reader that is slow', {skip}, async t => {
   const connection = await connected(t, socket => socket.pipe(socket));
   const size = 40 * MIB, writer = connection.writable.getWriter();

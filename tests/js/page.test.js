@@ -169,6 +169,11 @@ test('a narrow hex dump has eight bytes in a line', () => {
   ].join('\n'));
 });
 
+test('a hex dump with short offsets has longer ones where it must', () => {
+  const lines = page.hexDump(pattern(16), 0xfff8, 8, 4).split('\n');
+  assert.deepStrictEqual(lines.map(line => line.split(' ', 1)[0]), ['fff8', '10000']);
+});
+
 test('a hex dump can be read again', () => {
   const digits = page.hexDump(pattern(300)).split('\n').map(line => line.slice(8, 58)).join('');
   assert.deepStrictEqual(page.parseHex(digits), pattern(300));
@@ -225,7 +230,7 @@ for (const [count, text] of COUNTS) {
 const REASONS = [
   'dns', 'timeout', 'unreachable', 'tls', 'refused', 'not-connected', 'forbidden', 'closed', 'reset', 'idle',
   'ssh-auth', 'ssh-hostkey', 'ssh-unreachable', 'ssh-timeout', 'ssh-disabled', 'ssh-missing', 'gateway-unreachable',
-  'gateway-lost', 'protocol', 'not-answered',
+  'gateway-lost', 'protocol', 'not-answered', 'aborted',
 ];
 
 for (const reason of REASONS) {
@@ -287,6 +292,19 @@ test('Redis turning a client away is told in the words of Redis', () => {
   const sentence = 'Redis: ERR max number of clients reached.';
   assert.deepStrictEqual(page.explain(error), {sentence, reason: 'closed'});
 });
+
+const WORDS = [
+  ['an override', 'a\u202eb', 'a\\u{202e}b'], ['a line end', 'a\nb', 'a\\x0ab'],
+  ['endless', 'x'.repeat(1e6), 'x'.repeat(40) + '…'], ['a number', 7, '7'], ['nothing', undefined, 'undefined'],
+];
+
+for (const [name, given, shown] of WORDS) {
+  test(`a reason that is ${name} is safe to look at`, () => {
+    assert.strictEqual(page.explain(new WS2SError(1, given, 'no')).reason, shown);
+    const error = Object.assign(new RedisError('no'), {code: given});
+    assert.strictEqual(page.explain(error).reason, shown);
+  });
+}
 
 test('an endless message is cut', () => {
   const {sentence} = page.explain(new Error('x'.repeat(1e6)));

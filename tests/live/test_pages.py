@@ -705,6 +705,13 @@ def test_redis_page_tells_that_an_ssh_login_failed(ssh_client, sshd, redis, what
 
 # -- how the pages look ------------------------------------------------------------------------------------------------
 
+def test_a_flaw_would_be_found(console):
+    """Or else the other tests could not fail."""
+    assert console.breaches() == []
+    console.page.evaluate('document.querySelector("main").append(document.createElement("img")); 0')
+    assert [name for name, _, _ in console.breaches()] == ['image-alt']
+
+
 def test_console_looks_well_and_has_no_flaws(browser, gateway, gallery, echo_port):
     with visited(browser, gateway) as console:
         gallery.hang(console, 'console-begin')

@@ -110,8 +110,9 @@ def visited(browser, program, path='', sees_network=True):
         page.call('Storage.clearDataForOrigin', origin=http(program).rstrip('/'), storageTypes='all')
         page.go(url)
         yield Visitor(page)
-        assert watch.misdeeds() == {}
-        assert watch.hosts() == ({host_of(url)} if sees_network else set())
+        misdeeds, hosts = watch.misdeeds(), watch.hosts()
+        assert not misdeeds, misdeeds
+        assert hosts == ({host_of(url)} if sees_network else set()), hosts
 
 
 class Tasks(object):

@@ -470,8 +470,8 @@ def test_what_is_neither_text_nor_path_of_a_key_is_refused(key):
                                           ('tls', True)])
 def test_refused_ssh_over_an_open_connection_shuts_it_all_the_same(field, value):
     fields = dict(SSH, host=u'a.lan', port=80)
-    play([(ask('connect', **dict(fields, **{field: value})), [Shut(1), NO_TLS if field == 'tls' else BAD]), (SEND, [NOTHING])],
-         connected())
+    refusal = NO_TLS if field == 'tls' else BAD
+    play([(ask('connect', **dict(fields, **{field: value})), [Shut(1), refusal]), (SEND, [NOTHING])], connected())
 
 
 def test_ssh_over_an_open_connection_shuts_it_first_and_silently():
