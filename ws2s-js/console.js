@@ -33,7 +33,7 @@ const DIRECTIONS = {sent: '▲ sent', received: '▼ received', notice: '● not
 const NEAR_END = 24;            // pixels
 const FILL_MILLISECONDS = 10;   // for the texts of entries, in one frame
 const LINE_REM = 1.26;          // height of a line
-const WRAPPED_CHARACTERS = 80;  // roughly, in a line that is wrapped
+const WRAPPED_CHARACTERS = {wide: 80, narrow: 38};  // roughly, in a line that is wrapped
 const ANNOUNCED_CHARACTERS = 200;
 const ANNOUNCE_MILLISECONDS = 1000;
 
@@ -142,11 +142,12 @@ class Output {
 
   #fill(entry) {
     const node = this.#nodes.get(entry), [head, body] = node.children;
-    const text = bodyText(entry, this.view, this.#narrow.matches ? NARROW : WIDE);
+    const isNarrow = this.#narrow.matches;
+    const text = bodyText(entry, this.view, isNarrow ? NARROW : WIDE);
     if (entry.kind !== 'notice') head.lastChild.textContent = byteCount(entry.size);
     body.textContent = text;
     // Until it is laid out. Were the guess too low, the browser would take many for nearly visible.
-    node.style.containIntrinsicBlockSize = `auto ${LINE_REM * linesOf(text)}rem`;
+    node.style.containIntrinsicBlockSize = `auto ${LINE_REM * linesOf(text, isNarrow)}rem`;
     entry.isChanged = false;
   }
 
@@ -189,8 +190,9 @@ class Output {
   }
 }
 
-function linesOf(text) {
-  return Math.max(text.split('\n').length, Math.ceil(text.length / WRAPPED_CHARACTERS));
+function linesOf(text, isNarrow) {
+  const wrapped = Math.ceil(text.length / WRAPPED_CHARACTERS[isNarrow ? 'narrow' : 'wide']);
+  return Math.max(text.split('\n').length, wrapped);
 }
 
 function showText(node, text) {

@@ -592,7 +592,8 @@ class TargetFields {
   #buildSsh() {
     const fields = SSH_FIELDS.map(each => this.#field(each));
     fields.splice(-1, 0, this.#buildKeyFile());  // between the key and its passphrase
-    return element('details', {id: 'target-ssh-section'}, element('summary', {}, 'Through an SSH server', this.#uses.ssh),
+    return element('details', {id: 'target-ssh-section'},
+      element('summary', {}, 'Through an SSH server', this.#uses.ssh),
       element('p', {className: 'note'}, 'The SSH server then looks the host up and connects to it. Passwords and ' +
         'keys go to the gateway for this connection, and are kept nowhere.'),
       element('div', {className: 'fields'}, fields));

@@ -90,7 +90,8 @@ export class KeyList {
     this.#page = page;
     this.#ui = this.#build();
     node.append(this.#ui.filter, this.#ui.count, this.#ui.buttons, this.#ui.list);
-    new ResizeObserver(() => this.#draw()).observe(this.#ui.list);
+    // Drawing within the callback could change the size that is being told.
+    new ResizeObserver(() => requestAnimationFrame(() => this.#draw())).observe(this.#ui.list);
   }
 
   // -- building -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,119 @@
+/**
+ * console-line.mjs: one connection of the console, read and written.
+ */
+import {WS2SError} from './ws2s.mjs';
+
+const FRAME_BYTES = 1048576;   // to be read before the page may be drawn again
+const WAITING_BYTES = 16777216;
+const HIDDEN_MILLISECONDS = 250;
+
+function ignore() {}
+
+/** Resolves when the page is drawn next; after a while when nobody sees it, as it is not drawn then. */
+export function nextFrame() {
+  return new Promise(resolve => {
+    const timer = setTimeout(resolve, HIDDEN_MILLISECONDS);
+    requestAnimationFrame(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}
+
+/** A connection: reads it piece by piece, so that a target that sends too much is slowed down, and counts. */
+export class Line {
+  #connection;
+  #writer;
+  #events;
+  #read = 0;           // since the last frame
+  #isLeaving = false;
+  #isOver = false;
+  #paused = null;      // resolves at the end of a pause
+  #resume = null;      // ends it
+
+  received = 0;
+  sent = 0;
+  waiting = 0;         // written, but not taken by the gateway yet
+
+  /**
+   * `events`: `received(bytes)`, `changed()`, and at last `ended(error)`, without an error when we have left.
+   */
+  constructor(connection, events) {
+    this.#connection = connection;
+    this.#writer = connection.writable.getWriter();
+    this.#events = events;
+    this.#readAll();
+  }
+
+  /** Is there room? A target that does not read must not fill the memory. */
+  get hasRoom() {
+    return this.waiting < WAITING_BYTES;
+  }
+
+  get isPaused() {
+    return this.#resume !== null;
+  }
+
+  async send(bytes) {
+    this.waiting += bytes.length;
+    try {
+      await this.#writer.write(bytes);
+      this.sent += bytes.length;
+      this.waiting -= bytes.length;
+      this.#events.changed();
+    } catch {
+      // The end of reading tells why; what still waits is told then.
+    }
+  }
+
+  /** Read no more, or go on. */
+  setPaused(isPaused) {
+    if (isPaused === this.isPaused) return;
+    if (isPaused) this.#paused = new Promise(resolve => { this.#resume = resolve; });
+    else this.#resume();
+    if (!isPaused) this.#resume = null;
+  }
+
+  /** Close it after what was sent. */
+  leave() {
+    this.#isLeaving = true;
+    this.setPaused(false);
+    this.#connection.close().catch(ignore);  // the end of reading tells
+  }
+
+  /** Close it though the target does not take what was sent, which leave() would wait for. */
+  drop() {
+    this.#isLeaving = true;
+    this.#connection.abort();
+    this.#end(null);
+  }
+
+  async #readAll() {
+    const reader = this.#connection.readable.getReader();
+    try {
+      for (let next = await reader.read(); !next.done; next = await reader.read()) await this.#take(next.value);
+      this.#end(new WS2SError(5, 'closed', 'the target has closed the connection'));
+    } catch (error) {
+      this.#end(error);
+    }
+  }
+
+  async #take(bytes) {
+    if (this.#isOver) return;
+    this.received += bytes.length;
+    this.#read += bytes.length;
+    this.#events.received(bytes);
+    if (this.#read >= FRAME_BYTES) {
+      await nextFrame();
+      this.#read = 0;
+    }
+    if (this.isPaused) await this.#paused;
+  }
+
+  // What ends after we wanted it to end is no failure.
+  #end(error) {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#events.ended(this.#isLeaving ? null : error);
+  }
+}
