@@ -11,21 +11,20 @@ The file reads top to bottom. It is cut into rooms; a name is used only in its o
      1. Compat         what differs between Pythons
      2. Vocabulary     opcodes, codes, limits, failures and the tree of errors
      3. Configuration  the table of options, and how each value is read
-     4. Buffers        received bytes that are not understood yet
-     5. HTTP           the request before the WebSocket, and its answers
-     6. WebSocket      RFC 6455 without a socket
-     7. Access rules   who may come, and where they may go
-     8. SSH            what ssh is told, and what it says
-     9. Dialects       what messages mean
+     4. HTTP           the request before the WebSocket, and its answers
+     5. WebSocket      RFC 6455 without a socket
+     6. Access rules   who may come, and where they may go
+     7. SSH            what ssh is told, and what it says
+     8. Dialects       what messages mean
      ------------------------------------------------------------------
-    10. Event loop     turns, timers, and the door for other threads
-    11. Streams        non-blocking sockets with bounded queues
-    12. Workers        the threads for what can only block
-    13. Tunnels        ssh processes, and the way through them
-    14. Gateway        sessions, upstreams, and what keeps count of them
-    15. Command line   arguments, the config file, logs, signals
+     9. Event loop     turns, timers, and the door for other threads
+    10. Streams        non-blocking sockets with bounded queues
+    11. Workers        the threads for what can only block
+    12. Tunnels        ssh processes, and the way through them
+    13. Gateway        sessions, upstreams, and what keeps count of them
+    14. Command line   arguments, the config file, logs, signals
 
-Rooms 1-9 are pure: bytes and values in, bytes and values out. Rooms 10-15 hold the world: sockets, clocks, threads,
+Rooms 1-8 are pure: bytes and values in, bytes and values out. Rooms 9-14 hold the world: sockets, clocks, threads,
 files and logs. The way of a byte from a browser to its target: Stream.on_ready -> Session.on_received ->
 WebSocket.receive -> Dialect.on_text -> actions -> Upstream.write -> Stream.settle; and the other way round.
 """
@@ -201,6 +200,9 @@ else:
     # How Popen is told to put a child into a session and a process group of its own.
     NEW_SESSION = {'start_new_session': True}
 
+# Where a Python and its system let bytes go from socket to socket inside the kernel: Linux, from 3.10 on.
+CAN_SPLICE = hasattr(os, 'splice')
+
 # Some Pythons do not tell this number, though the system knows it.
 SO_REUSEPORT = getattr(socket, 'SO_REUSEPORT', 15 if sys.platform.startswith('linux') else 0x200)
 
@@ -249,8 +251,15 @@ WINDOW_BYTES = 16384           # the smallest window that a client may ask for
 JSON_MARKS = 10000             # commas and brackets in one request; a row of `[]` would take fifty times its size
 JSON_DIGITS = 20               # digits of one number; long ones cost their square on old Pythons
 WAITING_BYTES = 128            # what one waiting message costs beside its own bytes
+# False: without the short cuts that are there for speed alone. Nothing but speed may change with it.
+FAST_PATHS = True
+
 RECEIVE_BYTES = 65536          # one read
+BULK_BYTES = 262144            # one read of a target whose client has nothing waiting
+POUR_BYTES = 32768             # with fewer at a time the kernel's way is no shorter
+PIPES = 64                     # that may stand full at one time; each takes two descriptors and BULK_BYTES
 SMALL_RECEIVE = 8192           # one read of a client while no long frame is under way: it may hold many requests
+SEND_CHUNKS = 64               # that one system call is given at most
 SMALL_CHUNK = 4096             # shorter ones are joined in a stream's queue
 SEND_BYTES = 1048576           # one stream's turn; a bulk transfer must not delay the others
 LINGER_BYTES = 16777216        # what a closing peer may still send before it is cut off
@@ -260,6 +269,7 @@ DRAINING_CONNECTIONS = 1000    # TCP connections without a client that still del
 ACCEPT_BURST = 64              # connections taken in one turn
 ACCEPT_PAUSE = 0.2             # seconds without accepting when descriptors have run out
 WARNING_SECONDS = 10           # between two equal warnings about that
+VERDICTS = 1000                # of the rules that are remembered
 LOOKUP_THREADS = 16
 LOOKUPS_WAITING = 1024
 FILE_THREADS = 2
@@ -686,49 +696,7 @@ DEFAULTS = Config((option.key, option.check(option.default)) for option in OPTIO
 
 
 # ======================================================================================================================
-# 4. Buffers
-# ======================================================================================================================
-# Received bytes that are not understood yet. Taking from the head moves an offset: deleting there would copy the rest
-# each time, which makes long messages quadratic.
-
-
-class Buffer(object):
-    """Bytes that come in at the end and are taken from the head."""
-
-    __slots__ = ('_data', '_start')
-
-    def __init__(self):
-        self._data = bytearray()
-        self._start = 0
-
-    def __len__(self):
-        return len(self._data) - self._start
-
-    def append(self, data):
-        self._data += data
-
-    def peek(self, count):
-        """The first ``count`` bytes (fewer when there are fewer), which stay."""
-        return self._data[self._start:self._start + count]
-
-    def take(self, count):
-        """The first ``count`` bytes (fewer when there are fewer), as a bytearray of the caller's own."""
-        taken = self.peek(count)
-        self._start += len(taken)
-        self._compact()
-        return taken
-
-    def _compact(self):
-        if self._start == len(self._data):
-            self._data = bytearray()
-            self._start = 0
-        elif self._start > len(self._data) // 2:  # then the copy costs less than what was taken
-            del self._data[:self._start]
-            self._start = 0
-
-
-# ======================================================================================================================
-# 5. HTTP
+# 4. HTTP
 # ======================================================================================================================
 # The request that comes before a WebSocket, and the answers to those that want something else. Strict: what is not
 # plainly right is refused in one plain sentence.
@@ -949,7 +917,7 @@ def content_type(name):
 
 
 # ======================================================================================================================
-# 6. WebSocket
+# 5. WebSocket
 # ======================================================================================================================
 # RFC 6455, the server's side, without a socket: receive(data) gives events, data_to_send() gives what the peer must
 # get. A fault of the peer is an event, never an exception that escapes.
@@ -968,6 +936,7 @@ Fault = collections.namedtuple('Fault', 'code reason')      # the peer broke the
 
 XOR_TABLES = [bytes(bytearray(byte ^ key for byte in range(256))) for key in range(256)]
 SMALL_PAYLOAD = 512  # bytes; below it one big integer is quicker than four translations
+FRAME_START, LENGTH_16 = struct.Struct('!BB').unpack_from, struct.Struct('!H').unpack_from
 
 
 # The end of what may yet become a character (RFC 3629 section 4).
@@ -994,17 +963,20 @@ class Utf8Check(object):
         self._tail = bytes(data[cut:])
 
 
-def unmask(data, key):
-    """XOR the bytearray ``data`` in place with the repeated 4 bytes of ``key`` (RFC 6455 section 5.3)."""
-    length = len(data)
-    if length <= SMALL_PAYLOAD:
-        repeated = (bytes(key) * (length // 4 + 1))[:length]
-        if length:
-            data[:] = to_bytes(to_int(data) ^ to_int(repeated), length)
-        return
-    for i, byte in enumerate(bytearray(key)):
-        if byte:
-            data[i::4] = data[i::4].translate(XOR_TABLES[byte])
+def unmasked(data, start, stop, key):
+    """The bytes of ``data`` from ``start`` to ``stop``, XORed with the repeated 4 bytes of ``key`` (RFC 6455 section 5.3).
+
+    They are the caller's own.
+    """
+    length = stop - start
+    if length > SMALL_PAYLOAD:
+        piece = bytearray(memoryview(data)[start:stop])
+        for i, byte in enumerate(bytearray(key)):
+            if byte:
+                piece[i::4] = piece[i::4].translate(XOR_TABLES[byte])
+        return piece
+    repeated = (key * (length // 4 + 1))[:length]
+    return to_bytes(to_int(data[start:stop]) ^ to_int(repeated), length) if length else b''
 
 
 def frame_header(opcode, length, final=True):
@@ -1050,22 +1022,24 @@ def check_first_bytes(first, second):
         raise WebSocketError(PROTOCOL_ERROR, 'a frame is not masked')  # section 5.1
 
 
-def read_frame_head(buffer):
-    """The FrameHead at the head of ``buffer``, taken from it, or None when more must come. Raises WebSocketError."""
-    head = buffer.peek(14)
+def read_frame_head(data, start):
+    """The FrameHead that begins at ``start`` and where its payload begins, or (None, start) when more must come.
+
+    Raises WebSocketError.
+    """
+    head = bytearray(data[start:start + 14])
     if len(head) < 2:
-        return None
+        return None, start
     check_first_bytes(head[0], head[1])
     length = head[1] & 127
     size = {126: 4, 127: 10}.get(length, 2)
     if len(head) < size + 4:
-        return None
+        return None, start
     if size > 2:
         length = to_int(head[2:size])
         if length < (126 if size == 4 else 65536) or length >> 63:
             raise WebSocketError(PROTOCOL_ERROR, 'a length is not minimal, or has its first bit set')
-    buffer.take(size + 4)
-    return FrameHead(head[0] & 15, bool(head[0] & 0x80), length, bytes(head[size:size + 4]))
+    return FrameHead(head[0] & 15, bool(head[0] & 0x80), length, bytes(head[size:size + 4])), start + size + 4
 
 
 class WebSocket(object):
@@ -1074,13 +1048,13 @@ class WebSocket(object):
     Text messages come whole, at most ``message_bytes`` long; binary ones as pieces, which may go on for ever.
     """
 
-    __slots__ = ('state', '_limit', '_buffer', '_frame', '_message', '_text', '_check', '_input_over', '_pongs',
+    __slots__ = ('state', '_limit', '_rest', '_frame', '_message', '_text', '_check', '_input_over', '_pongs',
                  '_out')
 
     def __init__(self, message_bytes):
         self.state = OPEN
         self._limit = message_bytes
-        self._buffer = Buffer()
+        self._rest = b''          # the start of a frame head or of a control frame: less than 150 bytes
         self._frame = None        # the FrameHead whose payload is coming
         self._message = None      # TEXT or BINARY while a message is under way
         self._text = None         # the checked bytes of a text message so far
@@ -1091,38 +1065,76 @@ class WebSocket(object):
 
     def held(self):
         """Bytes of what has not become an event yet."""
-        return len(self._buffer) + (len(self._text) if self._text else 0)
+        return len(self._rest) + (len(self._text) if self._text else 0)
 
     def due(self):
         """Bytes of the frame under way that are still to come."""
         return self._frame.remaining if self._frame else 0
 
     def receive(self, data):
-        """The events in ``data`` and what was held before. A Closed or a Fault is the last one ever."""
+        """The events in ``data`` (bytes) and what was held before. A Closed or a Fault is the last one ever."""
         if self._input_over:
             return []
-        self._buffer.append(data)
+        if self._rest:
+            data, self._rest = self._rest + data, b''
         events = []
         try:
-            while not self._input_over and self._step(events):
-                pass
+            self._rest = data[self._understand(data, events):]
         except WebSocketError as error:
             self._input_over = True
             events.append(Fault(error.code, error.reason))
         if self._input_over:
-            self._buffer, self._text = Buffer(), None
+            self._rest, self._text = b'', None
         return events
 
-    def _step(self, events):
-        """Understand one more header or piece; false when more must come."""
-        if self._frame is None:
-            self._frame = read_frame_head(self._buffer)
+    def _understand(self, data, events):
+        """Understand ``data`` as far as it goes; where what must wait for more begins."""
+        start = 0
+        while not self._input_over:
             if self._frame is None:
-                return False
-            self._begin_frame(self._frame)
-        if self._frame.opcode & 8:
-            return self._take_control(self._frame, events)
-        return self._take_data(self._frame, events)
+                if self._message is None and self.state == OPEN:
+                    start = self._take_whole(data, start, events)
+                self._frame, start = read_frame_head(data, start)
+                if self._frame is None:
+                    break
+                self._begin_frame(self._frame)
+            there = min(self._frame.remaining, len(data) - start)
+            if there < self._frame.remaining and (self._frame.opcode & 8 or not there):
+                break
+            payload = unmasked(data, start, start + there, self._frame.key)
+            start += there
+            self._take(self._frame, payload, events)
+        return start
+
+    def _take_whole(self, data, start, events):
+        """The usual case in a few steps: short messages of one frame each that are there as a whole.
+
+        Where the first begins that is anything else, or that breaks a rule.
+        """
+        end = len(data)
+        while FAST_PATHS and end - start > 6:
+            first, second = FRAME_START(data, start)
+            head = start + 2
+            length = second - 0x80
+            if length == 126 and end - start > 8:
+                length, head = LENGTH_16(data, head)[0], head + 2
+                if length < 126:
+                    break
+            elif not 0 < length < 126:
+                break
+            stop = head + 4 + length
+            if stop > end or (first != 0x82 and (first != 0x81 or length > self._limit)):
+                break
+            payload = unmasked(data, head + 4, stop, data[head:head + 4])
+            if first == 0x82:
+                events.append(Piece(payload, True))
+            else:
+                try:
+                    events.append(Text(utf8_text(payload)))
+                except UnicodeError:
+                    break
+            start = stop
+        return start
 
     def _begin_frame(self, frame):
         if frame.opcode & 8:
@@ -1137,36 +1149,34 @@ class WebSocket(object):
             if len(self._text) + frame.remaining > self._limit:
                 raise WebSocketError(TOO_BIG, 'a message is longer than %d bytes' % self._limit)
 
-    def _take_control(self, frame, events):
-        if len(self._buffer) < frame.remaining:
-            return False
-        payload = self._take_payload(frame)
-        self._frame = None
-        if frame.opcode == PING:
+    def _take(self, frame, payload, events):
+        """What is there of the frame's payload."""
+        frame.remaining -= len(payload)
+        frame.turn_key(len(payload))
+        if not frame.remaining:
+            self._frame = None
+        if frame.opcode & 8:
+            self._take_control(frame.opcode, bytes(payload), events)
+        else:
+            self._take_data(payload, frame.final and not frame.remaining, events)
+
+    def _take_control(self, opcode, payload, events):
+        if opcode == PING:
             self._answer_ping(payload)
-            events.append(Ping(bytes(payload)))
-        elif frame.opcode == PONG:
-            events.append(Pong(bytes(payload)))
+            events.append(Ping(payload))
+        elif opcode == PONG:
+            events.append(Pong(payload))
         else:
             events.append(read_close(payload))
             self._input_over = True
-        return True
 
-    def _take_data(self, frame, events):
-        if frame.remaining and not len(self._buffer):
-            return False
-        piece = self._take_payload(frame)
-        complete = frame.remaining == 0
-        final = complete and frame.final
+    def _take_data(self, piece, final, events):
         if self._message == TEXT:
             self._take_text(piece, final, events)
         elif (piece or final) and self.state == OPEN:
             events.append(Piece(piece, final))
-        if complete:
-            self._frame = None
         if final:
             self._message = self._text = self._check = None
-        return True
 
     def _take_text(self, piece, final, events):
         """Section 8.1: fail at the first byte that is wrong, wherever frames and reads happen to be cut."""
@@ -1179,14 +1189,6 @@ class WebSocket(object):
                 events.append(Text(utf8_text(self._text)))
         except UnicodeError:
             raise WebSocketError(BAD_TEXT, 'a text message is not UTF-8')
-
-    def _take_payload(self, frame):
-        """What is there of the frame's payload, unmasked."""
-        piece = self._buffer.take(frame.remaining)
-        unmask(piece, frame.key)
-        frame.remaining -= len(piece)
-        frame.turn_key(len(piece))
-        return piece
 
     def _answer_ping(self, payload):
         # Section 5.5.3 lets us pass over earlier ones; a peer that piles up pings makes us pile up nothing.
@@ -1252,7 +1254,7 @@ def read_close(payload):
 
 
 # ======================================================================================================================
-# 7. Access rules
+# 6. Access rules
 # ======================================================================================================================
 # May this page connect? May this address be dialled? Values in, verdicts out: who resolves names and knows which
 # addresses are the machine's own is told so by later rooms.
@@ -1294,7 +1296,7 @@ def within(inner, outer):
 def address_forms(packed):
     """The address itself, and the IPv4 address that it carries inside, if any: what refuses one refuses both."""
     forms = [packed]
-    for network, first in EMBEDDINGS:
+    for network, first in EMBEDDINGS if len(packed) == 16 else ():
         if in_network(packed, network) and not any(in_network(packed, local) for local in LOCAL_NETWORKS):
             forms.append(packed[first:first + 4])
     return forms
@@ -1309,8 +1311,22 @@ class TargetRules(object):
         self._deny = config['denyTargets']
         self._globs = {rule.glob: re.compile(fnmatch.translate(rule.glob)).match
                        for rule in self._allow + self._deny if rule.glob}
+        self._verdicts = {}  # the last ones: few targets are dialled again and again
 
-    def judge(self, host, port, packed, own=False, own_port=False):
+    def judge(self, *case):
+        """As _judge(), which looks at all networks and rules."""
+        verdict = self._verdicts.get(case)
+        if verdict is None:
+            if len(self._verdicts) >= VERDICTS:
+                self._verdicts.clear()
+            verdict = self._verdicts[case] = self._judge(*case)
+        return verdict
+
+    def own_matters(self, own_port):
+        """Can it make a difference whether an address is this machine's own?"""
+        return own_port or not self._allow_local
+
+    def _judge(self, host, port, packed, own=False, own_port=False):
         """The Verdict on dialling ``packed``, which ``host`` has resolved to.
 
         ``own``: the address is one of this machine's; ``own_port``: this gateway listens on that port.
@@ -1394,7 +1410,7 @@ def address_group(text):
 
 
 # ======================================================================================================================
-# 8. SSH
+# 7. SSH
 # ======================================================================================================================
 # What ssh is told and what it says: its command line, the lines of its standard error, its questions. Whatever a client
 # can choose is checked here and stands in ssh's arguments as a value, never as an option or a destination.
@@ -1638,7 +1654,7 @@ def read_ssh_line(line):
 
 
 # ======================================================================================================================
-# 9. Dialects
+# 8. Dialects
 # ======================================================================================================================
 # What messages mean. A dialect gets events and answers each with a list of actions; it knows no frame, socket, thread
 # or log. A channel is the number by which it names one upstream. To add a dialect: one class, and one row of DIALECTS.
@@ -1690,6 +1706,15 @@ class Dialect(object):
     def on_mistake(self):
         """The gateway has failed and will close the WebSocket; only a Send is carried out."""
         return []
+
+    def carried(self):
+        """The channel to which pieces of binary messages go just as they are, or None. With a channel given here,
+        on_binary() is not asked: it would only have answered each piece with one Write."""
+
+    def carries(self, channel, count):
+        """May ``count`` bytes of the target go to the client just as they are, as one binary message? Where they may,
+        they are counted here and on_data() is not asked."""
+        return False
 
     def room(self, channel):
         """How many bytes of this channel the client may be sent just now; None when it sets no bound."""
@@ -1833,19 +1858,33 @@ def read_key(request):
     return key
 
 
+SENDB_HEAD = re.compile(u'{"command": ?"sendb", ?"data": ?"')
+
+
 def read_base64(value):
     """The bytes of standard, padded base64. Raises RequestError; Python's own decoder skips what it does not know."""
     if not isinstance(value, text_type):
         raise RequestError('data must be a text')
     try:
-        encoded = value.encode('ascii')
-        data = binascii.a2b_base64(encoded)
+        data = binascii.a2b_base64(value)
     except (ValueError, binascii.Error):  # not ASCII; no base64
         raise RequestError('data is not base64')
     # With strays or a cut end the length does not fit what was decoded.
-    if len(encoded) % 4 or len(data) != len(encoded) // 4 * 3 - encoded[-2:].count(b'='):
+    if len(value) % 4 or len(data) != len(value) // 4 * 3 - value[-2:].count(u'='):
         raise RequestError('data is not base64')
     return data
+
+
+def sendb_data(text):
+    """The bytes of a `sendb` that is written as programs write it, found without making objects of the request; None for
+    every other text. What stands between the quotes is base64 and nothing else, or its length would not fit."""
+    head = SENDB_HEAD.match(text)
+    if head is None or not text.endswith(u'"}', head.end()):
+        return None
+    try:
+        return read_base64(text[head.end():-2])
+    except RequestError:
+        return None
 
 
 def read_text(value, field='data'):
@@ -1859,6 +1898,9 @@ def read_text(value, field='data'):
 
 def done(command):
     return Send(TEXT, b'{"success": true, "code": 0, "message": "' + command + b' done"}')
+
+
+SENDB_DONE = done(b'sendb')
 
 
 def failed(failure):
@@ -1901,6 +1943,16 @@ class JsonDialect(Dialect):
     def room(self, channel):
         return None if self._window is None else self._window - self._outstanding
 
+    def carried(self):
+        return self._channel if self._state == CONNECTED else None
+
+    def carries(self, channel, count):
+        if not self._binary:
+            return False
+        if self._window is not None:
+            self._outstanding += count
+        return True
+
     def on_text(self, text):
         if self._state == CONNECTING:
             return self._wait(text, None, 4 * len(text))  # some Pythons take so much for a character
@@ -1930,6 +1982,9 @@ class JsonDialect(Dialect):
         return actions
 
     def _obey(self, text):
+        data = sendb_data(text) if FAST_PATHS and self._state == CONNECTED else None
+        if data:
+            return [Write(self._channel, data), SENDB_DONE]
         try:
             request = read_request(text)
             command = request.get(u'command')
@@ -2021,7 +2076,7 @@ DIALECTS = (
 
 
 # ======================================================================================================================
-# 10. Event loop
+# 9. Event loop
 # ======================================================================================================================
 # From here on the world: sockets, clocks, threads, files, logs. One thread runs the loop; nothing in it may block.
 #
@@ -2088,6 +2143,73 @@ class Waker(object):
         self.abandon()
 
 
+class Pipe(object):
+    """Bytes that go from one socket to another and stay inside the kernel (splice(2)).
+
+    Its sockets do not block; NetworkError is raised as by them.
+    """
+
+    __slots__ = ('_count', '_far', '_near')
+
+    def __init__(self):
+        self._count = 0
+        self._far, self._near = os.pipe()
+        try:
+            fcntl.fcntl(self._near, fcntl.F_SETPIPE_SZ, BULK_BYTES)
+        except NetworkError:  # this user's pipes are many: then it takes less at a time
+            LOG.debug('a pipe stays small')
+
+    def __len__(self):
+        return self._count
+
+    def fill(self, sock, count):
+        """Take at most ``count`` bytes from ``sock``; how many there were, 0 at the end. It must be empty."""
+        self._count = os.splice(sock.fileno(), self._near, count, flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK)
+        return self._count
+
+    def pour(self, sock):
+        """Give ``sock`` what it takes; how many bytes that was."""
+        sent = os.splice(self._far, sock.fileno(), self._count, flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK)
+        self._count -= sent
+        return sent
+
+    def close(self):
+        os.close(self._near)
+        os.close(self._far)
+
+
+class Pipes(object):
+    """The pipes of one loop: one that is free, and those that stand full because their client is slow."""
+
+    def __init__(self):
+        self._free, self._lent = None, 0
+
+    def take(self):
+        """An empty Pipe, or None when there are too many; whoever takes one gives it back."""
+        if self._lent == PIPES:
+            return None
+        try:
+            pipe = Pipe() if self._free is None else self._free
+        except NetworkError:  # no more descriptors
+            return None
+        self._free = None
+        self._lent += 1
+        return pipe
+
+    def give_back(self, pipe):
+        """What is still in it is thrown away."""
+        self._lent -= 1
+        if len(pipe) or self._free is not None:
+            pipe.close()
+        else:
+            self._free = pipe
+
+    def close(self):
+        if self._free is not None:
+            self._free.close()
+            self._free = None
+
+
 class Loop(object):
     """Turns over one poller. Only post() may be called from other threads, and from signal handlers."""
 
@@ -2102,6 +2224,7 @@ class Loop(object):
         # Re-entrant: a signal handler may post while its own thread is posting.
         self._lock = threading.RLock()
         self._closed = False
+        self.pipes = Pipes()
         self.waker = Waker(self)
         self.watch(self.waker, READ)
 
@@ -2161,9 +2284,11 @@ class Loop(object):
             if handler.events & events:  # 0 when it was closed earlier in this very batch
                 self._call(handler.on_ready, events)
         self.now = monotonic()
-        self._run_posted()
+        if self._posted:
+            self._run_posted()
         self._run_timers()
-        self._settle_touched()
+        if self._touched:
+            self._settle_touched()
 
     def _patience(self):
         """Seconds until the first timer, None for ever."""
@@ -2210,6 +2335,7 @@ class Loop(object):
     def abandon(self):
         """In a child of fork(): close this copy's descriptors. What they stand for is shared with the parent."""
         self.waker.abandon()
+        self.pipes.close()
         self._poller.close()
 
     def close(self):
@@ -2218,15 +2344,17 @@ class Loop(object):
             self._closed = True
         self._run_posted()
         self.waker.close()
+        self.pipes.close()
         self._poller.close()
         self._timers = []
 
 
 # ======================================================================================================================
-# 11. Streams
+# 10. Streams
 # ======================================================================================================================
 # Non-blocking sockets. A Stream's owner gets on_received, on_eof, on_broken, on_unwritable, on_flow, on_finished and
 # on_mistake, and says by wants_data(stream) how many bytes it would take now: that is all there is to backpressure.
+# It may name a sink(stream): another Stream for whose sake it would get the bytes in a pipe, by on_pipe.
 
 
 class Tally(object):
@@ -2257,6 +2385,15 @@ class Joined(bytearray):
     """Small chunks of one queue; bytearrays that came from elsewhere may belong to somebody."""
 
 
+def rest_of(chunks, sent):
+    """What is left of ``chunks`` when ``sent`` bytes of them have gone."""
+    for i, chunk in enumerate(chunks):
+        if sent < len(chunk):
+            return (memoryview(chunk)[sent:] if sent else chunk,) + tuple(chunks[i + 1:])
+        sent -= len(chunk)
+    return ()
+
+
 class Stream(object):
     """A connected socket and the queue of what it has still to send.
 
@@ -2264,7 +2401,7 @@ class Stream(object):
     """
 
     __slots__ = ('sock', 'events', 'touched', 'owner', 'pending', 'congested', 'eof', 'broken', 'finishing', 'finished',
-                 'moved', '_loop', '_high', '_tally', '_out')
+                 'moved', '_loop', '_high', '_tally', '_out', '_pours')
 
     def __init__(self, loop, sock, owner, high, tally):
         self.sock, self.owner = sock, owner
@@ -2277,7 +2414,8 @@ class Stream(object):
         self.finished = False
         self.moved = loop.now     # when bytes last went or came
         self._loop, self._high, self._tally = loop, high, tally
-        self._out = None          # a deque of chunks when there are any
+        self._out = None          # a deque of chunks when there are any; a Pipe may be one
+        self._pours = False       # is much coming, so that the way through a pipe is worth a try?
         loop.touch(self)
 
     def write(self, *chunks):
@@ -2294,6 +2432,65 @@ class Stream(object):
         self._grow(sum(map(len, chunks)))
         self._loop.touch(self)
 
+    def send(self, *chunks):
+        """As write(), but what the kernel takes goes out at once. For what comes alone: many small chunks of one turn
+        go out together only by write()."""
+        if self.is_clear() and FAST_PATHS:
+            try:
+                chunks = rest_of(chunks, send_chunks(self.sock, chunks))
+                self._on_sent_at_once()
+            except NetworkError as error:
+                self._on_not_sent(error)
+        if chunks:
+            self.write(*chunks)
+
+    def _on_not_sent(self, error):
+        """The owner is told when nobody is in the middle of something; a socket names its error only once."""
+        if not is_not_ready(error):
+            self.broken = True
+            self._loop.call_later(0, self._give_up_writing)
+
+    def _on_sent_at_once(self):
+        self.moved = self._loop.now
+        if not self.events & READ:
+            self._loop.touch(self)  # what it wants may depend on what has gone out
+
+    def _on_not_spliced(self, error):
+        if is_not_ready(error):
+            return True
+        if error.errno in (errno.EINVAL, errno.ENOSYS, errno.EPERM):  # not here: recv() does it
+            return None
+        self._end_reading(self.owner.on_broken)
+        return False
+
+    def is_clear(self):
+        """Would the next byte go out at once?"""
+        return self._out is None and not (self.broken or self.finishing or self.sock is None)
+
+    def pour(self, header, pipe):
+        """As send(), for the bytes in ``pipe``, which belongs to this stream from now on. Only when it is_clear()."""
+        rest = (header,)
+        try:
+            rest = rest_of(rest, self.sock.send(header, socket.MSG_MORE))
+            self._on_sent_at_once()
+            if not rest:
+                pipe.pour(self.sock)
+        except NetworkError as error:
+            self._on_not_sent(error)
+        if len(pipe):
+            self._out = collections.deque(rest)
+            self._out.append(pipe)
+            self._grow(sum(map(len, self._out)))
+            self._loop.touch(self)
+        else:
+            self._loop.pipes.give_back(pipe)
+
+    def room(self):
+        """How many bytes may be read for this queue: while it is empty, much at a time."""
+        if self.pending:
+            return 0 if self.congested else RECEIVE_BYTES
+        return max(RECEIVE_BYTES, min(BULK_BYTES, self._high))
+
     def _join(self, chunk):
         """A small chunk by itself would cost a hundred times its bytes."""
         if not self._out or not isinstance(self._out[-1], Joined) or len(self._out[-1]) >= RECEIVE_BYTES:
@@ -2309,25 +2506,55 @@ class Stream(object):
     def on_ready(self, events):
         if events & READ:
             self._receive()
-        self._loop.touch(self)
+        if events & WRITE or not FAST_PATHS:
+            self._loop.touch(self)
 
     def _receive(self):
+        """What changes while it is read touches the stream, or is found when it is ready the next time."""
         count = 0 if self.eof else self.owner.wants_data(self)
         if not count:
+            self._loop.touch(self)
             return
+        if self._pours:
+            self._pours = self._receive_pipe(count)
+            if self._pours is not None:
+                return
         try:
             data = self.sock.recv(count)
         except NetworkError as error:
             if not is_not_ready(error):
-                self.eof = True
-                self.owner.on_broken(self)
+                self._end_reading(self.owner.on_broken)
             return
         if data:
             self.moved = self._loop.now
+            self._pours = len(data) >= POUR_BYTES and CAN_SPLICE and FAST_PATHS
             self.owner.on_received(self, data)
         else:
-            self.eof = True
-            self.owner.on_eof(self)
+            self._end_reading(self.owner.on_eof)
+
+    def _receive_pipe(self, count):
+        """As _receive(), inside the kernel. Is that worth another try? None when nothing was done."""
+        sink = self.owner.sink(self)
+        pipe = self._loop.pipes.take() if sink is not None and sink.is_clear() else None
+        if pipe is None:
+            return None
+        try:
+            pipe.fill(self.sock, count)
+        except NetworkError as error:
+            self._loop.pipes.give_back(pipe)
+            return self._on_not_spliced(error)
+        if not len(pipe):
+            self._loop.pipes.give_back(pipe)
+            return None  # the end
+        self.moved = self._loop.now
+        worth = len(pipe) >= POUR_BYTES
+        self.owner.on_pipe(self, pipe)
+        return worth
+
+    def _end_reading(self, on_event):
+        self.eof = True
+        self._loop.touch(self)
+        on_event(self)
 
     def settle(self):
         self._flush()
@@ -2342,35 +2569,46 @@ class Stream(object):
         left = SEND_BYTES
         while self._out and left > 0:
             try:
-                sent = send_chunks(self.sock, self._next_chunks())
+                left -= self._flush_pipe() if isinstance(self._out[0], Pipe) else self._flush_chunks()
             except NetworkError as error:
                 if not is_not_ready(error):
                     self._give_up_writing()
                 return
-            self._forget_sent(sent)
-            left -= sent
         if self.finishing and not (self._out or self.finished or self.broken or self.sock is None):
             self._close_our_half()
 
-    def _next_chunks(self):
-        """The head of the queue: a few small chunks together, a large one alone."""
-        chunks, size = [], 0
-        for chunk in self._out:
-            chunks.append(chunk)
-            size += len(chunk)
-            if size >= RECEIVE_BYTES or len(chunks) == 64:
-                break
-        return chunks
+    def _flush_pipe(self):
+        sent = self._out[0].pour(self.sock)
+        if not len(self._out[0]):
+            self._loop.pipes.give_back(self._out.popleft())
+        self._on_sent(sent)
+        return sent
 
-    def _forget_sent(self, count):
-        self.moved = self._loop.now
-        left = count
+    def _flush_chunks(self):
+        sent = left = send_chunks(self.sock, self._next_chunks())
         while left:
             chunk = self._out.popleft()
             if len(chunk) > left:
                 self._out.appendleft(memoryview(chunk)[left:])
                 break
             left -= len(chunk)
+        self._on_sent(sent)
+        return sent
+
+    def _next_chunks(self):
+        """The head of the queue: a few small chunks together, a large one alone."""
+        chunks, size = [], 0
+        for chunk in self._out:
+            if isinstance(chunk, Pipe):
+                break
+            chunks.append(chunk)
+            size += len(chunk)
+            if size >= RECEIVE_BYTES or len(chunks) == SEND_CHUNKS:
+                break
+        return chunks
+
+    def _on_sent(self, count):
+        self.moved = self._loop.now
         if not self._out:
             self._out = None
         self._grow(-count)  # last: the owner may write or close now
@@ -2390,6 +2628,8 @@ class Stream(object):
         self.owner.on_unwritable(self)
 
     def _drop_queue(self):
+        for pipe in [chunk for chunk in self._out or () if isinstance(chunk, Pipe)]:
+            self._loop.pipes.give_back(pipe)
         self._out = None
         self._grow(-self.pending)
 
@@ -2601,7 +2841,7 @@ def is_self_connected(sock):
 
 
 # ======================================================================================================================
-# 12. Workers
+# 11. Workers
 # ======================================================================================================================
 # What can only block runs in threads, as functions named blocking_x: plain values in, plain values out, and they know
 # no class of ours but plain records. Each kind of work has threads of its own, so that one kind cannot starve another.
@@ -2843,7 +3083,7 @@ def close_opened(opened):
 
 
 # ======================================================================================================================
-# 13. Tunnels
+# 12. Tunnels
 # ======================================================================================================================
 # A Tunnel is one ssh process and its local end, for one session and one login. Threads begin the process and clear up
 # after it; all between is told by its standard error, which the loop reads like any socket. The local end is a Unix
@@ -3675,7 +3915,7 @@ class Forward(object):
 
 
 # ======================================================================================================================
-# 14. Gateway
+# 13. Gateway
 # ======================================================================================================================
 # A Session is our side of one client, an Upstream our side of one TCP connection to a target, a Dial the way there.
 # The Gateway owns them all, with listeners, limits and counts. All state hangs on a Gateway: two in one process work.
@@ -3841,6 +4081,12 @@ class Upstream(object):
             self._sent += len(data)
             self.stream.write(data)
 
+    def send(self, pieces):
+        """As write(), for what comes alone."""
+        if self.state == FLOWING:
+            self._sent += sum(map(len, pieces))
+            self.stream.send(*pieces)
+
     def chokes(self):
         """Must the client be read no further, because the target does not take what it sends?"""
         if self.stream is None or not self.stream.congested:
@@ -3855,6 +4101,13 @@ class Upstream(object):
         if self.state == FLOWING:
             return self._session.room_for(self.channel)
         return RECEIVE_BYTES
+
+    def sink(self, stream):
+        return self._session.carrier(self.channel) if self.state == FLOWING else None
+
+    def on_pipe(self, stream, pipe):
+        self._received += len(pipe)
+        self._session.on_pipe(self, pipe)
 
     def on_received(self, stream, data):
         if self.state == FLOWING:
@@ -4030,7 +4283,7 @@ class Session(object):
         if self.state == OPEN and self._is_throttled():
             return 0
         if self.state in (OPEN, CLOSING):
-            return max(SMALL_RECEIVE, min(RECEIVE_BYTES, self._ws.due()))
+            return min(RECEIVE_BYTES, SMALL_RECEIVE + self._ws.due())
         return RECEIVE_BYTES
 
     def _is_throttled(self):
@@ -4047,6 +4300,9 @@ class Session(object):
             self._discarded += len(data)
             if self._discarded > LINGER_BYTES:
                 self.end()
+
+    def sink(self, stream):
+        """What a client sends is never passed on as it is: it is masked."""
 
     def on_eof(self, stream):
         if self.state == REPLYING or (self.state == LINGERING and not stream.finished):
@@ -4148,13 +4404,36 @@ class Session(object):
     # -- WebSocket -----------------------------------------------------------------------------------------------------
 
     def _on_frames(self, data):
-        for event in self._ws.receive(data):
+        events = self._ws.receive(data)
+        if FAST_PATHS and self._passes_on(events):
+            return
+        for event in events:
             self.ON_EVENT[type(event)](self, event)
         self._push()
         self._touch_upstreams()  # an `ack` may have given them room
         self._count()
         self._gateway.check_share(self)
         self._go_when_stopping()
+
+    def _passes_on(self, events):
+        """The usual case in a few steps: data for a target that gets it as it is. False for everything else."""
+        if not 0 < len(events) <= SEND_CHUNKS or self.state != OPEN:
+            return False
+        for event in events:
+            if type(event) is not Piece:
+                return False
+        upstream = self._upstreams.get(self.dialect.carried())
+        if upstream is None:
+            return False
+        for event in events:
+            LOG.debug('#%d < binary of %d', self.number, len(event.data))
+        pieces = [event.data for event in events if event.data]
+        if pieces:
+            upstream.send(pieces)
+        if upstream.stream.pending or self._held or self._ws.held():
+            self._count()
+            self._gateway.check_share(self)
+        return True
 
     def _go_when_stopping(self):
         if self._gateway.draining:
@@ -4322,12 +4601,14 @@ class Session(object):
         if self.state == ENDED:
             self._count()  # what waited for that upstream is given up
 
+    def carrier(self, channel):
+        """The stream to which bytes of this channel may go just as they are, or None."""
+        return self.stream if self.state == OPEN and self.dialect.carries(channel, 0) else None
+
     def room_for(self, channel):
         """How many bytes of this channel may be read now."""
-        if self.stream.congested:
-            return 0
         room = self.dialect.room(channel)
-        return RECEIVE_BYTES if room is None else min(RECEIVE_BYTES, room)
+        return self.stream.room() if room is None else min(self.stream.room(), room)
 
     def on_opened(self, upstream):
         self._tell(self.dialect.on_opened, upstream.channel)
@@ -4348,9 +4629,23 @@ class Session(object):
         self._go_when_stopping()
 
     def on_data(self, upstream, data):
-        self._tell(self.dialect.on_data, upstream.channel, data)
-        self._push()
-        self._gateway.check_share(self)
+        if self.state == OPEN and FAST_PATHS and self.dialect.carries(upstream.channel, len(data)):
+            LOG.debug('#%d > message of %d', self.number, len(data))
+            self.stream.send(frame_header(BINARY, len(data)), data)
+        else:
+            self._tell(self.dialect.on_data, upstream.channel, data)
+            self._push()
+        if self.stream.pending:
+            self._gateway.check_share(self)
+
+    def on_pipe(self, upstream, pipe):
+        """As on_data(), for bytes that sink() has had put into a pipe."""
+        count = len(pipe)
+        self.dialect.carries(upstream.channel, count)
+        LOG.debug('#%d > message of %d', self.number, count)
+        self.stream.pour(frame_header(BINARY, count), pipe)
+        if self.stream.pending:
+            self._gateway.check_share(self)
 
     def on_closed(self, upstream, failure):
         self._tell(self.dialect.on_closed, upstream.channel, failure)
@@ -4742,8 +5037,9 @@ class Gateway(object):
     def judge(self, host, port, text):
         """The Verdict on one resolved address. Raises NetworkError when it cannot be judged."""
         packed = packed_address(text.partition('%')[0])
-        own = any(self._owns(form) for form in address_forms(packed))
-        return self._rules.judge(host, port, packed, own, port == self.address[1])
+        own_port = port == self.address[1]
+        own = self._rules.own_matters(own_port) and any(self._owns(form) for form in address_forms(packed))
+        return self._rules.judge(host, port, packed, own, own_port)
 
     def on_draining(self, upstream):
         """Upstreams whose client has left are bounded too: of those who have the most the oldest must go."""
@@ -4760,7 +5056,7 @@ class Gateway(object):
 
 
 # ======================================================================================================================
-# 15. Command line
+# 14. Command line
 # ======================================================================================================================
 # What belongs to the program and not to the gateway: arguments, the config file, logs, signals, exit status.
 

@@ -90,10 +90,10 @@ def test_a_name_in_allowed_hosts_may_connect_to_itself(browser, running_gateway)
 def test_ten_megabytes_that_the_browser_cuts_into_fragments_arrive(page, gateway, monkeypatch):
     heads, read_frame_head = [], ws2s.read_frame_head
 
-    def noted(buffer):
-        head = read_frame_head(buffer)
+    def noted(data, start):
+        head, start = read_frame_head(data, start)
         heads.append(head and (head.opcode, head.final))
-        return head
+        return head, start
 
     monkeypatch.setattr(ws2s, 'read_frame_head', noted)
     with running_redis() as redis:

@@ -1,5 +1,5 @@
 # -*- coding: utf-8 -*-
-"""Room 7: which addresses may be dialled, which pages may connect (security S01, S02, S04)."""
+"""Room 6: which addresses may be dialled, which pages may connect (security S01, S02, S04)."""
 import pytest
 
 from ws2s import DEFAULTS, HttpError, Request, TargetRules, address_group, check_origin, packed_address

@@ -1,5 +1,5 @@
 # -*- coding: utf-8 -*-
-"""Room 9: the JSON dialect, played: events in, actions out (protocol 1 to 3, security S09 and S13)."""
+"""Room 8: the JSON dialect, played: events in, actions out (protocol 1 to 3, security S09 and S13)."""
 import base64
 import collections
 import io

@@ -1,5 +1,5 @@
 # -*- coding: utf-8 -*-
-"""Room 5. Every request is fed whole, byte by byte, cut in two anywhere, and with bytes behind it."""
+"""Room 4. Every request is fed whole, byte by byte, cut in two anywhere, and with bytes behind it."""
 import re
 
 import pytest

@@ -1,5 +1,5 @@
 # -*- coding: utf-8 -*-
-"""Room 8: what ssh is told and what it says (protocol 3, security 3.4 and S13).
+"""Room 7: what ssh is told and what it says (protocol 3, security 3.4 and S13).
 
 The lines of ssh come from OpenSSH 7, 8 and 9; the forms of its file of options were tried with OpenSSH 9.2.
 """
