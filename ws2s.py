@@ -255,7 +255,7 @@ WAITING_BYTES = 128            # what one waiting message costs beside its own b
 FAST_PATHS = True
 
 RECEIVE_BYTES = 65536          # one read
-BULK_BYTES = 262144            # one read of a target whose client has nothing waiting
+BULK_BYTES = 262144            # one read of a target into a pipe
 POUR_BYTES = 32768             # with fewer at a time the kernel's way is no shorter
 PIPES = 64                     # that may stand full at one time; each takes two descriptors and BULK_BYTES
 SMALL_RECEIVE = 8192           # one read of a client while no long frame is under way: it may hold many requests
@@ -964,10 +964,8 @@ class Utf8Check(object):
 
 
 def unmasked(data, start, stop, key):
-    """The bytes of ``data`` from ``start`` to ``stop``, XORed with the repeated 4 bytes of ``key`` (RFC 6455 section 5.3).
-
-    They are the caller's own.
-    """
+    """``data[start:stop]``, XORed with the repeated 4 bytes of ``key`` (RFC 6455 section 5.3), as bytes of the caller's
+    own."""
     length = stop - start
     if length > SMALL_PAYLOAD:
         piece = bytearray(memoryview(data)[start:stop])
@@ -1713,7 +1711,7 @@ class Dialect(object):
 
     def carries(self, channel, count):
         """May ``count`` bytes of the target go to the client just as they are, as one binary message? Where they may,
-        they are counted here and on_data() is not asked."""
+        they are counted here and on_data() is not asked. The answer for 0 holds for what comes in the same turn."""
         return False
 
     def room(self, channel):
@@ -1876,8 +1874,10 @@ def read_base64(value):
 
 
 def sendb_data(text):
-    """The bytes of a `sendb` that is written as programs write it, found without making objects of the request; None for
-    every other text. What stands between the quotes is base64 and nothing else, or its length would not fit."""
+    """The bytes of a `sendb` in the usual spelling, found without making objects of the request; else None.
+
+    What stands between the quotes is base64 and nothing else, or its length would not fit.
+    """
     head = SENDB_HEAD.match(text)
     if head is None or not text.endswith(u'"}', head.end()):
         return None
@@ -2455,14 +2455,6 @@ class Stream(object):
         if not self.events & READ:
             self._loop.touch(self)  # what it wants may depend on what has gone out
 
-    def _on_not_spliced(self, error):
-        if is_not_ready(error):
-            return True
-        if error.errno in (errno.EINVAL, errno.ENOSYS, errno.EPERM):  # not here: recv() does it
-            return None
-        self._end_reading(self.owner.on_broken)
-        return False
-
     def is_clear(self):
         """Would the next byte go out at once?"""
         return self._out is None and not (self.broken or self.finishing or self.sock is None)
@@ -2486,7 +2478,7 @@ class Stream(object):
             self._loop.pipes.give_back(pipe)
 
     def room(self):
-        """How many bytes may be read for this queue: while it is empty, much at a time."""
+        """How many bytes may be read for this queue: while it is empty as many as a pipe takes."""
         if self.pending:
             return 0 if self.congested else RECEIVE_BYTES
         return max(RECEIVE_BYTES, min(BULK_BYTES, self._high))
@@ -2515,12 +2507,10 @@ class Stream(object):
         if not count:
             self._loop.touch(self)
             return
-        if self._pours:
-            self._pours = self._receive_pipe(count)
-            if self._pours is not None:
-                return
+        if self._pours and self._receive_pipe(count):
+            return
         try:
-            data = self.sock.recv(count)
+            data = self.sock.recv(min(count, RECEIVE_BYTES))
         except NetworkError as error:
             if not is_not_ready(error):
                 self._end_reading(self.owner.on_broken)
@@ -2533,11 +2523,12 @@ class Stream(object):
             self._end_reading(self.owner.on_eof)
 
     def _receive_pipe(self, count):
-        """As _receive(), inside the kernel. Is that worth another try? None when nothing was done."""
+        """As _receive(), inside the kernel. False when nothing was done: recv() tells then what there is."""
+        self._pours = False
         sink = self.owner.sink(self)
         pipe = self._loop.pipes.take() if sink is not None and sink.is_clear() else None
         if pipe is None:
-            return None
+            return False
         try:
             pipe.fill(self.sock, count)
         except NetworkError as error:
@@ -2545,11 +2536,18 @@ class Stream(object):
             return self._on_not_spliced(error)
         if not len(pipe):
             self._loop.pipes.give_back(pipe)
-            return None  # the end
+            return False
         self.moved = self._loop.now
-        worth = len(pipe) >= POUR_BYTES
+        self._pours = len(pipe) >= POUR_BYTES
         self.owner.on_pipe(self, pipe)
-        return worth
+        return True
+
+    def _on_not_spliced(self, error):
+        # Not ready is what it also says, for ever, at a mark of urgent data; recv() gets past that.
+        if is_not_ready(error) or error.errno in (errno.EINVAL, errno.ENOSYS, errno.EPERM):
+            return False
+        self._end_reading(self.owner.on_broken)  # a socket names its error only once
+        return True
 
     def _end_reading(self, on_event):
         self.eof = True
@@ -4082,10 +4080,9 @@ class Upstream(object):
             self.stream.write(data)
 
     def send(self, pieces):
-        """As write(), for what comes alone."""
-        if self.state == FLOWING:
-            self._sent += sum(map(len, pieces))
-            self.stream.send(*pieces)
+        """As write(), for what comes alone, to a target that is FLOWING."""
+        self._sent += sum(map(len, pieces))
+        self.stream.send(*pieces)
 
     def chokes(self):
         """Must the client be read no further, because the target does not take what it sends?"""
@@ -4423,7 +4420,7 @@ class Session(object):
             if type(event) is not Piece:
                 return False
         upstream = self._upstreams.get(self.dialect.carried())
-        if upstream is None:
+        if upstream is None or upstream.state != FLOWING:
             return False
         for event in events:
             LOG.debug('#%d < binary of %d', self.number, len(event.data))

@@ -467,8 +467,8 @@ const KEY_BYTES = 65536;
 const SSH_FIELDS = [
   {name: 'sshHost', id: 'ssh-host', label: 'SSH host'},
   {name: 'sshPort', id: 'ssh-port', label: 'SSH port', placeholder: '22', inputMode: 'numeric', isShort: true},
-  {name: 'sshUsername', id: 'ssh-username', label: 'User name'},
-  {name: 'sshPassword', id: 'ssh-password', label: 'Password', type: 'password'},
+  {name: 'sshUsername', id: 'ssh-username', label: 'SSH user name'},
+  {name: 'sshPassword', id: 'ssh-password', label: 'SSH password', type: 'password'},
   {name: 'sshPrivateKey', id: 'ssh-private-key', label: 'Private key (PEM or OpenSSH)', tag: 'textarea'},
   {name: 'sshPassphrase', id: 'ssh-passphrase', label: 'Passphrase of the key', type: 'password'},
 ];

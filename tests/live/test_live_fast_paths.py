@@ -294,7 +294,7 @@ def test_blocks_of_a_target_that_waits_between_them_come_whole_and_at_once(gatew
         assert reading.position == total
 
 
-# -- requests in the middle of a bulk transfer ---------------------------------------------------------------------------
+# -- requests in the middle of a bulk transfer -------------------------------------------------------------------------
 
 def test_replies_to_pings_stand_behind_what_was_taken_before_and_break_no_data(gateway):
     with full(gateway, flood(Tape(1), 512 * MEGABYTE)) as (client, reading, taken):
@@ -405,7 +405,7 @@ def test_target_that_ends_in_time_is_delivered_by_a_gateway_that_stops(start):
         assert client.receive_close()[0] == 1001
 
 
-# -- what one turn of the loop brings together ---------------------------------------------------------------------------
+# -- what one turn of the loop brings together -------------------------------------------------------------------------
 
 @contextlib.contextmanager
 def held_still(gateway):
@@ -447,6 +447,17 @@ def test_reset_behind_data_is_told_as_a_reset(gateway, count):
         reading = Reading(tape)
         assert failure(read_to_reply(client, reading)) == (False, 5, 'reset')
         assert reading.position == count
+
+
+def test_urgent_byte_in_the_middle_of_bulk_data_holds_nothing_up(gateway):
+    tape, reading = Tape(19), Reading(Tape(19))
+    with a_connection(gateway) as (client, sock):
+        with held_still(gateway):
+            sock.sendall(tape.cut(0, 40000))
+            sock.send(b'!', socket.MSG_OOB)
+            sock.sendall(tape.cut(40000, 40000))
+        reading.take_from(client, 80000)
+        assert_nothing_more(client)
 
 
 SENT = [
@@ -492,11 +503,11 @@ def test_idle_connection_is_ended_though_its_client_sends_what_gives_the_target_
 SIZES = (1, 7, 8191, 65536, 1, 1, 7, MEGABYTE, 8191, 0, 8191, 1, 65536)
 
 
-def messages(tape, sizes):
-    """Binary messages that are ``tape``, one for each size."""
+def messages(tape, sizes, mask=None):
+    """(binary messages that are ``tape``, one for each size; how many bytes that is)."""
     position, frames = 0, []
     for size in sizes:
-        frames.append(frame(BINARY, tape.cut(position, size)))
+        frames.append(frame(BINARY, tape.cut(position, size), mask=mask))
         position += size
     return frames, position
 
@@ -602,7 +613,7 @@ def test_bytes_come_back_in_order_from_an_echo_of_all_sizes(gateway):
 @pytest.mark.parametrize('size', [1000, 65536, MEGABYTE])
 def test_target_that_stops_reading_throttles_its_client_and_all_arrives_when_it_goes_on(gateway, size):
     tape, go, most = Tape(16), threading.Event(), [0]
-    frames, total = messages(tape, (size,) * (20 * MEGABYTE // size))
+    frames, total = messages(tape, (size,) * (20 * MEGABYTE // size), mask=b'\0\0\0\0')
     reading = Reading(tape)
 
     def looked_at():

@@ -48,7 +48,8 @@ def frame(opcode, payload=b'', final=True, key=b'\x37\xfa\x21\x3d', form=None, r
     length = len(payload) if length is None else length
     form = form or (7 if length < 126 else 16 if length < 65536 else 64)
     first, bit = opcode | reserved | (0x80 if final else 0), 0 if key is None else 0x80
-    head = {7: lambda: struct.pack('!BB', first, bit | length), 16: lambda: struct.pack('!BBH', first, bit | 126, length),
+    head = {7: lambda: struct.pack('!BB', first, bit | length),
+            16: lambda: struct.pack('!BBH', first, bit | 126, length),
             64: lambda: struct.pack('!BBQ', first, bit | 127, length)}[form]()
     return head + (payload if key is None else key + masked(payload, key))
 
@@ -93,7 +94,8 @@ def words(dice, size):
     return text[:size].decode('utf-8', 'ignore').encode('utf-8').ljust(size, b'.')
 
 
-BAD_TEXTS = (b'\xff', b'ab\xc3', b'\xed\xa0\x80', b'\xc0\x80', b'\xf4\x90\x80\x80', b'\x80', b'good until here \xe2\x82')
+BAD_TEXTS = (b'\xff', b'ab\xc3', b'\xed\xa0\x80', b'\xc0\x80', b'\xf4\x90\x80\x80', b'\x80',
+             b'good until here \xe2\x82')
 
 
 def some_size(dice):
@@ -249,32 +251,38 @@ def test_without_short_cuts_they_are_not_taken(monkeypatch):
 
 PLAIN = u'{"command": "sendb", "data": "%s"}'
 SHAPES = [
-    PLAIN, u'{"command":"sendb","data":"%s"}', u'{"command": "sendb","data": "%s"}', u'{"command":"sendb", "data":"%s"}',
-    u' {"command": "sendb", "data": "%s"}', u'{ "command": "sendb", "data": "%s"}', u'{"command" : "sendb", "data": "%s"}',
-    u'{"command":  "sendb", "data": "%s"}', u'{"command": "sendb",  "data": "%s"}', u'{"command": "sendb", "data": "%s" }',
-    u'{"command": "sendb", "data": "%s"} ', u'{"command": "sendb", "data": "%s"}\n', u'{"command": "sendb", "data": "%s"\n}',
-    u'{"command": "sendb",\n"data": "%s"}', u'{"command":\t"sendb", "data":\t"%s"}', u'\ufeff{"command":"sendb","data":"%s"}',
-    u'{"data": "%s", "command": "sendb"}', u'{"data": "", "command": "sendb", "data": "%s"}',
-    u'{"command": "sendb", "data": "%s", "more": ""}', u'{"command": "sendb", "data": "%s", "command": "close"}',
-    u'{"command": "sendb", "data": "QUJD", "data": "%s"}', u'{"command": "sendb", "data": "%s", "data": "QUJD"}',
-    u'{"command": "send", "command": "sendb", "data": "%s"}', u'{"command": "sendb", "command": "send", "data": "%s"}',
-    u'{"command": "sendb", "data": "%s"}}', u'{"command": "sendb", "data": "%s"}"}', u'{"command": "sendb", "data": "%s}',
-    u'{"command": "sendb", "data": "%s"', u'{"command": "sendb", "data": %s}', u'{"command": "sendb", "data": ["%s"]}',
-    u'{"command": "sendb", "data": {"data": "%s"}}', u'{"command": "send", "data": "%s"}',
-    u'{"command": "SENDB", "data": "%s"}', u'{"command": "sendb", "DATA": "%s"}', u'{"command": "sendb ", "data": "%s"}',
-    u'{"command": "s\\u0065ndb", "data": "%s"}', u'{"comm\\u0061nd": "sendb", "data": "%s"}', u"{'command': 'sendb', 'data': '%s'}",
-    u'[{"command": "sendb", "data": "%s"}]', u'{"command": "sendb", "data": "%s"}{"command": "sendb", "data": "QUJD"}',
-    u'%s', u'{"command": "sendb", "data": "" "%s"}', u'{"command": "sendb", "data": ""%s"}',
+    PLAIN, u'{"command":"sendb","data":"%s"}', u'{"command": "sendb","data": "%s"}',
+    u'{"command":"sendb", "data":"%s"}', u' {"command": "sendb", "data": "%s"}',
+    u'{ "command": "sendb", "data": "%s"}', u'{"command" : "sendb", "data": "%s"}',
+    u'{"command":  "sendb", "data": "%s"}', u'{"command": "sendb",  "data": "%s"}',
+    u'{"command": "sendb", "data": "%s" }', u'{"command": "sendb", "data": "%s"} ',
+    u'{"command": "sendb", "data": "%s"}\n', u'{"command": "sendb", "data": "%s"\n}',
+    u'{"command": "sendb",\n"data": "%s"}', u'{"command":\t"sendb", "data":\t"%s"}',
+    u'\ufeff{"command":"sendb","data":"%s"}', u'{"data": "%s", "command": "sendb"}',
+    u'{"data": "", "command": "sendb", "data": "%s"}', u'{"command": "sendb", "data": "%s", "more": ""}',
+    u'{"command": "sendb", "data": "%s", "command": "close"}', u'{"command": "sendb", "data": "QUJD", "data": "%s"}',
+    u'{"command": "sendb", "data": "%s", "data": "QUJD"}', u'{"command": "send", "command": "sendb", "data": "%s"}',
+    u'{"command": "sendb", "command": "send", "data": "%s"}', u'{"command": "sendb", "data": "%s"}}',
+    u'{"command": "sendb", "data": "%s"}"}', u'{"command": "sendb", "data": "%s}',
+    u'{"command": "sendb", "data": "%s"', u'{"command": "sendb", "data": %s}',
+    u'{"command": "sendb", "data": ["%s"]}', u'{"command": "sendb", "data": {"data": "%s"}}',
+    u'{"command": "send", "data": "%s"}', u'{"command": "SENDB", "data": "%s"}',
+    u'{"command": "sendb", "DATA": "%s"}', u'{"command": "sendb ", "data": "%s"}',
+    u'{"command": "s\\u0065ndb", "data": "%s"}', u'{"comm\\u0061nd": "sendb", "data": "%s"}',
+    u"{'command': 'sendb', 'data': '%s'}", u'[{"command": "sendb", "data": "%s"}]',
+    u'{"command": "sendb", "data": "%s"}{"command": "sendb", "data": "QUJD"}', u'%s',
+    u'{"command": "sendb", "data": "" "%s"}', u'{"command": "sendb", "data": ""%s"}',
 ]
 DATAS = [
-    u'', u'QUJD', u'QUI=', u'QQ==', u'QUJDREVG', u'++//', u'--__', u'Q', u'QU', u'QUJ', u'QUJDR', u'QQ=', u'QQ===', u'Q===',
-    u'====', u'=', u'==', u'QQ==QUJD', u'QUI=QUI=', u'QQ==QQ==', u'QU=D', u'QUJ=DEFG', u'=QUJ', u'Q=UJ', u'QUJD====', u'QUJD=',
-    u' QUJD', u'QUJD ', u'QU JD', u'QUJD    ', u'QUJ D===', u'QUJD\n', u'QUJD\\n', u'QU\\nJD', u'QUJD\\r\\n', u'QU\\/J', u'\\/\\/\\/\\/',
-    u'\\u0051UJD', u'QUJD\\u003d', u'\\u0051\\u0055\\u0049\\u003d', u'QU"JD', u'QUJD"', u'"QUJD', u'QUJD", "data": "QUI=', u'", "a": "',
-    u'QUJD", "command": "close', u'QUJD"}', u'QUJD\\', u'QUJD\\\\', u'QUJD\\"', u'\\"QUJD', u'QU\xe4D', u'QUJ\u20ac', u'\uff21\uff21\uff21\uff21',
-    u'\U0001f600', u'\ud800', u'QUJD\x00', u'QUJD\\u0000', u'\x00\x00\x00\x00', u'QUJD\t', u'null', u'true', u'1234', u'QUJD,,,,', u'[[[[', u'{}{}',
-    u'QUJD' * 20000, u'QUJD' * 20000 + u'QQ==', u'QUJD' * 20000 + u'Q', u'QQ==' * 5000, u'QUJD' * 5000 + u'\\u0051' + u'QUJD' * 5000,
-    u',' * 20000, u'QUJD' + u'{' * 12000,
+    u'', u'QUJD', u'QUI=', u'QQ==', u'QUJDREVG', u'++//', u'--__', u'Q', u'QU', u'QUJ', u'QUJDR', u'QQ=', u'QQ===',
+    u'Q===', u'====', u'=', u'==', u'QQ==QUJD', u'QUI=QUI=', u'QQ==QQ==', u'QU=D', u'QUJ=DEFG', u'=QUJ', u'Q=UJ',
+    u'QUJD====', u'QUJD=', u' QUJD', u'QUJD ', u'QU JD', u'QUJD    ', u'QUJ D===', u'QUJD\n', u'QUJD\\n', u'QU\\nJD',
+    u'QUJD\\r\\n', u'QU\\/J', u'\\/\\/\\/\\/', u'\\u0051UJD', u'QUJD\\u003d', u'\\u0051\\u0055\\u0049\\u003d',
+    u'QU"JD', u'QUJD"', u'"QUJD', u'QUJD", "data": "QUI=', u'", "a": "', u'QUJD", "command": "close', u'QUJD"}',
+    u'QUJD\\', u'QUJD\\\\', u'QUJD\\"', u'\\"QUJD', u'QU\xe4D', u'QUJ\u20ac', u'\uff21\uff21\uff21\uff21',
+    u'\U0001f600', u'\ud800', u'QUJD\x00', u'QUJD\\u0000', u'\x00\x00\x00\x00', u'QUJD\t', u'null', u'true', u'1234',
+    u'QUJD,,,,', u'[[[[', u'{}{}', u'QUJD' * 20000, u'QUJD' * 20000 + u'QQ==', u'QUJD' * 20000 + u'Q', u'QQ==' * 5000,
+    u'QUJD' * 5000 + u'\\u0051' + u'QUJD' * 5000, u',' * 20000, u'QUJD' + u'{' * 12000,
 ]
 STRAYS = u'QUJDabz09+/=' * 3 + u'="\\ \n\t-_,:{}[]u\xe4\u20ac\x00'
 
