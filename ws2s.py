@@ -1944,10 +1944,11 @@ class JsonDialect(Dialect):
         return None if self._window is None else self._window - self._outstanding
 
     def carried(self):
-        return self._channel if self._state == CONNECTED else None
+        # A class derived from this one may want to see what passes.
+        return self._channel if self._state == CONNECTED and type(self) is JsonDialect else None
 
     def carries(self, channel, count):
-        if not self._binary:
+        if not self._binary or type(self) is not JsonDialect:
             return False
         if self._window is not None:
             self._outstanding += count

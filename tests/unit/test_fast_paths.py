@@ -551,3 +551,13 @@ def test_no_more_verdicts_are_remembered_than_may_be(monkeypatch, most):
 def test_other_rules_remember_nothing_of_earlier_ones():
     case = ('a.lan', 80, packed_address('10.1.2.3'))
     assert rules('allow').judge(*case).allowed and not rules('deny').judge(*case).allowed
+
+
+def test_dialect_that_is_derived_sees_all_that_passes():
+    class Derived(ws2s.JsonDialect):
+        pass
+
+    for dialect, channel in ((ws2s.JsonDialect(None, ws2s.DEFAULTS), 1), (Derived(None, ws2s.DEFAULTS), None)):
+        dialect.on_text(u'{"command": "connect", "host": "a.lan", "port": 80, "binary": true}')
+        dialect.on_opened(1)
+        assert dialect.carried() == channel and dialect.carries(1, 5) is (channel == 1)
