@@ -140,7 +140,8 @@ def end_politely(number, frame):
 
 def measure(options, printer):
     run.raise_descriptor_limit()
-    signal.signal(signal.SIGTERM, end_politely)
+    for number in (signal.SIGTERM, signal.SIGINT):  # which shells have background jobs ignore
+        signal.signal(number, end_politely)
     present, missing = peers(options)
     contestants = gateways(options) + present
     options.rounds = options.rounds or (3 if len(contestants) > 1 else 2)
@@ -161,8 +162,6 @@ def main(argv=None):
             measure(options, printer)
     except environments.Problem as problem:
         sys.exit('bench: %s' % problem)
-    except KeyboardInterrupt:
-        return 130
     if options.table:
         print(report.table(printer.seen))
     if options.plot:

@@ -119,6 +119,15 @@ test('what is wrong is withdrawn when another target is chosen', () => {
 
 const sections = () => [byId('ssh-section').open, byId('gateway-section').open];
 
+test('a recent target is the one that is named, though another page has changed the memory', () => {
+  begin({host: 'one', port: '1'}, {host: 'two', port: '2'});
+  new page.TargetMemory(STORE).add({host: 'three', port: '3'});
+  choose(1);
+  assert.strictEqual(byId('host').value, 'two');
+  byId('forget').happens('click');
+  assert.deepStrictEqual(new page.TargetMemory(STORE).targets.map(({host}) => host), ['three', 'one']);
+});
+
 test('the sections can be closed together', () => {
   byId('ssh-section').open = byId('gateway-section').open = true;
   fields.fold();

@@ -35,6 +35,19 @@ test('a command has its reply', async () => {
   await redis.close();
 });
 
+test('a command that comes just when the connection ends is told as not answered', async () => {
+  for (let microtasks = 0; microtasks < 20; microtasks++) {
+    const {redis} = start({GET: '+OK\r\n-ERR shutting down\r\n', SET: null}, {retry: {first: 1, longest: 1}});
+    await redis.command('GET', 'k');
+    for (let i = 0; i < microtasks; i++) await null;
+    const set = redis.command('SET', 'k', 'v');
+    set.catch(() => {});
+    await settled();
+    await redis.close();
+    await assert.rejects(set, error => error.name === 'WS2SError' || error.code === 'ERR', `${microtasks} microtasks`);
+  }
+});
+
 test('bulk strings are bytes', async () => {
   const {redis} = start();
   assert.deepStrictEqual(await redis.command('ECHO', 'h\u00e9'), bytes('h\u00e9'));

@@ -151,6 +151,10 @@ for (const [line, words] of LINES) {
   });
 }
 
+test('an escape before a character of four bytes is that character', () => {
+  assert.deepStrictEqual(lines.splitLine('"\\\ud83d\ude00"'), [utf8('\ud83d\ude00')]);
+});
+
 test('an escape can name any byte', () => {
   assert.deepStrictEqual(lines.splitLine('"\\x00\\xfF"'), [of(0, 255)]);
 });
@@ -604,12 +608,98 @@ test('on servers before 6.0 a string keeps its time to live, too', async () => {
   await found.close();
 });
 
+test('a time to live of less than a millisecond is not taken away', async () => {
+  const {session: found, server} = await begin({...STRING, PTTL: ':0\r\n', EXEC: '*2\r\n+OK\r\n:1\r\n'});
+  found.knowsKeepTtl = false;
+  await found.setString('k', 'v', {});
+  assert.ok(server.commands.includes('PEXPIRE k 1'), server.commands.join());
+  await found.close();
+});
+
+const FIELDS = [
+  ['with a time to live keeps it', '*1\r\n:1900000000000\r\n', ['HSET k f v', 'HPEXPIREAT k 1900000000000 FIELDS 1 f']],
+  ['without one gets none', '*1\r\n:-1\r\n', ['HSET k f v']],
+  ['of a server before 7.4 is set', "-ERR unknown command 'HPEXPIRETIME'\r\n", ['HSET k f v']],
+  ['whose time to live may not be asked for is set', '-NOPERM no\r\n', ['HSET k f v']],
+];
+
+for (const [what, answer, writes] of FIELDS) {
+  test(`a field ${what}`, async () => {
+    const {session: found, server} = await begin({TYPE: '+hash\r\n', HPEXPIRETIME: answer, EXEC: '*1\r\n:0\r\n'});
+    await found.setField('k', 'f', 'v', {});
+    assert.deepStrictEqual(server.commands,
+      ['HPEXPIRETIME k FIELDS 1 f', 'WATCH k', 'TYPE k', 'MULTI', ...writes, 'EXEC']);
+    await found.close();
+  });
+}
+
 test('where there is no UNLINK, DEL deletes', async () => {
   const {session: found, server} = await begin({UNLINK: "-ERR unknown command 'UNLINK'\r\n", DEL: ':1\r\n'});
   assert.strictEqual(await found.remove('k'), true);
   assert.strictEqual(await found.remove('k'), true);
   assert.deepStrictEqual(server.commands, ['UNLINK k', 'DEL k', 'DEL k']);
   await found.close();
+});
+
+const ELSEWHERE = [
+  ['in one database is not made in another', found => found.select(5)],
+  ['on a connection that is lost is not made on the next', async (found, server) => {
+    server.last.close();
+    await settled();
+    await found.ready();
+  }],
+];
+
+for (const [what, leave] of ELSEWHERE) {
+  test(`a change that was asked for ${what}`, async () => {
+    const {session: found, server} = await begin({...STRING, GET: null});
+    const first = found.change('k', 'string', {reads: [['GET', 'k']], writes: [['SET', 'k', 'v']]});
+    const second = found.change('k', 'string', {writes: [['APPEND', 'k', 'x']]});
+    const refused = [assert.rejects(first), assert.rejects(second, isChanged(/Nothing was written/))];
+    await settled();
+    await Promise.all([leave(found, server), ...refused]);
+    await found.change('k', 'string', {writes: [['INCR', 'k']]});
+    assert.deepStrictEqual(server.commands.filter(line => /^(SET|APPEND|INCR)/.test(line)), ['INCR k']);
+    await found.close();
+  });
+}
+
+test('a session that was closed does not go to another database', async () => {
+  const {session: found, server, gateway} = await begin();
+  const rejected = assert.rejects(found.select(5), error => error.name === 'AbortError');
+  await found.close();
+  await rejected;
+  await settled();
+  assert.deepStrictEqual([found.db, gateway.sessions.filter(each => !each.isOver).length], [0, 0]);
+  assert.deepStrictEqual(server.commands, ['SELECT 5']);
+});
+
+test('a session that is given up before the server is known is none', async () => {
+  const stop = new AbortController();
+  const INFO = () => { stop.abort(); return null; };
+  const server = new FakeRedis({INFO});
+  const gateway = new FakeGateway({makeTarget: server.makeTarget});
+  const options = {host: 'redis.test', WebSocket: gateway.WebSocket};
+  await assert.rejects(session.Session.open('ws://gateway.test/', options, {}, stop.signal), {name: 'AbortError'});
+  await settled();
+  assert.strictEqual(gateway.sessions.filter(each => !each.isOver).length, 0);
+});
+
+test('a server that ends the connection for good before it is known is no session', async () => {
+  await assert.rejects(begin({INFO: '?\r\n'}), error => error.reason === 'protocol');
+});
+
+test('whoever waits for a connection is told that there will be none', async () => {
+  let isFirst = true;
+  const {session: found, server} = await begin({SELECT: () => {
+    const answer = isFirst ? '+OK\r\n' : '-ERR DB index is out of range\r\n';
+    isFirst = false;
+    return answer;
+  }}, {db: 5});
+  server.last.close();
+  await settled();
+  await assert.rejects(found.ready(), RedisError);
+  assert.strictEqual(found.isOver, true);
 });
 
 test('a loss and the return from it are told', async () => {
@@ -640,6 +730,29 @@ for (const [message, sentence] of SENTENCES) {
     assert.ok(session.sentenceOf(new RedisError(message)).includes(message));
   });
 }
+
+for (const code of ['constructor', '__proto__', 'toString']) {
+  test(`an error and a type called ${code} are only words`, () => {
+    assert.match(session.sentenceOf(new RedisError(`${code} x`)), /^Redis has answered with an error\. /);
+    assert.strictEqual(session.typeName(code), code);
+    const section = {name: code, values: new Map([['a', 'b']])};
+    assert.deepStrictEqual(info.figuresOf(section), {main: [], others: [['a', 'b']]});
+  });
+}
+
+test('the words of a server are safe to look at', () => {
+  const told = session.sentenceOf(new RedisError(`ERR a\u202eb\x1b${'x'.repeat(1000000)}`));
+  assert.ok(told.includes('a\\u{202e}b\\x1b') && told.length < 1200, told.slice(0, 100));
+  assert.strictEqual(session.typeName('a\u202eb'), 'a\\u{202e}b');
+});
+
+test('figures that are no numbers are shown as they are', () => {
+  const values = new Map([['rdb_last_save_time', '1e99'], ['loading', '0']]);
+  assert.deepStrictEqual(info.figuresOf({name: 'Persistence', values}).main,
+    [['Loading its data', 'no'], ['Last snapshot', '1e99']]);
+  const used = new Map([['used_memory', 'much']]);
+  assert.deepStrictEqual(info.figuresOf({name: 'Memory', values: used}).main, [['Used', 'much']]);
+});
 
 test('what is not of Redis is told by others', () => {
   assert.strictEqual(session.sentenceOf(new WS2SError(2, 'refused', 'no')), null);

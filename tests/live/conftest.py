@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import resource
+import socket
 import sys
 
 import pytest
@@ -51,6 +52,19 @@ def running_gateway():
     for gateway in begun:
         gateway.stop()
         assert not (gateway.sessions or gateway.upstreams or gateway.tunnels or gateway.tally.bytes)
+
+
+@pytest.fixture
+def small_kernel_buffers(monkeypatch):
+    """The gateway's ends of its connections: the kernel would take many MB at once, and more the quicker we read."""
+    prepare = ws2s.prepare
+
+    def prepare_with_small_buffers(sock):
+        prepare(sock)
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            sock.setsockopt(socket.SOL_SOCKET, option, 65536)
+
+    monkeypatch.setattr(ws2s, 'prepare', prepare_with_small_buffers)
 
 
 class Mistakes(logging.Handler):

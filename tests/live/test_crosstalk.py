@@ -4,13 +4,11 @@
 import base64
 import json
 import random
-import socket
 import threading
 import time
 
 import pytest
 
-import ws2s
 from census import is_empty
 from raw_client import BINARY, RawClient, frame, sendb_frame
 from tape import Reading, Tape
@@ -132,18 +130,6 @@ def data_in(opcode, payload):
     reply = json.loads(payload.decode('utf-8'))
     assert reply['message'] in ('recv data', 'sendb done'), reply
     return base64.b64decode(reply.get('data', ''))
-
-
-@pytest.fixture
-def small_kernel_buffers(monkeypatch):
-    """The kernel would take some MB at once; so it takes in parts what the gateway writes."""
-    prepare = ws2s.prepare
-
-    def prepare_with_small_buffer(sock):
-        prepare(sock)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
-
-    monkeypatch.setattr(ws2s, 'prepare', prepare_with_small_buffer)
 
 
 @pytest.mark.parametrize('most', [200000, pytest.param(8000000, marks=pytest.mark.soak)], ids=['some MB', '400 MB'])

@@ -122,7 +122,7 @@ def failure(reply):
 # -- throttling --------------------------------------------------------------------------------------------------------
 
 @FORMS
-def test_client_that_reads_nothing_stalls_its_target_and_gets_every_byte_later(gateway, binary):
+def test_client_that_reads_nothing_stalls_its_target_and_gets_every_byte_later(small_kernel_buffers, gateway, binary):
     tape, total = Tape(1), 32 * MEGABYTE
     flood = Flood(tape, total)
     with serving(flood) as port, opened(gateway, receive_buffer=SMALL_BUFFER) as client:
@@ -135,7 +135,7 @@ def test_client_that_reads_nothing_stalls_its_target_and_gets_every_byte_later(g
 
 
 @FORMS
-def test_target_that_reads_nothing_stalls_its_client_and_gets_every_byte_later(gateway, binary):
+def test_target_that_reads_nothing_stalls_its_client_and_gets_every_byte_later(small_kernel_buffers, gateway, binary):
     tape, total, go = Tape(2), 32 * MEGABYTE, threading.Event()
     reading = Reading(tape)
     with serving(when(go, lambda sock: record(sock, reading)), receive_buffer=SMALL_BUFFER) as port:
@@ -170,7 +170,7 @@ def test_one_message_far_above_bufferBytes_arrives_whole(running_gateway, binary
 # -- window ------------------------------------------------------------------------------------------------------------
 
 @FORMS
-def test_window_is_filled_never_exceeded_and_moves_with_each_ack(gateway, binary):
+def test_window_is_filled_never_exceeded_and_moves_with_each_ack(small_kernel_buffers, gateway, binary):
     tape, total = Tape(5), 16 * MEGABYTE
     flood, reading = Flood(tape, total), Reading(tape)
     with serving(flood) as port, opened(gateway) as client:
