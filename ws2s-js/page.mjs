@@ -489,6 +489,7 @@ class TargetFields {
   #controls = {};   // by name
   #group;
   #recent;
+  #listed = [];     // what stands there; another page may change the memory meanwhile
   #recentBlock;
   #forget;
   #last = null;     // what read() has found, as far as it may be kept
@@ -653,6 +654,7 @@ class TargetFields {
 
   #listRecent() {
     const {targets} = this.#memory;
+    this.#listed = targets;
     this.#recent.replaceChildren(element('option', {value: ''}, 'choose…'),
       ...targets.map((target, i) => element('option', {value: String(i)}, targetLabel(target))));
     this.#recentBlock.hidden = !targets.length;
@@ -660,13 +662,13 @@ class TargetFields {
   }
 
   #onRecent() {
-    const target = this.#memory.targets[this.#recent.value];
-    this.#forget.disabled = !target || this.#recent.value === '';
-    if (!this.#forget.disabled) this.#fill(target);
+    const target = this.#listed[this.#recent.value];
+    this.#forget.disabled = !target;
+    if (target) this.#fill(target);
   }
 
   #onForget() {
-    this.#memory.forget(this.#memory.targets[this.#recent.value]);
+    this.#memory.forget(this.#listed[this.#recent.value]);
     this.#listRecent();
     (this.#recentBlock.hidden ? this.#controls.host : this.#recent).focus();
   }

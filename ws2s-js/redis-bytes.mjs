@@ -5,10 +5,11 @@
  * this form: they can be compared and looked up, need little memory, and sort as Redis sorts bytes.
  */
 
-import {byteCount, visible} from './page.mjs';
+import {byteCount, joined, lengthByLead, visible} from './page.mjs';
 
 const ENCODER = new TextEncoder();
 const STRICT_DECODER = new TextDecoder('utf-8', {ignoreBOM: true, fatal: true});
+const BACKSLASH = 0x5c;
 const ARGUMENTS = 8192;  // as many as one call may have in every browser
 
 // The same characters as in visible(): what cannot be seen, or changes the order of what is seen.
@@ -57,25 +58,7 @@ export function sameBytes(a, b) {
   return a.every((byte, i) => byte === b[i]);
 }
 
-/** One Uint8Array of several. */
-export function joined(pieces) {
-  const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
-  let offset = 0;
-  for (const piece of pieces) {
-    whole.set(piece, offset);
-    offset += piece.length;
-  }
-  return whole;
-}
-
 // -- UTF-8 with gaps --------------------------------------------------------------------------------------------------
-
-function sequenceLength(first) {
-  if (first < 0x80) return 1;
-  if (first >= 0xc2 && first <= 0xdf) return 2;
-  if (first >= 0xe0 && first <= 0xef) return 3;
-  return first >= 0xf0 && first <= 0xf4 ? 4 : 0;
-}
 
 // Which second bytes are allowed, where it is not 80 to BF: no overlong forms, no surrogates, nothing above U+10FFFF.
 const SECONDS = {0xe0: [0xa0, 0xbf], 0xed: [0x80, 0x9f], 0xf0: [0x90, 0xbf], 0xf4: [0x80, 0x8f]};
@@ -93,7 +76,7 @@ function isSequence(bytes, at, length) {
 // Where the UTF-8 that begins at `at` ends.
 function endOfUtf8(bytes, at) {
   while (at < bytes.length) {
-    const length = sequenceLength(bytes[at]);
+    const length = lengthByLead(bytes[at]);
     if (!isSequence(bytes, at, length)) return at;
     at += length;
   }
@@ -104,7 +87,7 @@ function endOfUtf8(bytes, at) {
 export function withoutCutCharacter(bytes) {
   for (let back = 1; back <= Math.min(3, bytes.length); back++) {
     const byte = bytes[bytes.length - back];
-    if (byte >= 0xc0) return sequenceLength(byte) > back ? bytes.subarray(0, bytes.length - back) : bytes;
+    if (byte >= 0xc0) return lengthByLead(byte) > back ? bytes.subarray(0, bytes.length - back) : bytes;
     if (byte < 0x80) return bytes;
   }
   return bytes;
@@ -126,14 +109,21 @@ function escapeOfCharacter(character) {
 export function labelOf(bytes, limit) {
   if (bytes.length === 0) return '(empty)';
   const begin = bytes.length > 4 * limit ? withoutCutCharacter(bytes.subarray(0, 4 * limit)) : bytes;
-  const {text, isCut} = visible(begin, limit);
+  const {text, isCut} = visible(distinct(begin), limit);
   return isCut || begin !== bytes ? `${text}… ${byteCount(bytes.length)}` : text;
+}
+
+// A backslash is shown as two, so that `a\x00` and `a` with a NUL do not look the same.
+function distinct(bytes) {
+  if (!bytes.includes(BACKSLASH)) return bytes;
+  return Uint8Array.from([...bytes].flatMap(byte => (byte === BACKSLASH ? [byte, byte] : byte)));
 }
 
 /** labelOf() of a name. Only the beginning of a long one is looked at. */
 export function labelOfName(name, limit) {
   if (name.length <= 4 * limit) return labelOf(bytesOfName(name), limit);
-  return `${visible(withoutCutCharacter(bytesOfName(name, 4 * limit)), limit).text}… ${byteCount(name.length)}`;
+  const begin = withoutCutCharacter(bytesOfName(name, 4 * limit));
+  return `${visible(distinct(begin), limit).text}… ${byteCount(name.length)}`;
 }
 
 // -- Forms in which bytes are edited ----------------------------------------------------------------------------------

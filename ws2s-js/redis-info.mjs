@@ -31,11 +31,12 @@ export function keyspaceOf(sections) {
 
 const plain = value => value;
 const number = value => (/^-?\d+$/.test(value) ? count(Number(value)) : value);
-const size = value => byteCount(Number(value));
+const size = value => (/^\d+$/.test(value) ? byteCount(Number(value)) : value);
 const time = value => duration(Number(value));
 const yes = value => (value === '1' ? 'yes' : 'no');
 const limit = value => (value === '0' ? 'none' : size(value));
-const moment = value => (value === '0' ? 'never' : timeText(Number(value) * 1000));
+const isMoment = value => /^\d{1,12}$/.test(value);  // others are no date that a browser knows
+const moment = value => (value === '0' ? 'never' : isMoment(value) ? timeText(Number(value) * 1000) : value);
 const ago = value => (value === '-1' ? 'never' : `${duration(Number(value))} ago`);
 
 // What most people look for, under a name that needs no manual: [name in INFO, name for people, how to show it].
@@ -81,7 +82,8 @@ const MAIN = {
 /** What to show of a section: `{main, others}`, each a list of `[name, value]`. */
 export function figuresOf({name, values}) {
   if (name.toLowerCase() === 'keyspace') return {main: keyspaceFigures({name, values}), others: []};
-  const known = (MAIN[name.toLowerCase()] || []).filter(([key]) => values.has(key) && values.get(key) !== '');
+  const main = Object.hasOwn(MAIN, name.toLowerCase()) ? MAIN[name.toLowerCase()] : [];
+  const known = main.filter(([key]) => values.has(key) && values.get(key) !== '');
   const keys = new Set(known.map(([key]) => key));
   return {
     main: known.map(([key, label, show]) => [label, show(values.get(key))]),

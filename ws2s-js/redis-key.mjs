@@ -1,8 +1,8 @@
 /** One key: what is known of it, its time to live, its name, its end; and its value, by redis-values.mjs. */
 
 import {element, byteCount, FieldError, saveFile} from './page.mjs';
-import {bytesOfName, labelOfName, nameOf, textOf} from './redis-bytes.mjs';
-import {BytesField, EDITABLE_BYTES, failure, fileNameOf, labelled, openDialog} from './redis-fields.mjs';
+import {bytesOfName, labelOf, labelOfName, nameOf} from './redis-bytes.mjs';
+import {BytesField, EDITABLE_BYTES, failure, labelled, openDialog} from './redis-fields.mjs';
 import {duration} from './redis-names.mjs';
 import {ChangedError, typeName} from './redis-session.mjs';
 import {editorOf, firstContent, TYPES} from './redis-values.mjs';
@@ -121,10 +121,12 @@ export class KeyView {
     const [type, ttl, encoding = {}, memory = {}] = await Promise.allSettled([ask('TYPE'), ask('PTTL'), ...more]);
     if (type.status === 'rejected') throw type.reason;
     // The others may be forbidden, or too new for the server.
-    this.#deadline = ttl.status === 'fulfilled' && ttl.value >= 0 ? Date.now() + ttl.value : null;
+    // A BigInt where it is for ages.
+    this.#deadline = ttl.status === 'fulfilled' && ttl.value >= 0 ? Date.now() + Number(ttl.value) : null;
     return {
-      type: type.value, encoding: encoding.status === 'fulfilled' && encoding.value ? textOf(encoding.value) : null,
-      memory: memory.status === 'fulfilled' ? memory.value : null,
+      type: type.value,
+      encoding: encoding.value instanceof Uint8Array ? labelOf(encoding.value, 60) : null,
+      memory: Number.isInteger(memory.value) ? memory.value : null,
     };
   }
 
@@ -254,6 +256,7 @@ export class KeyView {
   }
 
   async #askName() {
+    if (!await this.mayLeave()) return;  // the value is read anew then
     const from = this.#name;
     const bytes = bytesOfName(from.length > EDITABLE_BYTES ? '' : from);
     const field = new BytesField({id: 'rename-name', label: 'New name', bytes});
@@ -277,7 +280,7 @@ export class KeyView {
   }
 
   async #askDelete() {
-    const name = this.#name;
+    const name = this.#name, visit = this.#visit;
     await openDialog({
       id: 'dialog-delete', title: 'Delete this key?', submit: 'Delete', isDangerous: true,
       content: [element('p', {className: 'mono bytes about'}, labelOfName(name, SHOWN)),
@@ -285,7 +288,9 @@ export class KeyView {
       returnTo: () => document.getElementById('key-list'),
       onSubmit: async () => {
         const isDeleted = await this.#session.remove(bytesOfName(name));
-        this.#onGone(name, isDeleted ? 'The key was deleted.' : 'The key was gone already.');
+        // The dialog may have been left, and another key be open.
+        if (visit !== this.#visit) this.#page.onGone(name);
+        else this.#onGone(name, isDeleted ? 'The key was deleted.' : 'The key was gone already.');
       },
     });
   }

@@ -142,7 +142,7 @@ export class KeyList {
     this.#turn++;
     this.#isScanning = false;
     this.#names = new Names();
-    this.#types.clear();
+    this.#types = new Map();
     this.#scanner = this.#active = this.#opened = this.#size = null;
     this.#ui.list.scrollTop = 0;
     this.#draw();
@@ -240,6 +240,7 @@ export class KeyList {
   remove(name) {
     const index = this.#names.indexOf(name, this.#isSorted);
     this.#names.remove(name);
+    this.#types.delete(name);  // a key of this name that is made later may have another
     if (this.#size) this.#size--;
     if (this.#opened === name) this.#opened = null;
     if (this.#active === name) this.#active = this.#nameAt(Math.min(index, this.#names.length - 1));
@@ -249,7 +250,8 @@ export class KeyList {
   rename(from, to) {
     this.#names.remove(from);
     this.#names.add([to]);
-    this.#types.set(to, this.#types.get(from));
+    if (this.#types.has(from)) this.#types.set(to, this.#types.get(from));
+    this.#types.delete(from);
     this.#active = this.#opened = to;
     this.#drawNow();
     this.#scrollTo(to);
@@ -353,17 +355,19 @@ export class KeyList {
   }
 
   async #askTypes() {
-    const {session} = this.#page;
+    const {session} = this.#page, known = this.#types;
     const rows = [...this.#ui.spacer.children].filter(row => (
-      !this.#types.has(row.keyName) && row.keyName.length <= TYPED_BYTES));
+      !known.has(row.keyName) && row.keyName.length <= TYPED_BYTES));
     if (!rows.length || !session || !session.isReady) return;
     const names = rows.map(row => row.keyName);
     const types = await Promise.allSettled(names.map(name => session.ask('TYPE', bytesOfName(name))));
-    if (session !== this.#page.session || session.db !== this.#page.session.db) return;
-    // A type that may not be asked for stays empty, and is not asked for again.
-    types.forEach(({value}, i) => this.#types.set(names[i], value || ''));
+    if (known !== this.#types) return;
+    // A type that may not be asked for stays empty, and is not asked for again; one that was lost on its way is.
+    types.forEach(({value = '', reason}, i) => {
+      if (!reason || reason.name === 'RedisError') known.set(names[i], value);
+    });
     for (const row of this.#ui.spacer.children) {
-      row.lastChild.textContent = typeName(this.#types.get(row.keyName) || '');
+      row.lastChild.textContent = typeName(known.get(row.keyName) || '');
     }
   }
 

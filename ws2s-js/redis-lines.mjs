@@ -68,7 +68,8 @@ class WordReader {
       return [parseInt(hex[1], 16)];
     }
     if (letter === '') return utf8('\\');  // the quote is not closed, which is told next
-    return utf8(QUOTED[this.#next()] || letter);
+    const character = this.#next();
+    return utf8(QUOTED[character] || character);
   }
 }
 

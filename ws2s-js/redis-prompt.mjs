@@ -28,7 +28,7 @@ function refusalOf(names) {
   return REFUSED[names[0]] || REFUSED[names.slice(0, 2).join(' ')];
 }
 
-function seconds() {
+function timeOfDay() {
   return new Date().toLocaleTimeString();
 }
 
@@ -253,7 +253,7 @@ class Subscription {
   #onMessage(message, channel) {
     this.#number++;
     this.#log.change(() => {
-      this.#messages.append(element('div', {}, element('span', {className: 'muted'}, `${seconds()} `),
+      this.#messages.append(element('div', {}, element('span', {className: 'muted'}, `${timeOfDay()} `),
         element('span', {className: 'channel'}, labelOf(utf8(channel), 60)), ` ${labelOf(message, 2000)}`));
       if (this.#messages.children.length > MESSAGES) this.#messages.firstChild.remove();
     });
@@ -350,6 +350,10 @@ export class Prompt {
   #onSubmit() {
     if (this.#isWaiting) {
       this.#page.status.say('The last command still waits for its answer. Stop waiting first.', 'busy');
+      return;
+    }
+    if (this.#page.session.isSelecting) {  // it would still be carried out in the database before
+      this.#page.status.say('The page is still on its way to another database. Nothing was sent.', 'busy');
       return;
     }
     const line = this.#line.take();
@@ -512,17 +516,20 @@ function saveButton(answer, print) {
 
 // -- What the server tells of its commands ----------------------------------------------------------------------------
 
+const NAME = /^[!-~]{1,64}$/;  // a server may tell anything
+
 async function commandNames(session) {
   const [list] = await Promise.allSettled([session.ask('COMMAND', 'LIST')]);  // from 7.0 on
   if (list.status === 'fulfilled' && Array.isArray(list.value)) return namesOf(list.value);
   const [commands] = await Promise.allSettled([session.ask('COMMAND')]);
   const isThere = commands.status === 'fulfilled' && Array.isArray(commands.value);
-  return isThere ? namesOf(commands.value.map(([name]) => name)) : COMMANDS;
+  return isThere ? namesOf(commands.value.map(command => (Array.isArray(command) ? command[0] : null))) : COMMANDS;
 }
 
 function namesOf(replies) {
-  const names = replies.map(name => (name instanceof Uint8Array ? textOf(name) : name)).filter(name => name);
-  return names.length ? names.map(name => name.toUpperCase()).sort() : COMMANDS;
+  const names = replies.map(name => (name instanceof Uint8Array ? textOf(name) : name));
+  const plain = names.filter(name => typeof name === 'string' && NAME.test(name));
+  return plain.length ? plain.map(name => name.toUpperCase()).sort() : COMMANDS;
 }
 
 function summaryOf(docs) {

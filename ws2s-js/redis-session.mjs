@@ -1,8 +1,14 @@
 /** A session with one Redis server: its connection, its database, what it can do, and changes that are safe. */
 
+import {visible} from './page.mjs';
 import {Redis, RedisError} from './ws2s.mjs';
 import {textOf} from './redis-bytes.mjs';
 import {parseInfo, keyspaceOf} from './redis-info.mjs';
+
+const ERROR_CHARACTERS = 1000;
+const TYPE_CHARACTERS = 60;
+const NO_TRANSACTION = 'This change takes several commands, and this user may not make them as one (WATCH). '
+  + 'Nothing was written.';
 
 /** What somebody else has changed meanwhile: nothing was written. `isGone`: what was edited does not exist any more. */
 export class ChangedError extends Error {
@@ -39,10 +45,10 @@ export function sentenceOf(error) {
   if (error instanceof ChangedError) return error.message;
   if (!(error instanceof RedisError)) return null;
   const isNoPassword = error.code === 'ERR' && /without any password|no password is set/i.test(error.message);
-  const sentence = isNoPassword
-    ? 'This server has no password: connect without one.'
-    : SENTENCES[error.code] || 'Redis has answered with an error.';
-  return `${sentence} (${error.message})`;
+  const known = Object.hasOwn(SENTENCES, error.code) ? SENTENCES[error.code] : 'Redis has answered with an error.';
+  const sentence = isNoPassword ? 'This server has no password: connect without one.' : known;
+  const {text: words, isCut} = visible(error.message, ERROR_CHARACTERS);
+  return `${sentence} (${words}${isCut ? '…' : ''})`;
 }
 
 /** Does this server not know what it was asked for? Then there is an older way. */
@@ -82,6 +88,8 @@ export class Session {
   #turn = Promise.resolve();  // changes are made one after the other: they use WATCH
   #whenReady = Promise.resolve();
   #wake = ignore;
+  #giveUp = ignore;
+  #losses = 0;
 
   /** What is known of the server; version is [0, 0] when it does not tell. */
   db = 0;
@@ -89,9 +97,11 @@ export class Session {
   version = [0, 0];
   isReady = true;
   isOver = false;
+  isSelecting = false;
   knowsScanType = true;
   knowsKeepTtl = true;
   knowsUnlink = true;
+  knowsFieldTtl = true;
 
   static async open(url, options, events, signal) {
     const session = new Session(url, options, events);
@@ -123,16 +133,26 @@ export class Session {
 
   /** Go to another database, by a new connection: it is also the one of later reconnects. */
   async select(db) {
-    const client = await connected(this.#url, {...this.#options, db});
-    const before = this.#client;
-    before.onReady = before.onLost = before.onClose = ignore;
-    before.close().catch(ignore);  // it is not needed any more, in whatever way it ends
-    this.db = db;
+    this.isSelecting = true;
+    try {
+      this.#replace(await connected(this.#url, {...this.#options, db}));
+      this.db = db;
+    } finally {
+      this.isSelecting = false;
+    }
+  }
+
+  #replace(client) {
+    const unwanted = this.isOver ? client : this.#client;
+    unwanted.onReady = unwanted.onLost = unwanted.onClose = ignore;
+    unwanted.close().catch(ignore);  // it is not needed any more, in whatever way it ends
+    if (this.isOver) throw new DOMException('Cancelled.', 'AbortError');
     this.#listen(client);
   }
 
   async close() {
     this.isOver = true;
+    this.#giveUp(new DOMException('Cancelled.', 'AbortError'));
     this.#client.onLost = this.#client.onReady = this.#client.onClose = ignore;
     await this.#client.close();
   }
@@ -141,11 +161,13 @@ export class Session {
     this.#listen(client);
     try {
       await this.ask('PING');
+      await this.#learn();
+      if (signal) signal.throwIfAborted();
+      if (this.isOver) await this.ready();  // rejects with why
     } catch (error) {
       await this.close();
       throw signal && signal.aborted ? signal.reason : error;
     }
-    await this.#learn();
   }
 
   #listen(client) {
@@ -164,17 +186,26 @@ export class Session {
   }
 
   #onLost(error) {
-    if (this.isReady) this.#whenReady = new Promise(resolve => { this.#wake = resolve; });
+    if (this.isReady) this.#expect();
     this.isReady = false;
+    this.#losses++;
     this.#events.lost(error);
   }
 
   #onOver(error) {
+    if (this.isReady) this.#expect();
     this.isReady = false;
     this.isOver = true;
-    this.#whenReady = Promise.reject(error);
-    this.#whenReady.catch(ignore);  // whoever waits gets it; nobody has to
+    this.#giveUp(error);
     this.#events.over(error);
+  }
+
+  #expect() {
+    this.#whenReady = new Promise((resolve, reject) => {
+      this.#wake = resolve;
+      this.#giveUp = reject;
+    });
+    this.#whenReady.catch(ignore);  // whoever waits gets it; nobody has to
   }
 
   // A user may be allowed neither; then the page does without.
@@ -182,7 +213,7 @@ export class Session {
     const [info, databases] = await Promise.allSettled([
       this.ask('INFO', 'server'), this.ask('CONFIG', 'GET', 'databases')]);
     if (info.status === 'fulfilled') this.#learnVersion(text(info.value));
-    if (databases.status === 'fulfilled' && databases.value.length === 2) {
+    if (databases.status === 'fulfilled' && databases.value?.length === 2) {
       this.databases = Number(text(databases.value[1])) || this.databases;
     }
   }
@@ -209,28 +240,38 @@ export class Session {
    * to `reads`. All `writes` are made, or none. Gives their replies. Throws a ChangedError when it is not the same.
    */
   change(key, type, {reads = [], isSame = () => true, writes}) {
-    const change = this.#turn.then(() => this.#change(key, type, reads, isSame, writes));
+    const ask = this.#onOneConnection();
+    const change = this.#turn.then(() => this.#change(ask, key, type, {reads, isSame, writes}));
     this.#turn = change.catch(ignore);  // the next one does not depend on how this one ends
     return change;
   }
 
-  async #change(key, type, reads, isSame, writes) {
-    const isWatched = await this.#watch(key);
+  async #change(ask, key, type, {reads, isSame, writes}) {
+    const isWatched = await this.#watch(ask, key);
     try {
-      const [found, ...replies] = await Promise.all([this.ask('TYPE', key), ...reads.map(words => this.ask(...words))]);
+      const [found, ...replies] = await Promise.all([ask('TYPE', key), ...reads.map(words => ask(...words))]);
       refuseOther(found, type);
       if (!isSame(...replies)) throw new ChangedError('Somebody has changed this meanwhile. Nothing was written.');
-      return await this.#write(typeof writes === 'function' ? writes(...replies) : writes, isWatched);
+      return await this.#write(ask, typeof writes === 'function' ? writes(...replies) : writes, isWatched);
     } catch (error) {
-      if (isWatched) this.ask('UNWATCH').catch(ignore);  // `error` is what counts
+      if (isWatched) ask('UNWATCH').catch(ignore);  // `error` is what counts
       throw wrongType(error);
     }
   }
 
+  // WATCH counts on its own connection only, and the next one may be to another database.
+  #onOneConnection() {
+    const client = this.#client, losses = this.#losses;
+    return async (...words) => {
+      if (client === this.#client && losses === this.#losses) return client.bytes(...words);
+      throw new ChangedError('The connection has changed meanwhile. Nothing was written.');
+    };
+  }
+
   // Users that may not use transactions get the same checks, only with a gap between them and the change.
-  async #watch(key) {
+  async #watch(ask, key) {
     try {
-      await this.ask('WATCH', key);
+      await ask('WATCH', key);
       return true;
     } catch (error) {
       if (error instanceof RedisError && (error.code === 'NOPERM' || isUnknown(error))) return false;
@@ -238,10 +279,11 @@ export class Session {
     }
   }
 
-  async #write(writes, isWatched) {
+  async #write(ask, writes, isWatched) {
+    if (!isWatched && writes.length > 1) throw new ChangedError(NO_TRANSACTION);  // half of them could be made
     const calls = isWatched ? [['MULTI'], ...writes, ['EXEC']] : writes;
     // All in one go: nothing else of this connection comes between them.
-    const outcomes = await Promise.allSettled(calls.map(words => this.ask(...words)));
+    const outcomes = await Promise.allSettled(calls.map(words => ask(...words)));
     const failed = outcomes.find(({status}) => status === 'rejected');
     if (failed) throw failed.reason;
     const replies = isWatched ? outcomes[outcomes.length - 1].value : outcomes.map(({value}) => value);
@@ -274,12 +316,32 @@ export class Session {
     return this.#setStringOld(key, value, guard);
   }
 
+  /** Set a field of a hash, and keep its time to live, which HSET takes away. The guard is as for change(). */
+  async setField(key, field, value, guard) {
+    const deadline = this.knowsFieldTtl ? await this.#fieldDeadline(key, field) : -1;
+    const expire = ['HPEXPIREAT', key, deadline, 'FIELDS', 1, field];
+    return this.change(key, 'hash', {...guard, writes: [['HSET', key, field, value], ...deadline > 0 ? [expire] : []]});
+  }
+
+  // Not positive: there is none.
+  async #fieldDeadline(key, field) {
+    try {
+      const [deadline] = await this.ask('HPEXPIRETIME', key, 'FIELDS', 1, field) || [];
+      return deadline ?? -1;
+    } catch (error) {
+      if (!(error instanceof RedisError)) throw error;
+      if (isUnknown(error)) this.knowsFieldTtl = false;  // before 7.4
+      return -1;
+    }
+  }
+
   #setStringOld(key, value, {reads = [], isSame = () => true}) {
     const set = ['SET', key, value];
     return this.change(key, 'string', {
       reads: [['PTTL', key], ...reads],
       isSame: (ttl, ...replies) => isSame(...replies),
-      writes: ttl => (ttl > 0 ? [set, ['PEXPIRE', key, ttl]] : [set]),
+      // 0 is less than a millisecond, not for ever.
+      writes: ttl => (ttl >= 0 ? [set, ['PEXPIRE', key, ttl || 1]] : [set]),
     });
   }
 }
@@ -300,7 +362,9 @@ function wrongType(error) {
     : error;
 }
 
-/** The name for people of what TYPE answers. */
+const TYPE_NAMES = {zset: 'sorted set', none: 'nothing'};
+
+/** The name for people of what TYPE answers, which a server may make up. */
 export function typeName(type) {
-  return {zset: 'sorted set', none: 'nothing'}[type] || type;
+  return Object.hasOwn(TYPE_NAMES, type) ? TYPE_NAMES[type] : visible(String(type), TYPE_CHARACTERS).text;
 }

@@ -1,7 +1,7 @@
 /** The value of a string. */
 
-import {element, saveFile} from './page.mjs';
-import {joined, sameBytes} from './redis-bytes.mjs';
+import {element, joined, saveFile} from './page.mjs';
+import {sameBytes} from './redis-bytes.mjs';
 import {BytesField, EDITABLE_BYTES, fileNameOf, openDialog, PIECE_BYTES} from './redis-fields.mjs';
 import {count} from './redis-names.mjs';
 import {ChangedError} from './redis-session.mjs';
@@ -17,6 +17,7 @@ export class StringEditor {
   #value = null;    // as it was loaded, when all of it was
   #length = 0;
   #start = 0;
+  #isSaving = false;
   #buttons;
 
   constructor(place) {
@@ -94,11 +95,22 @@ export class StringEditor {
 
   // Only over what was loaded, and only if all of it was.
   async #save() {
-    const {session, key} = this.#place;
-    const value = this.#field.read(), before = this.#value;
-    await session.setString(key, value, {reads: [['GET', key]], isSame: now => now !== null && sameBytes(now, before)});
+    if (this.#isSaving) return;
+    const value = this.#field.read();
+    this.#isSaving = this.#field.isReadOnly = true;  // what is typed meanwhile would be lost
+    try {
+      await this.#write(value, this.#value);
+    } finally {
+      this.#isSaving = this.#field.isReadOnly = false;
+    }
     this.#show(value.length, 0, value);
     this.#place.changed('The value was saved.');
+  }
+
+  #write(value, before) {
+    const {session, key} = this.#place;
+    const isSame = now => now !== null && sameBytes(now, before);
+    return session.setString(key, value, {reads: [['GET', key]], isSame});
   }
 
   async #saveToFile() {

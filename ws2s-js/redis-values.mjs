@@ -7,13 +7,13 @@
  * shows busy and tells failures; `changed` is called after what has changed the value.
  */
 
-import {element, FieldError, visible} from './page.mjs';
+import {element, FieldError} from './page.mjs';
 import {labelOf, sameBytes, textOf} from './redis-bytes.mjs';
 import {BytesField, bytesShown, EDITABLE_BYTES, fileNameOf, labelled, openDialog} from './redis-fields.mjs';
 import {matchOf} from './redis-lines.mjs';
 import {count, idAfter, idBefore, timeOfId} from './redis-names.mjs';
 import {ChainSource, pageSize, RangeSource, RowsView, ScanSource} from './redis-rows.mjs';
-import {ChangedError} from './redis-session.mjs';
+import {ChangedError, typeName} from './redis-session.mjs';
 import {StringEditor} from './redis-string.mjs';
 
 const SHOWN = 300;  // characters of a value in a row
@@ -202,9 +202,9 @@ class HashEditor extends RowsEditor {
       id: 'dialog-item', title: 'Edit a field', submit: 'Save', returnTo,
       content: [bytesShown({id: 'item-field', label: 'Field', bytes: field, fileName: fileNameOf(field)}), input.node],
       onSubmit: async () => {
-        await this.change({
-          reads: [['HGET', this.place.key, field]], isSame: now => now !== null && sameBytes(now, value),
-          writes: [['HSET', this.place.key, field, input.read()]],
+        const {session, key} = this.place;
+        await session.setField(key, field, input.read(), {
+          reads: [['HGET', key, field]], isSame: now => now !== null && sameBytes(now, value),
         });
         this.source.put([field, input.read()]);
         return 'The field was saved.';
@@ -536,7 +536,7 @@ class UnknownEditor {
 
   constructor(place, type) {
     this.node = element('p', {id: 'unknown-type'},
-      `This page cannot show values of the type “${visible(type, 60).text}”, which comes from a module. ` +
+      `This page cannot show values of the type “${typeName(type)}”, which comes from a module. ` +
       'Use the commands of that module at the command line.');
   }
 

@@ -22,9 +22,7 @@ const EXTRA = [
 
 function readDb(fields, text) {
   if (/^\d*$/.test(text) && Number(text) < 2 ** 31) return Number(text);
-  const field = fields.field('db');
-  field.setAttribute('aria-invalid', 'true');
-  throw new FieldError('A database is a number: 0, 1, 2…', field);
+  throw fields.wrong('db', 'A database is a number: 0, 1, 2…');
 }
 
 /** What all parts of the page share, and what they tell each other. */
@@ -139,7 +137,8 @@ class RedisPage {
 
   #showDatabases(sizes) {
     const {databases, db} = this.session;
-    const numbers = Array.from({length: Math.max(Math.min(databases, MOST_DATABASES), db + 1)}, (_, i) => i);
+    const numbers = Array.from({length: Math.min(Math.max(databases, db + 1), MOST_DATABASES)}, (_, i) => i);
+    if (!numbers.includes(db)) numbers.push(db);
     byId('db').replaceChildren(...numbers.map(number => element('option', {value: String(number)},
       sizes.has(number) ? `${number} (${keyCount(sizes.get(number))})` : String(number))));
     byId('db').value = String(db);
@@ -161,6 +160,7 @@ class RedisPage {
 
   #end(text, kind) {
     this.session = null;
+    byId('panel-keys').inert = false;
     closeDialogs();
     this.#keys.clear();
     this.#key.clear();
@@ -174,22 +174,27 @@ class RedisPage {
   // -- databases ------------------------------------------------------------------------------------------------------
 
   async #onDb() {
+    const {session} = this;
     const error = await this.select(Number(byId('db').value));
+    if (session !== this.session) return;
     if (error) this.status.say(failure(error), 'bad');
-    if (this.session) byId('db').value = String(this.session.db);
+    byId('db').value = String(session.db);
   }
 
   /** Go to another database. Gives the error when that fails. */
   async select(db) {
     const {session} = this;
     if (db === session.db) return null;
-    if (!await this.#key.mayLeave()) return new DOMException('Cancelled.', 'AbortError');
+    const cancelled = new DOMException('Cancelled.', 'AbortError');
+    if (session.isSelecting || !await this.#key.mayLeave()) return cancelled;
     this.status.say(`Going to database ${db}…`, 'busy');
-    try {
-      await session.select(db);
-    } catch (error) {
+    byId('panel-keys').inert = true;  // what is done there meanwhile would be lost, or meet another database
+    const [{reason}] = await Promise.allSettled([session.select(db)]);
+    if (session !== this.session) return cancelled;
+    byId('panel-keys').inert = false;
+    if (reason) {
       this.status.say('');
-      return error;
+      return reason;
     }
     this.#beginDatabase();
     this.status.say(`Database ${db}.`, 'good');
@@ -216,7 +221,6 @@ class RedisPage {
 
   onGone(name) {
     this.#keys.remove(name);
-    this.#keys.markOpened(null);
   }
 
   onRenamed(from, to) {

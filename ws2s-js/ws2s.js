@@ -60,8 +60,9 @@ function textOr(value, otherwise) {
 }
 
 function errorOf({code, reason, message}) {
-  const word = textOr(reason, REASONS[code] || 'internal');
-  return new WS2SError(typeof code === 'number' ? code : 1, word, textOr(message, 'the gateway does not say why'));
+  const number = typeof code === 'number' ? code : 1;
+  const word = textOr(reason, REASONS[number] || 'internal');
+  return new WS2SError(number, word, textOr(message, 'the gateway does not say why'));
 }
 
 function closedError() {
@@ -1073,7 +1074,8 @@ class RedisLink {
 
   /** Only between `ready` and `lost` or `over`. */
   write(bytes) {
-    this.#batches.write(bytes);
+    // Between the end and the event that tells it there are some microtasks. What is lost then is told by the event.
+    if (this.#batches) this.#batches.write(bytes);
   }
 
   /** No more events. What was written reaches Redis. Resolves when all is closed. */

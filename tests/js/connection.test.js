@@ -196,6 +196,7 @@ const NO_TEXTS = [
   ['numbers', {success: false, code: 2, reason: 7, message: 7}, [2, 'refused']],
   ['objects', {success: false, code: {}, reason: {toString: 1}, message: {toString: 1}}, [1, 'internal']],
   ['nothing', 7, [1, 'internal']],
+  ['names of every object', {success: false, code: 'constructor'}, [1, 'internal']],
 ];
 
 for (const [name, reply, [code, reason]] of NO_TEXTS) {

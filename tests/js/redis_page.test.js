@@ -124,6 +124,8 @@ test('a long name is shown by its beginning and its size', () => {
   assert.strictEqual(bytes.labelOfName('x'.repeat(10000000), 5), 'xxxxx… 10.0 MB');
   assert.strictEqual(bytes.labelOfName(bytes.nameOf(utf8('\u00e9'.repeat(100))), 2), '\u00e9\u00e9… 200 bytes');
   assert.strictEqual(bytes.labelOfName('', 5), '(empty)');
+  assert.strictEqual(bytes.labelOfName('a\\x00', 50), 'a\\\\x00');
+  assert.strictEqual(bytes.labelOfName('a\0', 50), 'a\\x00');
 });
 
 test('the beginning of bytes and a name look the same', () => {
@@ -577,6 +579,14 @@ test('who may not use transactions gets the same checks', async () => {
   const {session: found, server} = await begin({...STRING, WATCH: '-NOPERM no\r\n'});
   await found.change('k', 'string', {writes: [['SET', 'k', 'v']]});
   assert.deepStrictEqual(server.commands, ['WATCH k', 'TYPE k', 'SET k v']);
+  await found.close();
+});
+
+test('several commands are not sent where they cannot be made as one', async () => {
+  const {session: found, server} = await begin({...STRING, WATCH: '-NOPERM no\r\n'});
+  const writes = [['APPEND', 'k', 'v'], ['PEXPIRE', 'k', 5]];
+  await assert.rejects(found.change('k', 'string', {writes}), /Nothing was written/);
+  assert.deepStrictEqual(server.commands, ['WATCH k', 'TYPE k']);
   await found.close();
 });
 
