@@ -545,11 +545,6 @@ class TargetFields {
     for (const section of this.#sections) section.open = false;
   }
 
-  clearSecrets() {
-    this.#forgetKeyFile();
-    for (const name of this.#names().filter(each => this.#isSecret(each))) this.#controls[name].value = '';
-  }
-
   get disabled() {
     return this.#group.disabled;
   }

@@ -11,6 +11,7 @@ import {TYPES} from './redis-values.mjs';
 const STEP = 1000;          // keys that Redis looks at in one step
 const ROUND = 100000;       // keys to find before somebody has to ask for more
 const LARGEST = 500000;     // rows: browsers do not scroll much farther
+const LARGEST_BYTES = 134217728;  // of their names
 const ROW_HEIGHT = 28;      // in pixels, as in redis.css
 const SHOWN = 160;          // characters of a name in a row
 const TYPED_BYTES = 10000;  // the types of keys with longer names are not asked for
@@ -169,7 +170,7 @@ export class KeyList {
     } catch (error) {
       this.#size = null;  // it may be forbidden; the list does not need it
     }
-    while (turn === this.#turn && !this.#scanner.isWhole && this.#names.length < this.#goal) {
+    while (turn === this.#turn && !this.#scanner.isWhole && this.#names.length < this.#goal && !this.#isFull) {
       if (!await this.#step(turn, session)) break;
     }
     if (turn === this.#turn) this.#end();
@@ -210,12 +211,16 @@ export class KeyList {
   }
 
   #onMore() {
-    this.#goal = Math.min(LARGEST, this.#names.length + ROUND);
+    this.#goal = this.#names.length + ROUND;
     this.#scan();
     this.#ui.stop.focus();
   }
 
   // -- what is in the list --------------------------------------------------------------------------------------------
+
+  get #isFull() {
+    return this.#names.length >= LARGEST || this.#names.size >= LARGEST_BYTES;
+  }
 
   get #isSorted() {
     return this.#ui.order.value === 'sorted';
@@ -331,7 +336,7 @@ export class KeyList {
     const {stop, more} = this.#ui;
     const isWhole = this.#scanner !== null && this.#scanner.isWhole;
     stop.hidden = !this.#isScanning;
-    more.hidden = this.#isScanning || isWhole || !this.#scanner || this.#names.length >= LARGEST;
+    more.hidden = this.#isScanning || isWhole || !this.#scanner || this.#isFull;
     this.#ui.count.textContent = this.#countText(isWhole);
   }
 
@@ -339,7 +344,7 @@ export class KeyList {
     if (!this.#scanner) return '';
     const size = this.#size === null ? '' : ` of ${count(this.#size)}`;
     if (isWhole) return `${this.#inWords()} found${size ? `, ${count(this.#size)} in the database` : ''}.`;
-    if (this.#names.length >= LARGEST) {
+    if (this.#isFull) {
       return `${this.#inWords()}${size}: this list takes no more. Use a narrower pattern.`;
     }
     const looked = Math.min(this.#scanner.steps * STEP, this.#size === null ? Infinity : this.#size);

@@ -44,6 +44,9 @@ export class Names {
   #sorted = [];
   #fresh = [];  // found, but not in #sorted yet
 
+  /** How long they are, all together. */
+  size = 0;
+
   get length() {
     return this.#found.length;
   }
@@ -63,6 +66,7 @@ export class Names {
   #addOne(name) {
     if (this.#known.has(name)) return;
     this.#known.add(name);
+    this.size += name.length;
     this.#found.push(name);
     this.#fresh.push(name);
   }
@@ -74,6 +78,7 @@ export class Names {
 
   remove(name) {
     if (!this.#known.delete(name)) return;
+    this.size -= name.length;
     this.#merge();
     this.#found.splice(this.#found.indexOf(name), 1);
     this.#sorted.splice(positionOf(this.#sorted, name), 1);

@@ -209,11 +209,3 @@ test('that a key was read is not told of another target', async () => {
   choose(0);
   assert.deepStrictEqual([byId('ssh-private-key').value, told()], ['', '']);
 });
-
-test('secrets that are cleared do not come back from a file', async () => {
-  const file = keyFile();
-  fields.clearSecrets();
-  file.resolve('KEY');
-  await settled();
-  assert.strictEqual(byId('ssh-private-key').value, '');
-});

@@ -295,6 +295,7 @@ test('names that come twice are there once', () => {
   assert.deepStrictEqual([all.add(['b', 'a', 'b']), all.add(['a', 'c']), all.length], [2, 1, 3]);
   assert.deepStrictEqual(all.range(0, 9, false), ['b', 'a', 'c']);
   assert.deepStrictEqual(all.range(0, 9, true), ['a', 'b', 'c']);
+  assert.strictEqual(all.size, all.range(0, all.length, false).join('').length);
 });
 
 test('many batches in any order are sorted', () => {
