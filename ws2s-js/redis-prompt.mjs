@@ -186,6 +186,7 @@ class Subscription {
   #messages = element('div', {className: 'messages'});
   #button;
   #number = 0;
+  #waiting = [];  // messages that are not drawn yet
 
   constructor(log, client, isPattern, channels) {
     this.#log = log;
@@ -252,10 +253,19 @@ class Subscription {
 
   #onMessage(message, channel) {
     this.#number++;
+    this.#waiting.push([`${timeOfDay()} `, labelOf(utf8(channel), 60), ` ${labelOf(message, 2000)}`]);
+    if (this.#waiting.length === 1) requestAnimationFrame(() => this.#draw());
+    if (this.#waiting.length > MESSAGES) this.#waiting.shift();
+  }
+
+  // A page that measured itself for each message would be deaf to the user while many come.
+  #draw() {
+    const rows = this.#waiting.map(([time, channel, message]) => element('div', {},
+      element('span', {className: 'muted'}, time), element('span', {className: 'channel'}, channel), message));
+    this.#waiting = [];
     this.#log.change(() => {
-      this.#messages.append(element('div', {}, element('span', {className: 'muted'}, `${timeOfDay()} `),
-        element('span', {className: 'channel'}, labelOf(utf8(channel), 60)), ` ${labelOf(message, 2000)}`));
-      if (this.#messages.children.length > MESSAGES) this.#messages.firstChild.remove();
+      this.#messages.append(...rows);
+      while (this.#messages.children.length > MESSAGES) this.#messages.firstChild.remove();
     });
   }
 }

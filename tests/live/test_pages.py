@@ -349,6 +349,23 @@ def test_redis_page_shows_the_messages_of_a_channel(client, redis):
     client.wait_for_text('#log', SHOWN)
 
 
+MANY_MESSAGES = "for i = 1, 20000 do redis.call('PUBLISH', 'news', 'number ' .. i .. '.') end return 'sent'"
+
+
+def test_redis_page_stays_responsive_when_many_messages_come(browser, measured_client, redis):
+    client = measured_client
+    log_in(client, redis.port)
+    client.click('#tab-commands')
+    client.fill('#command', u'SUBSCRIBE news')
+    client.press('Enter')
+    client.wait_for_text('#log', 'Subscribed to the channel news')
+    with Tasks(browser) as tasks:
+        assert redis.ask('EVAL', MANY_MESSAGES, '0') == b'sent'
+        client.wait_for_text('#log', 'number 20000.', 30)
+    assert tasks.longest() < RESPONSIVE
+    assert client.page.evaluate('document.querySelectorAll(".messages > div").length') == 500
+
+
 ERRORS = [('of the wrong type', u'LPUSH text x', '(error) WRONGTYPE'),
           ('unknown', u'NOSUCH', '(error) ERR unknown command'),
           ('with a quote that is open', u'GET "x', 'quote'), ('that shows passwords', u'MONITOR', 'not offered here')]
