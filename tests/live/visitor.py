@@ -149,6 +149,12 @@ class Tasks(object):
 
 # -- what a person does ------------------------------------------------------------------------------------------------
 
+CLICKS = 5  # at something that moves
+EXPECT_CLICK = """(function (element) {
+    globalThis.wasHit = false;
+    addEventListener('click', event => { globalThis.wasHit = event.composedPath().includes(element); },
+                     {once: true, capture: true});
+})(document.querySelector(%s))"""
 FIND = """(function () {
     const element = document.querySelector(%s);
     if (!element) return null;
@@ -211,12 +217,17 @@ class Visitor(object):
     # -- doing
 
     def click(self, selector):
-        """With the mouse, in its middle, as soon as it is there to be hit."""
+        """With the mouse, in its middle, as soon as it is there to be hit. When it moves away just then, again."""
         def target():
             found = self.page.evaluate(FIND % json.dumps(selector))
             return found if found and found['isHit'] and not found['isOff'] else None
-        spot = self.wait_for(target, '%s to be clicked' % selector)
-        self.page.click_at(spot['x'], spot['y'])
+        for _ in range(CLICKS):
+            spot = self.wait_for(target, '%s to be clicked' % selector)
+            self.page.evaluate(EXPECT_CLICK % json.dumps(selector))
+            self.page.click_at(spot['x'], spot['y'])
+            if self.page.evaluate('globalThis.wasHit !== false'):  # undefined on another page: it was a link
+                return
+        raise AssertionError('%s does not stand still' % selector)
 
     def fill(self, selector, text):
         """In place of what stood there."""
