@@ -12,7 +12,8 @@ import {
   addressText, byteCount, element, failureText, saveFile, Status, targetFields, visible,
 } from './page.mjs';
 import {bodyText, NARROW, savedText, timeText, Transcript, WIDE} from './console-transcript.mjs';
-import {History, typedBytes} from './console-input.mjs';
+import {typedBytes} from './console-input.mjs';
+import {History} from './history.mjs';
 import {Line, nextFrame} from './console-line.mjs';
 
 function byId(id) {

@@ -1,5 +1,6 @@
 /** What is typed at the command line, and what Redis answers, as text. */
 
+import {History} from './history.mjs';
 import {visible} from './page.mjs';
 import {utf8, toEscaped, withoutCutCharacter} from './redis-bytes.mjs';
 import {count} from './redis-names.mjs';
@@ -119,34 +120,10 @@ export function shownLine(line) {
   return isSecret(line) ? `${line.trim().split(/\s/, 1)[0]} (the rest is not shown)` : line;
 }
 
-/** The lines that were typed, for the arrow keys. In memory only. */
-export class History {
-  #lines = [];
-  #at = 0;
-  #draft = '';
-
-  constructor(limit = 500) {
-    this.limit = limit;
-  }
-
+/** The command lines that were typed, except those that may hold a password. */
+export class CommandHistory extends History {
   add(line) {
-    const isNew = line.trim() !== '' && line !== this.#lines[this.#lines.length - 1];
-    if (isNew && !isSecret(line)) this.#lines.push(line);
-    if (this.#lines.length > this.limit) this.#lines.shift();
-    this.#at = this.#lines.length;
-    this.#draft = '';
-  }
-
-  /** The line before; `current` comes back at the end of next(). Undefined when there is none. */
-  previous(current) {
-    if (this.#at === 0) return undefined;
-    if (this.#at === this.#lines.length) this.#draft = current;
-    return this.#lines[--this.#at];
-  }
-
-  next() {
-    if (this.#at >= this.#lines.length) return undefined;
-    return ++this.#at === this.#lines.length ? this.#draft : this.#lines[this.#at];
+    super.add(line.trim() === '' || isSecret(line) ? '' : line);
   }
 }
 

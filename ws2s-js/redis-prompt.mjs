@@ -4,7 +4,7 @@ import {element, saveFile, visible} from './page.mjs';
 import {labelOf, textOf, utf8} from './redis-bytes.mjs';
 import {failure} from './redis-fields.mjs';
 import {
-  COMMANDS, completionsOf, History, isTextReply, printReply, printText, shownLine, splitLine,
+  COMMANDS, completionsOf, CommandHistory, isTextReply, printReply, printText, shownLine, splitLine,
 } from './redis-lines.mjs';
 import {count} from './redis-names.mjs';
 
@@ -72,7 +72,7 @@ class Log {
 
 /** An input in which names of commands are completed and lines come back. */
 class LineInput {
-  #history = new History();
+  #history = new CommandHistory();
   #names = COMMANDS;
   #active = -1;
   #matches = [];
@@ -153,18 +153,18 @@ class LineInput {
 
   #up() {
     if (this.#active >= 0) this.#mark(this.#active - 1);
-    else this.#recall(this.#history.previous(this.input.value));
+    else this.#recall(this.#history.older(this.input.value));
     return true;
   }
 
   #down() {
     if (this.#matches.length) this.#mark(Math.min(this.#active + 1, this.#matches.length - 1));
-    else this.#recall(this.#history.next());
+    else this.#recall(this.#history.newer());
     return true;
   }
 
   #recall(line) {
-    if (line === undefined) return;
+    if (line === null) return;
     this.#set(line);
     this.input.setSelectionRange(line.length, line.length);
   }

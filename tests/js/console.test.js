@@ -6,7 +6,8 @@ const {before, test} = require('node:test');
 let Transcript, bodyText, savedText, timeText, NARROW, History, typedBytes;
 before(async () => {
   ({Transcript, bodyText, savedText, timeText, NARROW} = await import('../../ws2s-js/console-transcript.mjs'));
-  ({History, typedBytes} = await import('../../ws2s-js/console-input.mjs'));
+  ({typedBytes} = await import('../../ws2s-js/console-input.mjs'));
+  ({History} = await import('../../ws2s-js/history.mjs'));
 });
 
 const utf8 = text => new TextEncoder().encode(text);
@@ -292,6 +293,13 @@ function historyOf(...lines) {
 test('an empty history has nothing', () => {
   const history = historyOf();
   assert.deepStrictEqual([history.older('x'), history.newer()], [null, null]);
+});
+
+test('the history forgets the oldest of more than 200 lines, and what is too long for a typed one', () => {
+  const history = historyOf(...Array.from({length: 201}, (_, i) => `line ${i}`), 'x'.repeat(10001));
+  const seen = [];
+  for (let line = history.older(''); line !== null; line = history.older('')) seen.push(line);
+  assert.deepStrictEqual([seen.length, seen[0], seen[199]], [200, 'line 200', 'line 1']);
 });
 
 test('the history goes back, and forth to what was being typed', () => {

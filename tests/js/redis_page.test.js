@@ -184,9 +184,9 @@ const OPEN = [
 
 for (const line of SECRET) {
   test(`${line} is neither kept nor shown`, () => {
-    const history = new lines.History();
+    const history = new lines.CommandHistory();
     history.add(line);
-    assert.strictEqual(history.previous(''), undefined);
+    assert.strictEqual(history.older(''), null);
     assert.strictEqual(lines.isSecret(line), true);
     assert.match(lines.shownLine(line), /^\S+ \(the rest is not shown\)$/);
   });
@@ -200,17 +200,11 @@ for (const line of OPEN) {
 }
 
 test('the history goes back and forth, and gives back what was begun', () => {
-  const history = new lines.History();
+  const history = new lines.CommandHistory();
   for (const line of ['a', 'b', 'b', ' ']) history.add(line);
-  const back = [history.previous('draft'), history.previous('b'), history.previous('a')];
-  assert.deepStrictEqual(back, ['b', 'a', undefined]);
-  assert.deepStrictEqual([history.next(), history.next(), history.next()], ['b', 'draft', undefined]);
-});
-
-test('the history forgets the oldest lines', () => {
-  const history = new lines.History(2);
-  for (const line of ['a', 'b', 'c']) history.add(line);
-  assert.deepStrictEqual([history.previous(''), history.previous(''), history.previous('')], ['c', 'b', undefined]);
+  const back = [history.older('draft'), history.older('b'), history.older('a')];
+  assert.deepStrictEqual(back, ['b', 'a', null]);
+  assert.deepStrictEqual([history.newer(), history.newer(), history.newer()], ['b', 'draft', null]);
 });
 
 const REPLIES = [
