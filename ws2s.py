@@ -163,7 +163,26 @@ if PY2:
         """A path as the system takes it, also when it is not UTF-8."""
         return path if isinstance(path, bytes) else path.encode('utf-8')
 
-    NEW_SESSION = {'preexec_fn': os.setsid}
+    def open_descriptors():
+        """Some of them may be closed already. All that could be open, where the system does not tell."""
+        try:
+            return [int(name) for name in os.listdir('/dev/fd')]
+        except OSError:
+            return range(subprocess.MAXFD)
+
+    def begin_child():
+        """In a child, before it becomes another program: a session of its own, and an end to all of our descriptors."""
+        os.setsid()
+        for fd in open_descriptors():
+            if fd > 2:
+                try:
+                    close_on_exec(fd)
+                except IOError:  # it is closed
+                    continue
+
+    # How Popen is told to start a child. Left to itself it would close each descriptor that the limit allows for, open
+    # or not: with a limit of a million that takes longer than a login.
+    DETACHED = {'close_fds': False, 'preexec_fn': begin_child}
 else:
     import queue
     import selectors
@@ -197,8 +216,8 @@ else:
         """A path as the system takes it, also when it is not UTF-8."""
         return path.encode('utf-8', 'surrogateescape')
 
-    # How Popen is told to put a child into a session and a process group of its own.
-    NEW_SESSION = {'start_new_session': True}
+    # How Popen is told to start a child: with none of our descriptors, in a session and a process group of its own.
+    DETACHED = {'close_fds': True, 'start_new_session': True}
 
 # Where a Python and its system let bytes go from socket to socket inside the kernel: Linux, from 3.10 on.
 CAN_SPLICE = hasattr(os, 'splice')
@@ -3309,8 +3328,7 @@ def spawn(arguments, askpass='', stdin=None):
     try:
         with open(os.devnull, 'r+b') as null:
             process = subprocess.Popen([path_bytes(argument) for argument in arguments], env=environment, cwd='/',
-                                       stdin=stdin or null, stdout=null, stderr=subprocess.PIPE, close_fds=True,
-                                       **NEW_SESSION)
+                                       stdin=stdin or null, stdout=null, stderr=subprocess.PIPE, **DETACHED)
         set_nonblocking(process.stderr)
         return process
     except (IOError, OSError) as error:

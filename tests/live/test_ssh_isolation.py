@@ -7,10 +7,12 @@ the answers to ssh's own questions, and, for the time of the login, in the key f
 
 import binascii
 import contextlib
+import fcntl
 import logging
 import os
 import re
 import socket
+import subprocess
 import threading
 import time
 
@@ -674,3 +676,44 @@ def test_two_clients_share_no_login(running_gateway, fake):
         for client in (one, other):
             assert outcome(client.open().ask(command='connect', **BENIGN)) == DONE
     assert len(set(private_directory(call) for call in fake.calls())) == 2
+
+
+# -- how a program is started ------------------------------------------------------------------------------------------
+
+LIST_DESCRIPTORS = ['/bin/sh', '-c', 'exec ls /dev/fd/ >&2']
+
+
+def words_of(child):
+    """What a started program says on its standard error, which need not wait."""
+    child.wait()
+    with child.stderr as said:
+        return said.read().decode('latin-1').split()
+
+
+@pytest.fixture
+def inheritable():
+    """A descriptor that a child gets, unless something prevents it."""
+    fd = os.open(os.devnull, os.O_RDONLY)
+    fcntl.fcntl(fd, fcntl.F_SETFD, 0)
+    yield fd
+    os.close(fd)
+
+
+def test_a_program_has_its_three_descriptors_alone(inheritable):
+    assert words_of(ws2s.spawn(LIST_DESCRIPTORS)) == ['0', '1', '2', '3']  # the last is that of the folder
+
+
+def test_a_program_has_no_more_where_the_system_does_not_tell_what_is_open(inheritable, monkeypatch):
+    def no_such_folder(path):
+        raise OSError(2, 'No such file or directory')
+
+    monkeypatch.setattr(subprocess, 'MAXFD', 1024, raising=False)
+    monkeypatch.setattr(os, 'listdir', no_such_folder)
+    assert words_of(ws2s.spawn(LIST_DESCRIPTORS)) == ['0', '1', '2', '3']
+
+
+def test_a_program_starts_at_once_however_many_descriptors_are_allowed(monkeypatch):
+    monkeypatch.setattr(subprocess, 'MAXFD', 100000000, raising=False)  # of Python 2
+    began = time.time()
+    words_of(ws2s.spawn(['/bin/sh', '-c', ':']))
+    assert time.time() - began < 1
