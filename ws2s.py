@@ -159,6 +159,9 @@ if PY2:
             raise UnicodeError('half a surrogate pair')
         return data
 
+    def base64_bytes(data):
+        return binascii.b2a_base64(data)[:-1]
+
     def path_bytes(path):
         """A path as the system takes it, also when it is not UTF-8."""
         return path if isinstance(path, bytes) else path.encode('utf-8')
@@ -211,6 +214,9 @@ else:
     def utf8_bytes(text):
         """The UTF-8 of ``text``; UnicodeError when it holds half a surrogate pair."""
         return text.encode('utf-8')
+
+    def base64_bytes(data):
+        return binascii.b2a_base64(data, newline=False)
 
     def path_bytes(path):
         """A path as the system takes it, also when it is not UTF-8."""
@@ -273,10 +279,11 @@ WAITING_BYTES = 128            # what one waiting message costs beside its own b
 # False: without the short cuts that are there for speed alone. Nothing but speed may change with it.
 FAST_PATHS = True
 
-RECEIVE_BYTES = 65536          # one read
-BULK_BYTES = 262144            # one read of a target into a pipe
+RECEIVE_BYTES = 131072         # one read
+BULK_BYTES = 1048576           # one read of a target into a pipe
+FAIR_BYTES = 65536             # one read in a turn in which many sockets are ready
 POUR_BYTES = 32768             # with fewer at a time the kernel's way is no shorter
-PIPES = 64                     # that may stand full at one time; each takes two descriptors and BULK_BYTES
+PIPES = 32                     # that may stand full at one time; each takes two descriptors and BULK_BYTES
 SMALL_RECEIVE = 8192           # one read of a client while no long frame is under way: it may hold many requests
 SEND_CHUNKS = 64               # that one system call is given at most
 SMALL_CHUNK = 4096             # shorter ones are joined in a stream's queue
@@ -1111,6 +1118,8 @@ class WebSocket(object):
             if self._frame is None:
                 if self._message is None and self.state == OPEN:
                     start = self._take_whole(data, start, events)
+                    if start == len(data):
+                        break
                 self._frame, start = read_frame_head(data, start)
                 if self._frame is None:
                     break
@@ -1929,8 +1938,8 @@ def failed(failure):
 
 def received(data):
     """A code -1 reply, put together: json.dumps would look at every character of the base64 (protocol, 2)."""
-    return Send(TEXT, b'{"success": true, "code": -1, "message": "recv data", "data": "'
-                + binascii.b2a_base64(data)[:-1] + b'"}')
+    return Send(TEXT, b''.join((b'{"success": true, "code": -1, "message": "recv data", "data": "',
+                                base64_bytes(data), b'"}')))
 
 
 UNCONNECTED, CONNECTING, CONNECTED = 'unconnected', 'connecting', 'connected'
@@ -2241,6 +2250,9 @@ class Loop(object):
         self._numbers = itertools.count()
         self._touched = []
         self._posted = collections.deque()
+        # What is received comes to lie here first: room for a whole read, taken anew each time, costs more than a copy.
+        self._read = memoryview(bytearray(RECEIVE_BYTES))
+        self.share = BULK_BYTES     # bytes that one socket may bring in this turn
         # Re-entrant: a signal handler may post while its own thread is posting.
         self._lock = threading.RLock()
         self._closed = False
@@ -2269,6 +2281,10 @@ class Loop(object):
         if not handler.touched:
             handler.touched = True
             self._touched.append(handler)
+
+    def receive(self, sock, count):
+        """What ``sock`` has, at most ``count`` and RECEIVE_BYTES; empty at the end. Raises NetworkError."""
+        return self._read[:sock.recv_into(self._read, min(count, RECEIVE_BYTES))].tobytes()
 
     def call_later(self, seconds, callback):
         """Call a method ``seconds`` from now; the Timer. Its object needs on_mistake()."""
@@ -2299,6 +2315,8 @@ class Loop(object):
     def turn(self):
         ready = self._poller.select(self._patience())
         self.now = monotonic()  # before the dispatch: what begins now must not begin when the poll fell asleep
+        # The more are ready the shorter each must be, or whoever comes last waits for many long ones.
+        self.share = max(FAIR_BYTES, BULK_BYTES // max(1, len(ready) ** 2))
         for key, events in ready:
             handler = key.data
             if handler.events & events:  # 0 when it was closed earlier in this very batch
@@ -2498,10 +2516,10 @@ class Stream(object):
             self._loop.pipes.give_back(pipe)
 
     def room(self):
-        """How many bytes may be read for this queue: while it is empty as many as a pipe takes."""
+        """How many bytes may be read for this queue: while it is empty what a pipe takes, or four times `high`."""
         if self.pending:
             return 0 if self.congested else RECEIVE_BYTES
-        return max(RECEIVE_BYTES, min(BULK_BYTES, self._high))
+        return max(FAIR_BYTES, min(self._loop.share, 4 * self._high))
 
     def _join(self, chunk):
         """A small chunk by itself would cost a hundred times its bytes."""
@@ -2530,7 +2548,7 @@ class Stream(object):
         if self._pours and self._receive_pipe(count):
             return
         try:
-            data = self.sock.recv(min(count, RECEIVE_BYTES))
+            data = self._loop.receive(self.sock, count)
         except NetworkError as error:
             if not is_not_ready(error):
                 self._end_reading(self.owner.on_broken)
@@ -4303,8 +4321,10 @@ class Session(object):
         return RECEIVE_BYTES
 
     def _is_throttled(self):
-        return (self.stream.congested or self.dialect.backlog() >= self._gateway.config['limits.bufferBytes']
-                or any(upstream.chokes() for upstream in self._upstreams.values()))
+        for upstream in self._upstreams.values():
+            if upstream.chokes():
+                return True
+        return self.stream.congested or self.dialect.backlog() >= self._gateway.config['limits.bufferBytes']
 
     def on_received(self, stream, data):
         self._heard, self._pinged = self._gateway.loop.now, None
