@@ -2320,7 +2320,10 @@ class Loop(object):
         for key, events in ready:
             handler = key.data
             if handler.events & events:  # 0 when it was closed earlier in this very batch
-                self._call(handler.on_ready, events)
+                try:
+                    handler.on_ready(events)
+                except Exception:
+                    self._on_mistake_of(handler)
         self.now = monotonic()
         if self._posted:
             self._run_posted()
@@ -2343,11 +2346,14 @@ class Loop(object):
         try:
             method(*arguments)
         except Exception:
+            self._on_mistake_of(method.__self__)
+
+    def _on_mistake_of(self, handler):
+        log_mistake()
+        try:
+            handler.on_mistake()
+        except Exception:
             log_mistake()
-            try:
-                method.__self__.on_mistake()
-            except Exception:
-                log_mistake()
 
     def _run_posted(self):
         for _ in range(len(self._posted)):  # what these post comes in the next turn
@@ -2475,7 +2481,8 @@ class Stream(object):
         go out together only by write()."""
         if self.is_clear() and FAST_PATHS:
             try:
-                chunks = rest_of(chunks, send_chunks(self.sock, chunks))
+                sent = send_chunks(self.sock, chunks)
+                chunks = rest_of(chunks, sent) if sent < sum(map(len, chunks)) else ()
                 self._on_sent_at_once()
             except NetworkError as error:
                 self._on_not_sent(error)
@@ -4324,7 +4331,8 @@ class Session(object):
         for upstream in self._upstreams.values():
             if upstream.chokes():
                 return True
-        return self.stream.congested or self.dialect.backlog() >= self._gateway.config['limits.bufferBytes']
+        waiting = self.dialect.backlog()
+        return self.stream.congested or waiting > 0 and waiting >= self._gateway.config['limits.bufferBytes']
 
     def on_received(self, stream, data):
         self._heard, self._pinged = self._gateway.loop.now, None
@@ -4455,15 +4463,17 @@ class Session(object):
         """The usual case in a few steps: data for a target that gets it as it is. False for everything else."""
         if not 0 < len(events) <= SEND_CHUNKS or self.state != OPEN:
             return False
+        pieces = []
         for event in events:
             if type(event) is not Piece:
                 return False
+            if event.data:
+                pieces.append(event.data)
         upstream = self._upstreams.get(self.dialect.carried())
         if upstream is None or upstream.state != FLOWING:
             return False
-        for event in events:
-            LOG.debug('#%d < binary of %d', self.number, len(event.data))
-        pieces = [event.data for event in events if event.data]
+        for piece in pieces:
+            LOG.debug('#%d < binary of %d', self.number, len(piece))
         if pieces:
             upstream.send(pieces)
         if upstream.stream.pending or self._held or self._ws.held():
