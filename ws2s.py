@@ -752,19 +752,22 @@ CONTENT_TYPES = {'html': 'text/html; charset=utf-8', 'htm': 'text/html; charset=
 
 
 class Request(object):
-    """The head of an HTTP request; header names in lower case, values as Latin-1 text."""
+    """The head of an HTTP request. ``headers``: pairs of a name in lower case and a value, which is Latin-1 text."""
 
-    __slots__ = ('method', 'target', 'version', 'headers')
+    __slots__ = ('method', 'target', 'version', '_values')
 
     def __init__(self, method, target, version, headers):
-        self.method, self.target, self.version, self.headers = method, target, version, headers
+        self.method, self.target, self.version = method, target, version
+        self._values = {}
+        for name, value in headers:
+            self._values.setdefault(name, []).append(value)
 
     @property
     def path(self):
         return self.target.partition('?')[0]
 
     def all(self, name):
-        return [value for key, value in self.headers if key == name]
+        return self._values.get(name, [])
 
     def one(self, name):
         """The value of a header that must not stand there twice, or None. Raises HttpError 400."""
@@ -1421,11 +1424,14 @@ def check_origin(request, config):
         raise HttpError(403, 'This name of the gateway is not known; the setting allowedHosts can allow it.')
 
 
+LOOPBACK_NETWORKS = (read_network('127.0.0.0/8'), read_network('::1/128'))
+
+
 def is_loopback_name(host):
     packed = packed_address(host)
     if packed is None:
         return host == 'localhost'
-    return any(in_network(packed, read_network(block)) for block in ('127.0.0.0/8', '::1/128'))
+    return any(in_network(packed, network) for network in LOOPBACK_NETWORKS)
 
 
 def address_group(text):
@@ -2823,7 +2829,10 @@ class Connector(object):
             self._dial(*self._left.popleft())
         if self.sock is None:
             self._owner.on_unconnected(REFUSED if REFUSED in self._failures else self._failures[-1])
+        elif FAST_PATHS and is_connected(self.sock):  # this very machine answers at once
+            self.on_ready(WRITE)
         else:
+            self._loop.watch(self, WRITE)
             self._timer = self._loop.call_later(share, self._on_silence)
 
     def _dial(self, family, address):
@@ -2833,9 +2842,7 @@ class Connector(object):
             number = self.sock.connect_ex(address)
         except NetworkError as error:
             number = error.errno
-        if number in (0, errno.EINPROGRESS):
-            self._loop.watch(self, WRITE)
-        else:
+        if number not in (0, errno.EINPROGRESS):
             self._fail(failure_of(number))
 
     def on_ready(self, events):
@@ -2873,6 +2880,14 @@ class Connector(object):
     def on_mistake(self):
         self.cancel()
         self._owner.on_unconnected(BROKEN)
+
+
+def is_connected(sock):
+    try:
+        sock.getpeername()
+    except NetworkError:  # it may well be yet
+        return False
+    return True
 
 
 def is_self_connected(sock):
@@ -4553,10 +4568,10 @@ class Session(object):
 
     def _watch_silence(self):
         moments = [moment for moment in (self._ping_due(), self._idle_due()) if moment is not None]
-        if moments:
-            self._rearm(max(0, min(moments) - self._gateway.loop.now), self._on_silence)
-        else:
+        if not moments:
             self._timer.cancel()
+        elif self._timer.callback != self._on_silence or self._timer.when > min(moments):
+            self._rearm(max(0, min(moments) - self._gateway.loop.now), self._on_silence)  # too early does no harm
 
     def _ping_due(self):
         after = self._gateway.config['limits.pingSeconds']
@@ -5194,15 +5209,31 @@ def check_target(gateway, text):
     return SERVED if any(verdict.allowed for _, verdict in verdicts) else CANNOT_SERVE
 
 
+class LogFormatter(logging.Formatter):
+    """One that looks at the calendar once a second: four lines tell of each connection."""
+
+    def __init__(self, form='%(asctime)s %(levelname)s %(message)s'):
+        logging.Formatter.__init__(self, form)
+        self._second, self._date = None, ''
+
+    def formatTime(self, record, datefmt=None):
+        second = int(record.created)
+        if second != self._second:
+            self._second, self._date = second, time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(second))
+        return '%s,%03d' % (self._date, record.msecs)
+
+
 def set_up_logging(config):
     """Raises ServeError."""
     handler = logging.StreamHandler()
     if config['log.file']:
         handler = open_log_file(os.path.expanduser(config['log.file']), config['log.bytes'], config['log.files'])
-    handler.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(message)s'))
+    handler.setFormatter(LogFormatter())
     LOG.addHandler(handler)
     LOG.setLevel(config['log.level'].upper())
     logging.raiseExceptions = False  # a full disk must not fill standard error
+    logging._srcfile = None  # as the library's documentation says: no line tells which one of ours wrote it
+    logging.logThreads = logging.logMultiprocessing = False
 
 
 def open_log_file(path, size, count):
