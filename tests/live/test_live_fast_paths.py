@@ -702,6 +702,70 @@ def lent_by(loop):
     return loop.pipes._lent
 
 
+class Reader(Owner):
+    """Takes what the room of its stream allows, and keeps it."""
+
+    def __init__(self):
+        Owner.__init__(self)
+        self.pieces = []
+
+    def wants_data(self, stream):
+        return stream.room()
+
+    def on_received(self, stream, data):
+        self.pieces.append(data)
+
+    def sink(self, stream):
+        return None
+
+
+@contextlib.contextmanager
+def readers_and_peers(count, high=MEGABYTE):
+    """A loop that the test turns, and pairs of a Reader and the other end of its stream."""
+    loop, tally, pairs, streams = ws2s.Loop(), ws2s.Tally(), [], []
+    try:
+        for _ in range(count):
+            near, far = socket.socketpair()
+            for sock in (near, far):
+                sock.setblocking(False)
+            pairs.append((Reader(), far))
+            streams.append(ws2s.Stream(loop, near, pairs[-1][0], high, tally))
+        loop.turn()
+        yield loop, pairs
+    finally:
+        for stream in streams:
+            stream.close()
+        for _, far in pairs:
+            far.close()
+        loop.close()
+
+
+def test_what_was_read_stays_as_it_was_when_others_are_read():
+    with readers_and_peers(3) as (loop, pairs):
+        for letters in (b'abc', b'xyz'):
+            for i, (_, far) in enumerate(pairs):
+                far.sendall(letters[i:i + 1] * (5 + i))
+            wait_until(lambda: loop.turn() or all(b''.join(reader.pieces).endswith(letters[i:i + 1])
+                                                  for i, (reader, _) in enumerate(pairs)))
+        assert [b''.join(reader.pieces) for reader, _ in pairs] == [b'aaaaaxxxxx', b'bbbbbbyyyyyy', b'ccccccczzzzzzz']
+
+
+@pytest.mark.parametrize('ready, most', [(1, 131072), (2, 131072), (3, 116508), (4, 65536), (9, 65536)])
+def test_the_more_are_ready_in_a_turn_the_less_each_brings(ready, most):
+    with readers_and_peers(ready) as (loop, pairs):
+        for _, far in pairs:
+            assert stuff(far) > 131072
+        loop.turn()
+        assert [[len(piece) for piece in reader.pieces] for reader, _ in pairs] == [[most]] * ready
+
+
+def test_a_stream_with_a_small_buffer_brings_little_at_a_time():
+    with readers_and_peers(1, high=16384) as (loop, [(reader, far)]):
+        stuff(far)
+        loop.turn()
+        assert [len(piece) for piece in reader.pieces] == [65536]
+
+
 def pipe_with(loop, data):
     """A pipe of the loop with ``data`` in it."""
     near, far = socket.socketpair()

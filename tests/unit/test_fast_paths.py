@@ -5,6 +5,7 @@ import binascii
 import contextlib
 import itertools
 import json
+import logging
 import struct
 
 import pytest
@@ -561,3 +562,19 @@ def test_dialect_that_is_derived_sees_all_that_passes():
         dialect.on_text(u'{"command": "connect", "host": "a.lan", "port": 80, "binary": true}')
         dialect.on_opened(1)
         assert dialect.carried() == channel and dialect.carries(1, 5) is (channel == 1)
+
+
+# -- the log -----------------------------------------------------------------------------------------------------------
+
+FORM = '%(asctime)s %(levelname)s [%(process)d] %(message)s'
+
+
+@pytest.mark.parametrize('moments', [
+    (0, 0.001, 0.999, 1, 1.5, 0.25), (1e9 + 0.9995, 1e9 + 1, 1e9 + 1.0004), (86399.75, 86400, 86399.5)],
+    ids=['forth and back', 'the turn of a second', 'the turn of a day'])
+def test_lines_of_the_log_are_those_of_the_library(moments):
+    ours, librarys = ws2s.LogFormatter(FORM), logging.Formatter(FORM)
+    for moment in moments:
+        record = logging.LogRecord('ws2s', logging.INFO, 'ws2s.py', 1, '#%d comes', (7,), None)
+        record.created, record.msecs = moment, (moment - int(moment)) * 1000
+        assert ours.format(record) == librarys.format(record)
