@@ -169,9 +169,11 @@ if PY2:
     def open_descriptors():
         """Some of them may be closed already. All that could be open, where the system does not tell."""
         try:
-            return [int(name) for name in os.listdir('/dev/fd')]
+            found = [int(name) for name in os.listdir('/dev/fd')]
         except OSError:
-            return range(subprocess.MAXFD)
+            found = []
+        # Popen has a pipe open there: a folder that tells of none is one that never changes.
+        return found if found and max(found) > 2 else range(subprocess.MAXFD)
 
     def begin_child():
         """In a child, before it becomes another program: a session of its own, and an end to all of our descriptors."""
@@ -754,10 +756,10 @@ CONTENT_TYPES = {'html': 'text/html; charset=utf-8', 'htm': 'text/html; charset=
 class Request(object):
     """The head of an HTTP request. ``headers``: pairs of a name in lower case and a value, which is Latin-1 text."""
 
-    __slots__ = ('method', 'target', 'version', '_values')
+    __slots__ = ('method', 'target', 'version', 'headers', '_values')
 
     def __init__(self, method, target, version, headers):
-        self.method, self.target, self.version = method, target, version
+        self.method, self.target, self.version, self.headers = method, target, version, headers
         self._values = {}
         for name, value in headers:
             self._values.setdefault(name, []).append(value)
@@ -767,7 +769,7 @@ class Request(object):
         return self.target.partition('?')[0]
 
     def all(self, name):
-        return self._values.get(name, [])
+        return list(self._values.get(name, ()))
 
     def one(self, name):
         """The value of a header that must not stand there twice, or None. Raises HttpError 400."""
@@ -2408,12 +2410,19 @@ class Loop(object):
 
 
 class Tally(object):
-    """Bytes that a gateway holds for its clients, all together."""
+    """Bytes that a gateway holds for its clients, all together, and how many they may be."""
 
-    __slots__ = ('bytes',)
+    __slots__ = ('bytes', 'most')
 
-    def __init__(self):
-        self.bytes = 0
+    def __init__(self, most):
+        self.bytes, self.most = 0, most
+
+    def is_too_much(self):
+        return self.bytes > self.most
+
+    def pipe_bytes(self):
+        """What a pipe may hold: all of them together no more than half of it all."""
+        return min(BULK_BYTES, self.most // (2 * PIPES)) if PIPES else 0
 
 
 def prepare(sock):
@@ -2529,10 +2538,10 @@ class Stream(object):
             self._loop.pipes.give_back(pipe)
 
     def room(self):
-        """How many bytes may be read for this queue: while it is empty what a pipe takes, or four times `high`."""
+        """How many bytes may be read for this queue: while it is empty what a pipe may hold, or four times `high`."""
         if self.pending:
-            return 0 if self.congested else RECEIVE_BYTES
-        return max(FAIR_BYTES, min(self._loop.share, 4 * self._high))
+            return 0 if self.congested else min(RECEIVE_BYTES, self._loop.share)
+        return max(FAIR_BYTES, min(self._loop.share, self._tally.pipe_bytes(), 4 * self._high))
 
     def _join(self, chunk):
         """A small chunk by itself would cost a hundred times its bytes."""
@@ -2829,10 +2838,7 @@ class Connector(object):
             self._dial(*self._left.popleft())
         if self.sock is None:
             self._owner.on_unconnected(REFUSED if REFUSED in self._failures else self._failures[-1])
-        elif FAST_PATHS and is_connected(self.sock):  # this very machine answers at once
-            self.on_ready(WRITE)
         else:
-            self._loop.watch(self, WRITE)
             self._timer = self._loop.call_later(share, self._on_silence)
 
     def _dial(self, family, address):
@@ -2842,7 +2848,9 @@ class Connector(object):
             number = self.sock.connect_ex(address)
         except NetworkError as error:
             number = error.errno
-        if number not in (0, errno.EINPROGRESS):
+        if number in (0, errno.EINPROGRESS):
+            self._loop.watch(self, WRITE)
+        else:
             self._fail(failure_of(number))
 
     def on_ready(self, events):
@@ -2880,14 +2888,6 @@ class Connector(object):
     def on_mistake(self):
         self.cancel()
         self._owner.on_unconnected(BROKEN)
-
-
-def is_connected(sock):
-    try:
-        sock.getpeername()
-    except NetworkError:  # it may well be yet
-        return False
-    return True
 
 
 def is_self_connected(sock):
@@ -4339,7 +4339,9 @@ class Session(object):
         if self.state == OPEN and self._is_throttled():
             return 0
         if self.state in (OPEN, CLOSING):
-            return min(RECEIVE_BYTES, SMALL_RECEIVE + self._ws.due())
+            return min(self._gateway.loop.share, SMALL_RECEIVE + self._ws.due())
+        if self.state == HANDSHAKE:
+            return HEADER_BYTES + SMALL_RECEIVE  # messages may come behind it
         return RECEIVE_BYTES
 
     def _is_throttled(self):
@@ -4487,8 +4489,8 @@ class Session(object):
         upstream = self._upstreams.get(self.dialect.carried())
         if upstream is None or upstream.state != FLOWING:
             return False
-        for piece in pieces:
-            LOG.debug('#%d < binary of %d', self.number, len(piece))
+        for event in events:
+            LOG.debug('#%d < binary of %d', self.number, len(event.data))
         if pieces:
             upstream.send(pieces)
         if upstream.stream.pending or self._held or self._ws.held():
@@ -4497,7 +4499,7 @@ class Session(object):
         return True
 
     def _go_when_stopping(self):
-        if self._gateway.draining:
+        if self._gateway.draining and self._queue is None:  # else whoever carries that out comes here, too
             self.on_stopping()
 
     def _push(self):
@@ -4868,7 +4870,7 @@ class Gateway(object):
         self.config, self.resolve = config, resolve
         self._dialects, self._owns, self._rules = tuple(dialects), owns, TargetRules(config)
         self.numbers = itertools.count(1)
-        self.tally = Tally()
+        self.tally = Tally(config['limits.totalBytes'])
         self.sessions, self.upstreams, self.tunnels = set(), set(), set()
         self.draining = False
         self._drains = {}   # by group, in an OrderedDict: upstreams whose client has left, the oldest first
@@ -4930,6 +4932,7 @@ class Gateway(object):
 
     def _use(self, config):
         self.config, self._rules = config, TargetRules(config)
+        self.tally.most = config['limits.totalBytes']
         # Never fewer: the tunnels that are there still need theirs.
         self.tunnel_work.most_waiting = max(self.tunnel_work.most_waiting, TUNNEL_JOBS * config['ssh.maxTunnels'])
 
@@ -5051,11 +5054,11 @@ class Gateway(object):
 
     def check_share(self, session):
         """All clients together may hold so much; the one that then wants more than a small share must go."""
-        if self.tally.bytes <= self.config['limits.totalBytes'] or session.share() <= SMALL_SHARE:
+        if not self.tally.is_too_much() or session.share() <= SMALL_SHARE:
             return
         for stalled in [one for one in self.sessions if one.is_stalled()]:
             stalled.on_full()  # whoever has long taken nothing must not cost another one his place
-        if self.tally.bytes > self.config['limits.totalBytes']:
+        if self.tally.is_too_much():
             session.on_full()
 
     def dialect_for(self, request):

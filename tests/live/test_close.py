@@ -137,6 +137,15 @@ def test_a_gateway_that_stops_says_1001_and_waits_for_the_echo(gateway, client):
     assert_fin(gateway, client)
 
 
+def test_a_connect_that_fails_at_once_is_answered_before_a_gateway_that_stops_says_1001(gateway, client):
+    with serving(sink) as port:
+        client.connect_to(port)
+        gateway.drain()
+        wait_until(lambda: gateway.draining)
+        assert client.ask(command='connect', host='169.254.1.1', port=9)['code'] == 4
+        assert client.receive_close()[0] == 1001
+
+
 def test_what_comes_between_our_close_and_the_echo_is_passed_over(gateway, client):
     gateway.drain()
     assert client.receive_close()[0] == 1001

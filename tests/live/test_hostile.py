@@ -117,7 +117,7 @@ class Owner(object):
 
 
 def test_small_chunks_in_a_queue_take_no_more_than_their_bytes():
-    stream = ws2s.Stream(Owner(), socket.socket(), Owner(), 262144, ws2s.Tally())
+    stream = ws2s.Stream(Owner(), socket.socket(), Owner(), 262144, ws2s.Tally(2 ** 29))
     for _ in range(200000):
         stream.write(b'\x82\x01', b'x')
     assert stream.pending == 600000

@@ -683,7 +683,7 @@ class Owner(object):
 @contextlib.contextmanager
 def stream_and_peer(high):
     """A loop that the test turns, its stream, and the other end."""
-    loop, tally = ws2s.Loop(), ws2s.Tally()
+    loop, tally = ws2s.Loop(), ws2s.Tally(2 ** 29)
     near, far = socket.socketpair()
     for sock in (near, far):
         sock.setblocking(False)
@@ -722,7 +722,7 @@ class Reader(Owner):
 @contextlib.contextmanager
 def readers_and_peers(count, high=MEGABYTE):
     """A loop that the test turns, and pairs of a Reader and the other end of its stream."""
-    loop, tally, pairs, streams = ws2s.Loop(), ws2s.Tally(), [], []
+    loop, tally, pairs, streams = ws2s.Loop(), ws2s.Tally(2 ** 29), [], []
     try:
         for _ in range(count):
             near, far = socket.socketpair()
@@ -757,6 +757,15 @@ def test_the_more_are_ready_in_a_turn_the_less_each_brings(ready, most):
             assert stuff(far) > 131072
         loop.turn()
         assert [[len(piece) for piece in reader.pieces] for reader, _ in pairs] == [[most]] * ready
+
+
+@pytest.mark.parametrize('high, most, room', [
+    (MEGABYTE, 2 ** 29, MEGABYTE), (131072, 2 ** 29, 4 * 131072), (16384, 2 ** 29, 65536),
+    (MEGABYTE, 2 ** 24, 2 ** 18), (MEGABYTE, 2 ** 22, 65536), (MEGABYTE, 2 ** 20, 65536)])
+def test_pipes_hold_no_more_than_four_buffers_and_all_of_them_half_of_totalBytes(high, most, room):
+    with stream_and_peer(high) as (loop, stream, far, tally):
+        tally.most = most
+        assert stream.room() == room
 
 
 def test_a_stream_with_a_small_buffer_brings_little_at_a_time():

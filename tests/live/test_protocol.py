@@ -312,6 +312,17 @@ def test_an_empty_ssh_host_means_a_plain_connect(client, value):
         client.connect_to(port, ssh_host=value, ssh_port=None, ssh_username='', tls=None)
 
 
+def test_many_connects_in_one_read_lose_nothing(client, monkeypatch):
+    """With few places for connections that their client has let go of."""
+    monkeypatch.setattr(ws2s, 'DRAINING_CONNECTIONS', 5)
+    received = []
+    with serving(recorder(received)) as port:
+        one = request(command='connect', host='127.0.0.1', port=port) + request(command='send', data='hello')
+        client.send(one * 40)
+        assert answers(client, 80) == ['connect', 'send'] * 40
+        wait_until(lambda: received == [b'hello'] * 39)
+
+
 def test_pipelined_requests_are_answered_once_each_and_in_order(client):
     received = []
     with serving(recorder(received)) as port:
@@ -433,9 +444,10 @@ def test_a_reset_amid_sends_gives_one_code_5(client):
 
 def test_a_reset_while_neither_side_reads_is_told_and_over_at_once(running_gateway):
     gateway = running_gateway({'limits': {'drainSeconds': 25, 'bufferBytes': 1 << 24}})
-    told = threading.Event()
+    sent, told = threading.Event(), threading.Event()
 
     def fill_and_reset(sock):
+        sent.wait(20)  # a client that does not read what waits for it is not read, either
         sock.settimeout(1)
         try:
             sock.sendall(MEGABYTE * 40)
@@ -447,6 +459,7 @@ def test_a_reset_while_neither_side_reads_is_told_and_over_at_once(running_gatew
         with RawClient(gateway.address, receive_buffer=4096) as client:
             client.open().connect_to(port, binary=True)
             client.send_frame(BINARY, MEGABYTE * 10)
+            sent.set()
             wait_until(lambda: congested(gateway))
             told.set()
             opcode, payload = BINARY, b''

@@ -703,12 +703,15 @@ def test_a_program_has_its_three_descriptors_alone(inheritable):
     assert words_of(ws2s.spawn(LIST_DESCRIPTORS)) == ['0', '1', '2', '3']  # the last is that of the folder
 
 
-def test_a_program_has_no_more_where_the_system_does_not_tell_what_is_open(inheritable, monkeypatch):
-    def no_such_folder(path):
-        raise OSError(2, 'No such file or directory')
+def no_such_folder(path):
+    raise OSError(2, 'No such file or directory')
 
+
+@pytest.mark.parametrize('listdir', [no_such_folder, lambda path: ['0', '1', '2'], lambda path: []],
+                         ids=['has no folder', 'has one that never changes', 'has an empty one'])
+def test_a_program_has_no_more_where_the_system_does_not_tell_what_is_open(inheritable, monkeypatch, listdir):
     monkeypatch.setattr(subprocess, 'MAXFD', 1024, raising=False)
-    monkeypatch.setattr(os, 'listdir', no_such_folder)
+    monkeypatch.setattr(os, 'listdir', listdir)
     assert words_of(ws2s.spawn(LIST_DESCRIPTORS)) == ['0', '1', '2', '3']
 
 

@@ -392,3 +392,9 @@ def test_every_status_has_its_reason():
 def test_absolute_target_means_its_path(target, path):
     """RFC 9112 section 3.2.2"""
     assert_always(head(b'GET ' + target + b' HTTP/1.1', HOST), path)
+
+
+def test_whoever_changes_the_values_of_a_header_changes_his_own():
+    request, _ = ws2s.RequestParser().receive(upgrade(add=[b'Cookie: a=1']))
+    request.all('cookie').append('b=2')
+    assert request.all('cookie') == ['a=1'] and ('cookie', 'a=1') in request.headers
