@@ -230,6 +230,9 @@ else:
 # Where a Python and its system let bytes go from socket to socket inside the kernel: Linux, from 3.10 on.
 CAN_SPLICE = hasattr(os, 'splice')
 
+# One read. Before 3.9 the memory of what is made of a longer one goes back to the system each time, page by page.
+RECEIVE_BYTES = 131072 if sys.version_info >= (3, 9) else 65536
+
 # Some Pythons do not tell this number, though the system knows it.
 SO_REUSEPORT = getattr(socket, 'SO_REUSEPORT', 15 if sys.platform.startswith('linux') else 0x200)
 
@@ -281,7 +284,6 @@ WAITING_BYTES = 128            # what one waiting message costs beside its own b
 # False: without the short cuts that are there for speed alone. Nothing but speed may change with it.
 FAST_PATHS = True
 
-RECEIVE_BYTES = 131072         # one read
 BULK_BYTES = 1048576           # one read of a target into a pipe
 FAIR_BYTES = 65536             # one read in a turn in which many sockets are ready
 POUR_BYTES = 32768             # with fewer at a time the kernel's way is no shorter
