@@ -59,7 +59,7 @@ def is_ours(server):
 
 def machine():
     return {'processor': processor(), 'cores': os.cpu_count(), 'system': '%s %s' % (
-        platform.system(), platform.release()), 'load before': round(os.getloadavg()[0], 2)}
+        platform.system(), platform.release().partition('-')[0]), 'load before': round(os.getloadavg()[0], 2)}
 
 
 def processor():
