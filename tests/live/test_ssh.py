@@ -924,10 +924,23 @@ def median(values):
     return sorted(values)[len(values) // 2]
 
 
-def test_a_further_connect_rides_the_login_that_stands_and_is_much_faster(account, start, keys, echo_port):
+@contextlib.contextmanager
+def gateway_of_its_own(place):
+    """A Program: this process has grown by thousands of tests, and an old Python copies it for each ssh."""
+    path = os.path.join(place.path, 'gateway.json')
+    config = {'listen': {'port': 0}, 'allowConnectToServerLocal': True, 'ssh': {'knownHosts': place.known_hosts}}
+    write(path, json.dumps(config) + u'')
+    with started(['--config', path], place.path, TMPDIR=place.temporary) as program:
+        yield program
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 0
+
+
+def test_a_further_connect_rides_the_login_that_stands_and_is_much_faster(account, place, keys, echo_port):
     """As with a server that nobody has tuned."""
-    firsts, sames, others, gateway = [], [], [], start()
-    with running_sshd(account, KexAlgorithms=None) as server, serving(echo) as other_port:
+    firsts, sames, others = [], [], []
+    with running_sshd(account, KexAlgorithms=None) as server, serving(echo) as other_port, \
+            gateway_of_its_own(place) as gateway:
         fields = server.hop(binary=True, **key()(server, keys))
         for _ in range(5):
             with opened(gateway) as client:
