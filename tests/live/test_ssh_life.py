@@ -482,8 +482,7 @@ def test_a_flood_of_lines_before_the_login_ends_it_and_delays_nobody(running_gat
             began = time.time()
             assert other.ask(command='ping')['success']
             slowest = max(slowest, time.time() - began)
-        # Python 2 holds the loop while it copies this process, grown by thousands of tests, for each ssh.
-        assert slowest < (2 if ws2s.PY2 else 0.5)
+        assert slowest < 0.5
         for client in clients:
             assert outcome(client.receive_json()) == (6, 'ssh-failed')
 
