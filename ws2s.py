@@ -496,12 +496,15 @@ def read_target_rule(text):
                       () if ports is None else read_ports(ports))
 
 
+ORIGIN = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?\Z')
+
+
 def read_origin(text):
     """The Origin of ``scheme://host[:port]`` in its canonical form, or None when it is not of that form (RFC 6454).
 
     International names stand in their xn-- form there.
     """
-    parts = re.match(r'([A-Za-z][A-Za-z0-9+.-]*)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?\Z', text)
+    parts = ORIGIN.match(text)
     if not parts:
         return None
     scheme, host, port = parts.groups()
@@ -777,10 +780,12 @@ class Request(object):
 
     def one(self, name):
         """The value of a header that must not stand there twice, or None. Raises HttpError 400."""
-        values = self.all(name)
+        values = self._values.get(name)
+        if values is None:
+            return None
         if len(values) > 1:
             raise HttpError(400, 'The header %s stands there more than once.' % name)
-        return values[0] if values else None
+        return values[0]
 
     def tokens(self, name):
         """The lower-case members of a header that is a list (RFC 9110 section 5.6.1)."""
@@ -796,7 +801,7 @@ class RequestParser(object):
     __slots__ = ('_data', '_checked')
 
     # A bare CR or LF, or a control character: what one program takes for the end of a line another may not.
-    _stray = re.compile(b'(?<!\r)\n|\r(?=[^\n])|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]')
+    _stray = re.compile(b'[\x00-\x08\x0a-\x1f\x7f](?<!\r\n)(?!(?<=\r)(?:\n|\\Z))')
 
     def __init__(self):
         self._data = bytearray()
@@ -845,7 +850,7 @@ def parse_request(head):
 
 def origin_form(target):
     """The target without scheme and authority, should it have them (RFC 9112 section 3.2.2)."""
-    absolute = re.match(r'https?://[^/?#]+', target, re.IGNORECASE)
+    absolute = None if target.startswith('/') else re.match(r'https?://[^/?#]+', target, re.IGNORECASE)
     if not absolute:
         return target
     rest = target[absolute.end():]
@@ -879,6 +884,9 @@ def check_request(request):
         raise HttpError(400, 'A request with a body is not served here.')
 
 
+WEBSOCKET_KEY = re.compile(r'[A-Za-z0-9+/]{22}==\Z')
+
+
 def accept_key(request):
     """The Sec-WebSocket-Accept that answers this upgrade (RFC 6455 section 4.2). Raises HttpError."""
     if request.method != 'GET':
@@ -893,7 +901,7 @@ def accept_key(request):
         raise HttpError(426, 'Only version 13 of the WebSocket protocol is spoken here.',
                         [('Sec-WebSocket-Version', '13'), ('Upgrade', 'websocket')])
     key = request.one('sec-websocket-key') or ''
-    if not re.match(r'[A-Za-z0-9+/]{22}==\Z', key):
+    if not WEBSOCKET_KEY.match(key):
         raise HttpError(400, 'The Sec-WebSocket-Key is not 16 bytes in base64.')
     digest = hashlib.sha1((key + '258EAFA5-E914-47DA-95CA-C5AB0DC85B11').encode('ascii')).digest()
     return base64.b64encode(digest).decode('ascii')
@@ -1430,6 +1438,27 @@ def check_origin(request, config):
         raise HttpError(403, 'This name of the gateway is not known; the setting allowedHosts can allow it.')
 
 
+class OriginRules(object):
+    """allowedOrigins and allowedHosts of a Config, ready to judge requests."""
+
+    def __init__(self, config):
+        self._config = config
+        self._allowed = set()  # the last pairs (Origin, Host): pages connect again and again
+
+    def check(self, request):
+        """As check_origin()."""
+        pair = request.one('origin'), request.one('host')
+        if pair not in self._allowed:
+            check_origin(request, self._config)
+            if len('%s%s' % pair) <= 2 * HOST_CHARACTERS:  # strangers could make them long
+                self._remember(pair)
+
+    def _remember(self, pair):
+        if len(self._allowed) >= VERDICTS:
+            self._allowed.clear()
+        self._allowed.add(pair)
+
+
 LOOPBACK_NETWORKS = (read_network('127.0.0.0/8'), read_network('::1/128'))
 
 
@@ -1808,11 +1837,14 @@ def read_request(text):
     return request
 
 
+NOT_OF_HOSTS = re.compile(u'[\\s\x00-\x20\x7f-\xa0\ud800-\udfff]', re.UNICODE)
+
+
 def read_host(value, field='host'):
     """The host of a connect, without brackets. Raises RequestError before anything is looked up."""
     if not isinstance(value, text_type) or not 1 <= len(value) <= HOST_CHARACTERS:
         raise RequestError('%s must be a text of 1 to %d characters' % (field, HOST_CHARACTERS))
-    if re.search(u'[\\s\x00-\x20\x7f-\xa0\ud800-\udfff]', value, re.UNICODE):
+    if NOT_OF_HOSTS.search(value):
         raise RequestError('%s must not contain spaces or control characters' % field)
     if u'[' in value or u']' in value:
         value = value[1:-1] if value.startswith(u'[') and value.endswith(u']') else u''
@@ -2837,7 +2869,7 @@ class Connector(object):
         self.sock, self.events, self.touched = None, 0, False
         self._loop, self._left, self._owner = loop, collections.deque(addresses), owner
         self._deadline = loop.now + seconds
-        self._timer = None
+        self._address = self._timer = None
         self._failures = []
 
     def begin(self):
@@ -2847,17 +2879,18 @@ class Connector(object):
         """A silent address must not use up the time of those after it."""
         while self._left and self.sock is None:
             share = max(0, self._deadline - self._loop.now) / len(self._left)
-            self._dial(*self._left.popleft())
+            family, self._address = self._left.popleft()
+            self._dial(family)
         if self.sock is None:
             self._owner.on_unconnected(REFUSED if REFUSED in self._failures else self._failures[-1])
         else:
             self._timer = self._loop.call_later(share, self._on_silence)
 
-    def _dial(self, family, address):
+    def _dial(self, family):
         try:
             self.sock = socket.socket(family, socket.SOCK_STREAM)
             prepare(self.sock)
-            number = self.sock.connect_ex(address)
+            number = self.sock.connect_ex(self._address)
         except NetworkError as error:
             number = error.errno
         if number in (0, errno.EINPROGRESS):
@@ -2867,7 +2900,7 @@ class Connector(object):
 
     def on_ready(self, events):
         number = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if number in (0, errno.ECONNRESET) and not is_self_connected(self.sock):
+        if number in (0, errno.ECONNRESET) and not is_self_connected(self.sock, self._address[1]):
             sock = self.sock
             self._let_go()
             # A target that refuses is ECONNREFUSED: this one has accepted, and has reset the connection already.
@@ -2902,10 +2935,11 @@ class Connector(object):
         self._owner.on_unconnected(BROKEN)
 
 
-def is_self_connected(sock):
-    """TCP can connect a port of this machine to itself when nothing listens there."""
+def is_self_connected(sock, port):
+    """TCP can connect a ``port`` of this machine to itself when nothing listens there."""
     try:
-        return sock.getsockname() == sock.getpeername()
+        own = sock.getsockname()
+        return own[1] == port and own == sock.getpeername()
     except NetworkError:  # reset meanwhile: the first read will tell
         return False
 
@@ -4007,14 +4041,15 @@ class Lookup(object):
     def __init__(self, gateway, host, port, group, seconds, on_done):
         self._gateway, self._host, self._port, self._group = gateway, host, port, group
         self._on_done = on_done
-        self._job = None
-        self._timer = gateway.loop.call_later(seconds, self._on_deadline)
+        self._job = self._timer = None
+        self._seconds = seconds
 
     def begin(self):
         literal = literal_addresses(self._host, self._port)
         if literal:
             self._on_resolved(literal)
             return
+        self._timer = self._gateway.loop.call_later(self._seconds, self._on_deadline)
         self._job = self._gateway.lookups.submit(self._group, self._gateway.resolve, (self._host, self._port),
                                                  self._on_resolved)
         if self._job is None:
@@ -4050,7 +4085,8 @@ class Lookup(object):
     def cancel(self):
         """Stop whatever is under way."""
         self._on_done = None
-        self._timer.cancel()
+        if self._timer:
+            self._timer.cancel()
         if self._job:
             self._job.cancel()
             self._job = None
@@ -4130,18 +4166,18 @@ class Upstream(object):
         self._dial = None
         session = self._session
         if sock is None:
-            LOG.info('#%d not connected to %s: %s', session.number, self._name(), failure.reason)
+            LOG.info('#%d not connected to %s: %s', session.number, self, failure.reason)
             self.end()
             session.on_failed(self, failure)
             return
         self._move(FLOWING)
-        LOG.info('#%d connected to %s in %.3f s', session.number, self._name(), self._gateway.loop.now - self._born)
+        LOG.info('#%d connected to %s in %.3f s', session.number, self, self._gateway.loop.now - self._born)
         self.stream = Stream(self._gateway.loop, sock, self, self._gateway.config['limits.bufferBytes'],
                              self._gateway.tally)
         self.stream.broken = failure is RESET
         session.on_opened(self)
 
-    def _name(self):
+    def __str__(self):
         name = with_port(printable(self._host), self._port)
         return '%s through %s' % (name, self._forward.hop_name) if self._forward else name
 
@@ -4238,7 +4274,7 @@ class Upstream(object):
         if self._timer:
             self._timer.cancel()
         if self.stream:
-            LOG.info('#%d disconnected from %s: %d bytes there, %d back, %.3f s', self._session.number, self._name(),
+            LOG.info('#%d disconnected from %s: %d bytes there, %d back, %.3f s', self._session.number, self,
                      self._sent - self.stream.pending, self._received, self._gateway.loop.now - self._born)
             self.stream.close(reset=self.stream.pending > 0)  # with a FIN what was cut off would look complete
         self._move(ENDED)
@@ -4274,8 +4310,8 @@ class Session(object):
     __slots__ = ('number', 'group', 'state', 'dialect', 'stream', '_gateway', '_peer', '_parser', '_ws', '_upstreams',
                  '_tunnels', '_queue', '_timer', '_born', '_heard', '_pinged', '_held', '_discarded', '_page')
 
-    def __init__(self, gateway, sock, peer):
-        self.number, self.group, self._peer = next(gateway.numbers), address_group(peer[0]), peer
+    def __init__(self, gateway, sock, peer, group):
+        self.number, self.group, self._peer = next(gateway.numbers), group, peer
         self.state, self.dialect = HANDSHAKE, None
         self._gateway = gateway
         self._parser, self._ws, self._page, self._queue = RequestParser(), None, None, None
@@ -4284,7 +4320,7 @@ class Session(object):
         self._born = self._heard = gateway.loop.now
         self._pinged = None           # when our last ping went out, if nothing was heard since
         self._held = self._discarded = 0
-        self._timer = gateway.loop.call_later(gateway.config['limits.handshakeSeconds'], self._on_slow_request)
+        self._timer = gateway.loop.call_later(gateway.config['limits.handshakeSeconds'], self._on_time)
         self.stream = Stream(gateway.loop, sock, self, gateway.config['limits.bufferBytes'], gateway.tally)
 
     # -- state ---------------------------------------------------------------------------------------------------------
@@ -4337,12 +4373,12 @@ class Session(object):
 
     def touch(self):
         """Something has changed that decides whether the client is read."""
-        if self.state != ENDED:
+        if self.state != ENDED and not self.stream.events & READ:
             self._gateway.loop.touch(self.stream)
 
     def _touch_upstreams(self):
         for upstream in self._upstreams.values():
-            if upstream.stream:
+            if upstream.stream and not upstream.stream.events & READ:
                 self._gateway.loop.touch(upstream.stream)
 
     # -- events of the client's stream ---------------------------------------------------------------------------------
@@ -4410,9 +4446,6 @@ class Session(object):
         except HttpError as error:
             self._refuse(error)
 
-    def _on_slow_request(self):
-        self._refuse(HttpError(408, 'The request was not complete in time.'))
-
     def _refuse(self, error, with_body=True):
         LOG.info('#%d %s got %d: %s', self.number, self._peer_name(), error.status, error.sentence)
         self.stream.write(sentence_reply(error.status, error.sentence, error.headers, with_body))
@@ -4429,12 +4462,12 @@ class Session(object):
 
     def _upgrade(self, request, rest):
         accept = accept_key(request)
-        check_origin(request, self._gateway.config)
+        self._gateway.origins.check(request)
         self._gateway.check_room(self)
         self.dialect = self._gateway.dialect_for(request)
         LOG.info('#%d %s comes, origin %s, path %s', self.number, self._peer_name(),
                  printable(request.one('origin') or '-'), printable(request.path))
-        self.stream.write(upgrade_reply(accept))
+        self.stream.send(upgrade_reply(accept))
         self._ws = WebSocket(self._gateway.config['limits.messageBytes'])
         self._move(OPEN)
         self._watch_silence()
@@ -4516,8 +4549,10 @@ class Session(object):
 
     def _push(self):
         chunks = self._ws.data_to_send()
-        if chunks:
+        if len(chunks) > SEND_CHUNKS:
             self.stream.write(*chunks)
+        elif chunks:
+            self.stream.send(*chunks)
 
     def _on_text(self, event):
         LOG.debug('#%d < text of %d', self.number, len(event.text))
@@ -4580,12 +4615,17 @@ class Session(object):
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
+    def _on_time(self):
+        if self.state == HANDSHAKE:
+            self._refuse(HttpError(408, 'The request was not complete in time.'))
+        else:
+            self._on_silence()
+
     def _watch_silence(self):
+        """See to it that the timer comes in time. Too early does no harm: what has begun since is seen then."""
         moments = [moment for moment in (self._ping_due(), self._idle_due()) if moment is not None]
-        if not moments:
-            self._timer.cancel()
-        elif self._timer.callback != self._on_silence or self._timer.when > min(moments):
-            self._rearm(max(0, min(moments) - self._gateway.loop.now), self._on_silence)  # too early does no harm
+        if moments and (self._timer.callback is None or self._timer.when > min(moments)):
+            self._rearm(max(0, min(moments) - self._gateway.loop.now), self._on_time)
 
     def _ping_due(self):
         after = self._gateway.config['limits.pingSeconds']
@@ -4880,7 +4920,8 @@ class Gateway(object):
 
     def __init__(self, config, dialects=DIALECTS, resolve=blocking_resolve, owns=owns_address, socks=()):
         self.config, self.resolve = config, resolve
-        self._dialects, self._owns, self._rules = tuple(dialects), owns, TargetRules(config)
+        self._dialects, self._owns = tuple(dialects), owns
+        self.origins, self._rules = OriginRules(config), TargetRules(config)
         self.numbers = itertools.count(1)
         self.tally = Tally(config['limits.totalBytes'])
         self.sessions, self.upstreams, self.tunnels = set(), set(), set()
@@ -4943,7 +4984,7 @@ class Gateway(object):
         self._ask(lambda: self._use(config))
 
     def _use(self, config):
-        self.config, self._rules = config, TargetRules(config)
+        self.config, self.origins, self._rules = config, OriginRules(config), TargetRules(config)
         self.tally.most = config['limits.totalBytes']
         # Never fewer: the tunnels that are there still need theirs.
         self.tunnel_work.most_waiting = max(self.tunnel_work.most_waiting, TUNNEL_JOBS * config['ssh.maxTunnels'])
@@ -5042,7 +5083,7 @@ class Gateway(object):
         except NetworkError:  # macOS: the client has gone already
             sock.close()
             return
-        session = Session(self, sock, peer)
+        session = Session(self, sock, peer, group)
         self.sessions.add(session)
         count_in(self._by_group, group, 1)
 

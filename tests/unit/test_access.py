@@ -2,7 +2,8 @@
 """Room 6: which addresses may be dialled, which pages may connect (security S01, S02, S04)."""
 import pytest
 
-from ws2s import DEFAULTS, HttpError, Request, TargetRules, address_group, check_origin, packed_address
+from ws2s import (DEFAULTS, VERDICTS, HttpError, OriginRules, Request, TargetRules, address_group, check_origin,
+                  packed_address)
 
 
 def verdict(address, host=None, port=80, own=False, own_port=False, local=False, allow=(), deny=()):
@@ -325,10 +326,37 @@ def test_doubled_header_is_malformed(origins, hosts):
     assert refusal(upgrade(origins, hosts), DEFAULTS.replace(APP)) == 400
 
 
-def refusal(request, config):
-    """The status with which check_origin refuses, in one line, or None. A 403 says which setting helps."""
+@pytest.mark.parametrize('origin, host, changes', ALLOWED + NOT_ALLOWED)
+def test_what_is_remembered_of_a_page_changes_no_verdict(origin, host, changes):
+    config = DEFAULTS.replace(changes)
+    rules, expected = OriginRules(config), refusal(upgrade([origin], [host]), config)
+    for other in [upgrade([one], [its_host]) for one, its_host, _ in ALLOWED]:
+        assert refusal(other, config, rules.check) == refusal(other, config)
+    for _ in range(2):
+        assert refusal(upgrade([origin], [host]), config, rules.check) == expected
+
+
+def test_an_origin_that_was_allowed_on_one_host_is_judged_anew_on_another():
+    rules = OriginRules(DEFAULTS)
+    assert refusal(upgrade(['http://192.168.1.5:3613'], ['192.168.1.5:3613']), DEFAULTS, rules.check) is None
+    assert refusal(upgrade(['http://192.168.1.5:3613'], ['192.168.1.6:3613']), DEFAULTS, rules.check) == 403
+
+
+def test_few_and_short_origins_are_remembered():
+    config = DEFAULTS.replace({'allowedOrigins': ['*']})
+    rules = OriginRules(config)
+    rules.check(upgrade(['x' * 10000], [LAN]))
+    rules.check(upgrade(['null'], ['h' * 10000]))
+    assert not rules._allowed
+    for i in range(3 * VERDICTS // 2):
+        rules.check(upgrade(['http://x%d.example' % i], [LAN]))
+    assert len(rules._allowed) == VERDICTS // 2
+
+
+def refusal(request, config, check=None):
+    """The status with which ``check`` or check_origin() refuses, in one line, or None. A 403 says what helps."""
     try:
-        check_origin(request, config)
+        check(request) if check else check_origin(request, config)
     except HttpError as error:
         assert error.sentence and '\n' not in error.sentence
         assert error.status != 403 or 'allowedOrigins' in error.sentence or 'allowedHosts' in error.sentence
