@@ -290,6 +290,7 @@ POUR_BYTES = 32768             # with fewer at a time the kernel's way is no sho
 PIPES = 32                     # that may stand full at one time; each takes two descriptors and BULK_BYTES
 SMALL_RECEIVE = 8192           # one read of a client while no long frame is under way: it may hold many requests
 SEND_CHUNKS = 64               # that one system call is given at most
+SEND_BATCH = 32                # streams that have something to send before it is sent
 RECEIVE_BYTES = 131072         # in one read
 KEPT_BYTES = 1048576           # of freed memory, in blocks of at most so many
 SMALL_CHUNK = 4096             # shorter ones are joined in a stream's queue
@@ -2153,11 +2154,12 @@ DIALECTS = (
 # ======================================================================================================================
 # From here on the world: sockets, clocks, threads, files, logs. One thread runs the loop; nothing in it may block.
 #
-# A turn: poll; dispatch what is ready; what other threads posted; timers that are due; settle what was touched, that
-# is, flush it and tell the poller what it wants now. Interest is derived from state each time, never toggled by hand.
+# A turn: poll; dispatch what is ready; what other threads posted; timers that are due; send what was written; settle
+# what was touched, that is, flush it and tell the poller what it wants now. Interest is derived from state each time,
+# never toggled by hand.
 #
 # A handler has `sock` (None once closed), `events` (what the poller knows), `touched`, on_ready(events), settle() and
-# on_mistake(), which ends it after an exception of ours.
+# on_mistake(), which ends it after an exception of ours; one that says send_soon(), send_fresh().
 
 LOG = logging.getLogger('ws2s')
 LOG.addHandler(logging.NullHandler())
@@ -2300,6 +2302,7 @@ class Loop(object):
         self._cancelled = 0
         self._numbers = itertools.count()
         self._touched = []
+        self._unsent, self._unsent_bytes = [], 0
         self._posted = collections.deque()
         keep_freed_memory()
         # What is received comes to lie here first: room for a whole read, taken anew each time, costs more than a copy.
@@ -2333,6 +2336,12 @@ class Loop(object):
         if not handler.touched:
             handler.touched = True
             self._touched.append(handler)
+
+    def send_soon(self, handler, count):
+        """Have ``handler`` send ``count`` bytes in this turn. When many send one after another, those who get it are
+        woken once and not each time; but what waits for that is held, so it is not much."""
+        self._unsent.append(handler)
+        self._unsent_bytes += count + FAIR_BYTES // SEND_BATCH
 
     def receive(self, sock, count):
         """What ``sock`` has, at most ``count`` and RECEIVE_BYTES; empty at the end. Raises NetworkError."""
@@ -2376,16 +2385,20 @@ class Loop(object):
                     handler.on_ready(events)
                 except Exception:
                     self._on_mistake_of(handler)
+                if self._unsent_bytes >= FAIR_BYTES:
+                    self._send_unsent()
         self.now = monotonic()
         if self._posted:
             self._run_posted()
         self._run_timers()
+        if self._unsent:
+            self._send_unsent()
         if self._touched:
             self._settle_touched()
 
     def _patience(self):
         """Seconds until the first timer, None for ever."""
-        if self._posted or self._touched:
+        if self._posted or self._touched or self._unsent:
             return 0
         while self._timers and self._timers[0][2].callback is None:
             heapq.heappop(self._timers)
@@ -2419,6 +2432,14 @@ class Loop(object):
             else:
                 callback, timer.callback = timer.callback, None
                 self._call(callback)
+
+    def _send_unsent(self):
+        batch, self._unsent, self._unsent_bytes = self._unsent, [], 0
+        for handler in batch:
+            try:
+                handler.send_fresh()
+            except Exception:
+                self._on_mistake_of(handler)
 
     def _settle_touched(self):
         while self._touched:
@@ -2504,7 +2525,7 @@ class Stream(object):
     """
 
     __slots__ = ('sock', 'events', 'touched', 'owner', 'pending', 'congested', 'eof', 'broken', 'finishing', 'finished',
-                 'moved', '_loop', '_high', '_tally', '_out', '_pours')
+                 'moved', '_loop', '_high', '_tally', '_fresh', '_out', '_pours')
 
     def __init__(self, loop, sock, owner, high, tally):
         self.sock, self.owner = sock, owner
@@ -2517,6 +2538,7 @@ class Stream(object):
         self.finished = False
         self.moved = loop.now     # when bytes last went or came
         self._loop, self._high, self._tally = loop, high, tally
+        self._fresh = None        # the head of the queue while it is all of it, and has not been tried to be sent
         self._out = None          # a deque of chunks when there are any; a Pipe may be one
         self._pours = False       # is much coming, so that the way through a pipe is worth a try?
         loop.touch(self)
@@ -2525,6 +2547,17 @@ class Stream(object):
         """Queue ``chunks``; the end of the turn sends them."""
         if self.sock is None or self.broken or self.finishing:
             return
+        size = sum(map(len, chunks))
+        if self._out is None and self._fresh is None and len(chunks) <= SEND_CHUNKS and FAST_PATHS:
+            self._fresh = chunks
+            self._loop.send_soon(self, size)
+        else:
+            self._queue_fresh()
+            self._queue(chunks)
+            self._loop.touch(self)
+        self._grow(size)
+
+    def _queue(self, chunks):
         if self._out is None:
             self._out = collections.deque()
         for chunk in chunks:
@@ -2532,43 +2565,48 @@ class Stream(object):
                 self._out.append(chunk)
             elif chunk:
                 self._join(chunk)
-        self._grow(sum(map(len, chunks)))
-        self._loop.touch(self)
 
-    def send(self, *chunks):
-        """As write(), but what the kernel takes goes out at once. For what comes alone: many small chunks of one turn
-        go out together only by write()."""
-        if self.is_clear() and FAST_PATHS:
-            try:
-                sent = send_chunks(self.sock, chunks)
-                chunks = rest_of(chunks, sent) if sent < sum(map(len, chunks)) else ()
-                self._on_sent_at_once()
-            except NetworkError as error:
-                self._on_not_sent(error)
-        if chunks:
-            self.write(*chunks)
+    def _queue_fresh(self):
+        if self._fresh is not None:
+            self._queue(self._fresh)
+            self._fresh = None
 
-    def _on_not_sent(self, error):
-        """The owner is told when nobody is in the middle of something; a socket names its error only once."""
-        if not is_not_ready(error):
-            self.broken = True
-            self._loop.call_later(0, self._give_up_writing)
-
-    def _on_sent_at_once(self):
-        self.moved = self._loop.now
-        if not self.events & READ:
+    def send_fresh(self):
+        """The usual case in a few steps: nothing was queued before, and all of it goes out."""
+        if self._fresh is None:
+            return  # it has been queued since, or thrown away
+        try:
+            sent = send_chunks(self.sock, self._fresh)
+        except NetworkError as error:
+            if not is_not_ready(error):
+                self._give_up_writing()
+                return
+            sent = 0
+        rest, self._fresh = rest_of(self._fresh, sent) if sent < self.pending else (), None
+        if rest:
+            self._queue(rest)
+        if rest or not self.events & READ:
             self._loop.touch(self)  # what it wants may depend on what has gone out
+        self.moved = self._loop.now
+        if rest or self.congested:
+            self._grow(-sent)
+        else:
+            self.pending = 0
+            self._tally.bytes -= sent
 
     def is_clear(self):
         """Would the next byte go out at once?"""
-        return self._out is None and not (self.broken or self.finishing or self.sock is None)
+        return self._out is None and self._fresh is None and not (self.broken or self.finishing or self.sock is None)
 
     def pour(self, header, pipe):
-        """As send(), for the bytes in ``pipe``, which belongs to this stream from now on. Only when it is_clear()."""
+        """Send at once ``header`` and the bytes in ``pipe``, which belongs to this stream from now on. Only when it
+        is_clear()."""
         rest = (header,)
         try:
             rest = rest_of(rest, self.sock.send(header, socket.MSG_MORE))
-            self._on_sent_at_once()
+            self.moved = self._loop.now
+            if not self.events & READ:
+                self._loop.touch(self)
             if not rest:
                 pipe.pour(self.sock)
         except NetworkError as error:
@@ -2580,6 +2618,12 @@ class Stream(object):
             self._loop.touch(self)
         else:
             self._loop.pipes.give_back(pipe)
+
+    def _on_not_sent(self, error):
+        """The owner is told when nobody is in the middle of something; a socket names its error only once."""
+        if not is_not_ready(error):
+            self.broken = True
+            self._loop.call_later(0, self._give_up_writing)
 
     def room(self):
         """How many bytes may be read for this queue: while it is empty what a pipe may hold, or four times `high`."""
@@ -2668,6 +2712,7 @@ class Stream(object):
         return events | WRITE if self._out else events
 
     def _flush(self):
+        self._queue_fresh()
         left = SEND_BYTES
         while self._out and left > 0:
             try:
@@ -2676,7 +2721,7 @@ class Stream(object):
                 if not is_not_ready(error):
                     self._give_up_writing()
                 return
-        if self.finishing and not (self._out or self.finished or self.broken or self.sock is None):
+        if self.finishing and not (self.pending or self.finished or self.broken or self.sock is None):
             self._close_our_half()
 
     def _flush_pipe(self):
@@ -2719,9 +2764,8 @@ class Stream(object):
         self.pending += count
         self._tally.bytes += count
         # Two marks, so that the source is not started and stopped for every chunk.
-        congested = self.pending >= (self._high // 4 if self.congested else self._high)
-        if congested != self.congested:
-            self.congested = congested
+        if self.pending < self._high // 4 if self.congested else self.pending >= self._high:
+            self.congested = not self.congested
             self.owner.on_flow(self)
 
     def _give_up_writing(self):
@@ -2732,7 +2776,7 @@ class Stream(object):
     def _drop_queue(self):
         for pipe in [chunk for chunk in self._out or () if isinstance(chunk, Pipe)]:
             self._loop.pipes.give_back(pipe)
-        self._out = None
+        self._out = self._fresh = None
         self._grow(-self.pending)
 
     def _close_our_half(self):
@@ -4181,15 +4225,10 @@ class Upstream(object):
         name = with_port(printable(self._host), self._port)
         return '%s through %s' % (name, self._forward.hop_name) if self._forward else name
 
-    def write(self, data):
+    def write(self, *pieces):
         if self.state == FLOWING:
-            self._sent += len(data)
-            self.stream.write(data)
-
-    def send(self, pieces):
-        """As write(), for what comes alone, to a target that is FLOWING."""
-        self._sent += sum(map(len, pieces))
-        self.stream.send(*pieces)
+            self._sent += sum(map(len, pieces))
+            self.stream.write(*pieces)
 
     def chokes(self):
         """Must the client be read no further, because the target does not take what it sends?"""
@@ -4467,7 +4506,7 @@ class Session(object):
         self.dialect = self._gateway.dialect_for(request)
         LOG.info('#%d %s comes, origin %s, path %s', self.number, self._peer_name(),
                  printable(request.one('origin') or '-'), printable(request.path))
-        self.stream.send(upgrade_reply(accept))
+        self.stream.write(upgrade_reply(accept))
         self._ws = WebSocket(self._gateway.config['limits.messageBytes'])
         self._move(OPEN)
         self._watch_silence()
@@ -4537,9 +4576,10 @@ class Session(object):
         for event in events:
             LOG.debug('#%d < binary of %d', self.number, len(event.data))
         if pieces:
-            upstream.send(pieces)
-        if upstream.stream.pending or self._held or self._ws.held():
+            upstream.write(*pieces)
+        if self._held or self._ws.held():
             self._count()
+        if self._gateway.tally.is_too_much():
             self._gateway.check_share(self)
         return True
 
@@ -4549,10 +4589,8 @@ class Session(object):
 
     def _push(self):
         chunks = self._ws.data_to_send()
-        if len(chunks) > SEND_CHUNKS:
+        if chunks:
             self.stream.write(*chunks)
-        elif chunks:
-            self.stream.send(*chunks)
 
     def _on_text(self, event):
         LOG.debug('#%d < text of %d', self.number, len(event.text))
@@ -4746,11 +4784,11 @@ class Session(object):
     def on_data(self, upstream, data):
         if self.state == OPEN and FAST_PATHS and self.dialect.carries(upstream.channel, len(data)):
             LOG.debug('#%d > message of %d', self.number, len(data))
-            self.stream.send(frame_header(BINARY, len(data)), data)
+            self.stream.write(frame_header(BINARY, len(data)), data)
         else:
             self._tell(self.dialect.on_data, upstream.channel, data)
             self._push()
-        if self.stream.pending:
+        if self._gateway.tally.is_too_much():
             self._gateway.check_share(self)
 
     def on_pipe(self, upstream, pipe):

@@ -112,6 +112,9 @@ class Owner(object):
     def touch(self, stream):
         pass
 
+    def send_soon(self, stream, count):
+        pass
+
     def on_flow(self, stream):
         pass
 

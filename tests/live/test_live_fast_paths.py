@@ -720,7 +720,7 @@ class Reader(Owner):
 
 
 @contextlib.contextmanager
-def readers_and_peers(count, high=MEGABYTE):
+def readers_and_peers(count, high=MEGABYTE, kind=Reader):
     """A loop that the test turns, and pairs of a Reader and the other end of its stream."""
     loop, tally, pairs, streams = ws2s.Loop(), ws2s.Tally(2 ** 29), [], []
     try:
@@ -728,7 +728,7 @@ def readers_and_peers(count, high=MEGABYTE):
             near, far = socket.socketpair()
             for sock in (near, far):
                 sock.setblocking(False)
-            pairs.append((Reader(), far))
+            pairs.append((kind(), far))
             streams.append(ws2s.Stream(loop, near, pairs[-1][0], high, tally))
         loop.turn()
         yield loop, pairs
@@ -804,8 +804,108 @@ def read_what_comes(loop, stream, far, count):
     while len(data) < count:
         loop.touch(stream)
         loop.turn()
-        data += far.recv(65536)
+        piece = far.recv(65536)
+        assert piece, 'the end comes before the last byte'
+        data += piece
     return bytes(data)
+
+
+def test_what_is_written_twice_in_a_turn_keeps_its_order():
+    with stream_and_peer(high=50000) as (loop, stream, far, tally):
+        stream.write(b'first', b' message')
+        assert stream.pending == tally.bytes == 13 and not stream.is_clear()
+        stream.write(b', second')
+        stream.write(b'x' * 10000)
+        loop.turn()
+        assert far.recv(65536) == b'first message, second' + b'x' * 10000
+        assert stream.is_clear()
+
+
+def test_what_the_kernel_does_not_take_waits_and_keeps_its_order():
+    with stream_and_peer(high=50000) as (loop, stream, far, tally):
+        stuffing = stuff(stream.sock)
+        stream.write(b'first', b'y' * 70000)
+        loop.turn()
+        stream.write(b'second')
+        assert stream.pending == tally.bytes == 70011 and stream.owner.told == ['congested']
+        assert read_what_comes(loop, stream, far, stuffing + 70011)[stuffing:] == b'first' + b'y' * 70000 + b'second'
+        assert stream.owner.told == ['congested', 'not congested'] and stream.is_clear()
+
+
+def test_a_part_that_the_kernel_takes_is_not_sent_again():
+    with stream_and_peer(high=MEGABYTE) as (loop, stream, far, tally):
+        message = bytes(bytearray(range(251))) * 8000
+        stream.write(b'header', message)
+        loop.turn()
+        assert 0 < stream.pending < len(message)
+        assert read_what_comes(loop, stream, far, len(message) + 6) == b'header' + message
+
+
+def test_what_was_written_goes_out_before_our_half_is_closed():
+    with stream_and_peer(high=50000) as (loop, stream, far, tally):
+        stream.write(b'last words')
+        stream.finish()
+        stream.owner.on_finished = lambda stream: stream.owner.told.append('finished')
+        stream.write(b'too late')
+        loop.turn()
+        assert (far.recv(100), far.recv(100)) == (b'last words', b'')
+        assert stream.owner.told == ['finished']
+
+
+def test_what_is_written_when_the_queue_gets_short_goes_out_before_our_half_is_closed():
+    def on_flow(stream):
+        if not stream.congested:
+            stream.write(b'last words')
+            stream.finish()
+
+    with stream_and_peer(high=5000) as (loop, stream, far, tally):
+        stuffing = stuff(stream.sock)
+        stream.owner.on_flow, stream.owner.on_finished = on_flow, lambda stream: stream.owner.told.append('finished')
+        stream.write(b'x' * 10000)
+        assert read_what_comes(loop, stream, far, stuffing + 10010)[stuffing:] == b'x' * 10000 + b'last words'
+        assert stream.owner.told == ['finished'] and far.recv(100) == b''
+
+
+def test_a_stream_that_is_closed_throws_away_what_was_not_sent():
+    with stream_and_peer(high=50000) as (loop, stream, far, tally):
+        stream.write(b'unsent')
+        stream.close()
+        assert stream.pending == tally.bytes == 0
+        loop.waker.wake()
+        loop.turn()
+        assert far.recv(100) == b''
+
+
+def test_a_peer_that_is_gone_is_told_of_once_and_after_the_write():
+    with stream_and_peer(high=50000) as (loop, stream, far, tally):
+        far.close()
+        stream.write(b'nobody')
+        assert not stream.owner.told
+        for _ in range(3):
+            loop.touch(stream)
+            loop.turn()
+        assert stream.owner.told == ['unwritable'] and stream.pending == tally.bytes == 0
+        stream.write(b'hears it')
+        assert stream.pending == 0
+
+
+class Parrot(Reader):
+    """Sends back what it gets, and notes how much waited to be sent then."""
+
+    def on_received(self, stream, data):
+        stream.write(data)
+        self.pieces.append(stream._tally.bytes)
+
+
+@pytest.mark.parametrize('size, most', [(100, ws2s.SEND_BATCH * 100), (ws2s.FAIR_BYTES, ws2s.FAIR_BYTES)])
+def test_what_waits_for_the_end_of_a_turn_is_not_much(size, most):
+    with readers_and_peers(80, kind=Parrot) as (loop, pairs):
+        for _, far in pairs:
+            far.sendall(b'z' * size)
+        loop.turn()
+        assert [len(far.recv(2 * size)) for _, far in pairs] == [size] * 80
+        waited = [count for reader, _ in pairs for count in reader.pieces]
+        assert len(waited) == 80 and (max(waited) <= most if ws2s.FAST_PATHS else max(waited) == 80 * size)
 
 
 if ws2s.CAN_SPLICE:
@@ -838,7 +938,7 @@ if ws2s.CAN_SPLICE:
                 loop.touch(stream)
                 loop.turn()
             assert stream.owner.told == ['unwritable'] and lent_by(loop) == tally.bytes == 0
-            stream.send(b'nobody hears it')
+            stream.write(b'nobody hears it')
             assert stream.pending == 0
 
     def test_stream_that_is_closed_gives_its_pipe_back():
