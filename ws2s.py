@@ -2159,7 +2159,7 @@ DIALECTS = (
 # never toggled by hand.
 #
 # A handler has `sock` (None once closed), `events` (what the poller knows), `touched`, on_ready(events), settle() and
-# on_mistake(), which ends it after an exception of ours; one that says send_soon(), send_fresh().
+# on_mistake(), which ends it after an exception of ours; one that says send_soon(), send_now().
 
 LOG = logging.getLogger('ws2s')
 LOG.addHandler(logging.NullHandler())
@@ -2437,7 +2437,7 @@ class Loop(object):
         batch, self._unsent, self._unsent_bytes = self._unsent, [], 0
         for handler in batch:
             try:
-                handler.send_fresh()
+                handler.send_now()
             except Exception:
                 self._on_mistake_of(handler)
 
@@ -2571,7 +2571,7 @@ class Stream(object):
             self._queue(self._fresh)
             self._fresh = None
 
-    def send_fresh(self):
+    def send_now(self):
         """The usual case in a few steps: nothing was queued before, and all of it goes out."""
         if self._fresh is None:
             return  # it has been queued since, or thrown away
@@ -2917,7 +2917,12 @@ class Connector(object):
         self._failures = []
 
     def begin(self):
-        self._try_next()
+        """What wakes another program goes out together with what others send in this turn."""
+        self._loop.send_soon(self, 0)
+
+    def send_now(self):
+        if self._left:  # else it was cancelled
+            self._try_next()
 
     def _try_next(self):
         """A silent address must not use up the time of those after it."""
@@ -2959,7 +2964,7 @@ class Connector(object):
 
     def _fail(self, failure):
         self._failures.append(failure)
-        self.cancel()
+        self._hang_up()
 
     def _let_go(self):
         if self._timer:
@@ -2968,11 +2973,15 @@ class Connector(object):
             self._loop.forget(self)
             self.sock = None
 
-    def cancel(self):
+    def _hang_up(self):
         sock = self.sock
         self._let_go()
         if sock is not None:
             sock.close()
+
+    def cancel(self):
+        self._left.clear()
+        self._hang_up()
 
     def on_mistake(self):
         self.cancel()

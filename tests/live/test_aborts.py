@@ -6,6 +6,8 @@ import threading
 
 import pytest
 
+import ws2s
+
 from census import is_empty
 from raw_client import BINARY, CLOSE, TEXT, RawClient, frame, upgrade_request
 from targets import saying, serving, silent_port, sink, unaccepted
@@ -147,3 +149,37 @@ def test_nothing_is_left_of_clients_that_go_at_any_stage(running_gateway, rounds
         wait_until(lambda: gateway.loop.live_timers() == 0)
         with scene.connected('sink') as client:
             client.close()
+
+
+class Asker(object):
+    """Owner of a Connector; keeps what it is told."""
+
+    def __init__(self):
+        self.told = []
+
+    def on_connected(self, sock, failure):
+        sock.close()
+        self.told.append('connected')
+
+    def on_unconnected(self, failure):
+        self.told.append(failure)
+
+
+@pytest.mark.parametrize('cancelled, told', [(False, ['connected']), (True, [])], ids=['begun', 'cancelled'])
+def test_a_connect_that_is_cancelled_in_its_own_turn_is_never_begun(cancelled, told):
+    loop, asker, listener = ws2s.Loop(), Asker(), socket.socket()
+    listener.bind(('127.0.0.1', 0))
+    listener.listen(1)
+    try:
+        connector = ws2s.Connector(loop, [(socket.AF_INET, listener.getsockname())], 20, asker)
+        connector.begin()
+        assert connector.sock is None
+        if cancelled:
+            connector.cancel()
+        wait_until(lambda: loop.waker.wake() or loop.turn() or asker.told or cancelled)
+        loop.waker.wake()
+        loop.turn()
+        assert asker.told == told and connector.sock is None and loop.live_timers() == 0
+    finally:
+        loop.close()
+        listener.close()
