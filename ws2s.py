@@ -26,7 +26,7 @@ The file reads top to bottom. It is cut into rooms; a name is used only in its o
 
 Rooms 1-8 are pure: bytes and values in, bytes and values out. Rooms 9-14 hold the world: sockets, clocks, threads,
 files and logs. The way of a byte from a browser to its target: Stream.on_ready -> Session.on_received ->
-WebSocket.receive -> Dialect.on_text -> actions -> Upstream.write -> Stream.settle; and the other way round.
+WebSocket.receive -> Dialect.on_text -> actions -> Upstream.write -> Stream.send_now; and the other way round.
 """
 
 from __future__ import absolute_import, division

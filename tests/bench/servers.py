@@ -4,7 +4,6 @@ import contextlib
 import glob
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -22,20 +21,19 @@ START_SECONDS = 20
 STOP_SECONDS = 3
 ALL_LIVES_SECONDS = 900   # the kernel ends a server that outlives this, whatever becomes of us
 BOTH = {'json': JsonWire, 'binary': BinaryWire}
-LISTENS = re.compile(r'listens on \S+:(\d+)$', re.M)
 
-# `command(port, target, home)` gives the words to run; `port` is 0 when the server says itself where it listens.
+# `command(port, target, home)` gives the words to run, as quiet as the server can be: none says who comes and goes.
 # `most_idle` spares the machine where each client is a process. What a `loud` one writes is thrown away: it is all that
 # it carries.
-Server = collections.namedtuple('Server', 'name about wires command says_port most_idle loud')
+Server = collections.namedtuple('Server', 'name about wires command most_idle loud')
 
 
 class Failed(Exception):
     """This server could not be measured; one line."""
 
 
-def server(name, about, wires, command, says_port=False, most_idle=None, loud=False):
-    return Server(name, about, wires, command, says_port, most_idle, loud)
+def server(name, about, wires, command, most_idle=None, loud=False):
+    return Server(name, about, wires, command, most_idle, loud)
 
 
 # --- Ours -----------------------------------------------------------------------------------------
@@ -44,11 +42,12 @@ def gateway(interpreter, path=WS2S, name='ws2s'):
     def command(port, target, home):
         config = os.path.join(home, 'gateway.json')
         with open(config, 'w') as file:
-            json.dump({'listen': {'host': '127.0.0.1', 'port': port}, 'allowConnectToServerLocal': True}, file)
+            json.dump({'listen': {'host': '127.0.0.1', 'port': port}, 'allowConnectToServerLocal': True,
+                       'log': {'level': 'warning'}}, file)
         return [interpreter.path, path, '--config', config]
 
     about = '%s, Python %s' % (os.path.basename(path), environments.full(interpreter))
-    return server(name, about, BOTH, command, says_port=True)
+    return server(name, about, BOTH, command)
 
 
 # --- Peers: (name, what it is, function that gives a Server or None when it is not installed) -------
@@ -178,11 +177,12 @@ def running(server, target):
     home = tempfile.mkdtemp(prefix='ws2s-bench-')
     try:
         with open(os.path.join(home, 'log'), 'w+') as log:
-            port = 0 if server.says_port else free_port()
+            port = free_port()
             errors = subprocess.DEVNULL if server.loud else log
             process = start(server.command(port, target, home), home, errors)
             try:
-                yield Running(process, wait_for_port(process, port, log))
+                wait_for_port(process, port, log)
+                yield Running(process, port)
             finally:
                 end(process)
     finally:
@@ -212,9 +212,8 @@ def wait_for_port(process, port, log):
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise Failed('it ended at once: %s' % last_line(log))
-        port = port or said_port(log)
-        if port and accepts(port):
-            return port
+        if accepts(port):
+            return
         time.sleep(0.02)
     raise Failed('it does not listen after %d s: %s' % (START_SECONDS, last_line(log)))
 
@@ -226,11 +225,6 @@ def text_of(log):
 
 def last_line(log):
     return (text_of(log).strip().splitlines() or ['it said nothing'])[-1]
-
-
-def said_port(log):
-    found = LISTENS.search(text_of(log))
-    return int(found.group(1)) if found else None
 
 
 def accepts(port):
