@@ -2548,6 +2548,8 @@ class Stream(object):
         if self.sock is None or self.broken or self.finishing:
             return
         size = sum(map(len, chunks))
+        if not self.pending:
+            self.moved = self._loop.now  # what begins to wait now has not waited long
         if self._out is None and self._fresh is None and len(chunks) <= SEND_CHUNKS and FAST_PATHS:
             self._fresh = chunks
             self._loop.send_soon(self, size)
@@ -2578,8 +2580,9 @@ class Stream(object):
         try:
             sent = send_chunks(self.sock, self._fresh)
         except NetworkError as error:
-            if not is_not_ready(error):
-                self._give_up_writing()
+            self._on_not_sent(error)
+            if self.broken:
+                self._drop_queue()
                 return
             sent = 0
         rest, self._fresh = rest_of(self._fresh, sent) if sent < self.pending else (), None
@@ -2593,6 +2596,13 @@ class Stream(object):
         else:
             self.pending = 0
             self._tally.bytes -= sent
+
+    def _on_not_sent(self, error):
+        """A socket names its error only once; the owner is told when what has come before is read, and when nobody is
+        in the middle of something."""
+        if not is_not_ready(error):
+            self.broken = True
+            self._loop.call_later(0, self._give_up_writing)
 
     def is_clear(self):
         """Would the next byte go out at once?"""
@@ -2618,12 +2628,6 @@ class Stream(object):
             self._loop.touch(self)
         else:
             self._loop.pipes.give_back(pipe)
-
-    def _on_not_sent(self, error):
-        """The owner is told when nobody is in the middle of something; a socket names its error only once."""
-        if not is_not_ready(error):
-            self.broken = True
-            self._loop.call_later(0, self._give_up_writing)
 
     def room(self):
         """How many bytes may be read for this queue: while it is empty what a pipe may hold, or four times `high`."""
@@ -4852,16 +4856,22 @@ class Session(object):
         self._gateway.tally.bytes += held - self._held
         self._held = held
 
+    def send_now(self):
+        """Try what was written in this turn."""
+        for stream in self._streams():
+            stream.send_now()
+
     def is_stalled(self):
         """Does much wait here that has long not moved?"""
-        streams = [self.stream] + [upstream.stream for upstream in self._upstreams.values() if upstream.stream]
         return any(stream.pending > SMALL_SHARE and stream.moved + STALL_SECONDS < self._gateway.loop.now
-                   for stream in streams)
+                   for stream in self._streams())
+
+    def _streams(self):
+        return [self.stream] + [upstream.stream for upstream in self._upstreams.values() if upstream.stream]
 
     def share(self):
         """Bytes held for this client."""
-        return self._held + self.stream.pending + sum(upstream.stream.pending for upstream in self._upstreams.values()
-                                                      if upstream.stream)
+        return self._held + sum(stream.pending for stream in self._streams())
 
 
 class Page(object):
@@ -5154,6 +5164,8 @@ class Gateway(object):
 
     def check_share(self, session):
         """All clients together may hold so much; the one that then wants more than a small share must go."""
+        if self.tally.is_too_much():
+            session.send_now()  # what the kernel takes is not held
         if not self.tally.is_too_much() or session.share() <= SMALL_SHARE:
             return
         for stalled in [one for one in self.sessions if one.is_stalled()]:

@@ -10,11 +10,12 @@ import time
 
 import pytest
 
+import ws2s
 from census import is_empty
 from program import running_program
 from raw_client import BINARY, CLOSE, PING, PONG, TEXT, RawClient, frame, sendb_frame
 from tape import Reading, Tape, record
-from targets import echo, released, serving, shut, sink, unaccepted, when
+from targets import echo, released, saying, serving, shut, sink, unaccepted, when
 from waiting import assert_holds, wait_until, wait_until_still
 
 pytestmark = pytest.mark.usefixtures('no_mistakes')
@@ -574,6 +575,32 @@ def test_clients_that_do_not_read_together_hold_no_more_than_totalBytes(running_
         finally:
             for client in clients:
                 client.abort()
+
+
+@pytest.fixture
+def nearly_full(running_gateway, monkeypatch):
+    """A gateway for whose other clients almost all of totalBytes is held."""
+    monkeypatch.setattr(ws2s, 'FAST_PATHS', True)  # else all that is written waits for the end of the turn
+    gateway = running_gateway({'limits': {'totalBytes': MEGABYTE}})
+    count = MEGABYTE - 1000
+
+    def change(by):
+        gateway.tally.bytes += by
+
+    gateway.loop.post(lambda: change(count))
+    yield gateway
+    gateway.loop.post(lambda: change(-count))
+
+
+@pytest.mark.parametrize('binary', [False, True], ids=['JSON', 'binary'])
+def test_a_client_that_takes_all_at_once_is_not_ended_for_what_others_hold(nearly_full, binary):
+    data = Tape(7).cut(0, 400000)
+    with serving(saying(data, echo)) as port, opened(nearly_full) as client:
+        client.connect_to(port, binary=binary)
+        assert client.receive_data(len(data)) == data
+        for size in (60000, 131072, 400000) if binary else (1000, 40000):
+            client.send_frame(BINARY, data[:size])
+            assert client.receive_data(size) == data[:size]
 
 
 # -- time --------------------------------------------------------------------------------------------------------------

@@ -889,6 +889,64 @@ def test_a_peer_that_is_gone_is_told_of_once_and_after_the_write():
         assert stream.pending == 0
 
 
+@contextlib.contextmanager
+def tcp_pair():
+    listener = socket.socket()
+    listener.bind(('127.0.0.1', 0))
+    listener.listen(1)
+    near = socket.create_connection(listener.getsockname())
+    far = listener.accept()[0]
+    listener.close()
+    try:
+        yield near, far
+    finally:
+        near.close()
+        far.close()
+
+
+class Speaker(Reader):
+    """Says much to another when it hears something."""
+
+    def on_received(self, stream, data):
+        self.other.write(b'x' * 2 * ws2s.FAIR_BYTES)
+
+
+def test_last_words_of_one_who_has_reset_the_connection_are_heard_though_writing_has_failed():
+    loop, tally, speaker, listening = ws2s.Loop(), ws2s.Tally(2 ** 29), Speaker(), Reader()
+    with tcp_pair() as (first, first_far), tcp_pair() as (second, second_far):
+        for sock in (first, second):
+            sock.setblocking(False)
+        streams = [ws2s.Stream(loop, first, speaker, MEGABYTE, tally),
+                   ws2s.Stream(loop, second, listening, MEGABYTE, tally)]
+        speaker.other = streams[1]
+        listening.on_eof = listening.on_broken = lambda stream: None
+        listening.on_unwritable = lambda stream: stream.close()
+        second.send(b'unread')
+        loop.turn()
+        first_far.send(b'speak')
+        second_far.send(b'last words')
+        ws2s.reset_on_close(second_far)
+        second_far.close()
+        for _ in range(4):
+            loop.waker.wake()
+            loop.turn()
+        assert listening.pieces == [b'last words']
+        assert streams[1].sock is None and tally.bytes == 0
+        for stream in streams:
+            stream.close()
+    loop.close()
+
+
+def test_what_begins_to_wait_has_not_waited_long():
+    with stream_and_peer(high=50000) as (loop, stream, far, tally):
+        stream.moved -= 1000
+        stream.write(b'x')
+        assert stream.moved == loop.now
+        stream.moved -= 1000
+        stream.write(b'y')
+        assert stream.moved == loop.now - 1000
+
+
 class Parrot(Reader):
     """Sends back what it gets, and notes how much waited to be sent then."""
 
