@@ -285,7 +285,7 @@ WAITING_BYTES = 128            # what one waiting message costs beside its own b
 FAST_PATHS = True
 
 BULK_BYTES = 1048576           # one read of a target into a pipe
-FAIR_BYTES = 65536             # one read in a turn in which many sockets are ready
+FAIR_BYTES = 32768             # one read in a turn in which many sockets are ready
 POUR_BYTES = 32768             # with fewer at a time the kernel's way is no shorter
 PIPES = 32                     # that may stand full at one time; each takes two descriptors and BULK_BYTES
 SMALL_RECEIVE = 8192           # one read of a client while no long frame is under way: it may hold many requests
