@@ -80,12 +80,41 @@ class TakesAll(object):
     def __init__(self):
         self.got = b''
 
-    def send(self, data):
+    def send(self, data, flags=0):
         self.got += bytearray(data)
         return len(data)
 
     def sendmsg(self, chunks):
         return sum([self.send(chunk) for chunk in chunks])
+
+
+class TakesSome(TakesAll):
+    """Has room for ``room`` bytes."""
+
+    def __init__(self, room):
+        TakesAll.__init__(self)
+        self.room = room
+
+    def send(self, data, flags=0):
+        if not self.room:
+            raise socket.error(errno.EAGAIN, 'full')
+        taken = memoryview(data)[:self.room]
+        self.room -= len(taken)
+        return TakesAll.send(self, taken.tobytes())
+
+    def sendmsg(self, chunks):
+        return self.send(b''.join(bytes(chunk) for chunk in chunks))
+
+
+@pytest.mark.parametrize('room', [1, 5, 6, 7, 1000, 100005, 100006, 200000])
+def test_of_a_header_and_much_behind_it_is_sent_what_there_is_room_for(room):
+    sock, payload = TakesSome(room), b'x' * 100000
+    assert ws2s.send_chunks(sock, (b'header', payload)) == min(room, 100006)
+    assert bytes(sock.got) == (b'header' + payload)[:room]
+    sock.room = 0
+    with pytest.raises(socket.error) as raised:
+        ws2s.send_chunks(sock, (b'header', payload))
+    assert raised.value.errno == errno.EAGAIN
 
 
 @pytest.mark.parametrize('chunks', [
