@@ -1362,6 +1362,14 @@ def address_forms(packed):
     return forms
 
 
+def name_test(glob):
+    """What tells whether a name matches ``glob``. Of plain names there may be many, and regular expressions take long
+    to make."""
+    if re.search(r'[*?\[]', glob):
+        return re.compile(fnmatch.translate(glob)).match
+    return lambda name: name == glob
+
+
 class TargetRules(object):
     """allowConnectToServerLocal, allowTargets and denyTargets of a Config, ready to judge addresses."""
 
@@ -1369,8 +1377,7 @@ class TargetRules(object):
         self._allow_local = config['allowConnectToServerLocal']
         self._allow = config['allowTargets']
         self._deny = config['denyTargets']
-        self._globs = {rule.glob: re.compile(fnmatch.translate(rule.glob)).match
-                       for rule in self._allow + self._deny if rule.glob}
+        self._globs = {rule.glob: name_test(rule.glob) for rule in self._allow + self._deny if rule.glob}
         self._verdicts = {}  # the last ones: few targets are dialled again and again
 
     def judge(self, *case):
@@ -1403,7 +1410,7 @@ class TargetRules(object):
             return False
         if rule.network:
             return any(in_network(form, rule.network) for form in forms)
-        return self._globs[rule.glob](name) is not None
+        return bool(self._globs[rule.glob](name))
 
     def _denied(self, name, port, forms):
         for rule in self._deny:
