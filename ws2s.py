@@ -495,6 +495,9 @@ def canonical_name(name):
     return ascii_name(name).lower().rstrip('.')
 
 
+GLOB_MARKS = re.compile(r'[*?\[]')  # without one of these a glob is a name
+
+
 def read_target_rule(text):
     """The TargetRule of ``HOST[:PORTS]`` (protocol, 5). Raises ConfigError."""
     host, ports = split_host_port(text)
@@ -507,7 +510,7 @@ def read_target_rule(text):
     if network is None and host != '*' and re.match(r'[0-9.*?]+\Z', host):
         # Such a glob would be matched with names too, and names can be made of digits.
         raise ConfigError('"%s" looks like addresses: write a CIDR block such as 10.0.0.0/8' % printable(text))
-    if re.search(r'[*?\[]', host) and re.search(u'[^\x00-\x7f]', host):
+    if GLOB_MARKS.search(host) and re.search(u'[^\x00-\x7f]', host):
         raise ConfigError('"%s": write a glob of an international name in its xn-- form' % printable(text))
     return TargetRule(text, None if network else canonical_name(host), network,
                       () if ports is None else read_ports(ports))
@@ -1365,7 +1368,7 @@ def address_forms(packed):
 def name_test(glob):
     """What tells whether a name matches ``glob``. Of plain names there may be many, and regular expressions take long
     to make."""
-    if re.search(r'[*?\[]', glob):
+    if GLOB_MARKS.search(glob):
         return re.compile(fnmatch.translate(glob)).match
     return lambda name: name == glob
 
@@ -2608,17 +2611,13 @@ class Stream(object):
                 self._drop_queue()
                 return
             sent = 0
-        rest, self._fresh = rest_of(self._fresh, sent) if sent < self.pending else (), None
+        rest = rest_of(self._fresh, sent) if sent < self.pending else ()
+        self._fresh = None
         if rest:
             self._queue(rest)
         if rest or not self.events & READ:
             self._loop.touch(self)  # what it wants may depend on what has gone out
-        self.moved = self._loop.now
-        if rest or self.congested:
-            self._grow(-sent)
-        else:
-            self.pending = 0
-            self._tally.bytes -= sent
+        self._grow(-sent)  # last: the owner may write or close now
 
     def _on_not_sent(self, error):
         """A socket names its error only once; the owner is told when what has come before is read, and when nobody is
