@@ -2370,8 +2370,8 @@ class Loop(object):
         self._unsent_bytes += count + FAIR_BYTES // SEND_BATCH
 
     def receive(self, sock, count):
-        """What ``sock`` has, at most ``count`` and RECEIVE_BYTES; empty at the end. Raises NetworkError."""
-        return self._read[:sock.recv_into(self._read, min(count, RECEIVE_BYTES))].tobytes()
+        """What ``sock`` has, at most ``count``, no more than RECEIVE_BYTES; empty at the end. Raises NetworkError."""
+        return self._read[:sock.recv_into(self._read, count)].tobytes()
 
     def call_later(self, seconds, callback):
         """Call a method ``seconds`` from now; the Timer. Its object needs on_mistake()."""
@@ -2511,6 +2511,11 @@ class Tally(object):
     def is_too_much(self):
         return self.bytes > self.most
 
+    def receive_bytes(self):
+        """What may be read at once: the less is left the less, for JSON makes more of it, and many read in a turn."""
+        left = self.most - self.bytes
+        return RECEIVE_BYTES if left >= 2 * RECEIVE_BYTES else max(SMALL_RECEIVE, left // 2)
+
     def pipe_bytes(self):
         """What a pipe may hold: all of them together no more than half of it all."""
         return min(BULK_BYTES, self.most // (2 * PIPES)) if PIPES else 0
@@ -2619,6 +2624,15 @@ class Stream(object):
             self._loop.touch(self)  # what it wants may depend on what has gone out
         self._grow(-sent)  # last: the owner may write or close now
 
+    def send_all_it_can(self):
+        """As send_now(), and what was queued before, too."""
+        self.send_now()
+        try:
+            self._send_queue()
+        except NetworkError as error:
+            self._on_not_sent(error)
+        self._loop.touch(self)
+
     def _on_not_sent(self, error):
         """A socket names its error only once; the owner is told when what has come before is read, and when nobody is
         in the middle of something."""
@@ -2684,7 +2698,7 @@ class Stream(object):
         if self._pours and self._receive_pipe(count):
             return
         try:
-            data = self._loop.receive(self.sock, count)
+            data = self._loop.receive(self.sock, min(count, self._tally.receive_bytes()))
         except NetworkError as error:
             if not is_not_ready(error):
                 self._end_reading(self.owner.on_broken)
@@ -2739,25 +2753,28 @@ class Stream(object):
 
     def _flush(self):
         self._queue_fresh()
-        left = SEND_BYTES
-        while self._out and left > 0:
-            try:
-                left -= self._flush_pipe() if isinstance(self._out[0], Pipe) else self._flush_chunks()
-            except NetworkError as error:
-                if not is_not_ready(error):
-                    self._give_up_writing()
-                return
+        try:
+            self._send_queue()
+        except NetworkError as error:
+            if not is_not_ready(error):
+                self._give_up_writing()
         if self.finishing and not (self.pending or self.finished or self.broken or self.sock is None):
             self._close_our_half()
 
-    def _flush_pipe(self):
+    def _send_queue(self):
+        """One turn's worth of it. Raises NetworkError, also when the kernel takes no more."""
+        left = SEND_BYTES
+        while self._out and left > 0:
+            left -= self._send_pipe() if isinstance(self._out[0], Pipe) else self._send_chunks()
+
+    def _send_pipe(self):
         sent = self._out[0].pour(self.sock)
         if not len(self._out[0]):
             self._loop.pipes.give_back(self._out.popleft())
         self._on_sent(sent)
         return sent
 
-    def _flush_chunks(self):
+    def _send_chunks(self):
         sent = left = send_chunks(self.sock, self._next_chunks())
         while left:
             chunk = self._out.popleft()
@@ -4878,10 +4895,9 @@ class Session(object):
         self._gateway.tally.bytes += held - self._held
         self._held = held
 
-    def send_now(self):
-        """Try what was written in this turn."""
+    def send_all_it_can(self):
         for stream in self._streams():
-            stream.send_now()
+            stream.send_all_it_can()
 
     def is_stalled(self):
         """Does much wait here that has long not moved?"""
@@ -5187,7 +5203,7 @@ class Gateway(object):
     def check_share(self, session):
         """All clients together may hold so much; the one that then wants more than a small share must go."""
         if self.tally.is_too_much():
-            session.send_now()  # what the kernel takes is not held
+            session.send_all_it_can()  # what the kernel takes is not held
         if not self.tally.is_too_much() or session.share() <= SMALL_SHARE:
             return
         for stalled in [one for one in self.sessions if one.is_stalled()]:

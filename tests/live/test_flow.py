@@ -10,7 +10,6 @@ import time
 
 import pytest
 
-import ws2s
 from census import is_empty
 from program import running_program
 from raw_client import BINARY, CLOSE, PING, PONG, TEXT, RawClient, frame, sendb_frame
@@ -555,21 +554,28 @@ def test_client_that_takes_too_much_of_totalBytes_is_ended_and_the_small_ones_li
         wait_until(lambda: gateway.tally.bytes < MEGABYTE)
 
 
-def test_clients_that_do_not_read_together_hold_no_more_than_totalBytes(running_gateway):
-    gateway = running_gateway({'limits': {'totalBytes': MEGABYTE, 'drainSeconds': 30}})
-    clients, most = [], [0]
+def watch_what_is_held(gateway, monkeypatch):
+    """A list of one figure: the most that was held when it was found to be too much."""
+    most, check_share = [0], gateway.check_share
 
-    def looked_at():
+    def checked(session):
         most[0] = max(most[0], gateway.tally.bytes)
-        return most[0]
+        check_share(session)
 
+    monkeypatch.setattr(gateway, 'check_share', checked)
+    return most
+
+
+def test_clients_that_do_not_read_together_hold_no_more_than_totalBytes(running_gateway, monkeypatch):
+    gateway = running_gateway({'limits': {'totalBytes': MEGABYTE, 'drainSeconds': 30}})
+    clients, most = [], watch_what_is_held(gateway, monkeypatch)
     with serving(Flood(Tape(19), 32 * MEGABYTE)) as port, serving(echo) as echo_port, opened(gateway) as small:
         small.connect_to(echo_port, binary=True)
         try:
             for _ in range(12):
                 clients.append(RawClient(gateway.address, receive_buffer=SMALL_BUFFER).open().connect_to(port))
-            wait_until_still(looked_at)
-            assert most[0] <= MEGABYTE + 2 * READ
+            wait_until_still(lambda: most[0])
+            assert MEGABYTE < most[0] <= MEGABYTE + 2 * READ
             small.send_frame(BINARY, b'still here')
             assert small.receive_data(10) == b'still here'
         finally:
@@ -578,9 +584,8 @@ def test_clients_that_do_not_read_together_hold_no_more_than_totalBytes(running_
 
 
 @pytest.fixture
-def nearly_full(running_gateway, monkeypatch):
+def nearly_full(running_gateway):
     """A gateway for whose other clients almost all of totalBytes is held."""
-    monkeypatch.setattr(ws2s, 'FAST_PATHS', True)  # else all that is written waits for the end of the turn
     gateway = running_gateway({'limits': {'totalBytes': MEGABYTE}})
     count = MEGABYTE - 1000
 
@@ -590,6 +595,15 @@ def nearly_full(running_gateway, monkeypatch):
     gateway.loop.post(lambda: change(count))
     yield gateway
     gateway.loop.post(lambda: change(-count))
+
+
+@FORMS
+def test_one_read_goes_little_beyond_totalBytes(nearly_full, monkeypatch, binary):
+    most = watch_what_is_held(nearly_full, monkeypatch)
+    with serving(Flood(Tape(20), 32 * MEGABYTE)) as port, opened(nearly_full, receive_buffer=SMALL_BUFFER) as client:
+        client.connect_to(port, binary=binary)
+        wait_until(lambda: not nearly_full.sessions)
+    assert MEGABYTE < most[0] <= MEGABYTE + 2 * READ
 
 
 @pytest.mark.parametrize('binary', [False, True], ids=['JSON', 'binary'])
