@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import random
+import select
 import signal
 import socket
 import struct
@@ -77,6 +78,13 @@ def open_clients(gateway, count):
     finally:
         for client in clients:
             client.sock.close()
+
+
+def gateway_of_its_own(fake, tmpdir, **options):
+    """A Program. This process has grown by thousands of tests, and an old Python copies it for each ssh."""
+    path = tmpdir.join('gateway.json')
+    path.write(json.dumps(dict(fake.config(**options), listen={'port': 0}, allowConnectToServerLocal=True)))
+    return started(['--config', str(path)], str(tmpdir), TMPDIR=os.environ['TMPDIR'])
 
 
 # -- logins that hang --------------------------------------------------------------------------------------------------
@@ -469,22 +477,24 @@ def test_one_tunnel_more_than_allowed_is_refused_at_once(running_gateway, fake):
 
 @pytest.mark.parametrize('line', ['\n', 'debug1: Remote: x\n', 'words' * 20 + '\n'],
                          ids=['nothing', 'debugging', 'words'])
-def test_a_flood_of_lines_before_the_login_ends_it_and_delays_nobody(running_gateway, fake, line):
+def test_a_flood_of_lines_before_the_login_ends_it_and_delays_nobody(fake, tmpdir, line):
     fake.does(['say', 'debug1: Connection established.\n' + line * 100000], ['hang'])
-    gateway = running_gateway(fake.config(maxTunnels=16), resolve=to_loopback)
-    with RawClient(gateway.address) as other, open_clients(gateway, 8) as clients:
-        other.open()
-        for client in clients:
-            client.send_json(**request())
-        wait_until(lambda: gateway.tunnels)
-        slowest = 0
-        while gateway.tunnels:
-            began = time.time()
-            assert other.ask(command='ping')['success']
-            slowest = max(slowest, time.time() - began)
-        assert slowest < 0.5
-        for client in clients:
-            assert outcome(client.receive_json()) == (6, 'ssh-failed')
+    with gateway_of_its_own(fake, tmpdir, maxTunnels=16) as gateway:
+        with RawClient(gateway.address) as other, open_clients(gateway, 8) as clients:
+            other.open()
+            for client in clients:
+                client.send_json(**request())
+            unanswered, slowest = set(client.sock for client in clients), 0
+            while unanswered:
+                began = time.time()
+                assert other.ask(command='ping')['success']
+                slowest = max(slowest, time.time() - began)
+                unanswered -= set(select.select(unanswered, [], [], 0)[0])
+            assert slowest < 0.5
+            for client in clients:
+                assert outcome(client.receive_json()) == (6, 'ssh-failed')
+        gateway.signal(signal.SIGTERM)
+        assert gateway.wait() == 0
 
 
 # -- where there is no room --------------------------------------------------------------------------------------------
@@ -509,14 +519,10 @@ class Scene(object):
     """Programs that use one folder for temporary files, one after the other or together."""
 
     def __init__(self, fake, tmpdir):
-        self._fake, self._home = fake, str(tmpdir)
-        self._path = str(tmpdir.join('gateway.json'))
+        self._fake, self._tmpdir = fake, tmpdir
 
     def program(self):
-        settings = dict(self._fake.config(), listen={'port': 0}, allowConnectToServerLocal=True)
-        with open(self._path, 'w') as file:
-            json.dump(settings, file)
-        return started(['--config', self._path], self._home, TMPDIR=os.environ['TMPDIR'])
+        return gateway_of_its_own(self._fake, self._tmpdir)
 
     def kill_with_tunnels(self):
         """What a gateway leaves that is killed with one tunnel open and one in its login."""
