@@ -586,6 +586,51 @@ def test_a_worker_that_hangs_does_not_block_the_supervisor_that_reloads(service)
     wait_until(lambda: len(service.workers) == 2 and not {hanging, living} & set(service.workers), 10, 'new workers')
 
 
+def test_reloads_that_follow_fast_end_no_worker_and_the_last_one_counts(service):
+    """Each configuration is more than fits into a pipe."""
+    names = ['host-%d.example.test' % number for number in range(20000)]
+    service.configure(denyTargets=names)
+    service.start()
+    before = set(service.workers)
+    with serving(echo) as port:
+        assert reply_code(service.address, port) == 0
+        for deny in (names[1:], names[2:], names[3:] + DENY_ALL):
+            service.configure(denyTargets=deny)
+            for _ in range(3):
+                os.kill(service.pid, signal.SIGHUP)
+                threading.Event().wait(0.01)  # two signals at one time are one
+        wait_until(lambda: all(reply_code(service.address, port) == 4 for _ in range(6)), 10)
+    assert set(service.workers) == before
+    assert not any('hangs' in line or 'has died' in line for line in service.log)
+
+
+def test_a_worker_that_confirms_nothing_but_reads_still_gets_the_newest_configuration():
+    ws2sd, (near, far) = load_ws2sd(), socket.socketpair()
+    ws2sd.HANGING_SECONDS = 0.1
+    loop, tally = ws2sd.ws2s.Loop(), ws2sd.ws2s.Tally(ws2sd.CONTROL_BYTES)
+    place = ws2sd.Place(collections.namedtuple('Supervising', 'loop')(loop), [])
+    near.setblocking(False)
+    far.setblocking(False)
+    place.pid, place._control = os.getpid(), ws2sd.ws2s.Stream(loop, near, place, ws2sd.CONTROL_BYTES, tally)
+    for text in 'first', 'second', 'third':
+        place.tell(text)
+    loop.turn()
+    assert far.recv(100) == b'"first"\n'
+
+    def told():
+        loop.post(lambda: None)
+        loop.turn()
+        try:
+            return far.recv(100)
+        except socket.error:
+            return b''
+
+    assert wait_until(told) == b'"third"\n'
+    place._control.close()
+    loop.close()
+    far.close()
+
+
 def test_1000_clients_live_through_five_reloads_and_a_broken_file(service, many_descriptors):
     service.start()
     with echoing() as port, Crowd(service.address, 1000, port) as crowd:
