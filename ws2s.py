@@ -4717,6 +4717,10 @@ class Session(object):
         if moments and (self._timer.callback is None or self._timer.when > min(moments)):
             self._rearm(max(0, min(moments) - self._gateway.loop.now), self._on_time)
 
+    def on_config(self):
+        if self.state == OPEN:
+            self._watch_silence()
+
     def _ping_due(self):
         after = self._gateway.config['limits.pingSeconds']
         return (self._pinged or self._heard) + after if after else None
@@ -5083,6 +5087,8 @@ class Gateway(object):
         self.tally.most = config['limits.totalBytes']
         # Never fewer: the tunnels that are there still need theirs.
         self.tunnel_work.most_waiting = max(self.tunnel_work.most_waiting, TUNNEL_JOBS * config['ssh.maxTunnels'])
+        for session in self.sessions:
+            session.on_config()
 
     def abort(self):
         """Stop at once. From any thread or signal handler."""

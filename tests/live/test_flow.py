@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+import ws2s
 from census import is_empty
 from program import running_program
 from raw_client import BINARY, CLOSE, PING, PONG, TEXT, RawClient, frame, sendb_frame
@@ -507,6 +508,24 @@ def test_client_that_answers_no_ping_is_ended_after_two_periods(running_gateway)
         assert 0.5 <= time.time() - begun < 1.6
         assert client.is_ended()
         wait_until(lambda: is_empty(gateway))
+
+
+@pytest.mark.parametrize('before', [0, 3600])
+def test_pingSeconds_and_idleSeconds_of_a_new_configuration_count_for_who_is_there(running_gateway, before):
+    gateway = running_gateway({'limits': {'pingSeconds': before, 'idleSeconds': before}})
+
+    def reload_with(**limits):
+        settings = {'listen': {'port': 0}, 'allowConnectToServerLocal': True, 'web': False, 'limits': limits}
+        gateway.reload(ws2s.parse_config(json.dumps(settings) + u''))
+
+    with serving(echo) as port, opened(gateway) as pinged, opened(gateway) as idle:
+        pinged.connect_to(port)
+        idle.connect_to(port)
+        reload_with(pingSeconds=0.2, idleSeconds=before)
+        assert pinged.receive_frame()[0] == PING
+        reload_with(pingSeconds=0, idleSeconds=0.2)
+        assert idle.receive_frame()[0] == PING
+        assert failure(idle.receive_json()) == (False, 5, 'idle')
 
 
 def test_client_that_we_throttle_cannot_answer_and_is_not_ended(running_gateway):
