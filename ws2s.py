@@ -2613,7 +2613,6 @@ class Stream(object):
         except NetworkError as error:
             self._on_not_sent(error)
             if self.broken:
-                self._drop_queue()
                 return
             sent = 0
         rest = rest_of(self._fresh, sent) if sent < self.pending else ()
@@ -2638,6 +2637,7 @@ class Stream(object):
         in the middle of something."""
         if not is_not_ready(error):
             self.broken = True
+            self._drop_queue()
             self._loop.call_later(0, self._give_up_writing)
 
     def is_clear(self):
@@ -2657,7 +2657,7 @@ class Stream(object):
                 pipe.pour(self.sock)
         except NetworkError as error:
             self._on_not_sent(error)
-        if len(pipe):
+        if len(pipe) and not self.broken:
             self._out = collections.deque(rest)
             self._out.append(pipe)
             self._grow(sum(map(len, self._out)))

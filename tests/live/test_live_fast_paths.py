@@ -889,6 +889,34 @@ def test_a_peer_that_is_gone_is_told_of_once_and_after_the_write():
         assert stream.pending == 0
 
 
+def test_all_that_the_kernel_takes_goes_out_when_it_is_asked_for():
+    with stream_and_peer(high=50000) as (loop, stream, far, tally):
+        stuffing = stuff(stream.sock)
+        stream.write(b'queued')
+        loop.turn()
+        while stuffing:
+            stuffing -= len(far.recv(stuffing))
+        assert stream.pending == 6
+        stream.write(b', and fresh')
+        stream.send_all_it_can()
+        assert far.recv(100) == b'queued, and fresh' and stream.pending == tally.bytes == 0
+
+
+def test_a_peer_that_is_gone_is_told_of_once_and_later_when_all_is_sent_that_can():
+    with stream_and_peer(high=50000) as (loop, stream, far, tally):
+        stuff(stream.sock)
+        stream.write(b'nobody')
+        loop.turn()
+        far.close()
+        stream.send_all_it_can()
+        assert not stream.owner.told and stream.pending == tally.bytes == 0
+        stream.settle()
+        for _ in range(3):
+            loop.touch(stream)
+            loop.turn()
+        assert stream.owner.told == ['unwritable']
+
+
 @contextlib.contextmanager
 def tcp_pair():
     listener = socket.socket()
