@@ -604,31 +604,83 @@ def test_reloads_that_follow_fast_end_no_worker_and_the_last_one_counts(service)
     assert not any('hangs' in line or 'has died' in line for line in service.log)
 
 
-def test_a_worker_that_confirms_nothing_but_reads_still_gets_the_newest_configuration():
-    ws2sd, (near, far) = load_ws2sd(), socket.socketpair()
-    ws2sd.HANGING_SECONDS = 0.1
-    loop, tally = ws2sd.ws2s.Loop(), ws2sd.ws2s.Tally(ws2sd.CONTROL_BYTES)
-    place = ws2sd.Place(collections.namedtuple('Supervising', 'loop')(loop), [])
-    near.setblocking(False)
-    far.setblocking(False)
-    place.pid, place._control = os.getpid(), ws2sd.ws2s.Stream(loop, near, place, ws2sd.CONTROL_BYTES, tally)
-    for text in 'first', 'second', 'third':
-        place.tell(text)
-    loop.turn()
-    assert far.recv(100) == b'"first"\n'
+class Supervising(object):
+    """The place of a worker that this test plays, by ``far``."""
 
-    def told():
-        loop.post(lambda: None)
-        loop.turn()
+    def __init__(self, hanging_seconds):
+        self.module = module = load_ws2sd()
+        module.HANGING_SECONDS = hanging_seconds
+        self.loop, self.signals, (near, self.far) = module.ws2s.Loop(), [], socket.socketpair()
+        for sock in (near, self.far):
+            sock.setblocking(False)
+        self.place = module.Place(self, [])
+        self.place.signal = self.signals.append
+        self.place.pid = 1
+        tally = module.ws2s.Tally(module.CONTROL_BYTES)
+        self.control = module.ws2s.Stream(self.loop, near, self.place, module.CONTROL_BYTES, tally)
+        self.place._control = self.control
+        self.far.send(b'ready\n')
+
+    def on_news(self):
+        """Nothing hangs on it here."""
+
+    def told(self, count=100):
+        """What has come for the worker."""
+        self.loop.post(lambda: None)
+        self.loop.turn()
         try:
-            return far.recv(100)
+            return self.far.recv(count)
         except socket.error:
             return b''
 
-    assert wait_until(told) == b'"third"\n'
-    place._control.close()
-    loop.close()
-    far.close()
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.control.close()
+        self.loop.close()
+        self.far.close()
+
+
+def test_a_configuration_that_waits_is_told_when_the_one_before_is_confirmed_and_of_those_the_newest():
+    with Supervising(60) as it:
+        for text in ('first', 'second', 'third'):
+            it.place.tell(text)
+        assert wait_until(it.told) == b'[1, "first"]\n'
+        it.far.send(b'reloaded 1\n')
+        assert wait_until(it.told) == b'[2, "third"]\n'
+        assert it.place.owes_reload()
+        it.far.send(b'reloaded 2\n')
+        wait_until(lambda: not it.told() and not it.place.owes_reload())
+        assert it.loop.live_timers() == 0 and not it.signals
+
+
+def test_a_worker_that_confirms_nothing_but_reads_still_gets_the_newest_configuration():
+    with Supervising(0.1) as it:
+        for text in ('first', 'second', 'third'):
+            it.place.tell(text)
+        assert wait_until(it.told) == b'[1, "first"]\n'
+        assert wait_until(it.told) == b'[2, "third"]\n'
+        it.far.send(b'reloaded 1\n')
+        it.place.tell('fourth')
+        it.far.send(b'reloaded 2\n')
+        assert wait_until(it.told) == b'[3, "fourth"]\n'
+        it.far.send(b'reloaded 3\n')
+        wait_until(lambda: not it.told() and not it.place.owes_reload())
+        assert it.loop.live_timers() == 0 and not it.signals
+
+
+def test_a_worker_that_takes_a_long_configuration_in_slowly_is_killed_only_when_it_stops():
+    with Supervising(0.2) as it:
+        it.place.tell('x' * 16000000)
+        it.place.tell('next')
+        elapsed = stopwatch()
+        while elapsed() < 1:
+            assert it.told(20000)
+            assert not it.signals
+            threading.Event().wait(0.005)
+        wait_until(lambda: it.loop.post(lambda: None) and it.loop.turn() or it.signals)
+        assert it.signals == [signal.SIGKILL]
 
 
 def test_1000_clients_live_through_five_reloads_and_a_broken_file(service, many_descriptors):
