@@ -313,6 +313,7 @@ SMALL_CHUNK = 4096             # shorter ones are joined in a stream's queue
 SEND_BYTES = 1048576           # one stream's turn; a bulk transfer must not delay the others
 LINGER_BYTES = 16777216        # what a closing peer may still send before it is cut off
 SMALL_SHARE = 65536            # what a session may always hold, however full the gateway is
+SPREAD = 100.0                 # moments at which what many clients are due to get is begun
 SPARE_CONNECTIONS = 64         # beyond `limits.clients`, for /healthz and for saying no politely
 DRAINING_CONNECTIONS = 1000    # TCP connections without a client that still deliver what it had sent
 ACCEPT_BURST = 64              # connections taken in one turn
@@ -2370,7 +2371,8 @@ class Loop(object):
         self._unsent_bytes += count + FAIR_BYTES // SEND_BATCH
 
     def receive(self, sock, count):
-        """What ``sock`` has, at most ``count``, no more than RECEIVE_BYTES; empty at the end. Raises NetworkError."""
+        """What ``sock`` has, at most ``count``, which is no more than RECEIVE_BYTES; empty at the end. Raises
+        NetworkError."""
         return self._read[:sock.recv_into(self._read, count)].tobytes()
 
     def call_later(self, seconds, callback):
@@ -2624,7 +2626,7 @@ class Stream(object):
         self._grow(-sent)  # last: the owner may write or close now
 
     def send_all_it_can(self):
-        """As send_now(), and what was queued before, too."""
+        """As send_now(), and SEND_BYTES of what was queued before, too."""
         self.send_now()
         try:
             self._send_queue()
@@ -2762,7 +2764,7 @@ class Stream(object):
             self._close_our_half()
 
     def _send_queue(self):
-        """One turn's worth of it. Raises NetworkError, also when the kernel takes no more."""
+        """SEND_BYTES of it. Raises NetworkError, also when the kernel takes no more."""
         left = SEND_BYTES
         while self._out and left > 0:
             left -= self._send_pipe() if isinstance(self._out[0], Pipe) else self._send_chunks()
@@ -4337,6 +4339,10 @@ class Upstream(object):
         if stream.eof:
             self.end()
 
+    def share(self):
+        """Bytes held for the target of a client that has left."""
+        return self.stream.pending if self.stream else self._session.share()
+
     def on_idle(self):
         self._lose(IDLE)
 
@@ -4714,12 +4720,19 @@ class Session(object):
     def _watch_silence(self):
         """See to it that the timer comes in time. Too early does no harm: what has begun since is seen then."""
         moments = [moment for moment in (self._ping_due(), self._idle_due()) if moment is not None]
-        if moments and (self._timer.callback is None or self._timer.when > min(moments)):
-            self._rearm(max(0, min(moments) - self._gateway.loop.now), self._on_time)
+        if moments:
+            self._look_at(min(moments))
+
+    def _look_at(self, moment):
+        if self._timer.callback is None or self._timer.when > moment:
+            self._rearm(max(0, moment - self._gateway.loop.now), self._on_time)
 
     def on_config(self):
-        if self.state == OPEN:
-            self._watch_silence()
+        """What it says of time counts from now on; but not all are pinged at one time."""
+        config = self._gateway.config
+        periods = [period for period in (config['limits.pingSeconds'], config['limits.idleSeconds']) if period]
+        if self.state == OPEN and periods:
+            self._look_at(self._gateway.loop.now + min(periods) * (self.number % SPREAD) / SPREAD)
 
     def _ping_due(self):
         after = self._gateway.config['limits.pingSeconds']
@@ -5212,10 +5225,18 @@ class Gateway(object):
             session.send_all_it_can()  # what the kernel takes is not held
         if not self.tally.is_too_much() or session.share() <= SMALL_SHARE:
             return
-        for stalled in [one for one in self.sessions if one.is_stalled()]:
-            stalled.on_full()  # whoever has long taken nothing must not cost another one his place
-        if self.tally.is_too_much():
+        stalled = [one for one in self.sessions if one.is_stalled()]
+        for one in stalled:
+            one.on_full()  # whoever has long taken nothing must not cost another one his place
+        self._end_those_who_left()
+        if self.tally.is_too_much() and session not in stalled:
             session.on_full()
+            self._end_those_who_left()
+
+    def _end_those_who_left(self):
+        """Nor must what waits for a target when the client has gone, but for a small share."""
+        for upstream in [one for group in self._drains.values() for one in group if one.share() > SMALL_SHARE]:
+            upstream.end()
 
     def dialect_for(self, request):
         for serves, dialect in self._dialects:

@@ -15,7 +15,7 @@ from census import is_empty
 from program import running_program
 from raw_client import BINARY, CLOSE, PING, PONG, TEXT, RawClient, frame, sendb_frame
 from tape import Reading, Tape, record
-from targets import echo, released, saying, serving, shut, sink, unaccepted, when
+from targets import echo, released, saying, serving, shut, silence, sink, unaccepted, when
 from waiting import assert_holds, wait_until, wait_until_still
 
 pytestmark = pytest.mark.usefixtures('no_mistakes')
@@ -25,6 +25,7 @@ BUFFER = 262144      # limits.bufferBytes
 READ = 65536         # what may be read on top of it in one go
 WINDOW = 65536
 SMALL_BUFFER = 65536  # of the kernel, at our ends
+SMALL_SHARE = 65536   # what a client may always make the gateway hold
 MEGABYTE = 1 << 20
 
 FORMS = pytest.mark.parametrize('binary', [True, False], ids=['binary', 'json'])
@@ -511,21 +512,53 @@ def test_client_that_answers_no_ping_is_ended_after_two_periods(running_gateway)
 
 
 @pytest.mark.parametrize('before', [0, 3600])
-def test_pingSeconds_and_idleSeconds_of_a_new_configuration_count_for_who_is_there(running_gateway, before):
-    gateway = running_gateway({'limits': {'pingSeconds': before, 'idleSeconds': before}})
+def test_pingSeconds_of_a_new_configuration_count_for_who_is_there(running_gateway, before):
+    gateway = running_gateway({'limits': {'pingSeconds': before}})
+    with opened(gateway) as client:
+        reload_with(gateway, pingSeconds=0.3)
+        assert client.receive_frame()[0] == PING
 
-    def reload_with(**limits):
-        settings = {'listen': {'port': 0}, 'allowConnectToServerLocal': True, 'web': False, 'limits': limits}
-        gateway.reload(ws2s.parse_config(json.dumps(settings) + u''))
 
-    with serving(echo) as port, opened(gateway) as pinged, opened(gateway) as idle:
-        pinged.connect_to(port)
-        idle.connect_to(port)
-        reload_with(pingSeconds=0.2, idleSeconds=before)
-        assert pinged.receive_frame()[0] == PING
-        reload_with(pingSeconds=0, idleSeconds=0.2)
-        assert idle.receive_frame()[0] == PING
-        assert failure(idle.receive_json()) == (False, 5, 'idle')
+@pytest.mark.parametrize('before', [0, 3600])
+def test_idleSeconds_of_a_new_configuration_count_for_who_is_there(running_gateway, before):
+    gateway = running_gateway({'limits': {'pingSeconds': 0, 'idleSeconds': before}})
+    with serving(echo) as port, opened(gateway) as client:
+        client.connect_to(port)
+        reload_with(gateway, pingSeconds=0, idleSeconds=0.3)
+        assert failure(client.receive_json()) == (False, 5, 'idle')
+
+
+def reload_with(gateway, **limits):
+    settings = {'listen': {'port': 0}, 'allowConnectToServerLocal': True, 'web': False, 'limits': limits}
+    gateway.reload(ws2s.parse_config(json.dumps(settings) + u''))
+
+
+def test_a_new_configuration_does_not_ping_everybody_at_one_time(running_gateway):
+    gateway = running_gateway({'limits': {'pingSeconds': 3600, 'handshakeSeconds': 3600}})
+    with crowd_of(gateway, 100):
+        moments = []
+        gateway.loop.call_later = recording_delays(gateway.loop.call_later, moments)
+        reload_with(gateway, pingSeconds=60)
+        wait_until(lambda: len(moments) >= 100)
+        assert 0 <= min(moments) < 10 and 50 < max(moments) <= 60
+        assert len(set(moments)) > 90
+
+
+def recording_delays(call_later, moments):
+    def recorded(seconds, callback):
+        moments.append(seconds)
+        return call_later(seconds, callback)
+    return recorded
+
+
+@contextlib.contextmanager
+def crowd_of(gateway, count):
+    clients = [RawClient(gateway.address).open() for _ in range(count)]
+    try:
+        yield
+    finally:
+        for client in clients:
+            client.abort()
 
 
 def test_client_that_we_throttle_cannot_answer_and_is_not_ended(running_gateway):
@@ -593,8 +626,9 @@ def test_clients_that_do_not_read_together_hold_no_more_than_totalBytes(running_
         try:
             for _ in range(12):
                 clients.append(RawClient(gateway.address, receive_buffer=SMALL_BUFFER).open().connect_to(port))
+            wait_until(lambda: most[0] > MEGABYTE, 20)
             wait_until_still(lambda: most[0])
-            assert MEGABYTE < most[0] <= MEGABYTE + 2 * READ
+            assert most[0] <= MEGABYTE + 2 * READ
             small.send_frame(BINARY, b'still here')
             assert small.receive_data(10) == b'still here'
         finally:
@@ -622,7 +656,64 @@ def test_one_read_goes_little_beyond_totalBytes(nearly_full, monkeypatch, binary
     with serving(Flood(Tape(20), 32 * MEGABYTE)) as port, opened(nearly_full, receive_buffer=SMALL_BUFFER) as client:
         client.connect_to(port, binary=binary)
         wait_until(lambda: not nearly_full.sessions)
-    assert MEGABYTE < most[0] <= MEGABYTE + 2 * READ
+    assert MEGABYTE < most[0] <= MEGABYTE + SMALL_SHARE + 16384
+
+
+def test_what_the_kernel_takes_is_sent_before_a_client_is_ended_for_it(nearly_full):
+    data = Tape(21).cut(0, 300000)
+    with opened(nearly_full) as client:
+        (session,) = nearly_full.sessions
+
+        def write_much():
+            session.stream.write(ws2s.frame_header(ws2s.BINARY, len(data)), data)
+            nearly_full.check_share(session)
+
+        nearly_full.loop.post(write_much)
+        assert client.receive_data(len(data)) == data
+        assert_quiet(client)
+
+
+def leave_behind(gateway, port, count):
+    """A client sends until ``count`` bytes are held for a target that reads nothing, or until it is ended; then it
+    goes."""
+    with opened(gateway) as client:
+        client.connect_to(port, binary=True)
+        (session,) = gateway.sessions
+        opcode = None
+        while session.share() < count and opcode != CLOSE:
+            client.send_frame(BINARY, b'x' * 16384)
+            client.send_frame(PING, b'')
+            opcode = client.receive_frame()[0]
+    wait_until(lambda: len(gateway.sessions) == 0)
+
+
+def end_all(upstreams, loop):
+    for upstream in list(upstreams):
+        loop.post(upstream.end)
+
+
+def test_what_those_left_who_have_gone_does_not_end_one_who_is_there(small_kernel_buffers, running_gateway):
+    data, gateway = Tape(23).cut(0, MEGABYTE), running_gateway({'limits': {'totalBytes': MEGABYTE, 'drainSeconds': 60}})
+    with serving(silence, receive_buffer=4096) as silent, serving(saying(data, echo)) as port:
+        while gateway.tally.bytes < 900000:
+            leave_behind(gateway, silent, 190000)
+        with opened(gateway, receive_buffer=SMALL_BUFFER) as client:
+            client.connect_to(port, binary=True)
+            wait_until(lambda: gateway.tally.bytes < MEGABYTE // 2)
+            assert client.receive_data(len(data)) == data
+            client.send_frame(BINARY, b'still here')
+            assert client.receive_data(10) == b'still here'
+        end_all(gateway.upstreams, gateway.loop)
+
+
+def test_those_who_come_and_go_leave_no_more_than_totalBytes(small_kernel_buffers, running_gateway, monkeypatch):
+    gateway = running_gateway({'limits': {'totalBytes': MEGABYTE, 'drainSeconds': 60}})
+    most = watch_what_is_held(gateway, monkeypatch)
+    with serving(silence, receive_buffer=4096) as silent:
+        for _ in range(50):
+            leave_behind(gateway, silent, 190000)
+        assert MEGABYTE < most[0] <= MEGABYTE + 2 * READ
+        end_all(gateway.upstreams, gateway.loop)
 
 
 @pytest.mark.parametrize('binary', [False, True], ids=['JSON', 'binary'])
