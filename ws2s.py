@@ -313,7 +313,7 @@ SMALL_CHUNK = 4096             # shorter ones are joined in a stream's queue
 SEND_BYTES = 1048576           # one stream's turn; a bulk transfer must not delay the others
 LINGER_BYTES = 16777216        # what a closing peer may still send before it is cut off
 SMALL_SHARE = 65536            # what a session may always hold, however full the gateway is
-SPREAD = 100.0                 # moments at which what many clients are due to get is begun
+SPREAD = 100.0                 # parts of a period in which clients get what all would get at once
 SPARE_CONNECTIONS = 64         # beyond `limits.clients`, for /healthz and for saying no politely
 DRAINING_CONNECTIONS = 1000    # TCP connections without a client that still deliver what it had sent
 ACCEPT_BURST = 64              # connections taken in one turn
@@ -4340,8 +4340,17 @@ class Upstream(object):
             self.end()
 
     def share(self):
-        """Bytes held for the target of a client that has left."""
-        return self.stream.pending if self.stream else self._session.share()
+        """Bytes that wait for the target. While it is dialled they are all the session's that wait for one."""
+        return self.stream.pending if self.stream else self._session.dialect.backlog()
+
+    def on_full(self):
+        """Give up what a client has left, unless the kernel takes it."""
+        if self.stream:
+            self.stream.send_all_it_can()
+        if self.share() > SMALL_SHARE:
+            LOG.warning('#%d has left too much for %s: limits.totalBytes is reached', self._session.number, self)
+            self.end()
+            self._session.on_given_up()
 
     def on_idle(self):
         self._lose(IDLE)
@@ -4708,6 +4717,11 @@ class Session(object):
             self.end()  # a Close would wait behind what it does not read, and that is what must go
         else:
             self._hang_up(TRY_LATER, 'the gateway holds too much')
+
+    def on_given_up(self):
+        """What waits is held until the end, and nobody will get it now."""
+        if self.state == LINGERING and self._held and not self._upstreams:
+            self.end()
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
@@ -5234,9 +5248,11 @@ class Gateway(object):
             self._end_those_who_left()
 
     def _end_those_who_left(self):
-        """Nor must what waits for a target when the client has gone, but for a small share."""
-        for upstream in [one for group in self._drains.values() for one in group if one.share() > SMALL_SHARE]:
-            upstream.end()
+        """Nor must what waits for a target when the client has gone; the most first, and a small share may stay."""
+        left = [upstream for group in self._drains.values() for upstream in group if upstream.share() > SMALL_SHARE]
+        for upstream in sorted(left, key=Upstream.share, reverse=True):
+            if self.tally.is_too_much():
+                upstream.on_full()
 
     def dialect_for(self, request):
         for serves, dialect in self._dialects:

@@ -5,6 +5,7 @@ import collections
 import contextlib
 import json
 import socket
+import struct
 import threading
 import time
 
@@ -15,7 +16,7 @@ from census import is_empty
 from program import running_program
 from raw_client import BINARY, CLOSE, PING, PONG, TEXT, RawClient, frame, sendb_frame
 from tape import Reading, Tape, record
-from targets import echo, released, saying, serving, shut, silence, sink, unaccepted, when
+from targets import echo, recorder, released, saying, serving, shut, silence, sink, unaccepted, when
 from waiting import assert_holds, wait_until, wait_until_still
 
 pytestmark = pytest.mark.usefixtures('no_mistakes')
@@ -660,7 +661,7 @@ def test_one_read_goes_little_beyond_totalBytes(nearly_full, monkeypatch, binary
 
 
 def test_what_the_kernel_takes_is_sent_before_a_client_is_ended_for_it(nearly_full):
-    data = Tape(21).cut(0, 300000)
+    data = Tape(21).cut(0, 100000)
     with opened(nearly_full) as client:
         (session,) = nearly_full.sessions
 
@@ -677,14 +678,43 @@ def leave_behind(gateway, port, count):
     """A client sends until ``count`` bytes are held for a target that reads nothing, or until it is ended; then it
     goes."""
     with opened(gateway) as client:
-        client.connect_to(port, binary=True)
-        (session,) = gateway.sessions
-        opcode = None
-        while session.share() < count and opcode != CLOSE:
-            client.send_frame(BINARY, b'x' * 16384)
-            client.send_frame(PING, b'')
-            opcode = client.receive_frame()[0]
+        send_until_held(gateway, client, port, count)
     wait_until(lambda: len(gateway.sessions) == 0)
+
+
+def send_until_held(gateway, client, port, count):
+    """The client's session."""
+    client.connect_to(port, binary=True)
+    session = max(gateway.sessions, key=lambda one: one.number)
+    (upstream,) = session._upstreams.values()
+    opcode = None
+    while upstream.stream.pending < count and opcode != CLOSE:
+        client.send_frame(BINARY, b'x' * 16384)
+        client.send_frame(PING, b'')
+        opcode = client.receive_frame()[0]
+    return session
+
+
+def leave_while_dialling(clients, gateway):
+    """Its TCP connection stays: only the WebSocket is closed."""
+    client = RawClient(gateway.address).open()
+    clients.append(client)
+    client.send_json(command='connect', host='target.test', port=80, binary=True)
+    for _ in range(12):
+        client.send_frame(BINARY, b'x' * 16384)
+    client.send_frame(CLOSE, struct.pack('!H', 1000))
+    assert client.receive_close()[0] == 1000
+
+
+def assert_one_who_is_there_lives(gateway, port, data):
+    """It holds up to bufferBytes as long as it does not read."""
+    with opened(gateway, receive_buffer=SMALL_BUFFER) as client:
+        client.connect_to(port, binary=True)
+        wait_until(lambda: gateway.tally.bytes < MEGABYTE)
+        wait_until_still(lambda: gateway.tally.bytes)
+        assert client.receive_data(len(data)) == data
+        client.send_frame(BINARY, b'still here')
+        assert client.receive_data(10) == b'still here'
 
 
 def end_all(upstreams, loop):
@@ -697,13 +727,68 @@ def test_what_those_left_who_have_gone_does_not_end_one_who_is_there(small_kerne
     with serving(silence, receive_buffer=4096) as silent, serving(saying(data, echo)) as port:
         while gateway.tally.bytes < 900000:
             leave_behind(gateway, silent, 190000)
-        with opened(gateway, receive_buffer=SMALL_BUFFER) as client:
-            client.connect_to(port, binary=True)
-            wait_until(lambda: gateway.tally.bytes < MEGABYTE // 2)
-            assert client.receive_data(len(data)) == data
-            client.send_frame(BINARY, b'still here')
-            assert client.receive_data(10) == b'still here'
+        assert_one_who_is_there_lives(gateway, port, data)
         end_all(gateway.upstreams, gateway.loop)
+
+
+def test_what_those_left_whose_targets_are_still_dialled_does_not_end_one_who_is_there(
+        small_kernel_buffers, running_gateway):
+    data, go, clients = Tape(24).cut(0, MEGABYTE), threading.Event(), []
+
+    def resolve(host, port):
+        go.wait(60)
+        return ws2s.TIMEOUT
+
+    gateway = running_gateway({'limits': {'totalBytes': MEGABYTE, 'drainSeconds': 60}}, resolve=resolve)
+    with released(go), serving(saying(data, echo)) as port:
+        try:
+            for _ in range(5):
+                leave_while_dialling(clients, gateway)
+            assert gateway.tally.bytes > 900000
+            assert_one_who_is_there_lives(gateway, port, data)
+        finally:
+            for client in clients:
+                client.abort()
+
+
+def test_no_more_is_given_up_of_what_those_left_than_must_be(small_kernel_buffers, running_gateway):
+    gateway = running_gateway({'limits': {'totalBytes': MEGABYTE, 'drainSeconds': 60}})
+    with serving(silence, receive_buffer=4096) as silent:
+        for count in (100000, 200000, 150000):
+            leave_behind(gateway, silent, count)
+        left = sorted(upstream.share() for upstream in gateway.upstreams)
+        with opened(gateway) as client:
+            session = send_until_held(gateway, client, silent, 80000)
+
+            def find_too_much():
+                missing = MEGABYTE - gateway.tally.bytes + 1
+                gateway.tally.bytes += missing
+                gateway.check_share(session)
+                gateway.tally.bytes -= missing
+
+            gateway.loop.post(find_too_much)
+            wait_until(lambda: len(gateway.upstreams) == 3)
+            assert_quiet(client)
+            kept = [upstream.share() for upstream in gateway.upstreams if upstream.state == ws2s.DRAINING]
+            assert sorted(kept) == left[:2]
+        end_all(gateway.upstreams, gateway.loop)
+
+
+def test_what_the_kernel_takes_of_those_who_have_gone_is_sent_and_not_given_up(running_gateway):
+    gateway, received, data = running_gateway({'limits': {'totalBytes': MEGABYTE}}), [], Tape(25).cut(0, 100000)
+    with serving(recorder(received)) as port, opened(gateway) as client:
+        client.connect_to(port, binary=True)
+        (session,) = gateway.sessions
+
+        def leave_and_find_too_much():
+            session._on_frames(frame(BINARY, data) + frame(CLOSE, struct.pack('!H', 1000)))
+            gateway.tally.bytes += MEGABYTE
+            gateway._end_those_who_left()
+            gateway.tally.bytes -= MEGABYTE
+
+        gateway.loop.post(leave_and_find_too_much)
+        wait_until(lambda: received)
+        assert received == [data]
 
 
 def test_those_who_come_and_go_leave_no_more_than_totalBytes(small_kernel_buffers, running_gateway, monkeypatch):

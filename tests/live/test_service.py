@@ -661,8 +661,10 @@ def test_a_worker_that_confirms_nothing_but_reads_still_gets_the_newest_configur
             it.place.tell(text)
         assert wait_until(it.told) == b'[1, "first"]\n'
         assert wait_until(it.told) == b'[2, "third"]\n'
-        it.far.send(b'reloaded 1\n')
+        it.module.HANGING_SECONDS = 60
         it.place.tell('fourth')
+        it.far.send(b'reloaded 1\n')  # late, and not of the last one
+        assert not any(it.told() for _ in range(3)) and it.place.owes_reload()
         it.far.send(b'reloaded 2\n')
         assert wait_until(it.told) == b'[3, "fourth"]\n'
         it.far.send(b'reloaded 3\n')
@@ -671,16 +673,31 @@ def test_a_worker_that_confirms_nothing_but_reads_still_gets_the_newest_configur
 
 
 def test_a_worker_that_takes_a_long_configuration_in_slowly_is_killed_only_when_it_stops():
-    with Supervising(0.2) as it:
+    with Supervising(1) as it:
         it.place.tell('x' * 16000000)
         it.place.tell('next')
         elapsed = stopwatch()
-        while elapsed() < 1:
+        while elapsed() < 2.5:
             assert it.told(20000)
             assert not it.signals
             threading.Event().wait(0.005)
         wait_until(lambda: it.loop.post(lambda: None) and it.loop.turn() or it.signals)
         assert it.signals == [signal.SIGKILL]
+
+
+def test_a_supervisor_that_has_slept_itself_takes_no_worker_for_one_that_hangs():
+    with Supervising(0.2) as it:
+        it.place.tell('x' * 1000000)
+        it.place.tell('next')
+        while not it.told(65536):
+            pass
+        while it.control.pending:
+            threading.Event().wait(0.3)  # it sleeps, while the worker takes in what there is
+            it.far.setblocking(True)
+            assert it.far.recv(1000000)
+            it.far.setblocking(False)
+            it.told(0)
+            assert not it.signals
 
 
 def test_1000_clients_live_through_five_reloads_and_a_broken_file(service, many_descriptors):
