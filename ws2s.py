@@ -2513,10 +2513,11 @@ class Tally(object):
     def is_too_much(self):
         return self.bytes > self.most
 
-    def receive_bytes(self):
-        """What may be read at once: the less is left the less, for JSON makes more of it, and many read in a turn."""
+    def cut(self, count):
+        """How many of ``count`` bytes may be read at once. The less is left the less, for JSON makes more of them, and
+        many read in a turn."""
         left = self.most - self.bytes
-        return RECEIVE_BYTES if left >= 2 * RECEIVE_BYTES else max(SMALL_RECEIVE, left // 2)
+        return min(count, RECEIVE_BYTES if left >= 2 * RECEIVE_BYTES else max(SMALL_RECEIVE, left // 2))
 
     def pipe_bytes(self):
         """What a pipe may hold: all of them together no more than half of it all."""
@@ -2577,10 +2578,12 @@ class Stream(object):
         loop.touch(self)
 
     def write(self, *chunks):
-        """Queue ``chunks``; the end of the turn sends them."""
+        """Queue ``chunks``; the end of the turn sends them. How many bytes that are: none when nobody can get them."""
+        size = 0
         if self.sock is None or self.broken or self.finishing:
-            return
-        size = sum(map(len, chunks))
+            return size
+        for chunk in chunks:
+            size += len(chunk)
         if not self.pending:
             self.moved = self._loop.now  # what begins to wait now has not waited long
         if self._out is None and self._fresh is None and len(chunks) <= SEND_CHUNKS and FAST_PATHS:
@@ -2591,6 +2594,7 @@ class Stream(object):
             self._queue(chunks)
             self._loop.touch(self)
         self._grow(size)
+        return size
 
     def _queue(self, chunks):
         if self._out is None:
@@ -2671,7 +2675,8 @@ class Stream(object):
         """How many bytes may be read for this queue: while it is empty what a pipe may hold, or four times `high`."""
         if self.pending:
             return 0 if self.congested else min(RECEIVE_BYTES, self._loop.share)
-        return max(FAIR_BYTES, min(self._loop.share, self._tally.pipe_bytes(), 4 * self._high))
+        share = self._loop.share
+        return share if share <= FAIR_BYTES else max(FAIR_BYTES, min(share, self._tally.pipe_bytes(), 4 * self._high))
 
     def _join(self, chunk):
         """A small chunk by itself would cost a hundred times its bytes."""
@@ -2700,7 +2705,7 @@ class Stream(object):
         if self._pours and self._receive_pipe(count):
             return
         try:
-            data = self._loop.receive(self.sock, min(count, self._tally.receive_bytes()))
+            data = self._loop.receive(self.sock, count if count <= SMALL_RECEIVE else self._tally.cut(count))
         except NetworkError as error:
             if not is_not_ready(error):
                 self._end_reading(self.owner.on_broken)
@@ -4281,8 +4286,7 @@ class Upstream(object):
 
     def write(self, *pieces):
         if self.state == FLOWING:
-            self._sent += sum(map(len, pieces))
-            self.stream.write(*pieces)
+            self._sent += self.stream.write(*pieces)
 
     def chokes(self):
         """Must the client be read no further, because the target does not take what it sends?"""
