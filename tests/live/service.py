@@ -98,6 +98,11 @@ class Service(object):
     def workers(self):
         return self.state.get('workers', [])
 
+    def two_workers_without(self, gone):
+        """The workers, when they are two and none of ``gone``."""
+        workers = self.workers
+        return workers if len(workers) == 2 and not set(workers) & set(gone) else None
+
     @property
     def address(self):
         host, port = self.state['address'].rsplit(':', 1)

@@ -296,8 +296,7 @@ def test_a_worker_that_is_killed_is_begun_again_and_the_others_clients_lose_noth
         crowd.goes_on()
         os.kill(dying, signal.SIGKILL)
         elapsed = stopwatch()
-        wait_until(lambda: len(service.workers) == 2 and dying not in service.workers)
-        new = [pid for pid in service.workers if pid != staying][0]
+        (new,) = set(wait_until(lambda: service.two_workers_without([dying]))) - {staying}
         wait_until(lambda: any('[%d]' % new in line and 'listens on' in line for line in service.log))
         assert elapsed() < 1
         for _ in range(20):
@@ -358,7 +357,7 @@ def test_workers_that_are_told_to_stop_on_their_own_are_begun_again(service):
     before = service.workers
     for pid in before:
         os.kill(pid, signal.SIGTERM)
-    wait_until(lambda: len(service.workers) == 2 and not set(service.workers) & set(before))
+    wait_until(lambda: service.two_workers_without(before))
     assert answers(service.address)
 
 
@@ -558,7 +557,7 @@ def test_a_worker_that_is_begun_after_a_reload_has_the_new_rules(service):
     before = service.workers
     for pid in before:
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: len(service.workers) == 2 and not set(service.workers) & set(before))
+    wait_until(lambda: service.two_workers_without(before))
     with serving(echo) as port:
         for _ in range(6):
             assert reply_code(service.address, port) == 4
@@ -583,7 +582,7 @@ def test_a_worker_that_hangs_does_not_block_the_supervisor_that_reloads(service)
     os.kill(service.pid, signal.SIGHUP)
     wait_until(lambda: any('%d hangs' % hanging in line for line in service.log), 10, 'the supervisor to notice')
     os.kill(living, signal.SIGKILL)
-    wait_until(lambda: len(service.workers) == 2 and not {hanging, living} & set(service.workers), 10, 'new workers')
+    wait_until(lambda: service.two_workers_without([hanging, living]), 10, 'new workers')
 
 
 def test_reloads_that_follow_fast_end_no_worker_and_the_last_one_counts(service):
