@@ -2675,7 +2675,7 @@ class Stream(object):
         """How many bytes may be read for this queue: while it is empty what a pipe may hold, or four times `high`."""
         if self.pending:
             return 0 if self.congested else min(RECEIVE_BYTES, self._loop.share)
-        share = self._loop.share
+        share = self._loop.share  # never less than FAIR_BYTES, and just that when many are ready: no more to ask then
         return share if share <= FAIR_BYTES else max(FAIR_BYTES, min(share, self._tally.pipe_bytes(), 4 * self._high))
 
     def _join(self, chunk):

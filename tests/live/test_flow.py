@@ -756,7 +756,7 @@ def test_no_more_is_given_up_of_what_those_left_than_must_be(small_kernel_buffer
     with serving(silence, receive_buffer=4096) as silent:
         for count in (100000, 200000, 150000):
             leave_behind(gateway, silent, count)
-        left = sorted(upstream.share() for upstream in gateway.upstreams)
+        left = wait_until_still(lambda: sorted(upstream.share() for upstream in list(gateway.upstreams)))
         with opened(gateway) as client:
             session = send_until_held(gateway, client, silent, 80000)
 
