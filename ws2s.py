@@ -5423,11 +5423,7 @@ class LogFormatter(logging.Formatter):
         return '%s,%03d' % (self._date, record.msecs)
 
 
-def set_up_logging(config):
-    """Raises ServeError."""
-    handler = logging.StreamHandler()
-    if config['log.file']:
-        handler = open_log_file(os.path.expanduser(config['log.file']), config['log.bytes'], config['log.files'])
+def set_up_logging(config, handler):
     handler.setFormatter(LogFormatter())
     LOG.addHandler(handler)
     LOG.setLevel(config['log.level'].upper())
@@ -5436,14 +5432,40 @@ def set_up_logging(config):
     logging.logThreads = logging.logMultiprocessing = False
 
 
-def open_log_file(path, size, count):
+def log_handler(config):
+    """Raises ServeError."""
+    if not config['log.file']:
+        return logging.StreamHandler()
+    path = os.path.expanduser(config['log.file'])
+    os.close(open_log_file(path))
+    return logging.handlers.RotatingFileHandler(path, maxBytes=config['log.bytes'], backupCount=config['log.files'],
+                                                encoding='utf-8')
+
+
+def open_log_file(path):
+    """A descriptor that appends to it, and waits for nobody. Raises ServeError."""
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-        return logging.handlers.RotatingFileHandler(path, maxBytes=size, backupCount=count, encoding='utf-8')
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY, 0o600)
     except (IOError, OSError) as error:
         raise ServeError('cannot log to %s: %s' % (printable(path), os.strerror(error.errno)))
     except UnicodeError:
         raise ServeError('cannot log to %s: this system has no such file names' % printable(path))
+
+
+def open_log_anew(handler):
+    """Somebody may have renamed the file. Where no new one can be had, the log goes on where it was."""
+    if not isinstance(handler, logging.FileHandler):
+        return
+    try:
+        os.close(open_log_file(handler.baseFilename))
+    except ServeError as error:
+        LOG.error('%s; the log goes on where it was', error)
+        return
+    handler.acquire()
+    stream, handler.stream = handler.stream, None  # the next line opens it
+    handler.release()
+    if stream:
+        stream.close()
 
 
 def raise_descriptor_limit():
@@ -5535,8 +5557,8 @@ def ignore_signals():
         signal.signal(number, signal.SIG_IGN)
 
 
-def reload_on_hangup(gateway, load):
-    """SIGHUP has ``load()``, a Config or a ConfigError, give the configuration anew."""
+def reload_on_hangup(gateway, load, log):
+    """SIGHUP has ``load()``, a Config or a ConfigError, give the configuration anew, and the log opened anew."""
     def on_loaded(config):
         apply_config(gateway, config)
         notify_service('READY=1')
@@ -5546,6 +5568,7 @@ def reload_on_hangup(gateway, load):
 
     def begin():
         notify_service('RELOADING=1')
+        open_log_anew(log)
         if gateway.files.submit(b'', load, (), on_loaded) is None:
             on_loaded(ConfigError('there is too much to do just now'))
 
@@ -5575,12 +5598,13 @@ def serve(load):
     if isinstance(config, ConfigError):
         raise config
     os.umask(0o077)  # the log is nobody else's, rotated or not
-    set_up_logging(config)
+    log = log_handler(config)
+    set_up_logging(config, log)
     raise_descriptor_limit()
     gateway = Gateway(config, socks=inherited_sockets())
     obey_signals(gateway)
     gateway.prepare()
-    reload_on_hangup(gateway, load)
+    reload_on_hangup(gateway, load, log)
     with waking(gateway):
         notify_service('READY=1')
         gateway.run()

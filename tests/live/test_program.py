@@ -427,3 +427,36 @@ def test_the_log_file_is_private_and_is_rotated(tmpdir):
         assert entry.size() <= 2000
         assert [line for line in entry.read().splitlines() if not LINE.match(line)] == []
     assert [oct(stat.S_IMODE(os.stat(str(entry)).st_mode)) for entry in tmpdir.listdir()] == [oct(0o600)] * 3
+
+
+def serves(path):
+    """Does the gateway answer that logs to this file? Before that a hangup would end it."""
+    found = re.search(r' listens on 127\.0\.0\.1:(\d+)\n', path.read() if path.check() else '')
+    return found and exchange(('127.0.0.1', int(found.group(1))), b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n')[0] == 200
+
+
+def test_after_a_rename_as_by_logrotate_a_hangup_has_the_log_go_on_in_a_new_file(tmpdir):
+    path, old = tmpdir.join('ws2s.log'), tmpdir.join('old')
+    with running_program({'log': {'file': str(path)}}) as program:
+        wait_until(lambda: serves(path), 20)
+        for _ in range(2):
+            os.rename(str(path), str(old))
+            program.signal(signal.SIGHUP)
+            wait_until(lambda: path.check() and 'read anew' in path.read())
+            assert stat.S_IMODE(os.stat(str(path)).st_mode) == 0o600
+        assert old.read().count('\n') == 1
+        ended(program)
+    assert program.lines == []
+
+
+def test_where_the_log_cannot_be_opened_anew_it_goes_on_in_the_old_file_and_says_so(tmpdir):
+    path, old = tmpdir.join('ws2s.log'), tmpdir.join('old')
+    with running_program({'log': {'file': str(path)}}) as program:
+        wait_until(lambda: serves(path), 20)
+        os.rename(str(path), str(old))
+        path.mkdir()
+        program.signal(signal.SIGHUP)
+        wait_until(lambda: 'read anew' in old.read())
+        assert re.search(' ERROR cannot log to .*; the log goes on where it was\n', old.read())
+        ended(program)
+    assert 'ws2s has stopped' in old.read() and program.lines == []

@@ -7,6 +7,7 @@ import json
 import os
 import plistlib
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -19,8 +20,8 @@ import threading
 import pytest
 
 from installed import needs
-from program import WS2S, started
-from raw_client import BINARY, CLOSE, TEXT, RawClient, exchange
+from program import WS2S, Program, started
+from raw_client import BINARY, CLOSE, TEXT, RawClient, exchange, frame
 from service import WS2SD, Command, Crowd, Service, Victim, echoing, ended, is_alive, kill, load_ws2sd, stopwatch
 from tape import Reading, Tape
 from targets import echo, recorder, serving, silence
@@ -841,10 +842,46 @@ def test_a_pid_file_that_another_program_has_locked_has_it_left_alone(service, c
 
 # -- the log -----------------------------------------------------------------------------------------------------------
 
-def test_rotation_loses_and_tears_no_line_of_several_workers(service):
+@pytest.mark.parametrize('size', [0, 20000], ids=['one file', 'rotated'])
+def test_a_burst_of_16000_lines_from_four_workers_loses_and_tears_none(service, size):
+    service.configure(workers=4, log={'bytes': size, 'files': 1000, 'level': 'debug'})
+    service.start()
+    data = b''.join(frame(TEXT, b'{"command": "ping"}' + b' ' * number) for number in range(500))
+    clients = [RawClient(service.address, timeout=60).open() for _ in range(16)]
+    threads = [threading.Thread(target=client.send, args=(data,)) for client in clients]
+    for thread in threads:
+        thread.start()
+    for client in clients:
+        for _ in range(500):
+            client.receive_text()
+    for thread in threads:
+        thread.join()
+    for client in clients:
+        client.sock.close()
+    service.do('stop')
+    lines = service.log
+    assert torn(lines) == []
+    asked = collections.Counter(re.findall(r' < text of (\d+)\n', '\n'.join(lines) + '\n'))
+    assert asked == {str(19 + number): 16 for number in range(500)}
+    assert len([line for line in lines if ' > message of ' in line]) == 8000
+    assert not any(LOST.match(line) for line in lines)
+    assert (len(log_files(service)) > 5) == (size > 0)
+
+
+def log_files(service):
+    return sorted(name for name in os.listdir(service.home) if name.startswith('ws2s.log'))
+
+
+def come_and_go(service, count, names='%d'):
+    for number in range(count):
+        with RawClient(service.address) as client:
+            client.open('/' + names % number).close()
+
+
+def test_rotation_loses_and_tears_no_line_of_those_who_come_and_go(service):
     service.configure(workers=4, log={'bytes': 20000, 'files': 200, 'level': 'debug'})
     service.start()
-    threads = [threading.Thread(target=come_and_go, args=(service.address, number)) for number in range(8)]
+    threads = [threading.Thread(target=come_and_go, args=(service, 100, '%d-%%d' % number)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -856,44 +893,205 @@ def test_rotation_loses_and_tears_no_line_of_several_workers(service):
     names = re.findall(r' comes, origin \S+, path /(\d+-\d+)\n', '\n'.join(lines) + '\n')
     assert sorted(names) == sorted('%d-%d' % (one, two) for one in range(8) for two in range(100))
     assert len(re.findall('client is gone after', '\n'.join(lines))) == 800
-    files = [name for name in os.listdir(service.home) if name.startswith('ws2s.log')]
-    assert len(files) > 5
-    for name in files:
-        assert os.stat(service.path(name)).st_size <= 20000
+    assert len(log_files(service)) > 5
+    for name in log_files(service):
         assert stat.S_IMODE(os.stat(service.path(name)).st_mode) == 0o600
 
 
-def come_and_go(address, number):
-    for call in range(100):
-        with RawClient(address) as client:
-            client.open('/%d-%d' % (number, call)).close()
-
-
-def test_the_log_has_one_writer(service):
+def test_rotation_keeps_as_many_old_files_as_it_is_told_and_none_is_longer_than_it_may(service):
+    service.configure(workers=1, log={'bytes': 2000, 'files': 2})
     service.start()
+    come_and_go(service, 100)
+    service.do('stop')
+    names = log_files(service)
+    assert names == ['ws2s.log', 'ws2s.log.1', 'ws2s.log.2']
+    assert [name for name in names if not 0 < os.stat(service.path(name)).st_size <= 2000] == []
+    numbers = [int(number) for number in re.findall(r', path /(\d+)\n', '\n'.join(service.log))]
+    assert numbers and numbers == list(range(numbers[0], 100))
+    assert torn(service.log) == []
 
-    pids = [service.pid] + service.workers
-    assert [service.path('ws2s.log') in open_files(pid) for pid in pids] == [True, False, False]
+
+def test_a_log_that_is_too_long_at_the_start_is_rotated(service):
+    service.configure(log={'bytes': 2000, 'files': 2})
+    service.write('ws2s.log', b'x' * 5000)
+    service.start()
+    assert service.read('ws2s.log.1') == 'x' * 5000
+    assert 'ws2sd' in service.read('ws2s.log') and log_files(service) == ['ws2s.log', 'ws2s.log.1']
 
 
-def test_a_supervisor_that_is_stopped_does_not_block_the_clients_and_tears_no_line(service):
-    service.configure(allowedOrigins=['*'], log={'level': 'debug'})
+def test_every_process_appends_to_the_log_and_a_worker_has_it_as_standard_error(service):
+    service.start()
+    for pid in [service.pid] + service.workers:
+        (fd,) = [fd for fd in os.listdir('/proc/%d/fd' % pid)
+                 if os.readlink('/proc/%d/fd/%s' % (pid, fd)) == service.path('ws2s.log')]
+        assert flags_of(pid, fd) & os.O_APPEND
+        assert (fd == '2') == (pid in service.workers)
+
+
+def flags_of(pid, fd):
+    with open('/proc/%d/fdinfo/%s' % (pid, fd)) as file:
+        return int(re.search(r'^flags:\s*([0-7]+)$', file.read(), re.MULTILINE).group(1), 8)
+
+
+def loggers(service, name):
+    """Who has this file open."""
+    return [pid for pid in [service.pid] + service.workers if service.path(name) in open_files(pid)]
+
+
+@pytest.mark.parametrize('by', ['reload', 'SIGHUP'])
+def test_after_a_rename_as_by_logrotate_all_write_to_the_new_file(service, by):
+    service.configure(workers=3)
+    service.start()
+    everybody = [service.pid] + service.workers
+    assert loggers(service, 'ws2s.log') == everybody
+    for number in range(3):
+        os.rename(service.path('ws2s.log'), service.path('old.%d' % number))
+        if by == 'reload':
+            service.do('reload')
+        else:
+            os.kill(service.pid, signal.SIGHUP)
+            wait_until(lambda: os.path.exists(service.path('ws2s.log'))
+                       and service.read('ws2s.log').count('read anew') == 3)
+        assert loggers(service, 'ws2s.log') == everybody
+        assert stat.S_IMODE(os.stat(service.path('ws2s.log')).st_mode) == 0o600
+        assert service.read('ws2s.log').count('read anew') == 3
+    assert 'serves on' in service.read('old.0')
+    assert torn(service.log) == []
+
+
+def test_no_line_is_lost_while_another_renames_the_log_again_and_again(service):
+    service.configure(workers=4)
+    service.start()
+    threads = [threading.Thread(target=come_and_go, args=(service, 50, '%d-%%d' % number)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    names = []
+    while any(thread.is_alive() for thread in threads):
+        if os.path.exists(service.path('ws2s.log')):
+            names.append('old.%d' % len(names))
+            os.rename(service.path('ws2s.log'), service.path(names[-1]))
+        threads[0].join(0.02)
+    service.do('stop')
+    text = '\n'.join([service.read(name) for name in names] + service.log)
+    found = re.findall(r' comes, origin \S+, path /(\d+-\d+)\n', text)
+    assert sorted(found) == sorted('%d-%d' % (one, two) for one in range(8) for two in range(50))
+    assert len(names) > 1
+
+
+def test_a_log_that_was_removed_is_made_again_with_the_next_line(service):
+    service.start()
+    os.unlink(service.path('ws2s.log'))
+    come_and_go(service, 1)
+    wait_until(lambda: 'path /0' in '\n'.join(service.log))
+    assert torn(service.log) == []
+    assert stat.S_IMODE(os.stat(service.path('ws2s.log')).st_mode) == 0o600
+
+
+def test_where_the_log_cannot_be_opened_anew_it_goes_on_in_the_old_file_and_says_so_once(service):
+    service.start()
+    os.rename(service.path('ws2s.log'), service.path('old'))
+    os.mkdir(service.path('ws2s.log'))
+    for _ in range(3):
+        service.do('reload')
+    lines = service.read('old').splitlines()
+    assert torn(lines) == []
+    assert len([line for line in lines if 'ERROR' in line and 'goes on where it was' in line]) == 3
+    assert len([line for line in lines if 'read anew' in line]) == 6
+    os.rmdir(service.path('ws2s.log'))
+    service.do('reload')
+    assert service.read('ws2s.log').count('read anew') == 2
+    assert service.read('old').splitlines() == lines
+
+
+LAST_WORDS = """
+import os, signal
+def end(number, frame):
+    os.write(2, b'these are last words\\n')
+    os.kill(os.getpid(), signal.SIGKILL)
+signal.signal(signal.SIGUSR1, end)
+"""
+
+
+def test_the_last_words_of_a_worker_are_in_the_log_also_after_a_rename(service, tmpdir):
+    """What Python itself writes to standard error when it must end."""
+    tmpdir.mkdir('path').join('sitecustomize.py').write(LAST_WORDS)
+    service.do('start', environment={'PYTHONPATH': str(tmpdir.join('path'))})
+    for number in range(3):
+        before = service.workers
+        os.kill(before[0], signal.SIGUSR1)
+        wait_until(lambda: service.two_workers_without(before[:1]))
+        assert service.read('ws2s.log').count('these are last words\n') == 1
+        os.rename(service.path('ws2s.log'), service.path('old.%d' % number))
+        service.do('reload')
+
+
+def test_what_a_full_disk_does_not_take_is_counted_and_the_line_after_it_is_whole(service):
+    def fill_up():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10000, 10000))
+
+    service.configure(workers=1, log={'bytes': 0})
+    service.do('start', preexec_fn=fill_up)
+    come_and_go(service, 100)
+    wait_until(lambda: os.stat(service.path('ws2s.log')).st_size == 10000)
+    cut = service.read('ws2s.log').rindex('\n', 0, 5000) + 30
+    with open(service.path('ws2s.log'), 'r+b') as file:
+        file.truncate(cut)  # so that a line is torn there, and there is room again
+    come_and_go(service, 1, 'again-%d')
+    wait_until(lambda: 'path /again-0\n' in service.read('ws2s.log'))
+    before, after = service.read('ws2s.log')[:cut].splitlines(), service.read('ws2s.log')[cut:].splitlines()
+    assert torn(before[:-1] + after[1:]) == []
+    assert after[0] == '' and LOST.match(after[1]) and not any(LOST.match(line) for line in after[2:])
+
+
+def test_a_supervisor_that_is_stopped_does_not_block_the_clients_and_loses_no_line(service):
+    service.configure(log={'bytes': 20000, 'files': 1000})
     service.start()
     with echoing() as port, Crowd(service.address, 10, port) as crowd:
         os.kill(service.pid, signal.SIGSTOP)
-        elapsed = stopwatch()
-        long_one = u'\x9b' * 500
-        for _ in range(60):
-            with RawClient(service.address) as client:
-                client.open(u'/' + long_one, [('Origin', u'http://' + long_one)])
-        for _ in range(100):
-            crowd.round()
-        assert elapsed() < 15
+        come_and_go(service, 200)
+        crowd.round()
+        wait_until(lambda: len(re.findall(r', path /\d+\n', '\n'.join(service.log))) == 200)
         os.kill(service.pid, signal.SIGCONT)
         crowd.round()
     service.do('stop')
-    assert any(LOST.match(line) for line in service.log)
+    assert len(log_files(service)) > 1
     assert torn(service.log) == []
+
+
+def test_who_does_not_read_standard_error_does_not_block_the_clients_and_is_told_of_what_is_missing(service):
+    service.configure(allowedOrigins=['*'], log={'level': 'debug'})
+    running, long_one = service.begin('run'), u'\x9b' * 500
+    wait_until(lambda: len(service.workers) == 2 and answers(service.address))
+    with echoing() as port, Crowd(service.address, 10, port) as crowd:
+        for _ in range(60):
+            with RawClient(service.address) as client:
+                client.open(u'/' + long_one, [('Origin', u'http://' + long_one)])
+        crowd.begin()
+        crowd.goes_on()
+        assert [flags_of(pid, 2) & os.O_NONBLOCK for pid in service.workers] == [0, 0]
+        reader = Program(running.process)
+        wait_until(lambda: len(re.findall(r'\[\d+\]', ' '.join(lines_after_lost(reader)))) >= 2)
+        crowd.goes_on()
+        crowd.finish()
+    reader.signal(signal.SIGTERM)
+    assert reader.wait() == 0
+    assert torn(reader.lines) == []
+    reader.end()
+
+
+def lines_after_lost(reader):
+    lines = list(reader.lines)
+    return [line for before, line in zip(lines, lines[1:]) if LOST.match(before)]
+
+
+def test_where_standard_error_is_closed_no_file_gets_the_log(service):
+    words = ['sh', '-c', 'exec "$@" <&- >&- 2>&-', 'sh', sys.executable, WS2SD, '--home', service.home, 'run']
+    running = Command(words, service.user_home)
+    wait_until(lambda: len(service.workers) == 2 and answers(service.address))
+    assert service.read('pid') == '%d\n' % service.pid
+    os.kill(service.pid, signal.SIGTERM)
+    assert running.outcome() == (0, '', '')
+    assert service.read('pid') == ''
 
 
 # -- service files -----------------------------------------------------------------------------------------------------
