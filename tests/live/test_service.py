@@ -959,6 +959,15 @@ def test_after_a_rename_as_by_logrotate_all_write_to_the_new_file(service, by):
     assert torn(service.log) == []
 
 
+def test_a_reload_has_all_leave_a_renamed_log_also_when_they_have_nothing_to_say(service):
+    service.configure(log={'level': 'error'})
+    service.start()
+    os.rename(service.path('ws2s.log'), service.path('old'))
+    service.do('reload')
+    assert loggers(service, 'old') == [] and len(loggers(service, 'ws2s.log')) == 3
+    assert service.read('ws2s.log') == ''
+
+
 def test_no_line_is_lost_while_another_renames_the_log_again_and_again(service):
     service.configure(workers=4)
     service.start()
@@ -1060,7 +1069,7 @@ def test_a_supervisor_that_is_stopped_does_not_block_the_clients_and_loses_no_li
 
 def test_who_does_not_read_standard_error_does_not_block_the_clients_and_is_told_of_what_is_missing(service):
     service.configure(allowedOrigins=['*'], log={'level': 'debug'})
-    running, long_one = service.begin('run'), u'\x9b' * 500
+    process, long_one = service.begin('run').process, u'\x9b' * 500
     wait_until(lambda: len(service.workers) == 2 and answers(service.address))
     with echoing() as port, Crowd(service.address, 10, port) as crowd:
         for _ in range(60):
@@ -1069,19 +1078,18 @@ def test_who_does_not_read_standard_error_does_not_block_the_clients_and_is_told
         crowd.begin()
         crowd.goes_on()
         assert [flags_of(pid, 2) & os.O_NONBLOCK for pid in service.workers] == [0, 0]
-        reader = Program(running.process)
-        wait_until(lambda: len(re.findall(r'\[\d+\]', ' '.join(lines_after_lost(reader)))) >= 2)
-        crowd.goes_on()
-        crowd.finish()
-    reader.signal(signal.SIGTERM)
-    assert reader.wait() == 0
-    assert torn(reader.lines) == []
-    reader.end()
+        with contextlib.closing(process.stdin), contextlib.closing(process.stdout), \
+                contextlib.closing(Reader(process)) as reader:
+            wait_until(lambda: any(LOST.match(line) for line in list(reader.lines)))
+            crowd.goes_on()
+            crowd.finish()
+            reader.signal(signal.SIGTERM)
+            assert reader.wait() == 0
+            assert torn(reader.lines) == []
 
 
-def lines_after_lost(reader):
-    lines = list(reader.lines)
-    return [line for before, line in zip(lines, lines[1:]) if LOST.match(before)]
+class Reader(Program):
+    close = Program.end
 
 
 def test_where_standard_error_is_closed_no_file_gets_the_log(service):
