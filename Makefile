@@ -5,10 +5,12 @@ RUNNER ?= python3
 PREFIX ?= /usr/local
 CASES ?= quick
 ARGS ?=
+LANES ?=
 
 ENVIRONMENTS = $(RUNNER) tests/environments.py
+LANES_OF = $(RUNNER) tests/lanes.py $(if $(LANES),--lanes $(LANES))
 
-.PHONY: help test test-all test-others soak lint conformance bench bench-peers dist install clean
+.PHONY: help test test-all check soak lint conformance bench bench-peers dist install clean
 
 help: ## say what there is (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,11 +18,11 @@ help: ## say what there is (the default)
 test: ## run the tests [PYTHON=2.7|3.13|name|path] [ARGS='tests/unit -k name']
 	@$(ENVIRONMENTS) test $(PYTHON) -- $(ARGS)
 
-test-all: ## run the tests on every Python found, 2.7 and 3.6 to 3.13 [ARGS=...]
-	@$(ENVIRONMENTS) test-all -- $(ARGS)
+test-all: ## run the tests on every Python found, 2.7 and 3.6 to 3.13, in LANES [LANES=3] [ARGS=...]
+	@$(LANES_OF) tests -- $(ARGS)
 
-test-others: ## the same without the one of PYTHON, which `make test` runs [ARGS=...]
-	@$(ENVIRONMENTS) test-others $(PYTHON) -- $(ARGS)
+check: ## all that .ci/run does when the programs are there [LANES=3]
+	@$(LANES_OF) --repeat soak tests conformance dist lint
 
 soak: ## run the tests that take minutes [PYTHON=...] [ARGS=...]
 	@$(ENVIRONMENTS) soak $(PYTHON) -- $(ARGS)

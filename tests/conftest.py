@@ -1,9 +1,7 @@
 """For all tests: `ws2s` is the checkout's file, and with WS2S_TEST_STRICT=1 a skipped test has failed.
 
 A machine that is meant to run everything sets it, so that a missing redis-server, browser or module cannot
-pass unnoticed. With WS2S_TEST_FAST_PATHS=off everything runs without the short cuts that are there for speed alone:
-what a test says of ws2s must be true either way. Gateways in a process of their own keep them, and so do tests
-that set FAST_PATHS themselves, for they compare the two.
+pass unnoticed.
 """
 import os
 import sys
@@ -12,11 +10,6 @@ import pytest
 
 TESTS = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.dirname(TESTS), TESTS]
-
-import ws2s  # noqa: E402
-
-if os.environ.get('WS2S_TEST_FAST_PATHS') == 'off':
-    ws2s.FAST_PATHS = False
 
 
 def fail_if_skipped(report):

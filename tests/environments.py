@@ -18,14 +18,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 
 import proof
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ENVS = os.path.join(ROOT, '.envs')
 VERSIONS = ('2.7', '3.6', '3.7', '3.8', '3.9', '3.10', '3.11', '3.12', '3.13')
-WITH_PROGRAMS = ('2.7', '3.6', '3.11', '3.13')  # where the tests run too that take other programs a minute and more
+NEWEST = VERSIONS[-1]
+# Tests with these marks run on these Pythons only; setup.cfg says what the marks mean.
+ONLY_ON = {'programs': ('2.7', '3.6', '3.11', NEWEST), 'independent': ('2.7', NEWEST), 'pages': ()}
 STRICT = os.environ.get('WS2S_TEST_STRICT') == '1'
 NODE_PACKAGES = ('ws@8', 'axe-core@4.14.1')
 PEER_NODE_PACKAGES = ('ws@8', '@mercuryworkshop/wisp-js@0.5.0')
@@ -221,7 +222,12 @@ def plain_environ():
 
 
 def call(command, environ=None, **streams):
-    return subprocess.call(command, cwd=ROOT, env=environ or plain_environ(), **streams)
+    process = subprocess.Popen(command, cwd=ROOT, env=environ or plain_environ(), **streams)
+    try:
+        return process.wait()
+    finally:
+        # An interrupt is for the process too: pytest then takes down what its tests have begun.
+        process.wait()
 
 
 def must(command, complaint, objects, environ=None):
@@ -245,6 +251,11 @@ def run_pytest(interpreter, arguments):
                 ['-m', 'pytest'] + errors(interpreter, WARNINGS_OF_PYTEST) + arguments, environ)
 
 
+def selection(version):
+    """The argument of `pytest -m` for a pass over one of all Pythons."""
+    return ' and '.join(['not soak'] + ['not %s' % mark for mark in sorted(ONLY_ON) if version not in ONLY_ON[mark]])
+
+
 def errors(interpreter, warnings):
     if interpreter.version < WARNINGS_FROM:
         return []
@@ -259,33 +270,6 @@ def command_test(wanted, arguments):
 
 def command_soak(wanted, arguments):
     return run_pytest(required(wanted), ['-m', 'soak'] + (arguments or list(SUITE)))
-
-
-def command_test_all(wanted, arguments):
-    return test_each(VERSIONS, arguments)
-
-
-def command_test_others(wanted, arguments):
-    return test_each([version for version in VERSIONS if version != short(required(wanted))], arguments)
-
-
-def test_each(versions, arguments):
-    results = [(version, tested(version, arguments)) for version in versions]
-    say('')
-    for version, (verdict, seconds) in results:
-        say('%-5s %-7s %4d s' % (version, verdict, seconds))
-    return int(any(verdict == 'FAILED' or verdict == 'missing' and STRICT for _, (verdict, _) in results)
-               or all(verdict == 'missing' for _, (verdict, _) in results))
-
-
-def tested(version, arguments):
-    interpreter = find(version)
-    if interpreter is None:
-        return 'missing', 0
-    started = time.time()
-    selection = 'not soak and not pages' if version in WITH_PROGRAMS else 'not soak and not pages and not programs'
-    status = run_pytest(interpreter, ['-m', selection] + (arguments or list(SUITE)))
-    return 'FAILED' if status else 'passed', time.time() - started
 
 
 def command_lint(wanted, arguments):
@@ -371,8 +355,6 @@ def peers_made(name, interpreter):
 
 COMMANDS = {
     'test': command_test,
-    'test-all': command_test_all,
-    'test-others': command_test_others,
     'soak': command_soak,
     'lint': command_lint,
     'dist': command_dist,

@@ -4,7 +4,7 @@
     python3 tests/conformance/run.py [--cases quick|all] [--python PYTHON]
 
 PYTHON, as in tests/environments.py, runs the server; the suite itself needs Python 2.7. The report of each
-case is left in .envs/conformance-report/.
+case is left in .envs/conformance-report-VERSION/.
 """
 import argparse
 import collections
@@ -21,7 +21,6 @@ sys.path.insert(0, os.path.dirname(HERE))
 
 import environments  # noqa: E402 - found only by the path above
 
-REPORT = os.path.join(environments.ENVS, 'conformance-report')
 AGENT = 'ws2s'
 # The cases about compression, which a server may decline: quick leaves them out.
 COMPRESSION = ('12', '13')
@@ -53,18 +52,25 @@ def judge(cases, python):
         return int(environments.STRICT)
     suite = environments.environment('conformance', suite_python, '-r', 'tests/requirements-conformance.txt')
     interpreter = environments.required(python)
-    shutil.rmtree(REPORT, ignore_errors=True)
-    os.makedirs(REPORT)
+    report = new_report(environments.short(interpreter))
     environments.say('the %s Autobahn cases, served by Python %s' % (cases, environments.full(interpreter)))
-    with echo_server(interpreter) as port:
-        run_suite(suite, port, cases)
-    return verdict(read_results(), LEAST[cases])
+    with echo_server(interpreter, report) as port:
+        run_suite(suite, port, cases, report)
+    return verdict(read_results(report), LEAST[cases])
+
+
+def new_report(version):
+    """One folder for each Python: several may be served at one time."""
+    folder = os.path.join(environments.ENVS, 'conformance-report-' + version)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    return folder
 
 
 @contextlib.contextmanager
-def echo_server(interpreter):
+def echo_server(interpreter, report):
     """Its port; ended by its own process id, and it must end well."""
-    log = os.path.join(REPORT, 'server.log')
+    log = os.path.join(report, 'server.log')
     with open(log, 'w') as errors:
         server = subprocess.Popen([interpreter.path, os.path.join(HERE, 'echo_server.py')],
                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
@@ -99,19 +105,19 @@ def end(process, seconds=20):
             process.stdout.close()
 
 
-def run_suite(python, port, cases):
-    spec = os.path.join(REPORT, 'spec.json')
+def run_suite(python, port, cases, report):
+    spec = os.path.join(report, 'spec.json')
     with open(spec, 'w') as out:
         json.dump({
-            'outdir': REPORT,
+            'outdir': report,
             'servers': [{'agent': AGENT, 'url': 'ws://127.0.0.1:%d' % port}],
             'cases': ['*'],
             'exclude-cases': EXCLUDED[cases],
             'exclude-agent-cases': {},
         }, out)
     wstest = os.path.join(os.path.dirname(python), 'wstest')
-    with open(os.path.join(REPORT, 'wstest.log'), 'w') as log:
-        suite = subprocess.Popen([python, wstest, '-m', 'fuzzingclient', '-s', spec], cwd=REPORT,
+    with open(os.path.join(report, 'wstest.log'), 'w') as log:
+        suite = subprocess.Popen([python, wstest, '-m', 'fuzzingclient', '-s', spec], cwd=report,
                                  stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                  env=environments.plain_environ())
     try:
@@ -124,10 +130,10 @@ def run_suite(python, port, cases):
         raise environments.Problem('wstest ended with status %d, see %s' % (status, log.name))
 
 
-def read_results():
-    index = os.path.join(REPORT, 'index.json')
+def read_results(report):
+    index = os.path.join(report, 'index.json')
     if not os.path.exists(index):
-        raise environments.Problem('wstest wrote no results, see %s' % os.path.join(REPORT, 'wstest.log'))
+        raise environments.Problem('wstest wrote no results, see %s' % os.path.join(report, 'wstest.log'))
     return json.loads(environments.read(index))[AGENT]
 
 
