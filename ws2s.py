@@ -20,13 +20,16 @@ The file reads top to bottom. It is cut into rooms; a name is used only in its o
      9. Event loop     turns, timers, and the door for other threads
     10. Streams        non-blocking sockets with bounded queues
     11. Workers        the threads for what can only block
-    12. Tunnels        ssh processes, and the way through them
-    13. Gateway        sessions, upstreams, and what keeps count of them
-    14. Command line   arguments, the config file, logs, signals
+    12. Dialling       the ways to a target: look-up, rules, connection
+    13. Tunnels        ssh processes, and the way through them
+    14. Gateway        visits, sessions, upstreams, and what keeps count of them
+    15. Command line   arguments, the config file, logs, signals
 
-Rooms 1-8 are pure: bytes and values in, bytes and values out. Rooms 9-14 hold the world: sockets, clocks, threads,
+Rooms 1-8 are pure: bytes and values in, bytes and values out. Rooms 9-15 hold the world: sockets, clocks, threads,
 files and logs. The way of a byte from a browser to its target: Stream.on_ready -> Session.on_received ->
-WebSocket.receive -> Dialect.on_text -> actions -> Upstream.write -> Stream.send_now; and the other way round.
+WebSocket.receive -> Dialect.on_text -> Conversation.perform -> Upstream.write -> Stream.write, and at the end of the
+turn Stream.settle. The way back: Stream.on_ready -> Upstream.on_received -> Session.relay -> WebSocket.send ->
+Stream.write.
 """
 
 from __future__ import absolute_import, division
@@ -37,9 +40,11 @@ import binascii
 import collections
 import contextlib
 import encodings.idna  # noqa: F401  a first import from a look-up thread could wait for the import lock for ever
+import encodings.unicode_escape  # noqa: F401  a first import when descriptors have run out would fail
 import errno
 import fcntl
 import fnmatch
+import functools
 import hashlib
 import heapq
 import itertools
@@ -61,8 +66,8 @@ import time
 import traceback
 
 __version__ = '3.0.0.dev0'
-__all__ = ['Gateway', 'Dialect', 'Send', 'Open', 'Write', 'Shut', 'Hangup', 'Config', 'parse_config', 'ConfigError',
-           'ServeError', 'DIALECTS', 'main']
+__all__ = ['Gateway', 'Dialect', 'Send', 'Open', 'Write', 'Grant', 'Carry', 'Shut', 'Hangup', 'Later', 'TEXT',
+           'BINARY', 'HttpError', 'Config', 'parse_config', 'ConfigError', 'ServeError', 'DIALECTS', 'main']
 
 
 # ======================================================================================================================
@@ -97,28 +102,22 @@ if PY2:
     LONG_CHUNK = 32768  # bytes; to join it with another costs more than a second call
 
     def send_chunks(sock, chunks):
-        """Send what the kernel takes of ``chunks``; the number of bytes taken."""
-        if len(chunks) == 1:
-            return sock.send(chunks[0])
-        if len(chunks) == 2 and len(chunks[1]) >= LONG_CHUNK:
-            sent = sock.send(chunks[0], MSG_MORE)
-            return sent if sent < len(chunks[0]) else sent + send_ready(sock, chunks[1])
-        return sock.send(b''.join(chunk.tobytes() if isinstance(chunk, memoryview) else bytes(chunk)
-                                  for chunk in chunks))
-
-    def send_ready(sock, data):
-        """Send what the kernel takes of ``data``; the number of bytes, 0 when there is no room."""
+        """Send what the kernel takes of two ``chunks`` or more; the number of bytes taken."""
+        if len(chunks) != 2 or len(chunks[1]) < LONG_CHUNK:
+            return sock.send(b''.join(chunk.tobytes() if isinstance(chunk, memoryview) else bytes(chunk)
+                                      for chunk in chunks))
+        sent = sock.send(chunks[0], MSG_MORE)
         try:
-            return sock.send(data)
+            return sent if sent < len(chunks[0]) else sent + sock.send(chunks[1])
         except NetworkError as error:
             if not is_not_ready(error):
                 raise
-            return 0
+            return sent
 
     class Poller(object):
         """The verbs of ``selectors`` that the loop uses, over epoll or poll."""
 
-        Key = collections.namedtuple('Key', 'fd events data')
+        Key = collections.namedtuple('Key', 'events data')
 
         def __init__(self):
             self._poll = select.epoll() if hasattr(select, 'epoll') else select.poll()
@@ -128,19 +127,16 @@ if PY2:
                 close_on_exec(self._poll.fileno())
 
         def register(self, sock, events, data):
-            fd = sock.fileno()
-            self._poll.register(fd, events)
-            self._keys[fd] = self.Key(fd, events, data)
+            self._poll.register(sock, events)
+            self._keys[sock.fileno()] = self.Key(events, data)
 
         def modify(self, sock, events, data):
-            fd = sock.fileno()
-            self._poll.modify(fd, events)
-            self._keys[fd] = self.Key(fd, events, data)
+            self._poll.modify(sock, events)
+            self._keys[sock.fileno()] = self.Key(events, data)
 
         def unregister(self, sock):
-            fd = sock.fileno()
-            del self._keys[fd]
-            self._poll.unregister(fd)
+            del self._keys[sock.fileno()]
+            self._poll.unregister(sock)
 
         def select(self, timeout):
             try:
@@ -149,11 +145,9 @@ if PY2:
                 if error.args[0] != errno.EINTR:
                     raise
                 ready = ()
-            return [(self._keys[fd], self._wanted(fd, events)) for fd, events in ready if fd in self._keys]
-
-        def _wanted(self, fd, events):
             # Errors and hang-ups are told to whoever is listening, as selectors does.
-            return (events | (0 if events in (READ, WRITE) else READ | WRITE)) & self._keys[fd].events
+            return [(self._keys[fd], (events if events in (READ, WRITE) else READ | WRITE) & self._keys[fd].events)
+                    for fd, events in ready if fd in self._keys]
 
         def close(self):
             if hasattr(self._poll, 'close'):
@@ -172,7 +166,7 @@ if PY2:
         return text
 
     def utf8_bytes(text):
-        """The UTF-8 of ``text``; UnicodeError when it holds half a surrogate pair."""
+        """The UTF-8 of ``text``; UnicodeError for half a surrogate pair."""
         data = text.encode('utf-8')
         if len(data) != len(text) and SURROGATE.search(data):
             raise UnicodeError('half a surrogate pair')
@@ -185,24 +179,19 @@ if PY2:
         """A path as the system takes it, also when it is not UTF-8."""
         return path if isinstance(path, bytes) else path.encode('utf-8')
 
-    def open_descriptors():
-        """Some of them may be closed already. All that could be open, where the system does not tell."""
-        try:
-            found = [int(name) for name in os.listdir('/dev/fd')]
-        except OSError:
-            found = []
-        # Popen has a pipe open there: a folder that tells of none is one that never changes.
-        return found if found and max(found) > 2 else range(subprocess.MAXFD)
-
     def begin_child():
         """In a child, before it becomes another program: a session of its own, and an end to all of our descriptors."""
         os.setsid()
-        for fd in open_descriptors():
-            if fd > 2:
-                try:
-                    close_on_exec(fd)
-                except IOError:  # it is closed
-                    continue
+        try:
+            found = [int(name) for name in os.listdir('/dev/fd') if int(name) > 2]
+        except OSError:
+            found = []
+        # Popen has a pipe open here: a folder that tells of none is one that never changes, so all are tried.
+        for fd in found or range(3, subprocess.MAXFD):
+            try:
+                close_on_exec(fd)
+            except IOError:  # it is closed
+                continue
 
     # How Popen is told to start a child. Left to itself it would close each descriptor that the limit allows for, open
     # or not: with a limit of a million that takes longer than a login.
@@ -215,33 +204,19 @@ else:
     monotonic = time.monotonic
     Poller = selectors.DefaultSelector
 
-    def to_int(data):
-        return int.from_bytes(data, 'big')
-
-    def to_bytes(number, length):
-        return number.to_bytes(length, 'big')
+    to_int = functools.partial(int.from_bytes, byteorder='big')
+    to_bytes = functools.partial(int.to_bytes, byteorder='big')
+    utf8_text = functools.partial(str, encoding='utf-8')
+    utf8_bytes = functools.partial(str.encode, encoding='utf-8')
+    base64_bytes = functools.partial(binascii.b2a_base64, newline=False)
+    path_bytes = functools.partial(str.encode, encoding='utf-8', errors='surrogateescape')
 
     def close_on_exec(fd):
         """Nothing to do: descriptors are not inherited since 3.4."""
 
     def send_chunks(sock, chunks):
-        """Send what the kernel takes of ``chunks`` in one call; the number of bytes taken."""
-        return sock.send(chunks[0]) if len(chunks) == 1 else sock.sendmsg(chunks)
-
-    def utf8_text(data):
-        """The text of UTF-8 ``data``; UnicodeError for anything else, surrogates among it."""
-        return data.decode('utf-8')
-
-    def utf8_bytes(text):
-        """The UTF-8 of ``text``; UnicodeError when it holds half a surrogate pair."""
-        return text.encode('utf-8')
-
-    def base64_bytes(data):
-        return binascii.b2a_base64(data, newline=False)
-
-    def path_bytes(path):
-        """A path as the system takes it, also when it is not UTF-8."""
-        return path.encode('utf-8', 'surrogateescape')
+        """Send what the kernel takes of two ``chunks`` or more in one call; the number of bytes taken."""
+        return sock.sendmsg(chunks)
 
     # How Popen is told to start a child: with none of our descriptors, in a session and a process group of its own.
     DETACHED = {'close_fds': True, 'start_new_session': True}
@@ -281,71 +256,15 @@ def is_not_ready(error):
 # ======================================================================================================================
 # Words that several rooms share: numbers of the protocols, fixed limits, failures that clients are told, errors.
 
-# RFC 6455 section 5.2
+# RFC 6455 sections 5.2 and 7.4.1
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+GOING_AWAY, PROTOCOL_ERROR, BAD_TEXT, TOO_BIG, INTERNAL, TRY_LATER = 1001, 1002, 1007, 1009, 1011, 1013
 
-# RFC 6455 section 7.4.1
-NORMAL, GOING_AWAY, PROTOCOL_ERROR, BAD_TEXT, TOO_BIG, INTERNAL, TRY_LATER = 1000, 1001, 1002, 1007, 1009, 1011, 1013
+HOST_CHARACTERS = 253  # the longest name that DNS can carry
 
-REQUEST_LINE_BYTES = 8192
-HEADER_BYTES = 16384
-HEADER_COUNT = 64
-CONTROL_BYTES = 125            # RFC 6455 section 5.5
-HOST_CHARACTERS = 253          # the longest name that DNS can carry
-PONGS_WAITING = 16             # with more pings than these in one read the earlier ones are not answered
-WINDOW_BYTES = 16384           # the smallest window that a client may ask for
-JSON_MARKS = 10000             # commas and brackets in one request; a row of `[]` would take fifty times its size
-JSON_DIGITS = 20               # digits of one number; long ones cost their square on old Pythons
-WAITING_BYTES = 128            # what one waiting message costs beside its own bytes
-# False: without the short cuts that are there for speed alone. Nothing but speed may change with it.
-FAST_PATHS = True
-
-BULK_BYTES = 1048576           # one read of a target into a pipe
-FAIR_BYTES = 32768             # one read in a turn in which many sockets are ready
-POUR_BYTES = 32768             # with fewer at a time the kernel's way is no shorter
-PIPES = 32                     # that may stand full at one time; each takes two descriptors and BULK_BYTES
-SMALL_RECEIVE = 8192           # one read of a client while no long frame is under way: it may hold many requests
-SEND_CHUNKS = 64               # that one system call is given at most
-SEND_BATCH = 32                # streams that have something to send before it is sent
-RECEIVE_BYTES = 131072         # in one read
-KEPT_BYTES = 1048576           # of freed memory, in blocks of at most so many
-SMALL_CHUNK = 4096             # shorter ones are joined in a stream's queue
-SEND_BYTES = 1048576           # one stream's turn; a bulk transfer must not delay the others
-LINGER_BYTES = 16777216        # what a closing peer may still send before it is cut off
-SMALL_SHARE = 65536            # what a session may always hold, however full the gateway is
-SPREAD = 100.0                 # parts of a period in which clients get what all would get at once
-SPARE_CONNECTIONS = 64         # beyond `limits.clients`, for /healthz and for saying no politely
-DRAINING_CONNECTIONS = 1000    # TCP connections without a client that still deliver what it had sent
-ACCEPT_BURST = 64              # connections taken in one turn
-ACCEPT_PAUSE = 0.2             # seconds without accepting when descriptors have run out
-WARNING_SECONDS = 10           # between two equal warnings about that
-VERDICTS = 1000                # of the rules that are remembered
-LOOKUP_THREADS = 16
-LOOKUPS_WAITING = 1024
-FILE_THREADS = 2
-FILES_WAITING = 1024
-PIECE_BYTES = 65536            # of a file of the web folder
-STALL_SECONDS = 30             # a reader of such a file that takes no piece for so long is dropped
-TUNNEL_THREADS = 4             # they begin ssh processes and clear up after them; none of them waits for a server
-TUNNEL_IDLE_SECONDS = 10       # a tunnel without connections stays for so long, should its client connect again
-TUNNEL_TARGETS = 64            # of one tunnel; each takes ssh a listening socket
-TUNNEL_JOBS = 256              # places for each tunnel: more than twice what it can ever have under way
-TUNNEL_ALIVE_SECONDS = 15      # between ssh's questions whether its server is there; three without answer end it
-GOODBYE_SECONDS = 0.7          # for the last bytes and the Close of those who were open to the end of a drain
-KEY_CHARACTERS = 16384         # of the text of a private key
-SECRET_BYTES = 1000            # of a password or passphrase; ssh itself takes 1,023
-TUNNEL_CHANNELS = 256          # connections of one tunnel that its server has not ended
-LOGIN_LINES = 10000            # of ssh's standard error before the login is done; a server's banner is among them
-LOG_BYTES = 4096               # one read of it: each line costs time that other clients wait
-PIPE_BYTES = 65536             # what a pipe holds at most
-KNOWN_HOSTS_BYTES = 1048576    # of the file of host keys; then no new ones are learnt
-GIVE_UP_SECONDS = 5            # for threads that hang when everything else has ended
-SSH_LINE_BYTES = 8192          # of one line of ssh's standard error; the rest of a longer one is not looked at
-SSH_FILE_CHARACTERS = 1000     # of one line of the operator's file of options
-PROMPT_BYTES = 8192            # of what ssh asks for
-
-# Why a request failed: reply code, stable word for programs, sentence for people.
-Failure = collections.namedtuple('Failure', 'code reason message')
+# Why a request failed: reply code, stable word for programs, sentence for people; `why`: words for the operator alone.
+Failure = collections.namedtuple('Failure', 'code reason message why')
+Failure.__new__.__defaults__ = ('',)
 
 REFUSED = Failure(2, 'refused', 'connection refused')
 NOT_CONNECTED = Failure(3, 'not-connected', 'nothing is connected, please connect first')
@@ -371,8 +290,8 @@ NO_SUCH_KEY = Failure(1, 'bad-request', 'ssh_private_key must be the text of a k
 BROKEN = Failure(1, 'internal', 'the gateway made a mistake; its log has the details')
 
 
-def forbidden(setting):
-    return Failure(4, 'forbidden', 'the rules of this gateway forbid this target (%s)' % setting)
+def forbidden(setting, why=''):
+    return Failure(4, 'forbidden', 'the rules of this gateway forbid this target (%s)' % setting, why)
 
 
 class Ws2sError(Exception):
@@ -438,16 +357,14 @@ TargetRule = collections.namedtuple('TargetRule', 'text glob network ports')
 
 Origin = collections.namedtuple('Origin', 'scheme host port')
 
-MAPPED = b'\0' * 10 + b'\xff\xff'  # before an IPv4 address in its IPv6 form
-
 DEFAULT_PORTS = {'http': 80, 'ws': 80, 'https': 443, 'wss': 443}
+ORIGIN = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?\Z')
+GLOB_MARKS = re.compile(r'[*?\[]')  # without one of these a glob is a name
 
 
 def read_port(text):
     """The number of a TCP port from 1 to 65,535 in plain digits, or None."""
-    if not re.match(r'[0-9]{1,5}\Z', text) or not 1 <= int(text) <= 65535:
-        return None
-    return int(text)
+    return int(text) if re.match(r'[0-9]{1,5}\Z', text) and 1 <= int(text) <= 65535 else None
 
 
 def split_host_port(text):
@@ -455,9 +372,7 @@ def split_host_port(text):
     bracketed = re.match(r'\[([^\[\]]*)\](?::(.*))?\Z', text, re.DOTALL)
     if bracketed:
         return bracketed.groups()
-    if text.count(':') != 1:
-        return text, None
-    return tuple(text.split(':'))
+    return tuple(text.split(':')) if text.count(':') == 1 else (text, None)
 
 
 def read_network(text):
@@ -496,14 +411,11 @@ def canonical_name(name):
     return ascii_name(name).lower().rstrip('.')
 
 
-GLOB_MARKS = re.compile(r'[*?\[]')  # without one of these a glob is a name
-
-
 def read_target_rule(text):
     """The TargetRule of ``HOST[:PORTS]`` (protocol, 5). Raises ConfigError."""
     host, ports = split_host_port(text)
     network = read_network(host)
-    if network and network[0][:12] == MAPPED:
+    if network and network[0].startswith(b'\0' * 10 + b'\xff\xff'):  # an IPv4 address in its IPv6 form
         raise ConfigError('"%s": write the IPv4 address instead' % printable(text))
     if network is None and (text.startswith('[') or not host or re.search(r'[\s:/\[\]]', host)):
         raise ConfigError('"%s" is no rule: HOST[:PORTS] with a name, a glob, an address or a CIDR block'
@@ -517,22 +429,14 @@ def read_target_rule(text):
                       () if ports is None else read_ports(ports))
 
 
-ORIGIN = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?\Z')
-
-
 def read_origin(text):
     """The Origin of ``scheme://host[:port]`` in its canonical form, or None when it is not of that form (RFC 6454).
-
-    International names stand in their xn-- form there.
-    """
+    International names stand in their xn-- form there."""
     parts = ORIGIN.match(text)
-    if not parts:
+    if not parts or (parts.group(3) and not read_port(parts.group(3))):
         return None
     scheme, host, port = parts.groups()
-    if port and not read_port(port):
-        return None
-    scheme = scheme.lower()
-    return Origin(scheme, host.lower().strip('[]'), int(port) if port else DEFAULT_PORTS.get(scheme))
+    return Origin(scheme.lower(), host.lower().strip('[]'), int(port) if port else DEFAULT_PORTS.get(scheme.lower()))
 
 
 def flag(value):
@@ -547,14 +451,6 @@ def words(value):
     return value
 
 
-def words_or_null(value):
-    return None if value is None else words(value)
-
-
-def folder_or_nothing(value):
-    return False if value is False else words_or_null(value)
-
-
 def plain_path(value):
     """A path that also a command line of ssh takes as it is."""
     if re.search(u'[\x00-\x1f\x7f"$%:\\\\]', words(value)):
@@ -562,8 +458,10 @@ def plain_path(value):
     return value
 
 
-def plain_path_or_null(value):
-    return None if value is None else plain_path(value)
+def either(check, *others):
+    def check_either(value):
+        return value if any(value is other for other in others) else check(value)
+    return check_either
 
 
 def whole(least, most):
@@ -599,9 +497,7 @@ def listing(check):
 
 
 def origin_or_star(text):
-    if text in ('*', 'null'):
-        return text
-    origin = read_origin(text)
+    origin = text if text in ('*', 'null') else read_origin(text)
     if origin is None:
         raise ConfigError('"%s" is no origin: scheme://host[:port]' % printable(text))
     return origin
@@ -622,19 +518,15 @@ OPTIONS = (
     Option('allowConnectToServerLocal', False, flag, "may clients reach the gateway's own machine?"),
     Option('allowTargets', (), listing(read_target_rule), 'rules HOST[:PORTS] of what may be reached; empty is all'),
     Option('denyTargets', (), listing(read_target_rule), 'rules HOST[:PORTS] of what may not; they win'),
-    Option('allowedOrigins', (), listing(origin_or_star), 'pages of other sites that may connect: '
-                                                          'scheme://host[:port], null or *'),
+    Option('allowedOrigins', (), listing(origin_or_star), 'origins whose pages may connect: scheme://host, null or *'),
     Option('allowedHosts', (), listing(host_name), 'names of this gateway under which its own pages may connect'),
-    Option('web', None, folder_or_nothing, 'folder of static files to serve; null: the pages that come with ws2s; '
-                                           'false: none'),
+    Option('web', None, either(words, None, False), 'folder of static files; null: those of ws2s; false: none'),
     Option('workers', 0, whole(0, 1024), 'processes of the background service; 0 is one per core'),
     Option('limits.clients', 10000, whole(1, 10 ** 6), 'WebSockets at one time'),
     Option('limits.clientsPerAddress', 0, whole(0, 10 ** 6), 'of them from one address (IPv6: one /64); 0 is any'),
     Option('limits.messageBytes', 16777216, whole(1024, 2 ** 30), 'longest text message of a client'),
-    Option('limits.bufferBytes', 262144, whole(16384, 2 ** 30), 'bytes that wait in one direction before the source '
-                                                                'is throttled'),
-    Option('limits.totalBytes', 536870912, whole(1048576, 2 ** 40), 'bytes that all clients together may make the '
-                                                                    'gateway hold'),
+    Option('limits.bufferBytes', 262144, whole(16384, 2 ** 30), 'bytes that wait one way before the source must wait'),
+    Option('limits.totalBytes', 536870912, whole(1048576, 2 ** 40), 'bytes that all clients may make the gateway hold'),
     Option('limits.handshakeSeconds', 10, seconds(0.05), 'for the whole HTTP request'),
     Option('limits.connectSeconds', 10, seconds(0.05), 'for look-up and connect'),
     Option('limits.pingSeconds', 30, seconds(0), 'between pings; a client silent for two of these is gone; 0 is never'),
@@ -642,39 +534,39 @@ OPTIONS = (
     Option('limits.drainSeconds', 5, seconds(0), 'for what is still under way when something is closed'),
     Option('ssh.enabled', True, flag, 'may clients go through SSH servers?'),
     Option('ssh.program', 'ssh', words, 'the OpenSSH client to run, 7.0 or newer'),
-    Option('ssh.hostKeyChecking', 'accept-new', one_of('accept-new', 'yes', 'no'), 'accept-new learns new host keys, '
-                                                                                   'yes wants known ones'),
+    Option('ssh.hostKeyChecking', 'accept-new', one_of('accept-new', 'yes', 'no'), 'accept-new learns new host keys'),
     Option('ssh.knownHosts', '~/.ws2s/known_hosts', plain_path, 'file of the known host keys'),
-    Option('ssh.configFile', None, plain_path_or_null, 'file of further options for ssh, ciphers for instance'),
+    Option('ssh.configFile', None, either(plain_path, None), 'file of further options for ssh, ciphers for instance'),
     Option('ssh.keyDirectories', (), listing(plain_path), 'folders of keys that clients may name by their path'),
     Option('ssh.maxTunnels', 100, whole(1, 10000), 'ssh processes at one time'),
     Option('ssh.timeoutSeconds', 15, seconds(0.05), 'for the way to the SSH server and the login there'),
     Option('log.level', 'info', one_of('debug', 'info', 'warning', 'error'), 'least level that is logged'),
-    Option('log.file', None, words_or_null, 'file to log to instead of standard error'),
+    Option('log.file', None, either(words, None), 'file to log to instead of standard error'),
     Option('log.bytes', 1048576, whole(0, 2 ** 40), 'size at which that file is rotated; 0 is never'),
     Option('log.files', 3, whole(1, 1000), 'old log files that are kept'),
 )
 
 
-class Config(object):
+class Config(dict):
     """Immutable settings, read by the keys of OPTIONS: ``config['limits.clients']``."""
 
-    __slots__ = ('_values',)
+    __slots__ = ()
 
-    def __init__(self, values):
-        object.__setattr__(self, '_values', dict(values))
-
-    def __setattr__(self, name, value):
+    def _refuse(self, *arguments, **named):
         raise AttributeError('a Config does not change; replace() gives another')
 
-    def __getitem__(self, key):
-        return self._values[key]
+    __setitem__ = __delitem__ = __setattr__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
 
     def replace(self, changes):
-        """Another Config with the ``changes``, a dict by key of raw values. Raises ConfigError."""
-        values = dict(self._values)
+        """Another Config with the ``changes``, a dict by key of raw values. Raises ConfigError naming the key."""
+        values, checks = dict(self), {option.key: option.check for option in OPTIONS}
         for key, value in changes.items():
-            values[key] = read_option(key, value)
+            if key not in checks:
+                raise ConfigError('unknown key "%s"' % printable(key))
+            try:
+                values[key] = checks[key](value)
+            except ConfigError as error:
+                raise ConfigError('"%s": %s' % (key, error))
         return Config(values)
 
     def as_text(self):
@@ -697,17 +589,6 @@ def plain_value(value):
     if isinstance(value, tuple):
         return [plain_value(item) for item in value]
     return value
-
-
-def read_option(key, value):
-    """The checked form of a raw value. Raises ConfigError naming the key."""
-    for option in OPTIONS:
-        if option.key == key:
-            try:
-                return option.check(value)
-            except ConfigError as error:
-                raise ConfigError('"%s": %s' % (key, error))
-    raise ConfigError('unknown key "%s"' % printable(key))
 
 
 def flatten(tree, prefix=''):
@@ -758,43 +639,50 @@ DEFAULTS = Config((option.key, option.check(option.default)) for option in OPTIO
 # plainly right is refused in one plain sentence.
 
 TOKEN = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"  # RFC 9110 section 5.6.2
+REQUEST_LINE_BYTES, HEADER_BYTES, HEADER_COUNT = 8192, 16384, 64
 
-REASONS = {101: 'Switching Protocols', 200: 'OK', 400: 'Bad Request', 403: 'Forbidden', 404: 'Not Found',
-           405: 'Method Not Allowed', 408: 'Request Timeout', 426: 'Upgrade Required',
-           431: 'Request Header Fields Too Large', 500: 'Internal Server Error', 503: 'Service Unavailable'}
+REASONS = {101: 'Switching Protocols', 200: 'OK', 400: 'Bad Request', 401: 'Unauthorized', 403: 'Forbidden',
+           404: 'Not Found', 405: 'Method Not Allowed', 408: 'Request Timeout', 426: 'Upgrade Required',
+           429: 'Too Many Requests', 431: 'Request Header Fields Too Large', 500: 'Internal Server Error',
+           502: 'Bad Gateway', 503: 'Service Unavailable', 504: 'Gateway Timeout'}
+
+WEBSOCKET_KEY = re.compile(r'[A-Za-z0-9+/]{22}==\Z')
+ABSOLUTE_FORM = re.compile(r'https?://[^/?#]+/?', re.IGNORECASE)  # up to the path (RFC 9112 section 3.2.2)
 
 PAGE_HEADERS = (
-    ('X-Content-Type-Options', 'nosniff'),
-    ('X-Frame-Options', 'DENY'),
-    ('Referrer-Policy', 'no-referrer'),
+    ('X-Content-Type-Options', 'nosniff'), ('X-Frame-Options', 'DENY'), ('Referrer-Policy', 'no-referrer'),
     ('Cache-Control', 'no-cache'),
     ('Content-Security-Policy', "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
                                 "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"),
 )
 
-CONTENT_TYPES = {'html': 'text/html; charset=utf-8', 'htm': 'text/html; charset=utf-8',
-                 'js': 'text/javascript; charset=utf-8', 'mjs': 'text/javascript; charset=utf-8',
-                 'css': 'text/css; charset=utf-8', 'json': 'application/json', 'map': 'application/json',
-                 'txt': 'text/plain; charset=utf-8', 'md': 'text/plain; charset=utf-8', 'svg': 'image/svg+xml',
-                 'png': 'image/png', 'jpg': 'image/jpeg', 'jpeg': 'image/jpeg', 'gif': 'image/gif',
-                 'webp': 'image/webp', 'ico': 'image/x-icon', 'woff': 'font/woff', 'woff2': 'font/woff2',
-                 'wasm': 'application/wasm', 'pdf': 'application/pdf'}
+CONTENT_TYPES = {'html': 'text/html', 'htm': 'text/html', 'js': 'text/javascript', 'mjs': 'text/javascript',
+                 'css': 'text/css', 'txt': 'text/plain', 'md': 'text/plain', 'json': 'application/json',
+                 'map': 'application/json', 'svg': 'image/svg+xml', 'png': 'image/png', 'jpg': 'image/jpeg',
+                 'jpeg': 'image/jpeg', 'gif': 'image/gif', 'webp': 'image/webp', 'ico': 'image/x-icon',
+                 'woff': 'font/woff', 'woff2': 'font/woff2', 'wasm': 'application/wasm', 'pdf': 'application/pdf'}
 
 
 class Request(object):
     """The head of an HTTP request. ``headers``: pairs of a name in lower case and a value, which is Latin-1 text."""
 
-    __slots__ = ('method', 'target', 'version', 'headers', '_values')
+    __slots__ = ('method', 'target', 'version', 'headers', '_values', '_parameters')
 
     def __init__(self, method, target, version, headers):
         self.method, self.target, self.version, self.headers = method, target, version, headers
-        self._values = {}
+        self._values, self._parameters = {}, None
         for name, value in headers:
             self._values.setdefault(name, []).append(value)
 
     @property
     def path(self):
         return self.target.partition('?')[0]
+
+    def parameter(self, name):
+        """The first value of a parameter of the query, or None. Raises HttpError 400 for a query that is not one."""
+        if self._parameters is None:
+            self._parameters = read_query(self.target.partition('?')[2])
+        return self._parameters.get(name)
 
     def all(self, name):
         return list(self._values.get(name, ()))
@@ -810,7 +698,11 @@ class Request(object):
 
     def tokens(self, name):
         """The lower-case members of a header that is a list (RFC 9110 section 5.6.1)."""
-        return [token.strip(' \t').lower() for token in ','.join(self.all(name)).split(',')]
+        return [token.strip(' \t') for token in ','.join(self._values.get(name, ())).lower().split(',')]
+
+    def subprotocols(self):
+        """Those that the client offers, as it has written them: they are told apart by case (RFC 6455 section 1.9)."""
+        return [name.strip(' \t') for name in ','.join(self.all('sec-websocket-protocol')).split(',')]
 
     def wants_websocket(self):
         return 'websocket' in self.tokens('upgrade')
@@ -864,31 +756,18 @@ def parse_request(head):
     parts = lines[0].split(' ')
     if len(parts) != 3 or parts[2] not in ('HTTP/1.0', 'HTTP/1.1') or parts[0].strip(TOKEN) or not parts[0]:
         raise HttpError(400, 'The request line is not one of HTTP/1.1.')
-    request = Request(parts[0], origin_form(parts[1]), parts[2], [parse_header(line) for line in lines[1:]])
+    headers = []
+    for line in lines[1:]:
+        name, colon, value = line.partition(':')
+        # Also refused here: a folded line, and a space before the colon (RFC 9112 sections 5.1 and 5.2).
+        if not colon or not name or name.strip(TOKEN):
+            raise HttpError(400, 'A header line is malformed.')
+        headers.append((name.lower(), value.strip(' \t')))
+    absolute = ABSOLUTE_FORM.match(parts[1])
+    target = '/' + parts[1][absolute.end():] if absolute else parts[1]
+    request = Request(parts[0], target, parts[2], headers)
     check_request(request)
     return request
-
-
-def origin_form(target):
-    """The target without scheme and authority, should it have them (RFC 9112 section 3.2.2)."""
-    absolute = None if target.startswith('/') else re.match(r'https?://[^/?#]+', target, re.IGNORECASE)
-    if not absolute:
-        return target
-    rest = target[absolute.end():]
-    return rest if rest.startswith('/') else '/' + rest
-
-
-def parse_header(line):
-    name, colon, value = line.partition(':')
-    # Also refused here: a folded line, and a space before the colon (RFC 9112 sections 5.1 and 5.2).
-    if not colon or not name or name.strip(TOKEN):
-        raise HttpError(400, 'A header line is malformed.')
-    return name.lower(), value.strip(' \t')
-
-
-def own_origin(scheme, host):
-    """The Origin of a page that came from this Host, or None when it is malformed."""
-    return read_origin('%s://%s' % (scheme, host))
 
 
 def check_request(request):
@@ -899,13 +778,10 @@ def check_request(request):
     host = request.one('host')
     if host is None and request.version != 'HTTP/1.0':
         raise HttpError(400, 'The Host header is missing.')
-    if host is not None and own_origin('http', host) is None:
+    if host is not None and read_origin('http://' + host) is None:
         raise HttpError(400, 'The Host header is malformed.')
     if request.all('transfer-encoding') or request.one('content-length') not in (None, '0'):
         raise HttpError(400, 'A request with a body is not served here.')
-
-
-WEBSOCKET_KEY = re.compile(r'[A-Za-z0-9+/]{22}==\Z')
 
 
 def accept_key(request):
@@ -928,12 +804,15 @@ def accept_key(request):
     return base64.b64encode(digest).decode('ascii')
 
 
-def upgrade_reply(accept):
-    return response_head(101, [('Upgrade', 'websocket'), ('Connection', 'Upgrade'), ('Sec-WebSocket-Accept', accept)])
+def upgrade_reply(accept, subprotocol=None):
+    """``subprotocol``: the one of those offered that is spoken (RFC 6455 section 4.2.2), or None."""
+    headers = [('Upgrade', 'websocket'), ('Connection', 'Upgrade'), ('Sec-WebSocket-Accept', accept)]
+    return response_head(101, headers + ([('Sec-WebSocket-Protocol', subprotocol)] if subprotocol else []))
 
 
 def response_head(status, headers):
-    lines = ['HTTP/1.1 %d %s' % (status, REASONS[status])] + ['%s: %s' % header for header in headers]
+    # RFC 9112 section 4: clients ignore the reason, but the space before it must stand there.
+    lines = ['HTTP/1.1 %d %s' % (status, REASONS.get(status, ''))] + ['%s: %s' % header for header in headers]
     return ('\r\n'.join(lines) + '\r\n\r\n').encode('latin-1')
 
 
@@ -946,23 +825,18 @@ def page_head(status, content_type, length, headers=()):
 
 
 def sentence_reply(status, sentence, headers=(), with_body=True):
-    """A whole reply of one plain sentence."""
     body = sentence.encode('utf-8')
-    head = page_head(status, 'text/plain; charset=utf-8', len(body), headers)
-    return head + body if with_body else head
+    return page_head(status, 'text/plain; charset=utf-8', len(body), headers) + (body if with_body else b'')
 
 
 def web_segments(path):
-    """The names on the way to the file of a request path, or None when the path could lead astray (security S16).
-
-    A path that ends in a slash leads to that folder's index.html.
-    """
+    """The names on the way to the file of a request path, or None when the path could lead astray (security S16). A
+    path that ends in a slash leads to that folder's index.html."""
     try:
         names = percent_decoded(path).split('/')[1:]
     except ValueError:
         return None
-    if names[-1] == '':
-        names[-1] = 'index.html'
+    names[-1] = names[-1] or 'index.html'
     if any(not name or name.startswith('.') or re.search(r'[\x00-\x1f\x7f\\:]', name) for name in names):
         return None
     return names
@@ -976,8 +850,21 @@ def percent_decoded(path):
     return utf8_text(pieces[0] + b''.join(binascii.unhexlify(piece[:2]) + piece[2:] for piece in pieces[1:]))
 
 
+def read_query(text):
+    """The parameters of a query by name, of each the first value, decoded as a form's. Raises HttpError 400."""
+    parameters = {}
+    for pair in text.split('&'):
+        try:
+            name, value = [percent_decoded(half.replace('+', ' ')) for half in pair.partition('=')[::2]]
+        except ValueError:
+            raise HttpError(400, 'The query has a broken percent escape, or is not UTF-8.')
+        parameters.setdefault(name, value)
+    return parameters
+
+
 def content_type(name):
-    return CONTENT_TYPES.get(name.rpartition('.')[2].lower(), 'application/octet-stream')
+    kind = CONTENT_TYPES.get(name.rpartition('.')[2].lower(), 'application/octet-stream')
+    return kind + '; charset=utf-8' if kind.startswith('text/') else kind
 
 
 # ======================================================================================================================
@@ -1000,7 +887,9 @@ Fault = collections.namedtuple('Fault', 'code reason')      # the peer broke the
 
 XOR_TABLES = [bytes(bytearray(byte ^ key for byte in range(256))) for key in range(256)]
 SMALL_PAYLOAD = 512  # bytes; below it one big integer is quicker than four translations
-FRAME_START, LENGTH_16 = struct.Struct('!BB').unpack_from, struct.Struct('!H').unpack_from
+FRAME_START = struct.Struct('!BB').unpack_from
+CONTROL_BYTES = 125            # RFC 6455 section 5.5
+PONGS_WAITING = 16             # with more pings than these in one read the earlier ones are not answered
 
 
 # The end of what may yet become a character (RFC 3629 section 4).
@@ -1056,21 +945,6 @@ def is_close_code(code):
     return 1000 <= code <= 1003 or 1007 <= code <= 1011 or 3000 <= code <= 4999
 
 
-class FrameHead(object):
-    """The header of one masked frame and how much of its payload is still to come."""
-
-    __slots__ = ('opcode', 'final', 'remaining', 'key')
-
-    def __init__(self, opcode, final, remaining, key):
-        self.opcode, self.final, self.remaining, self.key = opcode, final, remaining, key
-
-    def turn_key(self, count):
-        """After ``count`` bytes of payload the next is masked with another byte of the key."""
-        shift = count & 3
-        if shift:
-            self.key = self.key[shift:] + self.key[:shift]
-
-
 def check_first_bytes(first, second):
     """What the first two bytes of a frame already show to be wrong (RFC 6455 section 5.2). Raises WebSocketError."""
     opcode = first & 15
@@ -1084,54 +958,69 @@ def check_first_bytes(first, second):
         raise WebSocketError(PROTOCOL_ERROR, 'a frame is not masked')  # section 5.1
 
 
+def last_legal(first):
+    """The highest second byte that may follow this first one; 0 for none. The lowest is 0x80."""
+    for second in (0xff, 0x80 | CONTROL_BYTES):
+        try:
+            check_first_bytes(first, second)
+            return second
+        except WebSocketError:
+            continue
+    return 0
+
+
+LAST_LEGAL = [last_legal(first) for first in range(256)]
+
+
 def read_frame_head(data, start):
-    """The FrameHead that begins at ``start`` and where its payload begins, or (None, start) when more must come.
+    """(first byte, length, masking key, where the payload begins) of the frame at ``start``; None when more must come.
 
     Raises WebSocketError.
     """
-    head = bytearray(data[start:start + 14])
-    if len(head) < 2:
-        return None, start
-    check_first_bytes(head[0], head[1])
-    length = head[1] & 127
-    size = {126: 4, 127: 10}.get(length, 2)
-    if len(head) < size + 4:
-        return None, start
-    if size > 2:
-        length = to_int(head[2:size])
-        if length < (126 if size == 4 else 65536) or length >> 63:
+    there = len(data) - start
+    if there < 2:
+        return None
+    first, second = FRAME_START(data, start)
+    if not 0x80 <= second <= LAST_LEGAL[first]:
+        check_first_bytes(first, second)
+    length, start = second & 127, start + 2
+    if length > 125:
+        size = 2 if length == 126 else 8
+        if there < size + 6:
+            return None
+        length = to_int(data[start:start + size])
+        if length < (126 if size == 2 else 65536) or length >> 63:
             raise WebSocketError(PROTOCOL_ERROR, 'a length is not minimal, or has its first bit set')
-    return FrameHead(head[0] & 15, bool(head[0] & 0x80), length, bytes(head[size:size + 4])), start + size + 4
+        start += size
+    elif there < 6:
+        return None
+    return first, length, data[start:start + 4], start + 4
 
 
 class WebSocket(object):
     """One connection after its handshake.
 
-    Text messages come whole, at most ``message_bytes`` long; binary ones as pieces, which may go on for ever.
+    Text messages come whole, at most ``message_bytes`` long. Binary ones come as pieces, which may go on for ever; or
+    with ``whole`` whole, too, and as long at most.
     """
 
-    __slots__ = ('state', '_limit', '_rest', '_frame', '_message', '_text', '_check', '_input_over', '_pongs',
-                 '_out')
+    __slots__ = ('state', 'out', 'due', 'held', '_limit', '_whole', '_rest', '_first', '_key', '_message', '_kept',
+                 '_check', '_input_over', '_pongs')
 
-    def __init__(self, message_bytes):
+    def __init__(self, message_bytes, whole=False):
         self.state = OPEN
-        self._limit = message_bytes
+        self.out = []             # chunks for data_to_send()
+        self.due = 0              # bytes of the frame under way that are still to come
+        self.held = 0             # bytes of what has not become an event yet
+        self._limit, self._whole = message_bytes, whole
         self._rest = b''          # the start of a frame head or of a control frame: less than 150 bytes
-        self._frame = None        # the FrameHead whose payload is coming
+        self._first = 0           # the first byte of the frame under way
+        self._key = None          # its masking key, turned to what comes next; None between frames
         self._message = None      # TEXT or BINARY while a message is under way
-        self._text = None         # the checked bytes of a text message so far
-        self._check = None
+        self._kept = None         # the bytes so far of one that comes whole
+        self._check = None        # the Utf8Check of a text message that comes in parts
         self._input_over = False  # after the peer's Close, or its fault
-        self._pongs = []
-        self._out = []
-
-    def held(self):
-        """Bytes of what has not become an event yet."""
-        return len(self._rest) + (len(self._text) if self._text else 0)
-
-    def due(self):
-        """Bytes of the frame under way that are still to come."""
-        return self._frame.remaining if self._frame else 0
+        self._pongs = 0           # that are in `out`
 
     def receive(self, data):
         """The events in ``data`` (bytes) and what was held before. A Closed or a Fault is the last one ever."""
@@ -1139,90 +1028,61 @@ class WebSocket(object):
             return []
         if self._rest:
             data, self._rest = self._rest + data, b''
-        events = []
+        events, start, end = [], 0, len(data)
         try:
-            self._rest = data[self._understand(data, events):]
+            while (start < end or self._key) and not self._input_over:
+                if self._key is None:
+                    head = read_frame_head(data, start)
+                    if head is None:
+                        break
+                    self._first, self.due, self._key, start = head
+                    if not self._first & 8:
+                        self._begin_data()
+                there = min(self.due, end - start)
+                if there < self.due and (self._first & 8 or not there):
+                    break
+                payload = unmasked(data, start, start + there, self._key)
+                start += there
+                self.due -= there
+                self._take(payload, events)
+            self._rest = data[start:]
         except WebSocketError as error:
             self._input_over = True
             events.append(Fault(error.code, error.reason))
         if self._input_over:
-            self._rest, self._text = b'', None
+            self._rest, self._kept = b'', None
+        self.held = len(self._rest) + (len(self._kept) if self._kept else 0)
         return events
 
-    def _understand(self, data, events):
-        """Understand ``data`` as far as it goes; where what must wait for more begins."""
-        start = 0
-        while not self._input_over:
-            if self._frame is None:
-                if self._message is None and self.state == OPEN:
-                    start = self._take_whole(data, start, events)
-                    if start == len(data):
-                        break
-                self._frame, start = read_frame_head(data, start)
-                if self._frame is None:
-                    break
-                self._begin_frame(self._frame)
-            there = min(self._frame.remaining, len(data) - start)
-            if there < self._frame.remaining and (self._frame.opcode & 8 or not there):
-                break
-            payload = unmasked(data, start, start + there, self._frame.key)
-            start += there
-            self._take(self._frame, payload, events)
-        return start
-
-    def _take_whole(self, data, start, events):
-        """The usual case in a few steps: short messages of one frame each that are there as a whole.
-
-        Where the first begins that is anything else, or that breaks a rule.
-        """
-        end = len(data)
-        while FAST_PATHS and end - start > 6:
-            first, second = FRAME_START(data, start)
-            head = start + 2
-            length = second - 0x80
-            if length == 126 and end - start > 8:
-                length, head = LENGTH_16(data, head)[0], head + 2
-                if length < 126:
-                    break
-            elif not 0 < length < 126:
-                break
-            stop = head + 4 + length
-            if stop > end or (first != 0x82 and (first != 0x81 or length > self._limit)):
-                break
-            payload = unmasked(data, head + 4, stop, data[head:head + 4])
-            if first == 0x82:
-                events.append(Piece(payload, True))
-            else:
-                try:
-                    events.append(Text(utf8_text(payload)))
-                except UnicodeError:
-                    break
-            start = stop
-        return start
-
-    def _begin_frame(self, frame):
-        if frame.opcode & 8:
-            return
-        if (frame.opcode == CONTINUATION) != (self._message is not None):
+    def _begin_data(self):
+        """The order of data frames, and the length of messages that come whole (section 5.4)."""
+        opcode = self._first & 15
+        if (opcode == CONTINUATION) != (self._message is not None):
             raise WebSocketError(PROTOCOL_ERROR, 'a message is continued that was not begun, or begun within another')
-        if frame.opcode:
-            self._message = frame.opcode
-        if self._message == TEXT:
-            if frame.opcode:
-                self._text, self._check = bytearray(), Utf8Check()
-            if len(self._text) + frame.remaining > self._limit:
+        if opcode:
+            self._message = opcode
+        if self._message == TEXT or self._whole:
+            if (len(self._kept) if self._kept else 0) + self.due > self._limit:
                 raise WebSocketError(TOO_BIG, 'a message is longer than %d bytes' % self._limit)
 
-    def _take(self, frame, payload, events):
+    def _take(self, payload, events):
         """What is there of the frame's payload."""
-        frame.remaining -= len(payload)
-        frame.turn_key(len(payload))
-        if not frame.remaining:
-            self._frame = None
-        if frame.opcode & 8:
-            self._take_control(frame.opcode, bytes(payload), events)
+        if self.due:
+            shift = len(payload) & 3
+            self._key = self._key[shift:] + self._key[:shift]
         else:
-            self._take_data(payload, frame.final and not frame.remaining, events)
+            self._key = None
+        final = self._first >= 0x80 and not self.due
+        if self._first & 8:
+            self._take_control(self._first & 15, bytes(payload), events)
+        elif self._message == TEXT:
+            self._take_text(payload, final, events)
+        elif self._whole:
+            self._take_binary(payload, final, events)
+        elif (payload or final) and self.state == OPEN:
+            events.append(Piece(payload, final))
+        if final and not self._first & 8:
+            self._message = self._kept = self._check = None
 
     def _take_control(self, opcode, payload, events):
         if opcode == PING:
@@ -1234,46 +1094,66 @@ class WebSocket(object):
             events.append(read_close(payload))
             self._input_over = True
 
-    def _take_data(self, piece, final, events):
-        if self._message == TEXT:
-            self._take_text(piece, final, events)
-        elif (piece or final) and self.state == OPEN:
-            events.append(Piece(piece, final))
-        if final:
-            self._message = self._text = self._check = None
-
     def _take_text(self, piece, final, events):
         """Section 8.1: fail at the first byte that is wrong, wherever frames and reads happen to be cut."""
         try:
-            self._check.check(piece, final)
-            if self.state != OPEN:
-                return  # after our Close what still comes is checked, but not kept
-            self._text += piece
-            if final:
-                events.append(Text(utf8_text(self._text)))
+            if self._check is None and final:
+                text = utf8_text(piece)  # all of it is there, so none of it need be kept
+            else:
+                self._check = self._check or Utf8Check()
+                self._check.check(piece, final)
+                self._keep(piece)
+                text = utf8_text(self._kept) if final and self.state == OPEN else u''
         except UnicodeError:
             raise WebSocketError(BAD_TEXT, 'a text message is not UTF-8')
+        if final and self.state == OPEN:
+            events.append(Text(text))
+
+    def _take_binary(self, piece, final, events):
+        if not final or self._kept:
+            self._keep(piece)
+            piece = self._kept
+        if final and self.state == OPEN:
+            events.append(Piece(bytes(piece), True))
+
+    def _keep(self, piece):
+        """After our Close what still comes is checked, but not kept."""
+        if self._kept is None:
+            self._kept = bytearray()
+        if self.state == OPEN:
+            self._kept += piece
 
     def _answer_ping(self, payload):
-        # Section 5.5.3 lets us pass over earlier ones; a peer that piles up pings makes us pile up nothing.
-        if len(self._pongs) >= PONGS_WAITING:
-            del self._pongs[:]
-        self._pongs.append(payload)
+        if self.state != OPEN:
+            return
+        # Section 5.5.3 lets us pass over earlier pings; a peer that piles them up makes us pile up nothing.
+        if self._pongs == PONGS_WAITING:
+            del self.out[:self._pongs]
+            self._pongs = 0
+        self.out.insert(self._pongs, frame_header(PONG, len(payload)) + payload)
+        self._pongs += 1
 
-    def send(self, opcode, payload):
-        """Queue a whole message or a ping; nothing is sent after a Close (section 5.5.1)."""
+    def send(self, opcode, payload, prefix=b''):
+        """Queue a whole message, ``prefix`` before ``payload``, or a ping; nothing is sent after a Close (section
+        5.5.1)."""
         if self.state == OPEN:
-            self._out.append(frame_header(opcode, len(payload)))
-            if payload:
-                self._out.append(payload)
+            head = frame_header(opcode, len(prefix) + len(payload)) + prefix
+            if len(payload) <= SMALL_PAYLOAD:
+                self.out.append(head + payload)
+            else:
+                self.out += head, payload
+
+    def message_head(self, opcode, count, prefix):
+        """A message without its last ``count`` bytes, which the caller sends behind it; only while `out` is empty."""
+        assert self.state == OPEN and not self.out
+        return frame_header(opcode, len(prefix) + count) + prefix
 
     def close(self, code=None, reason=''):
         """Queue a Close, ours or the answer to the peer's."""
         if self.state == OPEN:
-            self._flush_pongs()
             self.send(CLOSE, close_payload(code, reason))
-            if self._text:
-                self._text = bytearray()
+            if self._kept:
+                self._kept, self.held = bytearray(), len(self._rest)
         self._move(CLOSED_DOWN if self._input_over else CLOSING)
 
     def _move(self, state):
@@ -1281,16 +1161,9 @@ class WebSocket(object):
             assert state in WEBSOCKET_MOVES[self.state], (self.state, state)
             self.state = state
 
-    def _flush_pongs(self):
-        if self.state == OPEN:
-            self._out[:0] = [frame_header(PONG, len(payload)) + payload for payload in self._pongs]
-        self._pongs = []
-
     def data_to_send(self):
         """The chunks that the peer must get now, in order."""
-        if self._pongs:
-            self._flush_pongs()
-        chunks, self._out = self._out, []
+        chunks, self.out, self._pongs = self.out, [], 0
         return chunks
 
 
@@ -1325,19 +1198,20 @@ def read_close(payload):
 
 # `setting` is what a client is told; `why` is for the operator.
 Verdict = collections.namedtuple('Verdict', 'allowed setting why')
+VERDICTS = 1000                # of the rules that are remembered
+
+LOOPBACK_NETWORKS = tuple(read_network(block) for block in ('127.0.0.0/8', '::1/128'))
 
 # Refused without allowConnectToServerLocal: they lead to this machine.
-LOCAL_NETWORKS = tuple(read_network(block) for block in ('127.0.0.0/8', '0.0.0.0/8', '::1/128', '::/128'))
+LOCAL_NETWORKS = LOOPBACK_NETWORKS + tuple(read_network(block) for block in ('0.0.0.0/8', '::/128'))
 
 # Refused unless a rule names them: link-local and the services that clouds put on fixed addresses, multicast,
 # broadcast and the reserved class E, and forms of IPv6 whose real destination cannot be seen (security, 3.3).
-SPECIAL_NETWORKS = tuple((read_network(block), kind) for block, kind in (
-    ('169.254.0.0/16', 'link-local'), ('fe80::/10', 'link-local'), ('fec0::/10', 'site-local'),
-    ('168.63.129.16/32', 'cloud metadata'), ('100.100.100.200/32', 'cloud metadata'),
-    ('192.0.0.192/32', 'cloud metadata'), ('fd00:ec2::254/128', 'cloud metadata'),
-    ('224.0.0.0/4', 'multicast'), ('ff00::/8', 'multicast'), ('240.0.0.0/4', 'broadcast or reserved'),
-    ('64:ff9b:1::/48', 'local NAT64'), ('2001::/32', 'Teredo'),
-))
+SPECIAL_NETWORKS = tuple((read_network(block), kind) for kind, blocks in (
+    ('link-local', '169.254.0.0/16 fe80::/10'), ('site-local', 'fec0::/10'),
+    ('cloud metadata', '168.63.129.16/32 100.100.100.200/32 192.0.0.192/32 fd00:ec2::254/128'),
+    ('multicast', '224.0.0.0/4 ff00::/8'), ('broadcast or reserved', '240.0.0.0/4'),
+    ('local NAT64', '64:ff9b:1::/48'), ('Teredo', '2001::/32')) for block in blocks.split())
 
 # Where in an IPv6 address an IPv4 address stands, by prefix: mapped, translated, compatible, NAT64, 6to4.
 SIX_TO_FOUR = read_network('2002::/16')
@@ -1353,10 +1227,6 @@ def in_network(packed, network):
     return to_int(packed) >> shift == to_int(base) >> shift
 
 
-def within(inner, outer):
-    return inner[1] >= outer[1] and in_network(inner[0], outer)
-
-
 def address_forms(packed):
     """The address itself, and the IPv4 address that it carries inside, if any: what refuses one refuses both."""
     forms = [packed]
@@ -1366,22 +1236,16 @@ def address_forms(packed):
     return forms
 
 
-def name_test(glob):
-    """What tells whether a name matches ``glob``. Of plain names there may be many, and regular expressions take long
-    to make."""
-    if GLOB_MARKS.search(glob):
-        return re.compile(fnmatch.translate(glob)).match
-    return lambda name: name == glob
-
-
 class TargetRules(object):
     """allowConnectToServerLocal, allowTargets and denyTargets of a Config, ready to judge addresses."""
 
     def __init__(self, config):
-        self._allow_local = config['allowConnectToServerLocal']
+        self.allow_local = config['allowConnectToServerLocal']
         self._allow = config['allowTargets']
         self._deny = config['denyTargets']
-        self._globs = {rule.glob: name_test(rule.glob) for rule in self._allow + self._deny if rule.glob}
+        # Not for plain names: of those there may be many, and regular expressions take long to make.
+        self._patterns = {rule.glob: re.compile(fnmatch.translate(rule.glob)) for rule in self._allow + self._deny
+                          if rule.glob and GLOB_MARKS.search(rule.glob)}
         self._verdicts = {}  # the last ones: few targets are dialled again and again
 
     def judge(self, *case):
@@ -1393,59 +1257,44 @@ class TargetRules(object):
             verdict = self._verdicts[case] = self._judge(*case)
         return verdict
 
-    def own_matters(self, own_port):
-        """Can it make a difference whether an address is this machine's own?"""
-        return own_port or not self._allow_local
-
     def _judge(self, host, port, packed, own=False, own_port=False):
-        """The Verdict on dialling ``packed``, which ``host`` has resolved to.
-
-        ``own``: the address is one of this machine's; ``own_port``: this gateway listens on that port.
-        """
+        """The Verdict on dialling ``packed``, which ``host`` has resolved to. ``own``: the address is one of this
+        machine's; ``own_port``: this gateway listens on that port."""
         name, forms = canonical_name(host), address_forms(packed)
         local = own or any(in_network(form, network) for form in forms for network in LOCAL_NETWORKS)
         # A 6to4 address is not allowed for the sake of the IPv4 address inside: that one is only its router.
         trusted = forms[:1] if in_network(packed, SIX_TO_FOUR) else forms
-        return (self._denied(name, port, forms) or self._local(local, own_port) or self._special(port, forms, trusted)
-                or self._allowed(name, port, trusted))
+        for rule in self._deny:
+            if self._matches(rule, name, port, forms):
+                return Verdict(False, 'denyTargets', 'denied by denyTargets "%s"' % rule.text)
+        if local and own_port:
+            return Verdict(False, 'own port', 'this is the port of the gateway itself')
+        if local and not self.allow_local:
+            return Verdict(False, 'allowConnectToServerLocal', 'this is the gateway\'s own machine, and '
+                                                               'allowConnectToServerLocal is false')
+        for network, kind in SPECIAL_NETWORKS:
+            if any(in_network(form, network) for form in forms) and not self._names(network, port, trusted):
+                return Verdict(False, 'allowTargets', 'addresses of this kind (%s) are refused unless an address rule '
+                                                      'of allowTargets names them' % kind)
+        for rule in self._allow:
+            if self._matches(rule, name, port, trusted):
+                return Verdict(True, 'allowTargets', 'allowed by allowTargets "%s"' % rule.text)
+        if self._allow:
+            return Verdict(False, 'allowTargets', 'no rule of allowTargets allows it')
+        return Verdict(True, '', 'no rule forbids it')
 
     def _matches(self, rule, name, port, forms):
         if rule.ports and not any(first <= port <= last for first, last in rule.ports):
             return False
         if rule.network:
             return any(in_network(form, rule.network) for form in forms)
-        return bool(self._globs[rule.glob](name))
-
-    def _denied(self, name, port, forms):
-        for rule in self._deny:
-            if self._matches(rule, name, port, forms):
-                return Verdict(False, 'denyTargets', 'denied by denyTargets "%s"' % rule.text)
-
-    def _local(self, local, own_port):
-        if local and own_port:
-            return Verdict(False, 'own port', 'this is the port of the gateway itself')
-        if local and not self._allow_local:
-            return Verdict(False, 'allowConnectToServerLocal', 'this is the gateway\'s own machine, and '
-                                                               'allowConnectToServerLocal is false')
-
-    def _special(self, port, forms, trusted):
-        for network, kind in SPECIAL_NETWORKS:
-            if any(in_network(form, network) for form in forms) and not self._names(network, port, trusted):
-                return Verdict(False, 'allowTargets', 'addresses of this kind (%s) are refused unless an address rule '
-                                                      'of allowTargets names them' % kind)
+        pattern = self._patterns.get(rule.glob)
+        return bool(pattern.match(name)) if pattern else name == rule.glob
 
     def _names(self, special, port, forms):
         """A rule for the whole Internet does not count: it must lie within the special network."""
-        return any(rule.network and within(rule.network, special) and self._matches(rule, '', port, forms)
-                   for rule in self._allow)
-
-    def _allowed(self, name, port, forms):
-        if not self._allow:
-            return Verdict(True, '', 'no rule forbids it')
-        for rule in self._allow:
-            if self._matches(rule, name, port, forms):
-                return Verdict(True, 'allowTargets', 'allowed by allowTargets "%s"' % rule.text)
-        return Verdict(False, 'allowTargets', 'no rule of allowTargets allows it')
+        return any(rule.network and rule.network[1] >= special[1] and in_network(rule.network[0], special)
+                   and self._matches(rule, '', port, forms) for rule in self._allow)
 
 
 def check_origin(request, config):
@@ -1457,51 +1306,23 @@ def check_origin(request, config):
     if origin is None:
         raise HttpError(403, 'This page has no origin that could be allowed, other than by "null" or "*" in '
                              'allowedOrigins.')
-    if origin in config['allowedOrigins'] or (origin.scheme in ('http', 'https') and is_loopback_name(origin.host)):
+    packed = packed_address(origin.host)
+    is_loopback = origin.host == 'localhost' or (
+        packed is not None and any(in_network(packed, network) for network in LOOPBACK_NETWORKS))
+    if origin in config['allowedOrigins'] or (is_loopback and origin.scheme in ('http', 'https')):
         return
-    if origin != own_origin(origin.scheme, request.one('host')):
+    if origin != read_origin('%s://%s' % (origin.scheme, request.one('host'))):
         raise HttpError(403, 'Pages of this origin may not connect; the setting allowedOrigins can allow it.')
     # Same origin: but a name that anybody may point at this address proves nothing (DNS rebinding).
-    if packed_address(origin.host) is None and origin.host not in config['allowedHosts']:
+    if packed is None and origin.host not in config['allowedHosts']:
         raise HttpError(403, 'This name of the gateway is not known; the setting allowedHosts can allow it.')
-
-
-class OriginRules(object):
-    """allowedOrigins and allowedHosts of a Config, ready to judge requests."""
-
-    def __init__(self, config):
-        self._config = config
-        self._allowed = set()  # the last pairs (Origin, Host): pages connect again and again
-
-    def check(self, request):
-        """As check_origin()."""
-        pair = request.one('origin'), request.one('host')
-        if pair not in self._allowed:
-            check_origin(request, self._config)
-            if len('%s%s' % pair) <= 2 * HOST_CHARACTERS:  # strangers could make them long
-                self._remember(pair)
-
-    def _remember(self, pair):
-        if len(self._allowed) >= VERDICTS:
-            self._allowed.clear()
-        self._allowed.add(pair)
-
-
-LOOPBACK_NETWORKS = (read_network('127.0.0.0/8'), read_network('::1/128'))
-
-
-def is_loopback_name(host):
-    packed = packed_address(host)
-    if packed is None:
-        return host == 'localhost'
-    return any(in_network(packed, network) for network in LOOPBACK_NETWORKS)
 
 
 def address_group(text):
     """What counts as one address in limits: an IPv4 address, or the /64 of an IPv6 one, which one host can fill."""
     packed = packed_address(text.partition('%')[0]) or b''
-    forms = address_forms(packed) if packed else [packed]
-    return forms[-1] if len(forms[-1]) == 4 else packed[:8]
+    carried = address_forms(packed)[-1]
+    return packed[:8] if len(carried) == 16 else carried
 
 
 # ======================================================================================================================
@@ -1512,6 +1333,9 @@ def address_group(text):
 
 # The word in the place of a destination; what is really dialled stands in HostName.
 DESTINATION = 'ws2s-hop'
+KEY_CHARACTERS = 16384         # of the text of a private key
+SSH_LINE_BYTES = 8192          # of one line of ssh's standard error; the rest of a longer one is not looked at
+TUNNEL_ALIVE_SECONDS = 15      # between ssh's questions whether its server is there; three without answer end it
 
 # Names in a tunnel's private directory.
 CONTROL_NAME, KEY_NAME, ASKPASS_NAME, PID_NAME = 'c', 'k', 'askpass', 'pid'
@@ -1521,35 +1345,18 @@ ASKPASS_SCRIPT = b"""#!/bin/sh
 printf '%s\\0' "$1" >&0 && exec head -n 1
 """
 
-# What the operator's file may set. Of other options the first value would not win over what stands there, or they run
-# programs, or hand out the operator's own keys.
-SSH_FILE_WORDS = frozenset('''
-    addressfamily bindaddress bindinterface casignaturealgorithms ciphers compression fingerprinthash host
-    hostkeyalgorithms hostbasedacceptedalgorithms ipqos kexalgorithms macs pubkeyacceptedalgorithms
-    pubkeyacceptedkeytypes rekeylimit requiredrsasize tcpkeepalive'''.split())
-
-# Nothing, a comment, or one plain word before its value. ssh takes more: it passes over empty words and odd quotes.
-SSH_FILE_LINE = re.compile(r'[ \t\r]*(?:\Z|#|(?:([A-Za-z0-9]+)|"([A-Za-z0-9]+)")(?:[ \t\r=]|\Z))')
-
 PLAIN_NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.-]*\Z')
 PLAIN_USER = re.compile(r'[A-Za-z0-9_.+][A-Za-z0-9_.+-]{0,63}\Z')
 
 
 class Hop(collections.namedtuple('Hop', 'host port username password key passphrase')):
-    """The SSH server on the way to a target, and the login there.
-
-    ``password`` and ``passphrase`` are bytes or None; ``key`` is the text of a key, a path that begins with a slash, or
-    None.
-    """
+    """The SSH server on the way to a target, and the login there. ``password`` and ``passphrase`` are bytes or None;
+    ``key`` is the text of a key, a path that begins with a slash, or None."""
 
     __slots__ = ()
 
     def __repr__(self):
         return 'Hop(%r, %r, ...)' % (self.host, self.port)  # actions are printed freely
-
-    def methods(self):
-        """The ways to log in for which there is something to show."""
-        return (('publickey',) if self.key else ()) + (('password', 'keyboard-interactive') if self.password else ())
 
 
 def plain_host(host, field='host'):
@@ -1561,11 +1368,6 @@ def plain_host(host, field='host'):
     if not PLAIN_NAME.match(name) or len(name) > HOST_CHARACTERS:
         raise RequestError('%s must be a plain name or an address when SSH is used' % field)
     return name
-
-
-def bracketed(host, port):
-    """``HOST:PORT`` as ssh reads it, with brackets around an IPv6 address."""
-    return ('[%s]:%d' if ':' in host else '%s:%d') % (host, port)
 
 
 def host_key_name(hop):
@@ -1580,52 +1382,42 @@ def local_path(directory, number):
 
 
 def forward_argument(directory, number, target):
-    """The value of ``-L`` for a pair (host, port). Raises RequestError for a host that is not plain.
-
-    A host that begins with a slash would be a socket of the SSH server.
-    """
+    """The value of ``-L`` for a pair (host, port). Raises RequestError for a host that is not plain. A host that begins
+    with a slash would be a socket of the SSH server."""
     host, port = target
     # The folder may have letters that the host has not: both as the system's own kind of text.
-    return '%s:%s' % (local_path(directory, number), str(bracketed(plain_host(host), port)))
+    return '%s:%s' % (local_path(directory, number), str(with_port(plain_host(host), port)))
 
-
-def host_key_options(config):
-    known_hosts = '/dev/null' if config['ssh.hostKeyChecking'] == 'no' else config['ssh.knownHosts']
-    return ['StrictHostKeyChecking=%s' % config['ssh.hostKeyChecking'], 'UserKnownHostsFile="%s"' % known_hosts,
-            'GlobalKnownHostsFile=/dev/null', 'UpdateHostKeys=no', 'CheckHostIP=no', 'VerifyHostKeyDNS=no',
-            'HashKnownHosts=no', 'KnownHostsCommand=none']
-
-
-def login_options(hop):
-    """Only what the client gave is shown to the server: no agent, no key of the operator (security, 3.4)."""
-    methods = hop.methods()
-
-    def yes_if(condition):
-        return 'yes' if condition else 'no'
-
-    return ['IdentitiesOnly=yes', 'IdentityAgent=none', 'AddKeysToAgent=no', 'SecurityKeyProvider=/dev/null',
-            'PubkeyAuthentication=%s' % yes_if('publickey' in methods),
-            'PasswordAuthentication=%s' % yes_if('password' in methods),
-            'KbdInteractiveAuthentication=%s' % yes_if('keyboard-interactive' in methods),
-            'PreferredAuthentications=%s' % (','.join(methods) or 'none'), 'NumberOfPasswordPrompts=1',
-            'BatchMode=%s' % yes_if(not (hop.password or hop.passphrase))]
-
-
-# Options that came after OpenSSH 7.0: an older ssh, which knows no such danger, passes them over.
-YOUNG_OPTIONS = ('IgnoreUnknown=AddKeysToAgent,IdentityAgent,KnownHostsCommand,ProxyJump,ForkAfterAuthentication,'
-                 'StdinNull,SessionType,SecurityKeyProvider')
 
 FIXED_OPTIONS = (
+    # Options that came after OpenSSH 7.0: an older ssh, which knows no such danger, passes them over.
+    'IgnoreUnknown=AddKeysToAgent,IdentityAgent,KnownHostsCommand,ProxyJump,ForkAfterAuthentication,StdinNull,'
+    'SessionType,SecurityKeyProvider',
     'LogLevel=DEBUG2', 'EscapeChar=none', 'ExitOnForwardFailure=yes', 'ClearAllForwardings=no', 'GatewayPorts=no',
     'ForwardAgent=no', 'ForwardX11=no', 'Tunnel=no', 'PermitLocalCommand=no', 'ProxyCommand=none', 'ProxyJump=none',
     'CanonicalizeHostname=no', 'ControlPersist=no', 'ForkAfterAuthentication=no', 'StdinNull=no', 'SessionType=none',
     'StreamLocalBindMask=0177', 'StreamLocalBindUnlink=no', 'ConnectionAttempts=1',
-    'ServerAliveInterval=%d' % TUNNEL_ALIVE_SECONDS, 'ServerAliveCountMax=3')
+    'ServerAliveInterval=%d' % TUNNEL_ALIVE_SECONDS, 'ServerAliveCountMax=3',
+    'GlobalKnownHostsFile=/dev/null', 'UpdateHostKeys=no', 'CheckHostIP=no', 'VerifyHostKeyDNS=no',
+    'HashKnownHosts=no', 'KnownHostsCommand=none',
+    # Only what the client gave is shown to the server: no agent, no key of the operator (security, 3.4).
+    'IdentitiesOnly=yes', 'IdentityAgent=none', 'AddKeysToAgent=no', 'SecurityKeyProvider=/dev/null',
+    'NumberOfPasswordPrompts=1')
+
+
+def login_options(config, hop):
+    known_hosts = '/dev/null' if config['ssh.hostKeyChecking'] == 'no' else config['ssh.knownHosts']
+    switches = (('PubkeyAuthentication', hop.key), ('PasswordAuthentication', hop.password),
+                ('KbdInteractiveAuthentication', hop.password), ('BatchMode', not (hop.password or hop.passphrase)))
+    methods = (['publickey'] if hop.key else []) + (['password', 'keyboard-interactive'] if hop.password else [])
+    return ['StrictHostKeyChecking=%s' % config['ssh.hostKeyChecking'], 'UserKnownHostsFile="%s"' % known_hosts,
+            'PreferredAuthentications=%s' % (','.join(methods) or 'none')
+            ] + ['%s=%s' % (name, 'yes' if value else 'no') for name, value in switches]
 
 
 def base_arguments(config, directory):
-    config_file = config['ssh.configFile'] or '/dev/null'
-    return [config['ssh.program'], '-F', config_file, '-S', '%s/%s' % (directory, CONTROL_NAME)]
+    return [config['ssh.program'], '-F', config['ssh.configFile'] or '/dev/null',
+            '-S', '%s/%s' % (directory, CONTROL_NAME)]
 
 
 def tunnel_arguments(config, hop, address, seconds, directory, target):
@@ -1633,9 +1425,9 @@ def tunnel_arguments(config, hop, address, seconds, directory, target):
 
     ``seconds``: for the connection and the server's first words. Raises RequestError.
     """
-    options = [YOUNG_OPTIONS, 'HostName=%s' % address.replace('%', '%%'), 'HostKeyAlias=%s' % host_key_name(hop),
-               'ConnectTimeout=%d' % max(1, seconds)]
-    options += list(FIXED_OPTIONS) + host_key_options(config) + login_options(hop)
+    options = list(FIXED_OPTIONS) + login_options(config, hop)
+    options += ['HostName=%s' % address.replace('%', '%%'), 'HostKeyAlias=%s' % host_key_name(hop),
+                'ConnectTimeout=%d' % max(1, int(seconds + 0.5))]  # ssh takes whole seconds
     arguments = base_arguments(config, directory) + ['-M', '-N', '-T', '-a', '-x', '-p', '%d' % hop.port,
                                                      '-l', hop.username, '-L', forward_argument(directory, 1, target)]
     if hop.key:
@@ -1649,17 +1441,6 @@ def forward_arguments(config, directory, number, target):
     """The command line that has the ssh of this directory forward to one more target. Raises RequestError."""
     return base_arguments(config, directory) + ['-O', 'forward', '-L', forward_argument(directory, number, target),
                                                 '--', DESTINATION]
-
-
-def check_ssh_file(text):
-    """Raise ConfigError for a line of the operator's file of options that could undo what the options above do."""
-    for line in text.split('\n'):
-        # Some read a longer line in parts, and its end as a line of its own.
-        found = SSH_FILE_LINE.match(line) if len(line) <= SSH_FILE_CHARACTERS else None
-        word = found and (found.group(1) or found.group(2))
-        if not found or (word and word.lower() not in SSH_FILE_WORDS):
-            raise ConfigError('"ssh.configFile": the option %s may not stand there'
-                              % printable(word or line.strip()[:40]))
 
 
 def is_key_text(key):
@@ -1687,39 +1468,34 @@ ChannelEnded = collections.namedtuple('ChannelEnded', 'number')    # its target 
 
 # In the words of the server's own system, mostly; the first that is found counts.
 TARGET_FAILURES = (
-    ('administratively prohibited', SSH_PROHIBITED), ('refused', REFUSED), ('timed out', TIMEOUT), ('timeout', TIMEOUT),
-    ('not known', UNKNOWN_NAME), ('name resolution', UNKNOWN_NAME), ('no address associated', UNKNOWN_NAME),
-    ('not resolve', UNKNOWN_NAME), ('no such host', UNKNOWN_NAME), ('resource shortage', SSH_FAILED),
-    ('unknown channel type', SSH_FAILED), ('', UNREACHABLE))
+    ('administratively prohibited', SSH_PROHIBITED), ('refused', REFUSED), ('timed out|timeout', TIMEOUT),
+    ('not known|name resolution|no address associated|not resolve|no such host', UNKNOWN_NAME),
+    ('resource shortage|unknown channel type', SSH_FAILED), ('', UNREACHABLE))
 
 
 def target_failure(words):
     """The Failure of a target behind the SSH server, from the words in which that tells it (RFC 4254 section 5.1)."""
-    return [failure for mark, failure in TARGET_FAILURES if mark in words.lower()][0]
+    return [failure for pattern, failure in TARGET_FAILURES if re.search(pattern, words.lower())][0]
 
 
-def told(event):
-    return lambda found: event
-
-
-# What a line of ssh's standard error tells; the first that fits. These words have been the same since OpenSSH 7.0.
+# What a line of ssh's standard error tells; the first row that fits. These words have been the same since OpenSSH 7.0.
 SSH_LINES = tuple((re.compile(pattern), meaning) for pattern, meaning in (
-    (r'debug1: Connection established', told(SshConnected())),
-    (r'debug1: Entering interactive session', told(SshReady())),
+    (r'debug1: Connection established', SshConnected()),
+    (r'debug1: Entering interactive session', SshReady()),
     (r'debug1: channel (\d{1,9}): new .*direct-tcpip', lambda found: ChannelBegun(int(found.group(1)))),
     (r'debug2: channel (\d{1,9}): open confirm', lambda found: ChannelOpened(int(found.group(1)))),
     (r'debug2: channel (\d{1,9}): rcvd (?:eof|close)', lambda found: ChannelEnded(int(found.group(1)))),
     (r'channel (\d{1,9}): open failed: (.*)',
      lambda found: ChannelFailed(int(found.group(1)), target_failure(found.group(2)))),
-    (r'debug\d:', told(None)),
-    (r'Unable to negotiate ', told(SshFault(SSH_STRANGE))),  # before others: the server has a say in its end
+    (r'debug\d:', None),
+    (r'Unable to negotiate ', SshFault(SSH_STRANGE)),  # before others: the server has a say in its end
     (r'.*Permission denied \(|.*Too many authentication failures|.*No more authentication methods',
-     told(SshFault(SSH_AUTH))),
-    (r'Host key verification failed|.*HOST IDENTIFICATION HAS CHANGED', told(SshFault(SSH_HOSTKEY))),
-    (r'.*(?:Connection|Operation) timed out|Connection to .* timed out|Timeout, server', told(SshFault(SSH_TIMEOUT))),
-    (r'ssh: connect to host |ssh: connect to address |.*Could not resolve hostname', told(SshFault(SSH_UNREACHABLE))),
+     SshFault(SSH_AUTH)),
+    (r'Host key verification failed|.*HOST IDENTIFICATION HAS CHANGED', SshFault(SSH_HOSTKEY)),
+    (r'.*(?:Connection|Operation) timed out|Connection to .* timed out|Timeout, server', SshFault(SSH_TIMEOUT)),
+    (r'ssh: connect to host |ssh: connect to address |.*Could not resolve hostname', SshFault(SSH_UNREACHABLE)),
     (r'kex_exchange_identification|ssh_exchange_identification|banner exchange|Connection (?:closed|reset) by|'
-     r'ssh_dispatch_run_fatal', told(SshFault(SSH_HUNG_UP))),
+     r'ssh_dispatch_run_fatal', SshFault(SSH_HUNG_UP)),
     (r"(?:command-line|/[^:]*):? line \d+: .*|No user exists .*|Bad owner .*|Can't open user config .*",
      lambda found: SshComplaint(found.group())),
 ))
@@ -1727,8 +1503,6 @@ SSH_LINES = tuple((re.compile(pattern), meaning) for pattern, meaning in (
 
 class LineParser(object):
     """Lines of text out of bytes that come in pieces; of a long one only the beginning."""
-
-    __slots__ = ('_rest',)
 
     def __init__(self):
         self._rest = b''
@@ -1744,28 +1518,63 @@ def read_ssh_line(line):
     for pattern, meaning in SSH_LINES:
         found = pattern.match(line)
         if found:
-            return meaning(found)
+            return meaning(found) if callable(meaning) else meaning
     return None
 
 
 # ======================================================================================================================
 # 8. Dialects
 # ======================================================================================================================
-# What messages mean. A dialect gets events and answers each with a list of actions; it knows no frame, socket, thread
-# or log. A channel is the number by which it names one upstream. To add a dialect: one class, and one row of DIALECTS.
+# What messages mean. A dialect gets events and answers each with a list of actions, which are carried out in order; it
+# knows no frame, socket, thread or log. To add a dialect: one class, and one row of DIALECTS.
+#
+# A channel is the number by which a dialect names one upstream; it is free again after on_failed, on_closed or a Shut.
+# What is said to a channel that is not in use goes nowhere.
 
-Send = collections.namedtuple('Send', 'opcode payload')       # a message to the client
-Open = collections.namedtuple('Open', 'channel host port hop')  # connect to a target; on_opened or on_failed follows
-Open.__new__.__defaults__ = (None,)                           # the Hop is None for a target that is dialled directly
-Write = collections.namedtuple('Write', 'channel data')       # bytes to the target
-Shut = collections.namedtuple('Shut', 'channel')              # end it after what was written; no event follows
-Hangup = collections.namedtuple('Hangup', 'code reason')      # close the WebSocket
+# A message to the client. `payload`: bytes, in UTF-8 for TEXT.
+Send = collections.namedtuple('Send', 'opcode payload')
+# Connect to a target by a channel that is not in use; on_opened or on_failed follows. The dialect has checked `host`, a
+# text without control characters or brackets of at most HOST_CHARACTERS, and `port`, 1 to 65,535. `hop`: None for a
+# target that is dialled directly. `prefix`: each read of the target becomes one binary message behind these bytes;
+# None: on_data gets it. `window`: bytes that the client may be sent before it has given some back by a Grant; None: any
+# number.
+Open = collections.namedtuple('Open', 'channel host port hop prefix window')
+Open.__new__.__defaults__ = (None, None, None)
+Write = collections.namedtuple('Write', 'channel data')   # bytes to the target; before it stands they are kept for it
+Grant = collections.namedtuple('Grant', 'channel count')  # bytes of the window that the client has given back
+Carry = collections.namedtuple('Carry', 'channel')        # from now on pieces of binary messages go there as they come
+Shut = collections.namedtuple('Shut', 'channel')          # end it after what was written; no event follows
+Hangup = collections.namedtuple('Hangup', 'code reason')  # close the WebSocket; what waits for a dial is given up
+Later = collections.namedtuple('Later', 'seconds')        # on_later follows, once; only the last Later counts
+
+WINDOW_BYTES = 16384           # the smallest window that a client may ask for
+JSON_MARKS = 10000             # commas and brackets in one request; a row of `[]` would take fifty times its size
+JSON_DIGITS = 20               # that are read of one number: long ones cost their square on old Pythons (security S09)
+WAITING_BYTES = 128            # what one waiting message costs beside its own bytes
+SECRET_BYTES = 1000            # of a password or passphrase; ssh itself takes 1,023
+
+JSON = json.JSONDecoder(parse_int=lambda text: int(text[:JSON_DIGITS]), parse_constant=no_constant)
+NOT_GIVEN = (None, u'')        # pages send their empty fields, too
+SENDB_HEAD = re.compile(u'{"command": ?"sendb", ?"data": ?"')
+NOT_OF_HOSTS = re.compile(u'[\\s\x00-\x20\x7f-\xa0\ud800-\udfff]', re.UNICODE)
 
 
 class Dialect(object):
-    """What every dialect answers. One object serves one session; ``request`` is the Request that began it."""
+    """What every dialect answers. One object serves one session; ``request`` is the Request that began it.
+
+    The constructor may raise HttpError: then there is no session. Whatever else a dialect raises ends its session
+    alone.
+    """
 
     __slots__ = ()
+
+    name = 'custom'         # for the log: a word
+    subprotocol = None      # the one of request.subprotocols() that the reply names
+    whole_messages = False  # True: on_binary gets whole messages, of at most `limits.messageBytes`
+    # True: the dialect tells its client how much each channel may be sent, and hears by on_drained when that has gone.
+    # A channel that is full does not stop the others; all of them together may hold `limits.messageBytes`.
+    credits = False
+    backlog = 0             # bytes held in messages that wait; above `limits.bufferBytes` no more are read
 
     def __init__(self, request, config):
         pass
@@ -1779,7 +1588,7 @@ class Dialect(object):
         return []
 
     def on_binary(self, piece, final):
-        """A piece of a binary message has come, the last one of it when ``final``."""
+        """A piece (bytes or a bytearray) of a binary message has come, the last one of it when ``final``."""
         return []
 
     def on_opened(self, channel):
@@ -1791,42 +1600,28 @@ class Dialect(object):
         return []
 
     def on_data(self, channel, data):
-        """The target has sent ``data``, never more than room() had said."""
+        """The target has sent ``data``; asked only where Open had no prefix."""
+        return []
+
+    def on_drained(self, channel):
+        """The kernel has taken all that was written to the target; told only where `credits` is true."""
         return []
 
     def on_closed(self, channel, failure):
-        """The target has ended the connection, after its last byte."""
+        """The target has ended the connection, after its last byte. Only CLOSED says that nothing is missing."""
+        return []
+
+    def on_later(self):
+        """The time of a Later is up."""
+        return []
+
+    def on_leave(self):
+        """The client has left in order: Writes and Shuts of what it had sent before. Nobody is there to send to."""
         return []
 
     def on_mistake(self):
-        """The gateway has failed and will close the WebSocket; only a Send is carried out."""
+        """The gateway has failed and will close the WebSocket: a list of Send."""
         return []
-
-    def carried(self):
-        """The channel to which pieces of binary messages go just as they are, or None. With a channel given here,
-        on_binary() is not asked: it would only have answered each piece with one Write."""
-
-    def carries(self, channel, count):
-        """May ``count`` bytes of the target go to the client just as they are, as one binary message? Where they may,
-        they are counted here and on_data() is not asked. The answer for 0 holds for what comes in the same turn."""
-        return False
-
-    def room(self, channel):
-        """How many bytes of this channel the client may be sent just now; None when it sets no bound."""
-        return None
-
-    def backlog(self):
-        """Bytes held in messages that wait. Above ``limits.bufferBytes`` no more are read."""
-        return 0
-
-
-def digits_only(text):
-    """A JSON integer. Of a very long one only is known that it is huge: to read it would take the square of its length
-    on old Pythons (security S09)."""
-    return int(text[:JSON_DIGITS])
-
-
-JSON = json.JSONDecoder(parse_int=digits_only, parse_constant=no_constant)
 
 
 def count_marks(text, start, end):
@@ -1839,7 +1634,7 @@ def has_many_marks(text):
     Marks within strings do not count. All is done by searches that copy next to nothing: a regular expression would
     itself take many times the size of the text.
     """
-    if count_marks(text, 0, len(text)) <= JSON_MARKS:
+    if len(text) <= JSON_MARKS or count_marks(text, 0, len(text)) <= JSON_MARKS:
         return False
     text = text.replace(u'\\\\', u'').replace(u'\\"', u'')  # now every quote begins or ends a string
     marks = start = 0
@@ -1865,9 +1660,6 @@ def read_request(text):
     return request
 
 
-NOT_OF_HOSTS = re.compile(u'[\\s\x00-\x20\x7f-\xa0\ud800-\udfff]', re.UNICODE)
-
-
 def read_host(value, field='host'):
     """The host of a connect, without brackets. Raises RequestError before anything is looked up."""
     if not isinstance(value, text_type) or not 1 <= len(value) <= HOST_CHARACTERS:
@@ -1890,50 +1682,35 @@ def read_target_port(value, field='port'):
 
 
 def read_window(value):
-    if value is None:
-        return None
-    if not isinstance(value, integer_types) or isinstance(value, bool) or value < WINDOW_BYTES:
+    is_size = isinstance(value, integer_types) and not isinstance(value, bool) and value >= WINDOW_BYTES
+    if value is not None and not is_size:
         raise RequestError('window must be a whole number of at least %d' % WINDOW_BYTES)
     return value
 
 
 def read_flag(request, name):
     value = request.get(name)
-    if value not in (None, True, False) or not isinstance(value, (bool, type(None))):
+    if value is not None and not isinstance(value, bool):
         raise RequestError('%s must be true or false' % name)
     return bool(value)
 
 
-def refuse_protection(request):
-    """What asks for protection that is not there is refused: ignoring it would send secrets in the clear."""
-    if request.get(u'tls'):
-        raise RequestError('this gateway does not offer TLS to the target', 'tls')
-
-
-def is_given(request, name):
-    """Pages send their empty fields, too."""
-    return request.get(name) is not None and request[name] != u''
-
-
 def read_hop(request):
     """The Hop of a connect, or None when it goes to its target directly. Raises RequestError."""
-    if not is_given(request, u'ssh_host'):
+    if request.get(u'ssh_host') in NOT_GIVEN:
         return None
     host = plain_host(read_host(request[u'ssh_host'], 'ssh_host'), 'ssh_host')
-    port = read_target_port(request[u'ssh_port'], 'ssh_port') if is_given(request, u'ssh_port') else 22
-    return Hop(host, port, read_user(request.get(u'ssh_username')), read_secret(request, u'ssh_password'),
-               read_key(request), read_secret(request, u'ssh_private_key_password'))
-
-
-def read_user(value):
-    if not isinstance(value, text_type) or not PLAIN_USER.match(value):
+    port = 22 if request.get(u'ssh_port') in NOT_GIVEN else read_target_port(request[u'ssh_port'], 'ssh_port')
+    user = request.get(u'ssh_username')
+    if not isinstance(user, text_type) or not PLAIN_USER.match(user):
         raise RequestError('ssh_username must be a text of 1 to 64 letters, digits and . _ + -')
-    return value
+    return Hop(host, port, user, read_secret(request, u'ssh_password'), read_key(request),
+               read_secret(request, u'ssh_private_key_password'))
 
 
 def read_secret(request, name):
     """The bytes of a password, or None. ssh takes one line."""
-    if not is_given(request, name):
+    if request.get(name) in NOT_GIVEN:
         return None
     secret = read_text(request[name], name)
     if len(secret) > SECRET_BYTES or re.search(b'[\x00-\x1f\x7f]', secret):
@@ -1943,7 +1720,7 @@ def read_secret(request, name):
 
 def read_key(request):
     """The text of a private key with the line ends that every ssh takes, or a path, or None."""
-    if not is_given(request, u'ssh_private_key'):
+    if request.get(u'ssh_private_key') in NOT_GIVEN:
         return None
     key = request[u'ssh_private_key']
     if not isinstance(key, text_type) or len(key) > KEY_CHARACTERS or re.search(u'[^\t\r\n\x20-\x7e]', key):
@@ -1956,28 +1733,23 @@ def read_key(request):
     return key
 
 
-SENDB_HEAD = re.compile(u'{"command": ?"sendb", ?"data": ?"')
-
-
 def read_base64(value):
     """The bytes of standard, padded base64. Raises RequestError; Python's own decoder skips what it does not know."""
     if not isinstance(value, text_type):
         raise RequestError('data must be a text')
     try:
         data = binascii.a2b_base64(value)
+        # With strays or a cut end the length does not fit what was decoded.
+        if len(value) % 4 or len(data) != len(value) // 4 * 3 - value[-2:].count(u'='):
+            raise ValueError('strays in base64')
     except (ValueError, binascii.Error):  # not ASCII; no base64
-        raise RequestError('data is not base64')
-    # With strays or a cut end the length does not fit what was decoded.
-    if len(value) % 4 or len(data) != len(value) // 4 * 3 - value[-2:].count(u'='):
         raise RequestError('data is not base64')
     return data
 
 
 def sendb_data(text):
-    """The bytes of a `sendb` in the usual spelling, found without making objects of the request; else None.
-
-    What stands between the quotes is base64 and nothing else, or its length would not fit.
-    """
+    """The bytes of a `sendb` in the usual spelling, found without making objects of the request; else None. What stands
+    between the quotes is base64 and nothing else, or its length would not fit."""
     head = SENDB_HEAD.match(text)
     if head is None or not text.endswith(u'"}', head.end()):
         return None
@@ -1996,22 +1768,13 @@ def read_text(value, field='data'):
         raise RequestError('%s holds half a surrogate pair' % field)
 
 
-def done(command):
-    return Send(TEXT, b'{"success": true, "code": 0, "message": "' + command + b' done"}')
-
-
-SENDB_DONE = done(b'sendb')
+DONE = {command: Send(TEXT, b'{"success": true, "code": 0, "message": "' + command + b' done"}')
+        for command in (b'connect', b'send', b'sendb', b'close', b'ping')}
 
 
 def failed(failure):
     return Send(TEXT, ('{"success": false, "code": %d, "message": %s, "reason": "%s"}' % (
         failure.code, json.dumps(failure.message), failure.reason)).encode('ascii'))
-
-
-def received(data):
-    """A code -1 reply, put together: json.dumps would look at every character of the base64 (protocol, 2)."""
-    return Send(TEXT, b''.join((b'{"success": true, "code": -1, "message": "recv data", "data": "',
-                                base64_bytes(data), b'"}')))
 
 
 UNCONNECTED, CONNECTING, CONNECTED = 'unconnected', 'connecting', 'connected'
@@ -2022,37 +1785,17 @@ CHANNEL_MOVES = {UNCONNECTED: (CONNECTING,), CONNECTING: (CONNECTED, UNCONNECTED
 class JsonDialect(Dialect):
     """The ws2s protocol: JSON requests and replies, one TCP connection at a time (protocol, 1 and 2)."""
 
-    __slots__ = ('_state', '_channel', '_binary', '_window', '_outstanding', '_waiting', '_waiting_bytes')
+    __slots__ = ('backlog', '_state', '_channel', '_waiting')
+
+    name = 'json'
 
     def __init__(self, request, config):
-        self._state = UNCONNECTED
-        self._channel = 0
-        self._binary = False
-        self._window = None
-        self._outstanding = 0  # bytes sent within the window and not given back yet
-        self._waiting = None   # messages that came while connecting: they are carried out after it
-        self._waiting_bytes = 0
+        self._state, self._channel = UNCONNECTED, 0
+        self._waiting, self.backlog = None, 0  # messages that came while connecting are carried out after it
 
     def _move(self, state):
         assert state in CHANNEL_MOVES[self._state], (self._state, state)
         self._state = state
-
-    def backlog(self):
-        return self._waiting_bytes
-
-    def room(self, channel):
-        return None if self._window is None else self._window - self._outstanding
-
-    def carried(self):
-        # A class derived from this one may want to see what passes.
-        return self._channel if self._state == CONNECTED and type(self) is JsonDialect else None
-
-    def carries(self, channel, count):
-        if not self._binary or type(self) is not JsonDialect:
-            return False
-        if self._window is not None:
-            self._outstanding += count
-        return True
 
     def on_text(self, text):
         if self._state == CONNECTING:
@@ -2068,7 +1811,7 @@ class JsonDialect(Dialect):
         if self._waiting is None:
             self._waiting = collections.deque()
         self._waiting.append((content, final, size + WAITING_BYTES))
-        self._waiting_bytes += size + WAITING_BYTES
+        self.backlog += size + WAITING_BYTES
         return []
 
     def _go_on(self):
@@ -2076,16 +1819,16 @@ class JsonDialect(Dialect):
         actions = []
         while self._waiting and self._state != CONNECTING:
             content, final, size = self._waiting.popleft()
-            self._waiting_bytes -= size
+            self.backlog -= size
             actions += self._obey(content) if final is None else self._pass_on(content, final)
         if not self._waiting:
             self._waiting = None
         return actions
 
     def _obey(self, text):
-        data = sendb_data(text) if FAST_PATHS and self._state == CONNECTED else None
+        data = sendb_data(text) if self._state == CONNECTED else None
         if data:
-            return [Write(self._channel, data), SENDB_DONE]
+            return [Write(self._channel, data), DONE[b'sendb']]
         try:
             request = read_request(text)
             command = request.get(u'command')
@@ -2101,15 +1844,15 @@ class JsonDialect(Dialect):
         try:
             host, port = read_host(request.get(u'host')), read_target_port(request.get(u'port'))
             binary, window = read_flag(request, u'binary'), read_window(request.get(u'window'))
-            refuse_protection(request)
+            if request.get(u'tls'):  # to ignore that would send secrets in the clear
+                raise RequestError('this gateway does not offer TLS to the target', 'tls')
             hop = read_hop(request)
             host = plain_host(host) if hop else host
         except RequestError as error:
             return actions + [failed(error.failure)]
         self._move(CONNECTING)
         self._channel += 1
-        self._binary, self._window, self._outstanding = binary, window, 0
-        return actions + [Open(self._channel, host, port, hop)]
+        return actions + [Open(self._channel, host, port, hop, b'' if binary else None, window)]
 
     def _disconnect(self):
         if self._state != CONNECTED:
@@ -2117,32 +1860,24 @@ class JsonDialect(Dialect):
         self._move(UNCONNECTED)
         return [Shut(self._channel)]
 
-    def _send(self, request):
-        return self._write(read_text, request, b'send')
-
-    def _sendb(self, request):
-        return self._write(read_base64, request, b'sendb')
-
     def _write(self, read, request, command):
         if self._state != CONNECTED:
             return [failed(NOT_CONNECTED)]
         data = read(request.get(u'data'))
-        return [Write(self._channel, data), done(command)] if data else [done(command)]
-
-    def _close(self, request):
-        return self._disconnect() + [done(b'close')]
-
-    def _ping(self, request):
-        return [done(b'ping')]
+        return [Write(self._channel, data), DONE[command]] if data else [DONE[command]]
 
     def _ack(self, request):
         """Gives room back; the only request without a reply, whatever is wrong with it (protocol, 1)."""
         count = request.get(u'bytes')
-        if isinstance(count, integer_types) and not isinstance(count, bool) and count > 0:
-            self._outstanding -= min(count, self._outstanding)
-        return []
+        is_count = isinstance(count, integer_types) and not isinstance(count, bool) and count > 0
+        return [Grant(self._channel, count)] if is_count and self._state == CONNECTED else []
 
-    COMMANDS = {u'connect': _connect, u'send': _send, u'sendb': _sendb, u'close': _close, u'ping': _ping, u'ack': _ack}
+    COMMANDS = {
+        u'connect': _connect, u'ack': _ack,
+        u'send': lambda self, request: self._write(read_text, request, b'send'),
+        u'sendb': lambda self, request: self._write(read_base64, request, b'sendb'),
+        u'close': lambda self, request: self._disconnect() + [DONE[b'close']],
+        u'ping': lambda self, request: [DONE[b'ping']]}
 
     def _pass_on(self, piece, final):
         if self._state == CONNECTED:
@@ -2151,16 +1886,25 @@ class JsonDialect(Dialect):
 
     def on_opened(self, channel):
         self._move(CONNECTED)
-        return [done(b'connect')] + self._go_on()
+        actions = [DONE[b'connect']] + self._go_on()
+        # What waited may have begun another connect, or have closed this one.
+        return actions + [Carry(channel)] if self._state == CONNECTED else actions
 
     def on_failed(self, channel, failure):
         self._move(UNCONNECTED)
         return [failed(failure)] + self._go_on()
 
+    def on_leave(self):
+        """What waits for the target that is being dialled was sent in time: the upstream keeps it."""
+        if self._state != CONNECTING:
+            return []
+        self._move(CONNECTED)
+        return self._go_on()
+
     def on_data(self, channel, data):
-        if self._window is not None:
-            self._outstanding += len(data)
-        return [Send(BINARY, data) if self._binary else received(data)]
+        # Put together by hand: json.dumps would look at every character of the base64 (protocol, 2).
+        return [Send(TEXT, b''.join((b'{"success": true, "code": -1, "message": "recv data", "data": "',
+                                     base64_bytes(data), b'"}')))]
 
     def on_closed(self, channel, failure):
         self._move(UNCONNECTED)
@@ -2171,9 +1915,7 @@ class JsonDialect(Dialect):
 
 
 # Who serves a request: the first row whose test passes. The JSON dialect takes every path (protocol, 4).
-DIALECTS = (
-    (lambda request: True, JsonDialect),
-)
+DIALECTS = ((lambda request: True, JsonDialect),)
 
 
 # ======================================================================================================================
@@ -2181,21 +1923,43 @@ DIALECTS = (
 # ======================================================================================================================
 # From here on the world: sockets, clocks, threads, files, logs. One thread runs the loop; nothing in it may block.
 #
-# A turn: poll; dispatch what is ready; what other threads posted; timers that are due; send what was written; settle
-# what was touched, that is, flush it and tell the poller what it wants now. Interest is derived from state each time,
-# never toggled by hand.
+# A turn: poll; dispatch what is ready; what other threads posted and what was put off; timers that are due; settle what
+# was touched. To settle a stream is to send what was written and to tell the poller what the stream wants now: interest
+# is derived from state each time, never toggled by hand.
 #
-# A handler has `sock` (None once closed), `events` (what the poller knows), `touched`, on_ready(events), settle() and
-# on_mistake(), which ends it after an exception of ours; one that says send_soon(), send_now().
+# What is turned over are Handlers, whose verbs are below.
 
 LOG = logging.getLogger('ws2s')
 LOG.addHandler(logging.NullHandler())
+
+BULK_BYTES = 1048576     # one read of a target into a pipe
+FAIR_BYTES = 32768       # one read in a turn in which many sockets are ready
+RECEIVE_BYTES = 131072   # one read
+KEPT_BYTES = 1048576     # freed memory that is kept, in blocks of at most so many
+SEND_BATCH = 32          # streams that have something to send before it is sent
+PIPES = 32               # that may stand full at one time; each takes two descriptors and BULK_BYTES
 
 
 def log_mistake():
     """Log where our code failed. The text of the exception stays out: it may quote a client's data."""
     kind, _, trace = sys.exc_info()
     LOG.error('a mistake of ws2s itself: %s\n%s', kind.__name__, ''.join(traceback.format_tb(trace)).rstrip())
+
+
+class Handler(object):
+    """What the loop calls. ``sock`` may be anything with a fileno(), ``events`` is what the poller knows of it."""
+
+    __slots__ = ()
+    sock, events, touched = None, 0, False
+
+    def on_ready(self, events):
+        """There is something to read, or room to write."""
+
+    def settle(self):
+        """The handler was touched. No harm is done when it has been closed since."""
+
+    def on_mistake(self):
+        """An exception of ours, which is logged, has come out of the handler: end what it is for."""
 
 
 class Timer(object):
@@ -2209,15 +1973,15 @@ class Timer(object):
     def cancel(self):
         if self.callback is not None:
             self.callback = None
-            self._loop.on_cancelled()
+            self._loop.cancelled += 1
 
 
-class Waker(object):
+class Waker(Handler):
     """A socket pair that makes a poll in progress return."""
 
     def __init__(self, loop):
         self.sock, self._far = socket.socketpair()
-        self.events, self.touched, self._loop = 0, False, loop
+        self._loop = loop
         for sock in (self.sock, self._far):
             sock.setblocking(False)
             close_on_exec(sock.fileno())
@@ -2226,7 +1990,7 @@ class Waker(object):
         try:
             self._far.send(b'w')
         except NetworkError as error:
-            if not is_not_ready(error):  # full: then it is awake anyway
+            if not is_not_ready(error):  # full: then the loop is awake anyway
                 raise
 
     def fileno(self):
@@ -2248,7 +2012,7 @@ class Waker(object):
 class Pipe(object):
     """Bytes that go from one socket to another and stay inside the kernel (splice(2)).
 
-    Its sockets do not block; NetworkError is raised as by them.
+    The sockets do not block; NetworkError is raised as by them.
     """
 
     __slots__ = ('_count', '_far', '_near')
@@ -2258,14 +2022,14 @@ class Pipe(object):
         self._far, self._near = os.pipe()
         try:
             fcntl.fcntl(self._near, fcntl.F_SETPIPE_SZ, BULK_BYTES)
-        except NetworkError:  # this user's pipes are many: then it takes less at a time
+        except NetworkError:  # this user's pipes are many: then this one takes less at a time
             LOG.debug('a pipe stays small')
 
     def __len__(self):
         return self._count
 
     def fill(self, sock, count):
-        """Take at most ``count`` bytes from ``sock``; how many there were, 0 at the end. It must be empty."""
+        """Take at most ``count`` bytes from ``sock``; how many there were, 0 at the end. The pipe must be empty."""
         self._count = os.splice(sock.fileno(), self._near, count, flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK)
         return self._count
 
@@ -2284,38 +2048,37 @@ class Pipes(object):
     """The pipes of one loop: one that is free, and those that stand full because their client is slow."""
 
     def __init__(self):
-        self._free, self._lent = None, 0
+        self.free, self.lent = None, 0
 
     def take(self):
-        """An empty Pipe, or None when there are too many; whoever takes one gives it back."""
-        if self._lent == PIPES:
+        """An empty Pipe, or None when there are too many; whoever takes a pipe gives it back."""
+        if self.lent == PIPES:
             return None
         try:
-            pipe = Pipe() if self._free is None else self._free
+            pipe = Pipe() if self.free is None else self.free
         except NetworkError:  # no more descriptors
             return None
-        self._free = None
-        self._lent += 1
+        self.free = None
+        self.lent += 1
         return pipe
 
     def give_back(self, pipe):
-        """What is still in it is thrown away."""
-        self._lent -= 1
-        if len(pipe) or self._free is not None:
+        """What is still in the pipe is thrown away."""
+        self.lent -= 1
+        if len(pipe) or self.free is not None:
             pipe.close()
         else:
-            self._free = pipe
+            self.free = pipe
 
     def close(self):
-        if self._free is not None:
-            self._free.close()
-            self._free = None
+        if self.free is not None:
+            self.free.close()
+            self.free = None
 
 
-def keep_freed_memory():
-    """glibc gives every block of 128 KiB and more back to the system, page by page, when it is freed, and what then
-    takes its place is page faults; until it has seen a longer one freed, of which it learns (mallopt(3),
-    M_MMAP_THRESHOLD). Others do not mind."""
+def raise_mmap_threshold():
+    """Freeing one large block raises glibc's dynamic threshold (mallopt(3), M_MMAP_THRESHOLD): later buffers are
+    recycled, not given back and page-faulted anew. Other systems do not mind."""
     bytearray(KEPT_BYTES)
 
 
@@ -2326,14 +2089,15 @@ class Loop(object):
         self.now = monotonic()
         self._poller = Poller()
         self._timers = []           # a heap of (when, number, Timer)
-        self._cancelled = 0
+        self.cancelled = 0          # Timers among them that wait for nothing any more
         self._numbers = itertools.count()
         self._touched = []
-        self._unsent, self._unsent_bytes = [], 0
+        self._unsent = 0            # bytes that streams have queued since the last time that all was settled
+        self._soon = collections.deque()
         self._posted = collections.deque()
-        keep_freed_memory()
-        # What is received comes to lie here first: room for a whole read, taken anew each time, costs more than a copy.
-        self._read = memoryview(bytearray(RECEIVE_BYTES))
+        raise_mmap_threshold()
+        # One buffer for what is received: to allocate room for a whole read each time costs more than a copy.
+        self.buffer = memoryview(bytearray(RECEIVE_BYTES))
         self.share = BULK_BYTES     # bytes that one socket may bring in this turn
         # Re-entrant: a signal handler may post while its own thread is posting.
         self._lock = threading.RLock()
@@ -2356,38 +2120,34 @@ class Loop(object):
 
     def forget(self, handler):
         """To be called before the socket of ``handler`` is closed."""
-        self.watch(handler, 0)
+        if handler.events:
+            self.watch(handler, 0)
 
-    def touch(self, handler):
-        """Settle ``handler`` at the end of this turn."""
+    def touch(self, handler, count=0):
+        """Settle ``handler``, which has just queued ``count`` bytes, at the end of this turn.
+
+        When many send in a row, those who get the bytes are woken once and not each time; but what waits for that is
+        held in memory, so a batch is settled before it has become much.
+        """
         if not handler.touched:
             handler.touched = True
             self._touched.append(handler)
+            self._unsent += FAIR_BYTES // SEND_BATCH
+        self._unsent += count
 
-    def send_soon(self, handler, count):
-        """Have ``handler`` send ``count`` bytes in this turn. When many send one after another, those who get it are
-        woken once and not each time; but what waits for that is held, so it is not much."""
-        self._unsent.append(handler)
-        self._unsent_bytes += count + FAIR_BYTES // SEND_BATCH
-
-    def receive(self, sock, count):
-        """What ``sock`` has, at most ``count``, which is no more than RECEIVE_BYTES; empty at the end. Raises
-        NetworkError."""
-        return self._read[:sock.recv_into(self._read, count)].tobytes()
+    def call_soon(self, callback):
+        """Call a method in this turn, when what is ready has been dispatched; from within such a call in the next."""
+        self._soon.append(callback)
 
     def call_later(self, seconds, callback):
         """Call a method ``seconds`` from now; the Timer. Its object needs on_mistake()."""
         timer = Timer(self, self.now + seconds, callback)
         heapq.heappush(self._timers, (timer.when, next(self._numbers), timer))
-        return timer
-
-    def on_cancelled(self):
-        """Cancelled timers stay in the heap until they are the smaller part no more."""
-        self._cancelled += 1
-        if self._cancelled > 64 and self._cancelled > len(self._timers) // 2:
+        if self.cancelled > 64 and self.cancelled > len(self._timers) // 2:
             self._timers = [entry for entry in self._timers if entry[2].callback is not None]
             heapq.heapify(self._timers)
-            self._cancelled = 0
+            self.cancelled = 0
+        return timer
 
     def live_timers(self):
         return sum(1 for entry in self._timers if entry[2].callback is not None)
@@ -2402,42 +2162,34 @@ class Loop(object):
         return True
 
     def turn(self):
-        ready = self._poller.select(self._patience())
+        # No poller takes a month. A timer that was cancelled may wake us once: that does no harm.
+        patience = min(3600, max(0, self._timers[0][0] - monotonic())) if self._timers else None
+        ready = self._poller.select(0 if self._touched or self._soon or self._posted else patience)
         self.now = monotonic()  # before the dispatch: what begins now must not begin when the poll fell asleep
         # The more are ready the shorter each must be, or whoever comes last waits for many long ones.
         self.share = max(FAIR_BYTES, BULK_BYTES // max(1, len(ready) ** 2))
         for key, events in ready:
             handler = key.data
-            if handler.events & events:  # 0 when it was closed earlier in this very batch
+            if handler.events & events:  # 0 when the handler was closed earlier in this very batch
                 try:
                     handler.on_ready(events)
                 except Exception:
                     self._on_mistake_of(handler)
-                if self._unsent_bytes >= FAIR_BYTES:
-                    self._send_unsent()
+                if self._unsent >= FAIR_BYTES:
+                    self._settle_touched()
         self.now = monotonic()
-        if self._posted:
-            self._run_posted()
-        self._run_timers()
-        if self._unsent:
-            self._send_unsent()
+        for waiting in self._posted, self._soon:
+            if waiting:
+                self._run(waiting)
+        if self._timers and self._timers[0][0] <= self.now:
+            self._run_timers()
         if self._touched:
             self._settle_touched()
 
-    def _patience(self):
-        """Seconds until the first timer, None for ever."""
-        if self._posted or self._touched or self._unsent:
-            return 0
-        while self._timers and self._timers[0][2].callback is None:
-            heapq.heappop(self._timers)
-            self._cancelled -= 1
-        # No poller takes a month.
-        return min(3600, max(0, self._timers[0][0] - monotonic())) if self._timers else None
-
-    def _call(self, method, *arguments):
+    def _call(self, method):
         """One handler's mistake must not end the others."""
         try:
-            method(*arguments)
+            method()
         except Exception:
             self._on_mistake_of(method.__self__)
 
@@ -2448,34 +2200,28 @@ class Loop(object):
         except Exception:
             log_mistake()
 
-    def _run_posted(self):
-        for _ in range(len(self._posted)):  # what these post comes in the next turn
-            self._call(self._posted.popleft())
+    def _run(self, waiting):
+        for _ in range(len(waiting)):  # what these add comes in the next turn
+            self._call(waiting.popleft())
 
     def _run_timers(self):
         while self._timers and self._timers[0][0] <= self.now:
             timer = heapq.heappop(self._timers)[2]
             if timer.callback is None:
-                self._cancelled -= 1
+                self.cancelled -= 1
             else:
                 callback, timer.callback = timer.callback, None
                 self._call(callback)
 
-    def _send_unsent(self):
-        batch, self._unsent, self._unsent_bytes = self._unsent, [], 0
-        for handler in batch:
-            try:
-                handler.send_now()
-            except Exception:
-                self._on_mistake_of(handler)
-
     def _settle_touched(self):
         while self._touched:
-            batch, self._touched = self._touched, []
+            batch, self._touched, self._unsent = self._touched, [], 0
             for handler in batch:
                 handler.touched = False
-                if handler.sock is not None:
-                    self._call(handler.settle)
+                try:
+                    handler.settle()
+                except Exception:
+                    self._on_mistake_of(handler)
 
     def abandon(self):
         """In a child of fork(): close this copy's descriptors. What they stand for is shared with the parent."""
@@ -2487,7 +2233,7 @@ class Loop(object):
         """Run what was posted before, and give the descriptors back."""
         with self._lock:
             self._closed = True
-        self._run_posted()
+        self._run(self._posted)
         self.waker.close()
         self.pipes.close()
         self._poller.close()
@@ -2497,35 +2243,85 @@ class Loop(object):
 # ======================================================================================================================
 # 10. Streams
 # ======================================================================================================================
-# Non-blocking sockets. A Stream's owner gets on_received, on_eof, on_broken, on_unwritable, on_flow, on_finished and
-# on_mistake, and says by wants_data(stream) how many bytes it would take now: that is all there is to backpressure.
-# It may name a sink(stream): another Stream for whose sake it would get the bytes in a pipe, by on_pipe.
+# Non-blocking connections with bounded queues, the budget that all of them share, and listening sockets. Below a Stream
+# is a Wire, above it an owner, whose verbs StreamOwner lists: wants_data() is all there is to backpressure.
+
+POUR_BYTES = 32768             # with fewer at a time the kernel's way is no shorter
+SMALL_RECEIVE = 8192           # one read of a client while no long frame is under way: it may hold many requests
+SEND_CHUNKS = 64               # that one system call is given at most
+SEND_BYTES = 1048576           # one stream's turn; a bulk transfer must not delay the others
+SMALL_CHUNK = 4096             # shorter ones are joined in a stream's queue
+SMALL_SHARE = 65536            # what one holder may always hold, however full the gateway is
+ACCEPT_BURST = 64              # connections taken in one turn
+ACCEPT_PAUSE = 0.2             # seconds without accepting when descriptors have run out
+WARNING_SECONDS = 10           # between two equal warnings about that
 
 
-class Tally(object):
-    """Bytes that a gateway holds for its clients, all together, and how many they may be."""
+class Holder(object):
+    """What holds bytes for a client: a session, say, or an upstream that its client has left."""
 
-    __slots__ = ('bytes', 'most')
+    __slots__ = ()
+    group = b''  # the address group that makes us hold them
+
+    def held(self):
+        """Bytes that are held here."""
+        return 0
+
+    def flush(self):
+        """Have the kernel take now what it takes: that is not held."""
+
+    def on_full(self):
+        """All together hold too much: give up what is held here."""
+
+
+class Budget(object):
+    """Bytes that all clients of a gateway together may make it hold, and who must go when they are too many."""
 
     def __init__(self, most):
-        self.bytes, self.most = 0, most
+        self.bytes, self._is_enforcing = 0, False
+        self.resize(most)
+        self.present = set()  # clients
+        self.left = {}        # upstreams whose client has gone, by address group: each an OrderedDict, the oldest first
 
-    def is_too_much(self):
-        return self.bytes > self.most
+    def resize(self, most):
+        self.most, self.scarce = most, most - 2 * RECEIVE_BYTES
+        # What a pipe may hold: all of them together no more than half of it all.
+        self.pipe_bytes = min(BULK_BYTES, most // (2 * PIPES)) if PIPES else 0
 
     def cut(self, count):
-        """How many of ``count`` bytes may be read at once. The less is left the less, for JSON makes more of them, and
-        many read in a turn."""
-        left = self.most - self.bytes
-        return min(count, RECEIVE_BYTES if left >= 2 * RECEIVE_BYTES else max(SMALL_RECEIVE, left // 2))
+        """How many of ``count`` bytes may be read at once when room is scarce. The less is left the less, for JSON
+        makes more of them, and many read in a turn."""
+        return min(count, max(SMALL_RECEIVE, (self.most - self.bytes) // 2))
 
-    def pipe_bytes(self):
-        """What a pipe may hold: all of them together no more than half of it all."""
-        return min(BULK_BYTES, self.most // (2 * PIPES)) if PIPES else 0
+    def enforce(self, holder):
+        """``holder`` has grown. Over the bound the group that holds most gives up what it has left for targets, the
+        largest first, then its largest client, until it fits; a small share may always stay."""
+        if self._is_enforcing:
+            return  # whoever is given up has a last word, and settles
+        self._is_enforcing = True
+        try:
+            holder.flush()
+            victim = holder if holder.held() > SMALL_SHARE else None
+            while victim is not None and self.bytes > self.most:
+                victim = self._heaviest()
+                if victim is not None:
+                    victim.flush()
+                    if victim.held() > SMALL_SHARE:
+                        victim.on_full()
+        finally:
+            self._is_enforcing = False
+
+    def _heaviest(self):
+        left = set(upstream for group in self.left.values() for upstream in group)
+        large = [one for one in left | self.present if one.held() > SMALL_SHARE]
+        weights = collections.Counter()
+        for one in large:
+            weights[one.group] += one.held()
+        return max(large, key=lambda one: (weights[one.group], one in left, one.held())) if large else None
 
 
 def prepare(sock):
-    """What every connected socket needs here."""
+    """What every connected or listening socket needs here."""
     sock.setblocking(False)
     close_on_exec(sock.fileno())
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -2535,33 +2331,120 @@ def prepare(sock):
 def reset_on_close(sock):
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
-    except NetworkError:  # the peer has ended it already, and some systems say so here
+    except NetworkError:  # the peer has ended the connection already, and some systems say so here
         LOG.debug('a connection is gone before it was reset')
 
 
+class Wire(object):
+    """What the bytes of a stream go through: the socket as it is. Each verb raises NetworkError.
+
+    It keeps nothing, so that one serves all streams.
+    """
+
+    def receive(self, sock, buffer, count):
+        """At most ``count`` bytes, and what ``buffer`` holds; empty at the end."""
+        return buffer[:sock.recv_into(buffer[:count])].tobytes()
+
+    def send(self, sock, chunks):
+        """How many bytes of ``chunks`` the kernel has taken."""
+        return sock.send(chunks[0]) if len(chunks) == 1 else send_chunks(sock, chunks)
+
+    def send_head(self, sock, data):
+        """As send(), for bytes that those of a pipe follow at once: both go in one packet."""
+        return sock.send(data, socket.MSG_MORE)
+
+    def finish(self, sock):
+        """Close our half."""
+        sock.shutdown(socket.SHUT_WR)
+
+
+PLAIN = Wire()
+
+
 class Joined(bytearray):
-    """Small chunks of one queue; bytearrays that came from elsewhere may belong to somebody."""
+    """Small chunks of one queue. A bytearray that came from elsewhere may belong to somebody."""
 
 
-def rest_of(chunks, sent):
-    """What is left of ``chunks`` when ``sent`` bytes of them have gone."""
-    for i, chunk in enumerate(chunks):
-        if sent < len(chunk):
-            return (memoryview(chunk)[sent:] if sent else chunk,) + tuple(chunks[i + 1:])
-        sent -= len(chunk)
-    return ()
+class OutQueue(list):
+    """Chunks on their way out, in order. A Pipe may be one."""
+
+    __slots__ = ()
+
+    def add(self, chunk):
+        """Small chunks are joined: by itself one would cost a hundred times its bytes."""
+        last = self[-1] if self and len(chunk) < SMALL_CHUNK else None
+        if isinstance(last, bytes) and len(last) < SMALL_CHUNK:
+            last = self[-1] = Joined(last)
+        if isinstance(last, Joined) and len(last) < RECEIVE_BYTES:
+            last += chunk
+        elif chunk:
+            self.append(chunk)
+
+    def head(self):
+        """What one system call is given: a few small chunks together, a large one alone."""
+        chunks, size = [], 0
+        for chunk in self:
+            if isinstance(chunk, Pipe) or size >= RECEIVE_BYTES or len(chunks) == SEND_CHUNKS:
+                break
+            chunks.append(chunk)
+            size += len(chunk)
+        return chunks
+
+    def drop(self, count):
+        """``count`` bytes of the chunks at the head have gone."""
+        whole = 0
+        while whole < len(self) and count >= len(self[whole]):
+            count -= len(self[whole])
+            whole += 1
+        del self[:whole]
+        if count:
+            self[0] = memoryview(self[0])[count:]
 
 
-class Stream(object):
+class StreamOwner(object):
+    """What a Stream asks and tells the object above it."""
+
+    __slots__ = ()
+
+    def wants_data(self, stream):
+        """How many bytes the owner would take now; 0 stops the reading until the stream is touched."""
+        return 0
+
+    def on_received(self, stream, data):
+        """``data`` has come, no more than wants_data() had said."""
+
+    def sink(self, stream):
+        """Another Stream, to which the owner would pass all that comes just as it is, by on_pipe(); or None."""
+
+    def on_pipe(self, stream, pipe):
+        """As on_received(), for bytes that are in a Pipe, which the owner must give away."""
+
+    def on_end(self, stream, is_reset):
+        """Nothing more will come: the peer has closed its half, or has reset the connection."""
+
+    def on_unwritable(self, stream):
+        """Nothing that is written arrives any more; what the peer had sent before may still be there to read."""
+
+    def on_flow(self, stream):
+        """The queue has become long, or short again: `congested` has changed."""
+
+    def on_finished(self, stream):
+        """Our half is closed, after the last byte of the queue."""
+
+    def on_mistake(self):
+        """An exception of ours, which is logged: end what this stream is for."""
+
+
+class Stream(Handler):
     """A connected socket and the queue of what it has still to send.
 
-    ``high``: bytes in the queue from which it is congested, until three quarters of them are gone.
+    ``high``: bytes in the queue from which the stream is congested, until three quarters of them are gone.
     """
 
     __slots__ = ('sock', 'events', 'touched', 'owner', 'pending', 'congested', 'eof', 'broken', 'finishing', 'finished',
-                 'moved', '_loop', '_high', '_tally', '_fresh', '_out', '_pours')
+                 'moved', 'wire', '_loop', '_high', '_budget', '_out', '_pours')
 
-    def __init__(self, loop, sock, owner, high, tally):
+    def __init__(self, loop, sock, owner, high, budget):
         self.sock, self.owner = sock, owner
         self.events, self.touched = 0, False
         self.pending = 0          # bytes in the queue
@@ -2571,118 +2454,97 @@ class Stream(object):
         self.finishing = False    # a FIN follows what is queued
         self.finished = False
         self.moved = loop.now     # when bytes last went or came
-        self._loop, self._high, self._tally = loop, high, tally
-        self._fresh = None        # the head of the queue while it is all of it, and has not been tried to be sent
-        self._out = None          # a deque of chunks when there are any; a Pipe may be one
+        self.wire = PLAIN
+        self._loop, self._high, self._budget = loop, high, budget
+        self._out = ()            # an OutQueue while there is something in it: most streams are idle
         self._pours = False       # is much coming, so that the way through a pipe is worth a try?
         loop.touch(self)
+
+    # -- out -----------------------------------------------------------------------------------------------------------
 
     def write(self, *chunks):
         """Queue ``chunks``; the end of the turn sends them. How many bytes that are: none when nobody can get them."""
         size = 0
         if self.sock is None or self.broken or self.finishing:
             return size
+        out = self._out or OutQueue()
         for chunk in chunks:
             size += len(chunk)
-        if not self.pending:
-            self.moved = self._loop.now  # what begins to wait now has not waited long
-        if self._out is None and self._fresh is None and len(chunks) <= SEND_CHUNKS and FAST_PATHS:
-            self._fresh = chunks
-            self._loop.send_soon(self, size)
-        else:
-            self._queue_fresh()
-            self._queue(chunks)
-            self._loop.touch(self)
-        self._grow(size)
+            if out:
+                out.add(chunk)
+            elif chunk:
+                out.append(chunk)
+        if not size:
+            return size
+        if not self._out:
+            self._out, self.moved = out, self._loop.now  # what begins to wait now has not waited long
+        self._loop.touch(self, size)
+        self.pending += size
+        self._budget.bytes += size
+        if self.pending >= self._high and not self.congested:
+            self._turn_congested()
         return size
 
-    def _queue(self, chunks):
-        if self._out is None:
-            self._out = collections.deque()
-        for chunk in chunks:
-            if len(chunk) >= SMALL_CHUNK:
-                self._out.append(chunk)
-            elif chunk:
-                self._join(chunk)
-
-    def _queue_fresh(self):
-        if self._fresh is not None:
-            self._queue(self._fresh)
-            self._fresh = None
-
-    def send_now(self):
-        """The usual case in a few steps: nothing was queued before, and all of it goes out."""
-        if self._fresh is None:
-            return  # it has been queued since, or thrown away
+    def settle(self):
+        """Send what the kernel takes, about SEND_BYTES at most, and tell the poller what is wanted now."""
+        out, left = self._out, SEND_BYTES
         try:
-            sent = send_chunks(self.sock, self._fresh)
+            while out and left > 0:
+                is_pipe = isinstance(out[0], Pipe)
+                if is_pipe:
+                    sent = self._send_pipe(out[0])
+                else:
+                    sent = self.wire.send(self.sock, out if len(out) == 1 else out.head())
+                if sent == self.pending:
+                    out = self._out = ()
+                elif not is_pipe:
+                    out.drop(sent)
+                left -= sent
+                self.pending -= sent
+                self._budget.bytes -= sent
+                self.moved = self._loop.now
         except NetworkError as error:
             self._on_not_sent(error)
-            if self.broken:
-                return
-            sent = 0
-        rest = rest_of(self._fresh, sent) if sent < self.pending else ()
-        self._fresh = None
-        if rest:
-            self._queue(rest)
-        if rest or not self.events & READ:
-            self._loop.touch(self)  # what it wants may depend on what has gone out
-        self._grow(-sent)  # last: the owner may write or close now
+        # Two marks, so that the source is not started and stopped for every chunk.
+        if self.congested and self.pending <= self._high // 4:
+            self._turn_congested()
+        if self.finishing and not (self.pending or self.finished or self.broken or self.sock is None):
+            self._close_our_half()
+        if self.sock is not None:
+            # One that is watched already is asked when there is something to read.
+            reads = self.events & READ or (READ if not self.eof and self.owner.wants_data(self) else 0)
+            events = reads | WRITE if self._out else reads
+            if events != self.events:
+                self._loop.watch(self, events)
 
-    def send_all_it_can(self):
-        """As send_now(), and SEND_BYTES of what was queued before, too."""
-        self.send_now()
-        try:
-            self._send_queue()
-        except NetworkError as error:
-            self._on_not_sent(error)
-        self._loop.touch(self)
+    def _send_pipe(self, pipe):
+        sent = pipe.pour(self.sock)
+        if not len(pipe):
+            self._loop.pipes.give_back(self._out.pop(0))
+        return sent
+
+    def _turn_congested(self):
+        self.congested = not self.congested
+        self.owner.on_flow(self)
 
     def _on_not_sent(self, error):
-        """A socket names its error only once; the owner is told when what has come before is read, and when nobody is
+        """A socket names its error only once. The owner is told when what has come before is read, and when nobody is
         in the middle of something."""
-        if not is_not_ready(error):
+        if not is_not_ready(error) and not self.broken:
             self.broken = True
             self._drop_queue()
-            self._loop.call_later(0, self._give_up_writing)
+            self._loop.call_soon(self._tell_unwritable)
 
-    def is_clear(self):
-        """Would the next byte go out at once?"""
-        return self._out is None and self._fresh is None and not (self.broken or self.finishing or self.sock is None)
+    def _tell_unwritable(self):
+        if self.sock is not None:
+            self.owner.on_unwritable(self)
 
-    def pour(self, header, pipe):
-        """Send at once ``header`` and the bytes in ``pipe``, which belongs to this stream from now on. Only when it
-        is_clear()."""
-        rest = (header,)
-        try:
-            rest = rest_of(rest, self.sock.send(header, socket.MSG_MORE))
-            self.moved = self._loop.now
-            if not self.events & READ:
-                self._loop.touch(self)
-            if not rest:
-                pipe.pour(self.sock)
-        except NetworkError as error:
-            self._on_not_sent(error)
-        if len(pipe) and not self.broken:
-            self._out = collections.deque(rest)
-            self._out.append(pipe)
-            self._grow(sum(map(len, self._out)))
-            self._loop.touch(self)
-        else:
+    def _drop_queue(self):
+        for pipe in [chunk for chunk in self._out if isinstance(chunk, Pipe)]:
             self._loop.pipes.give_back(pipe)
-
-    def room(self):
-        """How many bytes may be read for this queue: while it is empty what a pipe may hold, or four times `high`."""
-        if self.pending:
-            return 0 if self.congested else min(RECEIVE_BYTES, self._loop.share)
-        share = self._loop.share  # never less than FAIR_BYTES, and just that when many are ready: no more to ask then
-        return share if share <= FAIR_BYTES else max(FAIR_BYTES, min(share, self._tally.pipe_bytes(), 4 * self._high))
-
-    def _join(self, chunk):
-        """A small chunk by itself would cost a hundred times its bytes."""
-        if not self._out or not isinstance(self._out[-1], Joined) or len(self._out[-1]) >= RECEIVE_BYTES:
-            self._out.append(Joined())
-        self._out[-1].extend(chunk)
+        self._out = ()
+        self._budget.bytes -= self.pending
+        self.pending = 0
 
     def finish(self):
         """Close our half after what is queued."""
@@ -2690,35 +2552,58 @@ class Stream(object):
             self.finishing = True
             self._loop.touch(self)
 
-    def on_ready(self, events):
-        if events & READ:
-            self._receive()
-        if events & WRITE or not FAST_PATHS:
-            self._loop.touch(self)
-
-    def _receive(self):
-        """What changes while it is read touches the stream, or is found when it is ready the next time."""
-        count = 0 if self.eof else self.owner.wants_data(self)
-        if not count:
-            self._loop.touch(self)
-            return
-        if self._pours and self._receive_pipe(count):
-            return
+    def _close_our_half(self):
         try:
-            data = self._loop.receive(self.sock, count if count <= SMALL_RECEIVE else self._tally.cut(count))
+            self.wire.finish(self.sock)
+        except NetworkError:  # the peer has reset the connection: then there is nothing to close
+            self.broken = True
+        self.finished = True
+        self.owner.on_finished(self)
+
+    def close(self, reset=False):
+        if self.sock is not None:
+            self._loop.forget(self)
+            if reset:
+                reset_on_close(self.sock)
+            self.sock.close()
+            self.sock = None
+            if self._out:
+                self._drop_queue()
+
+    # -- inside the kernel ---------------------------------------------------------------------------------------------
+
+    def is_clear(self):
+        """Would the next byte go out at once?"""
+        return not (self._out or self.broken or self.finishing or self.sock is None)
+
+    def pour(self, header, pipe):
+        """Send at once ``header`` and the bytes in ``pipe``, which belongs to this stream from now on. Only when the
+        stream is_clear()."""
+        try:
+            sent = self.wire.send_head(self.sock, header)
         except NetworkError as error:
-            if not is_not_ready(error):
-                self._end_reading(self.owner.on_broken)
+            sent = 0
+            self._on_not_sent(error)
+        if self.broken:
+            self._loop.pipes.give_back(pipe)
             return
-        if data:
-            self.moved = self._loop.now
-            self._pours = len(data) >= POUR_BYTES and CAN_SPLICE and FAST_PATHS
-            self.owner.on_received(self, data)
-        else:
-            self._end_reading(self.owner.on_eof)
+        self._out = OutQueue([header[sent:], pipe] if sent < len(header) else [pipe])
+        self.pending = len(header) - sent + len(pipe)
+        self._budget.bytes += self.pending
+        self.settle()
+        if self.pending >= self._high and not self.congested:
+            self._turn_congested()
+
+    def room(self):
+        """How many bytes may be read for this queue: while it is empty what a pipe may hold, or four times `high`."""
+        share = self._loop.share
+        if self.pending:
+            return 0 if self.congested else min(RECEIVE_BYTES, share)
+        # The share is never less than FAIR_BYTES, and just that when many are ready: no more to ask then.
+        return share if share <= FAIR_BYTES else max(FAIR_BYTES, min(share, self._budget.pipe_bytes, 4 * self._high))
 
     def _receive_pipe(self, count):
-        """As _receive(), inside the kernel. False when nothing was done: recv() tells then what there is."""
+        """As receiving, inside the kernel. False when nothing was done: recv() tells then what there is."""
         self._pours = False
         sink = self.owner.sink(self)
         pipe = self._loop.pipes.take() if sink is not None and sink.is_clear() else None
@@ -2738,136 +2623,69 @@ class Stream(object):
         return True
 
     def _on_not_spliced(self, error):
-        # Not ready is what it also says, for ever, at a mark of urgent data; recv() gets past that.
+        # splice() gives EAGAIN for ever at a mark of urgent data; recv() steps over the mark.
         if is_not_ready(error) or error.errno in (errno.EINVAL, errno.ENOSYS, errno.EPERM):
             return False
-        self._end_reading(self.owner.on_broken)  # a socket names its error only once
+        self._end_reading(is_reset=True)  # a socket names its error only once
         return True
 
-    def _end_reading(self, on_event):
-        self.eof = True
-        self._loop.touch(self)
-        on_event(self)
+    # -- in ------------------------------------------------------------------------------------------------------------
 
-    def settle(self):
-        self._flush()
-        if self.sock is not None:
-            self._loop.watch(self, self.wants())
-
-    def wants(self):
-        events = READ if not self.eof and self.owner.wants_data(self) else 0
-        return events | WRITE if self._out else events
-
-    def _flush(self):
-        self._queue_fresh()
+    def on_ready(self, events):
+        if events & WRITE:
+            self._loop.touch(self)
+        if not events & READ:
+            return
+        count = 0 if self.eof else self.owner.wants_data(self)
+        if not count:
+            self._loop.watch(self, self.events & ~READ)
+            return
+        if self._pours and self._receive_pipe(count):
+            return
+        if self._budget.bytes > self._budget.scarce:
+            count = self._budget.cut(count)
         try:
-            self._send_queue()
+            data = self.wire.receive(self.sock, self._loop.buffer, count)
         except NetworkError as error:
             if not is_not_ready(error):
-                self._give_up_writing()
-        if self.finishing and not (self.pending or self.finished or self.broken or self.sock is None):
-            self._close_our_half()
+                self._end_reading(is_reset=True)
+            return
+        if data:
+            self.moved = self._loop.now
+            self._pours = CAN_SPLICE and len(data) >= POUR_BYTES
+            self.owner.on_received(self, data)
+        else:
+            self._end_reading(is_reset=False)
 
-    def _send_queue(self):
-        """SEND_BYTES of it. Raises NetworkError, also when the kernel takes no more."""
-        left = SEND_BYTES
-        while self._out and left > 0:
-            left -= self._send_pipe() if isinstance(self._out[0], Pipe) else self._send_chunks()
-
-    def _send_pipe(self):
-        sent = self._out[0].pour(self.sock)
-        if not len(self._out[0]):
-            self._loop.pipes.give_back(self._out.popleft())
-        self._on_sent(sent)
-        return sent
-
-    def _send_chunks(self):
-        sent = left = send_chunks(self.sock, self._next_chunks())
-        while left:
-            chunk = self._out.popleft()
-            if len(chunk) > left:
-                self._out.appendleft(memoryview(chunk)[left:])
-                break
-            left -= len(chunk)
-        self._on_sent(sent)
-        return sent
-
-    def _next_chunks(self):
-        """The head of the queue: a few small chunks together, a large one alone."""
-        chunks, size = [], 0
-        for chunk in self._out:
-            if isinstance(chunk, Pipe):
-                break
-            chunks.append(chunk)
-            size += len(chunk)
-            if size >= RECEIVE_BYTES or len(chunks) == SEND_CHUNKS:
-                break
-        return chunks
-
-    def _on_sent(self, count):
-        self.moved = self._loop.now
-        if not self._out:
-            self._out = None
-        self._grow(-count)  # last: the owner may write or close now
-
-    def _grow(self, count):
-        self.pending += count
-        self._tally.bytes += count
-        # Two marks, so that the source is not started and stopped for every chunk.
-        if self.pending < self._high // 4 if self.congested else self.pending >= self._high:
-            self.congested = not self.congested
-            self.owner.on_flow(self)
-
-    def _give_up_writing(self):
-        self.broken = True
-        self._drop_queue()
-        self.owner.on_unwritable(self)
-
-    def _drop_queue(self):
-        for pipe in [chunk for chunk in self._out or () if isinstance(chunk, Pipe)]:
-            self._loop.pipes.give_back(pipe)
-        self._out = self._fresh = None
-        self._grow(-self.pending)
-
-    def _close_our_half(self):
-        try:
-            self.sock.shutdown(socket.SHUT_WR)
-        except NetworkError:  # the peer has reset it: then there is nothing to close
-            self.broken = True
-        self.finished = True
-        self.owner.on_finished(self)
+    def _end_reading(self, is_reset):
+        self.eof = True
+        self._loop.watch(self, self.events & ~READ)
+        self.owner.on_end(self, is_reset)
 
     def on_mistake(self):
         self.owner.on_mistake()
 
-    def close(self, reset=False):
-        if self.sock is not None:
-            self._loop.forget(self)
-            if reset:
-                reset_on_close(self.sock)
-            self.sock.close()
-            self.sock = None
-            self._drop_queue()
 
-
-class Listener(object):
+class Listener(Handler):
     """One listening socket; ``on_accepted(sock, address)`` gets each connection."""
 
     def __init__(self, loop, sock, on_accepted):
-        self.sock, self.events, self.touched = sock, 0, False
-        self._loop, self._on_accepted = loop, on_accepted
+        self.sock, self._loop, self._on_accepted = sock, loop, on_accepted
+        self._burst = 1        # connections to take in one turn: more while more are there
         self._timer = None     # runs while accepting pauses
         self._warned = None    # when the log was last told of that
         loop.touch(self)
 
     def on_ready(self, events):
-        for _ in range(ACCEPT_BURST):
+        for _ in range(self._burst):
             try:
                 sock, address = self.sock.accept()
             except NetworkError as error:
+                self._burst = 1
                 self._on_refused(error)
                 return
             self._on_accepted(sock, address)
+        self._burst = min(2 * self._burst, ACCEPT_BURST)
 
     def _on_refused(self, error):
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
@@ -2883,7 +2701,8 @@ class Listener(object):
         self._loop.touch(self)
 
     def settle(self):
-        self._loop.watch(self, 0 if self._timer else READ)
+        if self.sock is not None:
+            self._loop.watch(self, 0 if self._timer else READ)
 
     def on_mistake(self):
         """A connection that could not be taken is that one's loss; the listener goes on."""
@@ -2956,97 +2775,6 @@ def failure_of(number):
     return TIMEOUT if number == errno.ETIMEDOUT else UNREACHABLE
 
 
-class Connector(object):
-    """Tries addresses in turn. Its owner gets on_connected(sock, RESET or None) or on_unconnected(Failure), once."""
-
-    def __init__(self, loop, addresses, seconds, owner):
-        self.sock, self.events, self.touched = None, 0, False
-        self._loop, self._left, self._owner = loop, collections.deque(addresses), owner
-        self._deadline = loop.now + seconds
-        self._address = self._timer = None
-        self._failures = []
-
-    def begin(self):
-        """What wakes another program goes out together with what others send in this turn."""
-        self._loop.send_soon(self, 0)
-
-    def send_now(self):
-        if self._left:  # else it was cancelled
-            self._try_next()
-
-    def _try_next(self):
-        """A silent address must not use up the time of those after it."""
-        while self._left and self.sock is None:
-            share = max(0, self._deadline - self._loop.now) / len(self._left)
-            family, self._address = self._left.popleft()
-            self._dial(family)
-        if self.sock is None:
-            self._owner.on_unconnected(REFUSED if REFUSED in self._failures else self._failures[-1])
-        else:
-            self._timer = self._loop.call_later(share, self._on_silence)
-
-    def _dial(self, family):
-        try:
-            self.sock = socket.socket(family, socket.SOCK_STREAM)
-            prepare(self.sock)
-            number = self.sock.connect_ex(self._address)
-        except NetworkError as error:
-            number = error.errno
-        if number in (0, errno.EINPROGRESS):
-            self._loop.watch(self, WRITE)
-        else:
-            self._fail(failure_of(number))
-
-    def on_ready(self, events):
-        number = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if number in (0, errno.ECONNRESET) and not is_self_connected(self.sock, self._address[1]):
-            sock = self.sock
-            self._let_go()
-            # A target that refuses is ECONNREFUSED: this one has accepted, and has reset the connection already.
-            self._owner.on_connected(sock, RESET if number else None)
-        else:
-            self._fail(failure_of(number or errno.ECONNREFUSED))
-            self._try_next()
-
-    def _on_silence(self):
-        self._fail(TIMEOUT)
-        self._try_next()
-
-    def _fail(self, failure):
-        self._failures.append(failure)
-        self._hang_up()
-
-    def _let_go(self):
-        if self._timer:
-            self._timer.cancel()
-        if self.sock is not None:
-            self._loop.forget(self)
-            self.sock = None
-
-    def _hang_up(self):
-        sock = self.sock
-        self._let_go()
-        if sock is not None:
-            sock.close()
-
-    def cancel(self):
-        self._left.clear()
-        self._hang_up()
-
-    def on_mistake(self):
-        self.cancel()
-        self._owner.on_unconnected(BROKEN)
-
-
-def is_self_connected(sock, port):
-    """TCP can connect a ``port`` of this machine to itself when nothing listens there."""
-    try:
-        own = sock.getsockname()
-        return own[1] == port and own == sock.getpeername()
-    except NetworkError:  # reset meanwhile: the first read will tell
-        return False
-
-
 # ======================================================================================================================
 # 11. Workers
 # ======================================================================================================================
@@ -3054,11 +2782,8 @@ def is_self_connected(sock, port):
 # no class of ours but plain records. Each kind of work has threads of its own, so that one kind cannot starve another.
 
 
-def count_in(counter, key, change):
-    """Count, and keep no zeros: the keys are strangers' addresses."""
-    counter[key] += change
-    if not counter[key]:
-        del counter[key]
+FILE_BYTES = 16777216  # of the longest file of the web folder that is served
+NOT_HERE = HttpError(404, 'There is nothing here under this name.')
 
 
 class Job(object):
@@ -3072,7 +2797,8 @@ class Job(object):
 
     def cancel(self):
         self.on_result = None
-        self._workers.on_cancelled(self)
+        if self._workers.withdraw(self):
+            self.throw_away()
 
     def come_home(self):
         """In the loop's thread, when the call has returned."""
@@ -3095,7 +2821,7 @@ class Workers(object):
     """At most ``threads`` threads, begun when needed. One group has at most half of them, and of the places to wait."""
 
     def __init__(self, loop, threads, waiting):
-        self._loop, self._most, self.most_waiting = loop, threads, waiting
+        self._loop, self._most, self._most_waiting = loop, threads, waiting
         self._threads = []
         self._ready = queue.Queue()    # of jobs for idle threads; None sends one home
         self._waiting = collections.deque()
@@ -3103,12 +2829,10 @@ class Workers(object):
         self._closed = False
 
     def submit(self, group, function, arguments, on_result, dispose=None):
-        """Call ``function(*arguments)`` in a thread, then on_result(its result); the Job, or None when too many wait.
-
-        A function that raises is logged and gives the Failure BROKEN.
-        """
+        """Call ``function(*arguments)`` in a thread, then on_result(its result); the Job, or None when too many wait. A
+        function that raises is logged and gives the Failure BROKEN."""
         mine = sum(1 for job in self._waiting if job.group == group)
-        if len(self._waiting) >= self.most_waiting or mine >= self.most_waiting // 2:
+        if len(self._waiting) >= self._most_waiting or mine >= self._most_waiting // 2:
             return None
         job = Job(self, group, function, arguments, on_result, dispose)
         if self._closed:
@@ -3132,7 +2856,7 @@ class Workers(object):
             thread.daemon = True
             thread.start()
             self._threads.append(thread)
-        count_in(self._running, job.group, 1)
+        self._running[job.group] += 1
         self._ready.put(job)
 
     def _blocking_work(self):
@@ -3160,12 +2884,10 @@ class Workers(object):
         return is_waiting
 
     def on_done(self, job):
-        count_in(self._running, job.group, -1)
+        self._running[job.group] -= 1
+        if not self._running[job.group]:
+            del self._running[job.group]  # strangers' addresses must not add up
         self._hand_out()
-
-    def on_cancelled(self, job):
-        if self.withdraw(job):
-            job.throw_away()
 
     def close(self, seconds):
         """Send the threads home. One that hangs in a system call is left behind after ``seconds``; it is a daemon."""
@@ -3177,6 +2899,41 @@ class Workers(object):
         deadline = monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0, deadline - monotonic()))
+
+
+def read_below(folder, path, most):
+    """At most ``most`` bytes of the regular file ``path`` (bytes), or None when it is not there, cannot be read, or is
+    not in ``folder`` after all links have been followed (security S16)."""
+    path = os.path.realpath(path)
+    if not path.startswith(os.path.join(os.path.realpath(path_bytes(folder)), b'')):
+        return None
+    try:
+        # Without O_NONBLOCK a named pipe would keep the thread for ever.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        close_on_exec(fd)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            return None
+        with os.fdopen(fd, 'rb') as file:
+            return file.read(most)
+    except (IOError, OSError):
+        return None
+
+
+def blocking_read_file(folder, names):
+    """The bytes of a file of the web folder, or the HttpError that says why not."""
+    path = os.path.join(path_bytes(folder), *[name.encode('utf-8') for name in names])
+    data = read_below(folder, path, FILE_BYTES + 1)
+    if data is None:
+        return NOT_HERE
+    return data if len(data) <= FILE_BYTES else HttpError(500, 'This file is longer than %d bytes.' % FILE_BYTES)
+
+
+# ======================================================================================================================
+# 12. Dialling
+# ======================================================================================================================
+# The ways to a target, as steps: look-up and rules, connection, or all of it. Whatever the gateway dials, an SSH server
+# too, is found by a Resolver, which lets no address pass that the rules forbid. Nothing here knows a session.
 
 
 def literal_addresses(host, port):
@@ -3249,119 +3006,330 @@ def way_to(text):
         sock.close()
 
 
-OpenedFile = collections.namedtuple('OpenedFile', 'file size')
-
-
-def blocking_open_file(folder, names):
-    """The OpenedFile of a regular file below ``folder``, or None."""
-    return open_below(folder, os.path.join(path_bytes(folder), *[name.encode('utf-8') for name in names]))
-
-
-def open_below(folder, path):
-    """The OpenedFile of ``path`` (bytes), or None. No link leads out of the folder (security S16)."""
-    base = os.path.join(os.path.realpath(path_bytes(folder)), b'')
-    path = os.path.realpath(path)
-    if not path.startswith(base):
-        return None
+def is_self_connected(sock, port):
+    """TCP can connect a ``port`` of this machine to itself when nothing listens there."""
     try:
-        # Without O_NONBLOCK a named pipe would keep the thread for ever.
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(fd)
-        return None
-    close_on_exec(fd)
-    return OpenedFile(os.fdopen(fd, 'rb'), status.st_size)
+        own = sock.getsockname()
+        return own[1] == port and own == sock.getpeername()
+    except NetworkError:  # reset meanwhile: the first read will tell
+        return False
 
 
-def blocking_read(opened, count):
-    """The next bytes of an OpenedFile; empty when it cannot be read."""
-    try:
-        return opened.file.read(count)
-    except (IOError, OSError):
-        return b''
+class Step(Handler):
+    """One step of a way. ``on_done(result, failure)`` is called once: never within begin(), never after cancel().
+
+    The result is None where there is a Failure, except for a socket that its target has reset already.
+    """
+
+    via = ''  # how the log names what stands between us and the target: '' or ' through HOST:PORT'
+
+    def __init__(self, loop, on_done):
+        self._loop, self._on_done = loop, on_done
+
+    def begin(self):
+        """To begin when the turn has dispatched what is ready keeps answers out of begin(), and lets no client begin
+        one connection after another within a turn."""
+        self._loop.call_soon(self._begin)
+
+    def _begin(self):
+        if self._on_done is not None:  # else the step was cancelled in the turn in which it began
+            self._start()
+
+    def _start(self):
+        raise NotImplementedError
+
+    def _finish(self, result, failure):
+        """The one way out, taken once. The owner hears of it last, when nothing of the step is left."""
+        on_done = self._on_done
+        if on_done is not None:
+            self.cancel()
+            on_done(result, failure)
+
+    def fail(self, failure):
+        self._finish(None, failure)
+
+    def cancel(self):
+        """Stop what is under way. May be called at any time, and again."""
+        self._on_done = None
+
+    def was_cut(self):
+        """Has the connection that came of this step ended without a word of the target?"""
+        return False
+
+    def on_mistake(self):
+        self.fail(BROKEN)
 
 
-def close_opened(opened):
-    if isinstance(opened, OpenedFile):
-        opened.file.close()
+class Judge(object):
+    """Which addresses this gateway dials: one that it has not allowed is never connected to (security S01).
+
+    ``owns(packed)`` tells whether an address is one of the machine's own; ``ports`` are those on which we listen.
+    """
+
+    def __init__(self, config, owns):
+        self.ports = set()
+        self._owns = owns
+        self.use(config)
+
+    def use(self, config):
+        """Judge by the rules of this Config from now on."""
+        self._rules = TargetRules(config)
+
+    def judge(self, host, port, text):
+        """The Verdict on ``text``, an address that ``host`` has resolved to. Raises NetworkError when it is not known
+        whether the machine owns the address."""
+        packed = packed_address(text.partition('%')[0])
+        own_port = port in self.ports
+        # Where neither rule asks, the system need not be asked whose the address is.
+        is_asked = own_port or not self._rules.allow_local
+        own = is_asked and any(self._owns(form) for form in address_forms(packed))
+        return self._rules.judge(host, port, packed, own, own_port)
+
+
+class Resolver(object):
+    """What it takes to find addresses that may be dialled.
+
+    ``resolve(host, port)`` runs in a thread of ``workers`` and gives pairs (family, address), or a Failure; ``judge``
+    is a Judge.
+    """
+
+    def __init__(self, loop, workers, resolve, judge):
+        self.loop, self._workers, self._resolve, self._judge = loop, workers, resolve, judge
+
+    def look_up(self, host, port, group, seconds, on_done):
+        return Lookup(self, host, port, group, seconds, on_done)
+
+    def submit(self, host, port, group, on_result):
+        """The Job that resolves a name, or None when too many wait."""
+        return self._workers.submit(group, self._resolve, (host, port), on_result)
+
+    def allowed(self, host, port, found):
+        """``(addresses that may be dialled, None)`` of what a look-up has found, or ``(None, Failure)``.
+
+        What is dialled is what was judged, and nothing is looked up again (security S02).
+        """
+        if isinstance(found, Failure) or not found:
+            return None, found or UNKNOWN_NAME
+        allowed, refusal = [], None
+        try:
+            for address in found:
+                verdict = self._judge.judge(host, port, address[1][0])
+                if verdict.allowed:
+                    allowed.append(address)
+                else:
+                    refusal = refusal or forbidden(verdict.setting, verdict.why)
+        except NetworkError as error:
+            return None, failure_of(error.errno)
+        return (allowed, None) if allowed else (None, refusal)
+
+
+class Lookup(Step):
+    """The addresses of a host that may be dialled: a list of pairs (family, address), found within ``seconds``."""
+
+    def __init__(self, resolver, host, port, group, seconds, on_done):
+        Step.__init__(self, resolver.loop, on_done)
+        self._resolver, self._host, self._port, self._group, self._seconds = resolver, host, port, group, seconds
+        self._job = self._timer = None
+
+    def _start(self):
+        literal = literal_addresses(self._host, self._port)
+        if literal:
+            self._on_found(literal)
+            return
+        self._timer = self._loop.call_later(self._seconds, self._on_deadline)
+        self._job = self._resolver.submit(self._host, self._port, self._group, self._on_found)
+        if self._job is None:
+            self.fail(NO_ROOM)
+
+    def _on_found(self, found):
+        self._job = None
+        self._finish(*self._resolver.allowed(self._host, self._port, found))
+
+    def _on_deadline(self):
+        self.fail(TIMEOUT)
+
+    def cancel(self):
+        Step.cancel(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._job is not None:
+            self._job.cancel()
+            self._job = None
+
+
+class Connect(Step):
+    """Tries addresses in turn, for ``seconds`` in all. The result is a connected socket; with RESET when its target has
+    taken the connection and has reset it already."""
+
+    def __init__(self, loop, addresses, seconds, on_done):
+        self._loop, self._on_done = loop, on_done
+        self._left, self._deadline = collections.deque(addresses), loop.now + seconds
+        self._failure = UNREACHABLE  # what is told when none has answered
+        self._address = self._timer = self._lookup = None
+
+    def _start(self):
+        self._try_next()
+
+    def _try_next(self):
+        """A silent address must not use up the time of those after it."""
+        while self._left and self._on_done is not None:
+            share = max(0, self._deadline - self._loop.now) / len(self._left)
+            family, self._address = self._left.popleft()
+            if self._is_dialling(family):
+                self._timer = self._loop.call_later(share, self._on_silence)
+                self._loop.watch(self, WRITE)
+                return
+        self.fail(self._failure)
+
+    def _is_dialling(self, family):
+        """Begin to connect. False when the answer is there at once, as it mostly is on this machine."""
+        try:
+            self.sock = socket.socket(family, socket.SOCK_STREAM)
+            prepare(self.sock)
+            number = self.sock.connect_ex(self._address)
+            if number == errno.EINPROGRESS:
+                number = self.sock.connect_ex(self._address)  # asking again costs less than the poller
+        except NetworkError as error:
+            number = error.errno
+        if number in (errno.EALREADY, errno.EINPROGRESS):
+            return True
+        self._on_answer(number)
+        return False
+
+    def on_ready(self, events):
+        self._on_answer(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        self._try_next()
+
+    def _on_answer(self, number):
+        number = 0 if number == errno.EISCONN else number
+        if number in (0, errno.ECONNRESET) and not is_self_connected(self.sock, self._address[1]):
+            # A target that refuses is ECONNREFUSED: this one has accepted, and has reset the connection already.
+            self._finish(self._let_go(), RESET if number == errno.ECONNRESET else None)
+        else:
+            self._skip(failure_of(number or errno.ECONNREFUSED))
+
+    def _on_silence(self):
+        self._skip(TIMEOUT)
+        self._try_next()
+
+    def _skip(self, failure):
+        """Of an address. That one refuses tells more than that another is silent."""
+        if self._failure is not REFUSED:
+            self._failure = failure
+        if self.sock is not None:
+            self._let_go().close()
+
+    def _let_go(self):
+        """The socket, which is the caller's from now on."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.events:
+            self._loop.forget(self)
+        sock, self.sock = self.sock, None
+        return sock
+
+    def cancel(self):
+        self._on_done = None
+        self._left.clear()
+        if self._lookup is not None:
+            self._lookup.cancel()
+        if self.sock is not None:
+            self._let_go().close()
+
+
+class Dial(Connect):
+    """The whole way to a target that needs no tunnel: look-up, rules, connection; ``seconds`` for all of it."""
+
+    def __init__(self, resolver, host, port, group, seconds, on_done):
+        Connect.__init__(self, resolver.loop, (), seconds, on_done)
+        self._resolver, self._host, self._port, self._group = resolver, host, port, group
+
+    def _start(self):
+        literal = literal_addresses(self._host, self._port)
+        if literal:
+            self._on_found(*self._resolver.allowed(self._host, self._port, literal))
+            return
+        self._lookup = self._resolver.look_up(self._host, self._port, self._group, self._deadline - self._loop.now,
+                                              self._on_found)
+        self._lookup.begin()
+
+    def _on_found(self, addresses, failure):
+        self._lookup = None
+        if failure is not None:
+            self.fail(failure)
+        else:
+            self._left.extend(addresses)
+            self._try_next()
 
 
 # ======================================================================================================================
-# 12. Tunnels
+# 13. Tunnels
 # ======================================================================================================================
-# A Tunnel is one ssh process and its local end, for one session and one login. Threads begin the process and clear up
-# after it; all between is told by its standard error, which the loop reads like any socket. The local end is a Unix
+# A Tunnel is one ssh process and its local ends, for one session and one login. Threads begin the process and clear up
+# after it; all between is told by its standard error, which the loop reads like any socket. A local end is a Unix
 # socket in a private directory, which is locked as long as we live: what a killed gateway left, the next one clears.
 
-PRIVATE_PREFIX, FRESH_PREFIX = 'ws2s-tunnel-', 'ws2s-fresh-'
+PRIVATE_PREFIX = 'ws2s-tunnel-'
 PRIVATE_NAMES = re.compile(r'(?:%s(?:\..*)?|%s|%s|%s|s[0-9]+)\Z' % (CONTROL_NAME, KEY_NAME, ASKPASS_NAME, PID_NAME))
 PRIVATE_PATH_BYTES = 80   # a Unix socket's path has room for 104; ssh itself adds 19 to this
-FRESH_SECONDS = 60        # a directory is locked long before
+YOUNG_SECONDS = 60        # a directory is locked long before
+TUNNEL_JOBS = 256 * 10000       # more than ssh.maxTunnels of them can ever have under way
+TUNNEL_THREADS = 4             # they begin ssh processes and clear up after them; none of them waits for a server
+TUNNEL_IDLE_SECONDS = 10       # a tunnel without connections stays for so long, should its client connect again
+TUNNEL_TARGETS = 64            # of one tunnel; each takes ssh a listening socket
+TUNNEL_CHANNELS = 256          # connections of one tunnel that its server has not ended
+LOGIN_LINES = 10000            # of ssh's standard error before the login is done; a server's banner is among them
+LOG_BYTES = 4096               # one read of it: each line costs time that other clients wait
+PIPE_BYTES = 65536             # what a pipe holds at most
+KNOWN_HOSTS_BYTES = 1048576    # of the file of host keys; then no new ones are learnt
+PROMPT_BYTES = 8192            # of what ssh asks for
+
+# What a failed look-up of the SSH server is called.
+HOP_FAILURES = {UNKNOWN_NAME: SSH_UNREACHABLE, UNREACHABLE: SSH_UNREACHABLE, TIMEOUT: SSH_TIMEOUT}
 
 
-class TunnelError(Ws2sError):
-    """No ssh could be begun; ``failure`` is for the client, the operator has been told more."""
-
-    def __init__(self, failure):
-        Ws2sError.__init__(self, failure.message)
-        self.failure = failure
+class NoSshError(ConfigError):
+    """The program of ``ssh.program`` cannot be run."""
 
 
-@contextlib.contextmanager
-def explained(what):
-    """Tell the operator what this machine would not do. Raises TunnelError."""
-    try:
-        yield
-    except (IOError, OSError) as error:
-        if failure_of(error.errno) is not NO_ROOM:
-            LOG.error('ssh: %s: %s', what, os.strerror(error.errno) if error.errno else 'failed')
-            raise TunnelError(SSH_FAILED)
-        raise TunnelError(NO_ROOM)
-    except ConfigError as error:
-        LOG.error('ssh: %s: %s', what, error)
-        raise TunnelError(SSH_FAILED)
-
-
-def real_path(path):
-    return os.path.abspath(os.path.expanduser(path))
+def failure_to_begin(error):
+    """What a client is told of an ssh that was not begun because of ``error``; the operator is told more."""
+    number = getattr(error, 'errno', None)
+    if isinstance(error, RequestError):
+        return error.failure
+    if not isinstance(error, (IOError, OSError, ConfigError)):
+        log_mistake()
+        return BROKEN
+    if number == errno.EAGAIN or failure_of(number) is NO_ROOM:
+        return NO_ROOM
+    LOG.error('ssh: no tunnel in %s: %s %s', printable(temporary_folder()), os.strerror(number) if number else error,
+              printable(getattr(error, 'filename', None) or ''))
+    return SSH_MISSING if isinstance(error, NoSshError) else SSH_FAILED
 
 
 def with_real_paths(config):
     """The Config in which paths are those that ssh, which runs in another folder, needs. Raises ConfigError."""
-    changes = {'ssh.knownHosts': real_path(config['ssh.knownHosts'])}
-    if os.path.basename(config['ssh.program']) != config['ssh.program']:
-        changes['ssh.program'] = real_path(config['ssh.program'])
-    if config['ssh.configFile'] is not None:
-        changes['ssh.configFile'] = real_path(config['ssh.configFile'])
-    return config.replace(changes)
+    keys = [key for key in ('ssh.knownHosts', 'ssh.configFile') if config[key] is not None]
+    if '/' in config['ssh.program']:  # else PATH tells where it is
+        keys.append('ssh.program')
+    return config.replace({key: os.path.abspath(os.path.expanduser(config[key])) for key in keys})
 
 
 def check_ssh_settings(config):
-    """Raises ConfigError."""
-    path = with_real_paths(config)['ssh.configFile']
-    if path is None:
-        return
+    """Raise ConfigError when the operator's file of options cannot be read. What it says is the operator's affair."""
+    path = with_real_paths(config)['ssh.configFile'] or os.devnull
     try:
-        with open(path_bytes(path), 'rb') as file:
-            check_ssh_file(file.read().decode('latin-1'))
+        open(path_bytes(path), 'rb').close()
     except (IOError, OSError) as error:
         raise ConfigError('"ssh.configFile": %s: %s' % (printable(path), os.strerror(error.errno)))
 
 
 def has_room_for_keys(path):
-    """Can ssh write down one more host key? Where it cannot, it would go on without a word, and learn nothing.
-
-    Keys are learnt before the login: whoever has many names for a server of his own must not fill the disk.
-    """
+    """Can ssh write down one more host key? Where it cannot, it would go on without a word, and learn nothing. Keys are
+    learnt before the login: whoever has many names for a server of his own must not fill the disk."""
     make_folder(os.path.dirname(path))
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o600)
-    try:
-        has_room = os.fstat(fd).st_size < KNOWN_HOSTS_BYTES
-    finally:
-        os.close(fd)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o600), 'wb') as file:
+        has_room = os.fstat(file.fileno()).st_size < KNOWN_HOSTS_BYTES
     if not has_room:
         LOG.warning('ssh: %s is full: no new host keys are learnt', printable(path))
     return has_room
@@ -3383,18 +3351,15 @@ def write_private(path, data, mode):
 
 
 def key_text(key, folders):
-    """The text of a key that is given as text or as a path below one of ``folders``. Raises TunnelError."""
+    """The text of a key that is given as text or as a path below one of ``folders``. Raises RequestError."""
     if is_key_text(key):
         return key.encode('ascii')
     for folder in folders:
-        opened = open_below(os.path.expanduser(folder), path_bytes(key))
-        if opened:
-            with opened.file as file:
-                data = file.read(KEY_CHARACTERS)
-            if is_key_text(data.decode('latin-1')):
-                return data
+        data = read_below(os.path.expanduser(folder), path_bytes(key), KEY_CHARACTERS)
+        if data and is_key_text(data.decode('latin-1')):
+            return data
     # The same answer for what is not there, what lies elsewhere and what is no key: it must not tell them apart.
-    raise TunnelError(NO_SUCH_KEY)
+    raise RequestError(NO_SUCH_KEY.message)
 
 
 def kill_group(pid):
@@ -3409,37 +3374,28 @@ def temporary_folder():
     return os.path.abspath(os.environ.get('TMPDIR') or '/tmp')
 
 
-def unforeseen_name(prefix):
-    """One that another user of the folder cannot take first."""
-    return prefix + binascii.hexlify(os.urandom(5)).decode('ascii')
-
-
 class Child(object):
     """A running ssh and what was made for it. ``questions`` is our end of its standard input."""
-
-    __slots__ = ('directory', 'process', 'questions', '_lock')
 
     def __init__(self):
         self.directory = self.process = self.questions = self._lock = None
 
-    def move_in(self):
-        """Make the private directory. Under its final name it is never seen without the lock."""
-        fresh = os.path.join(temporary_folder(), unforeseen_name(FRESH_PREFIX))
-        os.mkdir(fresh, 0o700)
-        self.directory = fresh
-        self._lock = os.open(self.directory, os.O_RDONLY)
-        close_on_exec(self._lock)
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path = plain_path(os.path.join(temporary_folder(), unforeseen_name(PRIVATE_PREFIX)))
+    def make_directory(self):
+        """Private, and locked before anything is in it."""
+        name = PRIVATE_PREFIX + binascii.hexlify(os.urandom(5)).decode('ascii')  # nobody can take it first
+        path = plain_path(os.path.join(temporary_folder(), name))
         if len(path_bytes(path)) > PRIVATE_PATH_BYTES:
             raise ConfigError('the path of the folder for temporary files is too long')
-        os.rename(self.directory, path)
+        os.mkdir(path, 0o700)
         self.directory = path
+        self._lock = os.open(path, os.O_RDONLY)
+        close_on_exec(self._lock)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)  # another gateway may just be looking whether it is one to clear
 
     def path(self, name):
         return os.path.join(self.directory, name)
 
-    def write_login(self, key, asks):
+    def run(self, arguments, key, asks):
         """``key``: its text or None; ``asks``: ssh may ask for a secret."""
         if key:
             write_private(self.path(KEY_NAME), key, 0o600)
@@ -3447,42 +3403,28 @@ class Child(object):
             write_private(self.path(ASKPASS_NAME), ASKPASS_SCRIPT, 0o700)
             if not os.access(self.path(ASKPASS_NAME), os.X_OK):
                 raise ConfigError('programs cannot be run in the folder for temporary files; TMPDIR names another')
-
-    def run(self, arguments):
-        """Raises TunnelError."""
-        with explained('a pair of sockets'):
-            self.questions, far = socket.socketpair()
+        self.questions, far = socket.socketpair()
         self.questions.setblocking(False)
         close_on_exec(self.questions.fileno())
-        try:
+        with contextlib.closing(far):
             self.process = spawn(arguments, self.path(ASKPASS_NAME), far)
-        finally:
-            far.close()
-        with explained('the number of a process'):
-            write_private(self.path(PID_NAME), b'%d' % self.process.pid, 0o600)
-
-    def kill(self):
-        """Only before blocking_bury(): until then the number of the process is its own."""
-        kill_group(self.process.pid)
+        write_private(self.path(PID_NAME), b'%d' % self.process.pid, 0o600)
 
     def blocking_bury(self):
         """End ssh and remove all that was made for it; its exit status. May be called again."""
-        status = None
-        if self.process:
-            self.kill()
-            status = self.process.wait()
-            self.process.stderr.close()
-            self.process = None
-        if self.questions:
-            self.questions.close()
-            self.questions = None
-        if self.directory:
-            remove_directory(self.directory)
-            self.directory = None
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-        return status
+        process, questions, directory, lock = self.process, self.questions, self.directory, self._lock
+        self.process = self.questions = self.directory = self._lock = None
+        if process:
+            kill_group(process.pid)
+            process.wait()
+            process.stderr.close()
+        if questions:
+            questions.close()
+        if directory:
+            remove_directory(directory)
+        if lock is not None:
+            os.close(lock)
+        return process and process.returncode
 
 
 def remove_directory(path):
@@ -3505,12 +3447,8 @@ def blocking_forget_login(directory):
             LOG.debug('no %s to remove: %s', name, os.strerror(error.errno))
 
 
-def set_nonblocking(pipe):
-    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_NONBLOCK)
-
-
 def spawn(arguments, askpass='', stdin=None):
-    """A process with nothing of ours but what it is given, in a session of its own. Raises TunnelError."""
+    """A process with nothing of ours but what it is given, in a session of its own. Raises OSError or NoSshError."""
     environment = {'PATH': os.environ.get('PATH', os.defpath), 'LC_ALL': 'C'}
     # Before OpenSSH 8.4 it is asked when there is a DISPLAY and no terminal; the new session has none.
     environment.update({'SSH_ASKPASS': askpass, 'SSH_ASKPASS_REQUIRE': 'force', 'DISPLAY': ':0'})
@@ -3518,46 +3456,38 @@ def spawn(arguments, askpass='', stdin=None):
         with open(os.devnull, 'r+b') as null:
             process = subprocess.Popen([path_bytes(argument) for argument in arguments], env=environment, cwd='/',
                                        stdin=stdin or null, stdout=null, stderr=subprocess.PIPE, **DETACHED)
-        set_nonblocking(process.stderr)
-        return process
     except (IOError, OSError) as error:
         if failure_of(error.errno) is NO_ROOM or error.errno == errno.EAGAIN:
-            raise TunnelError(NO_ROOM)
-        LOG.error('ssh: %s cannot be run: %s (ssh.program)', printable(arguments[0]), os.strerror(error.errno))
-        raise TunnelError(SSH_MISSING)
+            raise
+        raise NoSshError('%s cannot be run: %s (ssh.program)' % (printable(arguments[0]), os.strerror(error.errno)))
+    fcntl.fcntl(process.stderr, fcntl.F_SETFL, fcntl.fcntl(process.stderr, fcntl.F_GETFL) | os.O_NONBLOCK)
+    return process
 
 
 def blocking_open_tunnel(config, hop, address, target, seconds):
     """A Child whose ssh dials ``address``, logs in at ``hop`` and will forward to ``target``, or a Failure."""
     child = Child()
     try:
-        with explained('its options and the known host keys'):
-            config = with_real_paths(config)
-            check_ssh_settings(config)
-            if config['ssh.hostKeyChecking'] == 'accept-new' and not has_room_for_keys(config['ssh.knownHosts']):
-                config = config.replace({'ssh.hostKeyChecking': 'yes'})
+        if config['ssh.hostKeyChecking'] == 'accept-new' and not has_room_for_keys(config['ssh.knownHosts']):
+            config = config.replace({'ssh.hostKeyChecking': 'yes'})
         key = hop.key and key_text(hop.key, config['ssh.keyDirectories'])
-        with explained('the folder for a tunnel'):
-            child.move_in()
-            child.write_login(key, hop.password or hop.passphrase)
-        child.run(tunnel_arguments(config, hop, address, seconds, child.directory, target))
+        child.make_directory()
+        arguments = tunnel_arguments(config, hop, address, seconds, child.directory, target)
+        child.run(arguments, key, hop.password or hop.passphrase)
         return child
-    except (TunnelError, RequestError) as error:
+    except Exception as error:
         child.blocking_bury()
-        return error.failure
-    except Exception:
-        child.blocking_bury()
-        raise
+        return failure_to_begin(error)
 
 
 def blocking_ask_for_forward(config, directory, number, target):
     """A Child that tells the ssh of ``directory`` to listen for one more target, or a Failure."""
     child = Child()
     try:
-        child.process = spawn(forward_arguments(with_real_paths(config), directory, number, target))
+        child.process = spawn(forward_arguments(config, directory, number, target))
         return child
-    except (TunnelError, RequestError) as error:
-        return error.failure
+    except Exception as error:
+        return failure_to_begin(error)
 
 
 def bury_result(result):
@@ -3575,7 +3505,7 @@ def clear_leftovers():
         LOG.warning('ssh: no folder for temporary files: %s', os.strerror(error.errno))
         return
     for name in names:
-        if name.startswith((PRIVATE_PREFIX, FRESH_PREFIX)):
+        if name.startswith(PRIVATE_PREFIX):
             try:
                 clear_leftover(os.path.join(folder, name))
             except (IOError, OSError) as error:  # it lives, or has gone meanwhile, or is not ours
@@ -3587,12 +3517,12 @@ def clear_leftover(path):
     status = os.lstat(path)
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o77:
         return
-    if os.path.basename(path).startswith(FRESH_PREFIX) and time.time() - status.st_mtime < FRESH_SECONDS:
-        return  # it may be about to get its lock
     lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if all(PRIVATE_NAMES.match(name) for name in os.listdir(path)):
+        names = os.listdir(path)
+        is_young = not names and time.time() - status.st_mtime < YOUNG_SECONDS  # it may be about to get its own lock
+        if not is_young and all(PRIVATE_NAMES.match(name) for name in names):
             LOG.info('clearing %s, which a killed gateway left', printable(path))
             end_orphan(path)
             remove_directory(path)
@@ -3623,35 +3553,31 @@ def command_line(pid):
     return process.communicate()[0]
 
 
-class Feed(object):
-    """What a child says: ``on_data(bytes)`` gets it as it comes, and empty bytes at the end."""
-
-    __slots__ = ('sock', 'events', 'touched', '_loop', '_on_data')
+class Feed(Handler):
+    """What comes from a child: ``on_data(bytes)`` gets it as it comes, and empty bytes at the end."""
 
     def __init__(self, loop, sock, on_data):
-        self.sock, self.events, self.touched = sock, 0, False
-        self._loop, self._on_data = loop, on_data
+        self.sock, self._loop, self._on_data = sock, loop, on_data
         loop.touch(self)
 
     def on_ready(self, events):
-        self.receive()
-
-    def receive(self):
         """False when there was nothing to read, or nothing will come any more."""
+        if self.sock is None:
+            return False
         try:
-            data = os.read(self.sock.fileno(), LOG_BYTES) if self.sock is not None else b''
+            data = os.read(self.sock.fileno(), LOG_BYTES)
         except OSError as error:
             if is_not_ready(error):
                 return False
             data = b''
-        if self.sock is not None:
-            if not data:
-                self.close()
-            self._on_data(data)
+        if not data:
+            self.close()
+        self._on_data(data)
         return bool(data)
 
     def settle(self):
-        self._loop.watch(self, READ)
+        if self.sock is not None:
+            self._loop.watch(self, READ)
 
     def close(self):
         """The descriptor stays open: it belongs to the Child."""
@@ -3663,86 +3589,142 @@ class Feed(object):
         self._on_data.__self__.on_mistake()
 
 
-FRESH, LOGGING_IN, STANDING, DOWN = 'fresh', 'logging in', 'standing', 'down'
+class Ssh(object):
+    """A running ssh as the loop sees it: what it says, what it asks, and its channels. ``owner`` gets on_ready() when
+    the login is done, on_question(bytes) before that, and on_ended(Failure). ssh tells of a new channel by its number
+    alone. So Forwards are connected one after the other, and the channel that begins next is that of the first in the
+    row."""
 
-# logging in: from the look-up of the server on. standing: it takes connections. After `down` ssh is ended and buried.
-TUNNEL_MOVES = {FRESH: (LOGGING_IN, DOWN), LOGGING_IN: (STANDING, DOWN), STANDING: (DOWN,), DOWN: ()}
+    def __init__(self, loop, child, owner):
+        self.child, self.owner = child, owner
+        self.is_connected = self._is_ready = False  # to its server; logged in there
+        self._fault = SSH_FAILED                    # why it ends, as far as it has said
+        self._lines, self._count, self._question = LineParser(), 0, b''
+        self._row = collections.deque()  # pairs (Forward, path); the first is connected, and ssh has not taken it yet
+        self._channels = {}              # by ssh's number: Forwards whose target is being dialled, or stands
+        self._log = Feed(loop, child.process.stderr, self._on_log)
+        self._questions = Feed(loop, child.questions, self._on_question)
 
-# What a failed look-up of the SSH server is called.
-HOP_FAILURES = {UNKNOWN_NAME: SSH_UNREACHABLE, UNREACHABLE: SSH_UNREACHABLE, TIMEOUT: SSH_TIMEOUT}
+    def _on_log(self, data):
+        for line in self._lines.receive(data):
+            self._count += 1
+            event = read_ssh_line(line)
+            if event is not None:
+                self.ON_EVENT[type(event)](self, event)
+            if self.owner is None:
+                return  # that line was the end
+        if self._count > LOGIN_LINES and not self._is_ready:
+            self.owner.on_ended(SSH_FAILED)  # each line takes time from other clients, and a server may say many
+        elif not data:
+            self.owner.on_ended(self._fault)
 
+    def catch_up(self):
+        """Read what it has said up to now: no more than a pipe holds."""
+        for _ in range(PIPE_BYTES // LOG_BYTES + 1):
+            if not self._log.on_ready(READ):
+                return
 
-class Asking(object):
-    """A short ssh that tells the tunnel's own to listen for one more target, and the Forwards that wait for it."""
+    def _on_connected(self, event):
+        self.is_connected = True
 
-    def __init__(self, tunnel, number, target):
-        self.number, self.target, self.forwards = number, target, []
-        self._tunnel, self._child, self._feed = tunnel, None, None
+    def _on_fault(self, event):
+        if self._fault is SSH_FAILED:
+            self._fault = event.failure
 
-    def follow(self, loop, child):
-        self._child, self._feed = child, Feed(loop, child.process.stderr, self._on_data)
+    def _on_complaint(self, event):
+        if not self.is_connected:  # later it could be the server's words, which do not belong in a log
+            LOG.error('ssh: %s', printable(event.text))
 
-    def _on_data(self, data):
-        """What it says does not matter, its exit status does."""
-        if not data:
-            self._tunnel.on_asked(self)
+    def _on_ready(self, event):
+        if not self._is_ready:
+            self._is_ready = True
+            self._questions.close()
+            self.child.questions.close()
+            self.owner.on_ready()
 
-    def let_go(self):
-        """The Child, which is to be buried; None when there is none yet."""
-        child, self._child = self._child, None
-        if child:
-            self._feed.close()
-        return child
+    def _on_begun(self, event):
+        if self._row:
+            forward, _ = self._row.popleft()
+            self._channels[event.number] = forward
+            forward.is_taken = True
+            self._connect_first()
+
+    def _on_opened(self, event):
+        if event.number in self._channels:
+            self._channels[event.number].on_opened()
+
+    def _on_channel_ended(self, event):
+        if event.number in self._channels:
+            self._channels.pop(event.number).is_ended = True
+
+    def _on_failed(self, event):
+        if event.number in self._channels:
+            self._channels.pop(event.number).fail(event.failure)
+
+    ON_EVENT = {SshConnected: _on_connected, SshFault: _on_fault, SshComplaint: _on_complaint, SshReady: _on_ready,
+                ChannelBegun: _on_begun, ChannelOpened: _on_opened, ChannelFailed: _on_failed,
+                ChannelEnded: _on_channel_ended}
+
+    def _on_question(self, data):
+        self._question += data
+        question, end, rest = self._question.partition(b'\0')
+        if len(question) > PROMPT_BYTES:
+            self.owner.on_ended(SSH_FAILED)
+        elif end:
+            self._question = rest
+            self.owner.on_question(question)
+
+    def answer(self, secret):
+        try:
+            self.child.questions.sendall(secret + b'\n')  # far less than a socket holds
+        except NetworkError:  # whoever asked has gone
+            self.owner.on_ended(SSH_FAILED)
+
+    def connect(self, forward, path):
+        """Connect ``forward`` to the local socket at ``path``, when those before it have been taken."""
+        self._row.append((forward, path))
+        if len(self._row) == 1:
+            self._connect_first()
+
+    def _connect_first(self):
+        while self._row and not self._row[0][0].connect(self._row[0][1]):
+            self._row.popleft()
+
+    def count(self):
+        """Connections that the server has not ended, those among them that ssh has not taken yet."""
+        return len(self._row) + len(self._channels)
+
+    def close(self):
+        """Listen to it no more. The Child, which is to be buried."""
+        self.owner = None
+        self._log.close()
+        self._questions.close()
+        return self.child
 
     def on_mistake(self):
-        self._tunnel.on_mistake()
+        if self.owner is not None:
+            self.owner.on_ended(BROKEN)
 
 
-class Tunnel(object):
-    """One ssh and its local end, for one session, one SSH server and one login there.
+class Login(Step):
+    """From the look-up of an SSH server to a login there, within ``ssh.timeoutSeconds``. The result is an Ssh."""
 
-    Forwards join it before or after the login, each is called back, and leaves in the end. It stays for a while without
-    any, and not longer than its session.
-    """
+    def __init__(self, tunnel, resolver, hop, target, on_done):
+        Step.__init__(self, tunnel.loop, on_done)
+        self._tunnel, self._hop, self._target = tunnel, hop, target
+        self._password = hop.password  # until it is shown
+        seconds = tunnel.config['ssh.timeoutSeconds']
+        self._deadline, self._timer = self._loop.now + seconds, self._loop.call_later(seconds, self._on_deadline)
+        self._lookup = resolver.look_up(hop.host, hop.port, tunnel.group, seconds, self._on_found)
+        self._addresses = collections.deque()
+        self._opening = self._ssh = None
 
-    def __init__(self, gateway, session, hop, target):
-        self.state, self.group, self.digest = FRESH, session.group, gateway.login_digest(hop)
-        self._gateway, self._session, self._loop = gateway, session, gateway.loop
-        self._config = gateway.config      # by whose rules the server was judged
-        self._hop = hop                    # until the login is done
-        self._lookup, self._addresses = None, collections.deque()
-        self._child = self._log = self._questions = None
-        self._lines, self._question, self._login_lines = LineParser(), b'', 0
-        self._connected = self._answered = False
-        self._fault = SSH_FAILED           # why ssh ends, as far as it has said
-        self._forwards = set()
-        self._first = target               # the target in ssh's own arguments
-        self._numbers = itertools.count(2)  # of its local sockets
-        self._paths = {}                   # by target: the number of the socket that leads there
-        self._askings = {}                 # by target: what is under way to get such a socket
-        self._unbegun = collections.deque()  # Forwards to connect; the first is connected, and ssh has not taken it yet
-        self._channels = {}                # by ssh's number: Forwards whose target is being dialled, or stands
-        self._jobs, self._opening = 0, None
-        self._born = gateway.loop.now
-        self._deadline = self._born + gateway.config['ssh.timeoutSeconds']
-        self._timer = gateway.loop.call_later(gateway.config['ssh.timeoutSeconds'], self._on_deadline)
-
-    def _move(self, state):
-        assert state in TUNNEL_MOVES[self.state], (self.state, state)
-        self.state = state
-
-    # -- the login -----------------------------------------------------------------------------------------------------
-
-    def _begin(self):
-        self._move(LOGGING_IN)
-        self._lookup = self._gateway.look_up(self._hop.host, self._hop.port, self._session.group,
-                                             self._gateway.config['ssh.timeoutSeconds'], self._on_found)
+    def _start(self):
         self._lookup.begin()
 
     def _on_found(self, addresses, failure):
-        self._lookup = None
         if failure:
-            self._fall(HOP_FAILURES.get(failure, failure))
+            self.fail(HOP_FAILURES.get(failure, failure))
         else:
             self._addresses.extend(address[0] for _, address in addresses)
             self._try_next()
@@ -3750,226 +3732,202 @@ class Tunnel(object):
     def _try_next(self):
         """A silent address must not use up the time of those after it."""
         share = max(0, self._deadline - self._loop.now) / len(self._addresses)
-        arguments = self._gateway.config, self._hop, self._addresses.popleft(), self._first, share
-        self._opening = self._submit(blocking_open_tunnel, arguments, self._on_spawned)
+        arguments = self._tunnel.config, self._hop, self._addresses.popleft(), self._target, share
+        self._opening = self._tunnel.submit(blocking_open_tunnel, arguments, self._on_begun)
 
-    def _on_spawned(self, result):
+    def _on_begun(self, result):
         self._opening = None
         if isinstance(result, Failure):
-            self._fall(result)
-        elif self.state == DOWN:
-            self._bury(result)
+            self.fail(result)
+        elif self._on_done is None:  # cancelled meanwhile
+            self._tunnel.bury(result)
         else:
-            self._follow(result)
+            self._ssh = Ssh(self._loop, result, self)
 
-    def _follow(self, child):
-        self._child, self._connected, self._fault = child, False, SSH_FAILED
-        self._log = Feed(self._loop, child.process.stderr, self._on_log)
-        self._questions = Feed(self._loop, child.questions, self._on_question)
-
-    def _on_question(self, data):
-        self._question += data
-        question, end, rest = self._question.partition(b'\0')
-        if len(question) > PROMPT_BYTES:
-            self._fall(SSH_FAILED)
-        elif end:
-            self._question = rest
-            self._answer(question)
-
-    def _answer(self, question):
-        if is_for_key(question, self._child.directory):
-            self._say(self._hop.passphrase or b'')
-        elif self._answered or not self._hop.password:
-            self._fall(SSH_AUTH)  # asked again, it was wrong; and a server must not be given a second word
+    def on_question(self, question):
+        """Only ssh itself gets the passphrase: any other question may be the server's."""
+        if is_for_key(question, self._ssh.child.directory):
+            self._ssh.answer(self._hop.passphrase or b'')
+        elif self._password:
+            password, self._password = self._password, None
+            self._ssh.answer(password)
         else:
-            self._answered = True
-            self._say(self._hop.password)
+            self.fail(SSH_AUTH)  # asked again, it was wrong; and a server must not be given a second word
 
-    def _say(self, answer):
-        try:
-            self._child.questions.sendall(answer + b'\n')  # far less than a socket holds
-        except NetworkError:  # whoever asked has gone
-            self._fall(SSH_FAILED)
+    def on_ready(self):
+        ssh, self._ssh = self._ssh, None
+        self._finish(ssh, None)
 
-    def _on_deadline(self):
-        self._fall(SSH_TIMEOUT)
-
-    # -- what ssh says -------------------------------------------------------------------------------------------------
-
-    def _on_log(self, data):
-        for line in self._lines.receive(data):
-            self._login_lines += self.state == LOGGING_IN
-            event = read_ssh_line(line)
-            if event is not None and self.state != DOWN:
-                self.ON_EVENT[type(event)](self, event)
-        if self._login_lines > LOGIN_LINES and self.state == LOGGING_IN:
-            self._fall(SSH_FAILED)
-        if not data and self.state != DOWN:
-            self._on_ssh_ended()
-
-    def _on_connected(self, event):
-        self._connected = True
-
-    def _on_fault(self, event):
-        if self._fault is SSH_FAILED:
-            self._fault = event.failure
-
-    def _on_complaint(self, event):
-        if not self._connected:  # later it could be the server's words, which do not belong in a log
-            LOG.error('ssh: %s', printable(event.text))
-
-    def _on_ready(self, event):
-        if self.state != LOGGING_IN:
-            return
-        self._move(STANDING)
-        LOG.info('#%d logged in at %s after %.3f s', self._session.number, with_port(self._hop.host, self._hop.port),
-                 self._loop.now - self._born)
-        self._hop = None
-        self._timer.cancel()
-        self._questions.close()
-        self._child.questions.close()
-        self._submit(blocking_forget_login, (self._child.directory,))
-        self._paths[self._first] = 1
-        for forward in list(self._forwards):
-            self._go(forward)
-        if not self._forwards:
-            self._on_unused()
-
-    def _on_begun(self, event):
-        if self._unbegun:
-            self._channels[event.number] = self._unbegun.popleft()
-            self._connect_next()
-
-    def _on_opened(self, event):
-        if event.number in self._channels:
-            self._channels[event.number].on_opened()
-
-    def _on_ended(self, event):
-        forward = self._channels.pop(event.number, None)
-        if forward:
-            forward.is_ended = True
-
-    def _on_failed(self, event):
-        forward = self._channels.pop(event.number, None)
-        if forward:
-            forward.fail(event.failure)
-
-    ON_EVENT = {SshConnected: _on_connected, SshFault: _on_fault, SshComplaint: _on_complaint, SshReady: _on_ready,
-                ChannelBegun: _on_begun, ChannelOpened: _on_opened, ChannelFailed: _on_failed, ChannelEnded: _on_ended}
-
-    def _on_ssh_ended(self):
-        again = (self.state == LOGGING_IN and not self._connected and self._addresses
-                 and self._fault in (SSH_UNREACHABLE, SSH_TIMEOUT))
-        if again:
-            self._let_go()
+    def on_ended(self, failure):
+        is_connected = self._ssh.is_connected
+        self._bury()
+        if self._addresses and not is_connected and failure in (SSH_UNREACHABLE, SSH_TIMEOUT):
             self._try_next()
         else:
-            self._fall(self._fault)
+            self.fail(failure)
 
-    # -- those who use it ----------------------------------------------------------------------------------------------
+    def _bury(self):
+        if self._ssh is not None:
+            self._tunnel.bury(self._ssh.close())
+            self._ssh = None
+
+    def _on_deadline(self):
+        self.fail(SSH_TIMEOUT)
+
+    def cancel(self):
+        """Stop what is under way, and forget the secrets."""
+        Step.cancel(self)
+        self._hop = self._password = None
+        self._timer.cancel()
+        self._lookup.cancel()
+        if self._opening is not None:
+            self._tunnel.withdraw(self._opening)
+            self._opening = None
+        self._bury()
+
+
+class LocalEnd(object):
+    """A Unix socket on which ssh listens for one target, and the Forwards that wait until it does. The first one stands
+    in ssh's own arguments; for each other a short ssh tells the tunnel's own to listen."""
+
+    def __init__(self, tunnel, number, target):
+        self._tunnel, self._number, self._target = tunnel, number, target
+        self._is_open, self._waiting = False, []
+        self._child = self._feed = None  # of the short ssh
+
+    def add(self, forward):
+        if self._is_open:
+            self._tunnel.ssh.connect(forward, local_path(self._tunnel.directory, self._number))
+        else:
+            self._waiting.append(forward)
+
+    def begin(self):
+        """The login is done."""
+        if self._number == 1:
+            self._on_answer(None)
+        else:
+            arguments = self._tunnel.config, self._tunnel.directory, self._number, self._target
+            self._tunnel.submit(blocking_ask_for_forward, arguments, self._on_begun)
+
+    def _on_begun(self, result):
+        if isinstance(result, Failure):
+            self._on_answer(result)
+        elif self._tunnel.state == DOWN:
+            self._tunnel.bury(result)
+        else:
+            self._child, self._feed = result, Feed(self._tunnel.loop, result.process.stderr, self._on_data)
+
+    def _on_data(self, data):
+        """What the short ssh says does not matter, its exit status does."""
+        if not data:
+            child, self._child = self._child, None
+            self._tunnel.bury(child, lambda status: self._on_answer(None if status == 0 else SSH_FAILED))
+
+    def _on_answer(self, failure):
+        self._is_open = not failure
+        if failure:
+            self._tunnel.forget(self._target)  # the next who wants to go there asks anew
+        waiting, self._waiting = self._waiting, []
+        for forward in waiting:
+            if failure:
+                forward.fail(failure)
+            else:
+                self.add(forward)
+
+    def close(self):
+        if self._child is not None:
+            self._feed.close()
+            self._tunnel.bury(self._child)
+            self._child = None
+
+    def on_mistake(self):
+        self._tunnel.on_mistake()
+
+
+# Standing: it takes connections. After `down` ssh is ended and buried.
+LOGGING_IN, STANDING, DOWN = 'logging in', 'standing', 'down'
+
+
+TUNNEL_MOVES = {LOGGING_IN: (STANDING, DOWN), STANDING: (DOWN,), DOWN: ()}
+
+
+class Tunnel(object):
+    """One ssh and its local ends, for one session, one SSH server and one login there. Forwards join it before or after
+    the login, each is called back, and leaves in the end. It stays for a while without any, and not longer than its
+    session."""
+
+    def __init__(self, tunnels, logins, hop, digest, target):
+        self.state, self.group, self.digest = LOGGING_IN, logins.group, digest  # of the login
+        self.loop, self.config = tunnels.loop, tunnels.config  # by its rules the server is judged
+        self.ssh = self.directory = self._idle = None
+        self._tunnels, self._logins = tunnels, logins
+        self._forwards, self._jobs = set(), 0
+        self._ends, self._numbers = {}, itertools.count(1)  # LocalEnds by target
+        self._login = Login(self, tunnels.resolver, hop, target, self._on_login)
+        self._add_end(target)
+        self._login.begin()
+
+    def _move(self, state):
+        assert state in TUNNEL_MOVES[self.state], (self.state, state)
+        self.state = state
+
+    def _on_login(self, ssh, failure):
+        if failure:
+            self.fail(failure)
+            return
+        self._move(STANDING)
+        self.ssh, self.directory, ssh.owner = ssh, ssh.child.directory, self
+        LOG.debug('#%d has logged in', self._logins.number)
+        self.submit(blocking_forget_login, (self.directory,))
+        for forward in self._forwards:
+            forward.on_login(self._tunnels.config['limits.connectSeconds'])
+        for end in list(self._ends.values()):
+            end.begin()
+        self._check_used()
 
     def takes(self, target):
         """Can one more go through to ``target``?"""
-        if self.state == DOWN or self._config is not self._gateway.config:
-            return False
-        if len(self._channels) + len(self._unbegun) >= TUNNEL_CHANNELS:
-            return False
-        return target in self._paths or target == self._first or len(self._paths) + len(self._askings) < TUNNEL_TARGETS
+        return (self.state != DOWN and self.config is self._tunnels.config
+                and (self.ssh.count() if self.ssh else len(self._forwards)) < TUNNEL_CHANNELS
+                and (target in self._ends or len(self._ends) < TUNNEL_TARGETS))
 
     def join(self, forward):
         self._forwards.add(forward)
-        if self.state == FRESH:
-            self._begin()
-        elif self.state == STANDING:
-            self._timer.cancel()
-            self._go(forward)
+        if self._idle:
+            self._idle.cancel()
+        if self.state == STANDING:
+            forward.on_login(self._tunnels.config['limits.connectSeconds'])
+        if forward.target not in self._ends:
+            self._add_end(forward.target)
+        self._ends[forward.target].add(forward)
+
+    def _add_end(self, target):
+        end = self._ends[target] = LocalEnd(self, next(self._numbers), target)
+        if self.state == STANDING:
+            end.begin()
+
+    def forget(self, target):
+        """No local end leads there, after all."""
+        self._ends.pop(target, None)
 
     def leave(self, forward):
-        """It needs the tunnel no more."""
-        self._forwards.discard(forward)
-        if not self._forwards:
-            self._on_unused()
+        """It needs the tunnel no more. May be called again."""
+        if forward in self._forwards:
+            self._forwards.remove(forward)
+            self._check_used()
 
-    def on_late(self, forward):
-        """Its time is up."""
-        if forward in self._unbegun or forward.target in self._askings:
-            self._fall(SSH_FAILED)  # ssh has not even taken the connection, or our wish: it hangs
-        else:
-            forward.fail(TIMEOUT)
-
-    def _on_unused(self):
-        if self._session.is_over():
-            self.end()
-        elif self.state == STANDING:
-            self._timer.cancel()
-            self._timer = self._loop.call_later(TUNNEL_IDLE_SECONDS, self.end_if_unused)
+    def _check_used(self):
+        if self._logins.is_closed:
+            self.end_if_unused()
+        elif not self._forwards and self.state == STANDING:
+            self._idle = self.loop.call_later(TUNNEL_IDLE_SECONDS, self.end_if_unused)
 
     def end_if_unused(self):
         if not self._forwards:
             self.end()
 
-    def _go(self, forward):
-        forward.on_login()
-        if forward.target in self._paths:
-            self._connect(forward)
-        else:
-            if forward.target not in self._askings:
-                self._ask_for(forward.target)
-            self._askings[forward.target].forwards.append(forward)
-
-    def _ask_for(self, target):
-        asking = self._askings[target] = Asking(self, next(self._numbers), target)
-        self._submit(blocking_ask_for_forward, (self._gateway.config, self._child.directory, asking.number, target),
-                     lambda result: self._on_asking(asking, result))
-
-    def _on_asking(self, asking, result):
-        if isinstance(result, Failure):
-            self._end_asking(asking, result)
-        elif self.state == DOWN:
-            self._bury(result)
-        else:
-            asking.follow(self._loop, result)
-
-    def on_asked(self, asking):
-        """It has ended; its exit status tells whether ssh listens now."""
-        child = asking.let_go()
-        self._submit(child.blocking_bury, (),
-                     lambda status: self._end_asking(asking, None if status == 0 else SSH_FAILED),
-                     lambda result: child.blocking_bury())
-
-    def _end_asking(self, asking, failure):
-        self._askings.pop(asking.target, None)
-        if not failure:
-            self._paths[asking.target] = asking.number
-        for forward in asking.forwards:
-            if failure:
-                forward.fail(failure)
-            else:
-                self._connect(forward)
-
-    def _connect(self, forward):
-        """One after the other: the next channel that ssh begins must be the one of the first."""
-        self._unbegun.append(forward)
-        if len(self._unbegun) == 1:
-            self._connect_next()
-
-    def _connect_next(self):
-        while self._unbegun and self.state != DOWN:
-            forward = self._unbegun[0]
-            if forward.connect(local_path(self._child.directory, self._paths[forward.target])):
-                return
-            self._unbegun.popleft()
-
-    def catch_up(self):
-        """Read what ssh has said up to now: no more than a pipe holds."""
-        for _ in range(PIPE_BYTES // LOG_BYTES + 1):
-            if not (self._log and self._log.receive()):
-                return
-
-    # -- the end -------------------------------------------------------------------------------------------------------
-
-    def _submit(self, function, arguments, on_result=None, dispose=bury_result):
-        """There are places for more jobs than all tunnels can have under way."""
+    def submit(self, function, arguments, on_result=None, dispose=bury_result):
+        """A Job: there is always a place for one."""
         def on_done(result):
             self._jobs -= 1
             try:
@@ -3978,155 +3936,221 @@ class Tunnel(object):
             finally:
                 self._check_gone()
 
-        job = self._gateway.tunnel_work.submit(self.group, function, arguments, on_done, dispose)
+        job = self._tunnels.workers.submit(self.group, function, arguments, on_done, dispose)
         assert job is not None
         self._jobs += 1  # on_done comes in a later turn
         return job
 
-    def _bury(self, child):
-        child.kill()  # now, however long the threads have other things to do
-        self._submit(child.blocking_bury, (), dispose=lambda result: child.blocking_bury())
-
-    def _let_go(self):
-        """Of ssh, which has ended or is to end."""
-        self._log.close()
-        self._questions.close()
-        child, self._child = self._child, None
-        self._bury(child)
-
-    def _withdraw(self):
+    def withdraw(self, job):
         """What has not been begun need not be."""
-        if self._opening and self._gateway.tunnel_work.withdraw(self._opening):
-            self._jobs -= 1
+        self._jobs -= self._tunnels.workers.withdraw(job)
 
-    def _fall(self, failure):
+    def bury(self, child, on_status=None):
+        kill_group(child.process.pid)  # now, however long the threads have other things to do
+        self.submit(child.blocking_bury, (), on_status, lambda result: child.blocking_bury())
+
+    def fail(self, failure):
         """The one way out: what waits fails with ``failure``; what flows sees that its socket closes."""
         if self.state == DOWN:
             return
         self._move(DOWN)
-        self._hop = None
-        self._timer.cancel()
-        if self._lookup:
-            self._lookup.cancel()
-        self._withdraw()
-        if self._child:
-            self._let_go()
-        for child in [asking.let_go() for asking in self._askings.values()]:
-            if child:
-                self._bury(child)
-        self._session.forget_tunnel(self)
+        self._login.cancel()
+        if self._idle:
+            self._idle.cancel()
+        if self.ssh:
+            self.bury(self.ssh.close())
+        for end in self._ends.values():
+            end.close()
+        self._logins.forget(self)
         for forward in list(self._forwards):
             forward.fail(failure)
         self._check_gone()
 
     def _check_gone(self):
+        """Its place among ssh.maxTunnels is free when nothing of it is left."""
         if self.state == DOWN and not self._jobs:
-            self._gateway.on_tunnel_gone(self)
+            self._tunnels.tunnels.discard(self)
+
+    on_ended = fail  # of the Ssh
 
     def end(self):
-        self._fall(SSH_FAILED)
+        self.fail(SSH_FAILED)
 
     def on_mistake(self):
-        self._fall(BROKEN)
+        self.fail(BROKEN)
 
 
-class Forward(object):
-    """One way through a tunnel to a target. It stands in the place of a Dial, and uses the tunnel until cancel().
+class Forward(Step):
+    """One way through a tunnel to a target. The result is a connected local socket, which does not block. It uses the
+    tunnel until cancel(), also when it is done."""
 
-    ``on_done(sock, None)`` or ``on_done(None, Failure)`` is called once, never before begin(), never after cancel().
-    """
-
-    def __init__(self, gateway, session, host, port, hop, on_done):
-        self.target, self.hop_name = (host, port), with_port(hop.host, hop.port)
-        self._gateway, self._session, self._hop, self._on_done = gateway, session, hop, on_done
-        self._tunnel = self._sock = self._timer = None
+    def __init__(self, tunnels, logins, hop, host, port, on_done):
+        Step.__init__(self, tunnels.loop, on_done)
+        self.target, self.via = (host, port), ' through %s' % with_port(hop.host, hop.port)
+        self._logins, self._hop = logins, hop
+        self._tunnel = self._timer = None
+        self.is_taken = False  # by ssh, which dials the target now
         self.is_ended = False  # by the target, as ssh has told
 
-    def begin(self):
+    def _start(self):
         hop, self._hop = self._hop, None
-        if not self._gateway.config['ssh.enabled']:
-            self.fail(SSH_DISABLED)
-        elif hop.key and not is_key_text(hop.key) and not self._gateway.config['ssh.keyDirectories']:
-            self.fail(NO_SUCH_KEY)
+        tunnel = self._logins.tunnel_for(hop, self.target)
+        if isinstance(tunnel, Failure):
+            self.fail(tunnel)
         else:
-            self._tunnel = self._session.tunnel_for(hop, self.target)
-            if self._tunnel:
-                self._tunnel.join(self)
-            else:
-                self.fail(NO_ROOM)
+            self._tunnel = tunnel
+            tunnel.join(self)
 
-    def on_login(self):
+    def on_login(self, seconds):
         """The tunnel stands: from now on it is the target's time."""
-        self._timer = self._gateway.loop.call_later(self._gateway.config['limits.connectSeconds'], self._on_deadline)
+        self._timer = self._loop.call_later(seconds, self._on_deadline)
 
     def _on_deadline(self):
-        self._tunnel.on_late(self)
+        if self.is_taken:
+            self.fail(TIMEOUT)
+        else:
+            self._tunnel.end()  # ssh hangs: it has not even taken the connection, or our wish for one
 
     def connect(self, path):
         """Connect to ssh's local socket, which takes it before the target is dialled; false when that fails."""
         if self._on_done is None:
             return False
         try:
-            self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self._sock.setblocking(False)
-            close_on_exec(self._sock.fileno())
-            self._sock.connect(path)
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.setblocking(False)
+            close_on_exec(self.sock.fileno())
+            self.sock.connect(path)
             return True
         except NetworkError as error:
-            self._on_no_socket(error)
+            if failure_of(error.errno) is NO_ROOM:
+                self.fail(NO_ROOM)
+            else:
+                LOG.error('ssh: its local socket: %s', os.strerror(error.errno))
+                self._tunnel.end()  # it is of no use to anybody any more
             return False
 
-    def _on_no_socket(self, error):
-        if failure_of(error.errno) is NO_ROOM:
-            self.fail(NO_ROOM)
-        else:
-            LOG.error('ssh: its local socket: %s', os.strerror(error.errno))
-            self._tunnel.end()  # it is of no use to anybody any more
-            self.fail(SSH_FAILED)
-
     def on_opened(self):
-        sock, self._sock = self._sock, None
-        self._finish(sock, None)
-
-    def fail(self, failure):
-        self._finish(None, failure)
-
-    def _finish(self, sock, failure):
-        on_done, self._on_done = self._on_done, None
-        if self._timer:
-            self._timer.cancel()
-        if failure:
-            self.cancel()
-        if on_done:
-            on_done(sock, failure)
+        """The target stands. What is told of it twice, or of one that was given up, changes nothing."""
+        sock, on_done = self.sock, self._on_done
+        self.sock = self._on_done = None
+        self._timer.cancel()
+        if on_done is not None:
+            on_done(sock, None)
 
     def was_cut(self):
-        """Has the connection ended without a word of the target? ssh tells of it before it closes our socket."""
-        self._tunnel.catch_up()
+        """As of every Step. ssh tells that the target has ended it before it closes our socket."""
+        self._tunnel.ssh.catch_up()
         return not self.is_ended
 
     def cancel(self):
-        """Stop what is under way, and use the tunnel no longer."""
-        self._on_done = None
-        if self._timer:
+        Step.cancel(self)
+        if self._timer is not None:
             self._timer.cancel()
-        if self._sock is not None:
-            self._sock.close()
-            self._sock = None
-        if self._tunnel:
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
+        if self._tunnel is not None:
             self._tunnel.leave(self)
 
-    def on_mistake(self):
-        self.fail(BROKEN)
+
+class Logins(object):
+    """The tunnels of one session, which shares them with no other. ``group`` is that of its client in limits,
+    ``number`` what logs call it. After close(), ``is_closed``: it opens nothing more."""
+
+    __slots__ = ('group', 'number', 'is_closed', '_tunnels', '_mine')
+
+    def __init__(self, tunnels, group, number):
+        self.group, self.number, self.is_closed = group, number, False
+        self._tunnels, self._mine = tunnels, []
+
+    def forward(self, hop, host, port, on_done):
+        """A Forward to ``host`` (a plain one) and ``port`` by a login at the Hop, which may stand already."""
+        return Forward(self._tunnels, self, hop, host, port, on_done)
+
+    def tunnel_for(self, hop, target):
+        """The Tunnel that takes one more to ``target``, or a Failure."""
+        config = self._tunnels.config
+        if not config['ssh.enabled']:
+            return SSH_DISABLED
+        if hop.key and not is_key_text(hop.key) and not config['ssh.keyDirectories']:
+            return NO_SUCH_KEY
+        digest = login_digest(hop, self._tunnels.salt)
+        for tunnel in self._mine:
+            if tunnel.digest == digest and tunnel.takes(target):
+                return tunnel
+        self._end_unused()
+        tunnel = self._tunnels.open(self, hop, digest, target)
+        if tunnel is None:
+            return NO_ROOM
+        self._mine.append(tunnel)
+        return tunnel
+
+    def forget(self, tunnel):
+        self._mine.remove(tunnel)
+
+    def _end_unused(self):
+        for tunnel in list(self._mine):
+            tunnel.end_if_unused()
+
+    def close(self):
+        """The session opens nothing more: tunnels without Forwards end now, the others when their last one has left."""
+        self.is_closed = True
+        self._end_unused()
+
+
+class Tunnels(object):
+    """All tunnels of a gateway, their threads and their number. ``tunnels``: those whose ssh may still be there."""
+
+    def __init__(self, loop, config, resolver):
+        self.loop, self.resolver, self.tunnels = loop, resolver, set()
+        self.workers = Workers(loop, TUNNEL_THREADS, TUNNEL_JOBS)
+        self.salt = os.urandom(16)
+        self.use(config)
+
+    def use(self, config):
+        """Go on with another Config. A tunnel that stands lives on, but takes no more."""
+        self.config = with_real_paths(config)
+
+    def open(self, logins, hop, digest, target):
+        """A Tunnel that begins to log in, or None when there are too many. One address has half of ssh.maxTunnels."""
+        most = self.config['ssh.maxTunnels']
+        mine = sum(1 for tunnel in self.tunnels if tunnel.group == logins.group)
+        if len(self.tunnels) >= most or mine >= (most + 1) // 2:
+            return None
+        tunnel = Tunnel(self, logins, hop, digest, target)
+        self.tunnels.add(tunnel)
+        return tunnel
+
+    def end(self):
+        """End them all. They are gone from ``tunnels`` when the threads have cleared up."""
+        for tunnel in list(self.tunnels):
+            tunnel.end()
+
+    def close(self, seconds):
+        self.workers.close(seconds)
 
 
 # ======================================================================================================================
-# 13. Gateway
+# 14. Gateway
 # ======================================================================================================================
-# A Session is our side of one client, an Upstream our side of one TCP connection to a target, a Dial the way there.
-# The Gateway owns them all, with listeners, limits and counts. All state hangs on a Gateway: two in one process work.
+# A client's TCP connection has three phases, a class each: a Visit asks, a Session is the WebSocket, a Farewell waits
+# for the peer's end. A Conversation is a session's dialect with its Upstreams, each of which is our side of one
+# connection to a target. The Gateway owns them all, with listeners, limits and counts: two in one process work.
 #
 # Each has a few named states, their legal moves in one table, and one way out: end(), which may be called twice.
+
+HANDSHAKE_BYTES = HEADER_BYTES + SMALL_RECEIVE  # messages may come behind a request
+LINGER_BYTES = 16777216        # what a closing peer may still send before it is cut off
+SPREAD = 100.0                 # parts of a period in which clients get what all would get at once
+SPARE_CONNECTIONS = 64         # beyond `limits.clients`, for /healthz and for saying no politely
+DRAINING_CONNECTIONS = 1000    # TCP connections without a client that still deliver what it had sent
+LOOKUP_THREADS = 16
+LOOKUPS_WAITING = 1024
+FILE_THREADS = 2
+FILES_WAITING = 1024
+STALL_SECONDS = 30             # a reader that takes nothing of a file for so long is dropped
+GOODBYE_SECONDS = 0.7          # for the last bytes and the Close of those who were open to the end of a drain
+GIVE_UP_SECONDS = 5            # for threads that hang when everything else has ended
 
 DIALLING, FLOWING, DRAINING, ENDED = 'dialling', 'flowing', 'draining', 'ended'
 
@@ -4134,883 +4158,849 @@ DIALLING, FLOWING, DRAINING, ENDED = 'dialling', 'flowing', 'draining', 'ended'
 UPSTREAM_MOVES = {DIALLING: (FLOWING, ENDED), FLOWING: (DRAINING, ENDED), DRAINING: (ENDED,), ENDED: ()}
 
 
-class Lookup(object):
-    """The addresses of a host that may be dialled. Whatever the gateway dials, an SSH server too, is found here.
+class Upstream(StreamOwner, Holder):
+    """Our side of one connection to a target.
 
-    ``on_done(pairs (family, address), None)`` or ``on_done(None, Failure)`` is called once, never before begin(), never
-    after cancel().
+    What is written before the target stands is kept here. ``prefix``: what stands before each read of the target in the
+    message that the client gets of it, or None when the dialect wants to see the data. ``credit``: bytes that the
+    client may still be sent, None for any number.
     """
 
-    def __init__(self, gateway, host, port, group, seconds, on_done):
-        self._gateway, self._host, self._port, self._group = gateway, host, port, group
-        self._on_done = on_done
-        self._job = self._timer = None
-        self._seconds = seconds
+    __slots__ = ('channel', 'group', 'state', 'stream', 'name', 'sent', 'received', 'credit', '_gateway', '_talk',
+                 '_number', '_prefix', '_window', '_way', '_timer', '_born', '_early', '_discarded')
 
-    def begin(self):
-        literal = literal_addresses(self._host, self._port)
-        if literal:
-            self._on_resolved(literal)
-            return
-        self._timer = self._gateway.loop.call_later(self._seconds, self._on_deadline)
-        self._job = self._gateway.lookups.submit(self._group, self._gateway.resolve, (self._host, self._port),
-                                                 self._on_resolved)
-        if self._job is None:
-            self._finish(None, NO_ROOM)
-
-    def _on_resolved(self, found):
-        """Judge every address; what is dialled is what was judged, and nothing is looked up again (security S02)."""
-        self._job = None
-        if isinstance(found, Failure) or not found:
-            self._finish(None, found or UNKNOWN_NAME)
-            return
-        try:
-            verdicts = [(address, self._gateway.judge(self._host, self._port, address[1][0])) for address in found]
-        except NetworkError as error:
-            self._finish(None, failure_of(error.errno))
-            return
-        allowed = [address for address, verdict in verdicts if verdict.allowed]
-        if not allowed:
-            LOG.info('%s refused: %s', with_port(printable(self._host), self._port), verdicts[0][1].why)
-            self._finish(None, forbidden(verdicts[0][1].setting))
-            return
-        self._finish(allowed, None)
-
-    def _on_deadline(self):
-        self._finish(None, TIMEOUT)
-
-    def _finish(self, addresses, failure):
-        on_done = self._on_done
-        self.cancel()
-        if on_done:
-            on_done(addresses, failure)
-
-    def cancel(self):
-        """Stop whatever is under way."""
-        self._on_done = None
-        if self._timer:
-            self._timer.cancel()
-        if self._job:
-            self._job.cancel()
-            self._job = None
-
-    def on_mistake(self):
-        self._finish(None, BROKEN)
-
-
-class Dial(object):
-    """One connect that needs no tunnel: look-up, rules, connection.
-
-    ``on_done(sock, None)`` or ``on_done(None, Failure)`` is called once, never before begin(), never after cancel();
-    ``on_done(sock, RESET)`` when the target has reset the connection by then.
-    """
-
-    def __init__(self, gateway, host, port, group, on_done):
-        seconds = gateway.config['limits.connectSeconds']
-        self._loop, self._on_done, self._deadline = gateway.loop, on_done, gateway.loop.now + seconds
-        self._way = gateway.look_up(host, port, group, seconds, self._on_found)
-
-    def begin(self):
-        self._way.begin()
-
-    def _on_found(self, addresses, failure):
-        if failure:
-            self._finish(None, failure)
-            return
-        self._way = Connector(self._loop, addresses, self._deadline - self._loop.now, self)
-        self._way.begin()
-
-    def on_connected(self, sock, failure):
-        self._finish(sock, failure)
-
-    def on_unconnected(self, failure):
-        self._finish(None, failure)
-
-    def _finish(self, sock, failure):
-        on_done = self._on_done
-        self.cancel()
-        if on_done:
-            on_done(sock, failure)
-
-    def cancel(self):
-        """Stop whatever is under way."""
-        self._on_done = None
-        self._way.cancel()
-
-    def on_mistake(self):
-        self._finish(None, BROKEN)
-
-
-class Upstream(object):
-    """Our side of one TCP connection to a target."""
-
-    __slots__ = ('channel', 'group', 'state', 'stream', '_gateway', '_session', '_host', '_port', '_dial', '_forward',
-                 '_timer', '_born', '_sent', '_received', '_discarded')
-
-    def __init__(self, gateway, session, channel, host, port, hop):
-        self.channel, self.group, self.state, self.stream = channel, session.group, DIALLING, None
+    def __init__(self, gateway, talk, action):
+        self.channel, self.state, self.stream, self.credit = action.channel, DIALLING, None, action.window
+        self.group, self._number = talk.session.group, talk.session.number
+        self._gateway, self._talk, self._prefix, self._window = gateway, talk, action.prefix, action.window
+        self.name = with_port(printable(action.host), action.port)
         self._born = gateway.loop.now
-        self._gateway, self._session = gateway, session
-        self._host, self._port = host, port
-        self._sent = self._received = self._discarded = 0
-        self._timer = None
-        self._forward = Forward(gateway, session, host, port, hop, self._on_dialled) if hop else None
-        self._dial = self._forward or Dial(gateway, host, port, session.group, self._on_dialled)
+        self.sent = self.received = self._discarded = 0
+        self._timer = self._early = self._way = None
         gateway.upstreams.add(self)
 
-    def begin(self):
-        self._dial.begin()
+    def dial(self, way):
+        """Take the way, a Step whose on_done is on_dialled()."""
+        self._way, self.name = way, self.name + way.via
+        way.begin()
 
     def _move(self, state):
         assert state in UPSTREAM_MOVES[self.state], (self.state, state)
         self.state = state
 
-    def _on_dialled(self, sock, failure):
-        self._dial = None
-        session = self._session
+    def on_dialled(self, sock, failure):
+        """The way has come to its end: a connected socket, which may be RESET already, or a Failure."""
+        seconds = self._gateway.loop.now - self._born
         if sock is None:
-            LOG.info('#%d not connected to %s: %s', session.number, self, failure.reason)
+            LOG.info('#%d did not reach %s in %.3f s: %s', self._number, self.name, seconds,
+                     failure.why or failure.reason)
+            talk = self._talk
             self.end()
-            session.on_failed(self, failure)
+            if talk:
+                talk.on_failed(self, failure)
             return
+        LOG.info('#%d reached %s in %.3f s', self._number, self.name, seconds)
         self._move(FLOWING)
-        LOG.info('#%d connected to %s in %.3f s', session.number, self, self._gateway.loop.now - self._born)
-        self.stream = Stream(self._gateway.loop, sock, self, self._gateway.config['limits.bufferBytes'],
-                             self._gateway.tally)
+        self._way = self._way if self._way.via else None
+        # A dialect that gives credit hears of every byte that has gone: its upstreams are full with the first.
+        high = 1 if self._talk and self._talk.dialect.credits else self._gateway.config['limits.bufferBytes']
+        self.stream = Stream(self._gateway.loop, sock, self, high, self._gateway.budget)
         self.stream.broken = failure is RESET
-        session.on_opened(self)
+        if self._early:
+            early, self._early = self._early, None
+            self._gateway.budget.bytes -= sum(map(len, early))
+            self.sent += self.stream.write(*early)
+        if self._talk:
+            self._talk.on_opened(self)
+        elif self.stream.broken:
+            self.end()
+        else:
+            self._begin_drain()
 
-    def __str__(self):
-        name = with_port(printable(self._host), self._port)
-        return '%s through %s' % (name, self._forward.hop_name) if self._forward else name
+    # -- from the client -----------------------------------------------------------------------------------------------
 
-    def write(self, *pieces):
+    def write(self, data):
         if self.state == FLOWING:
-            self._sent += self.stream.write(*pieces)
+            self.sent += self.stream.write(data)
+        elif self.state == DIALLING:
+            self._early = self._early or OutQueue()
+            self._early.add(data)
+            self._gateway.budget.bytes += len(data)
+            self._talk.may_choke = True
 
     def chokes(self):
-        """Must the client be read no further, because the target does not take what it sends?"""
-        if self.stream is None or not self.stream.congested:
-            return False
-        # With its window used up the target may well wait for us while we wait for it: only the client's `ack`, which
-        # comes behind its data, can end that. So its data may then pile up as far as one message may be long.
-        if self._session.dialect.room(self.channel) == 0:
-            return self.stream.pending >= self._gateway.config['limits.messageBytes']
-        return True
+        """Must the client be read no further, because the target does not take what the client sends?
+
+        With its window used up the target may well wait for us while we wait for it: only the client's `ack`, which
+        comes behind its data, can end that. So its data may then pile up as far as one message may be long; and so may
+        those of a client that sends more than its credit, for the sake of its other channels: see is_choked().
+        """
+        return self.is_full() and self.credit != 0 and not self._talk.dialect.credits
+
+    def is_full(self):
+        return self.stream.congested if self.stream else self.held() >= self._gateway.config['limits.bufferBytes']
+
+    def grant(self, count):
+        """The client has given back ``count`` bytes of its window."""
+        if self.credit is not None:
+            self.credit = min(self._window, self.credit + count)
+            if self.stream:
+                self._gateway.loop.touch(self.stream)
+
+    # -- from the target -----------------------------------------------------------------------------------------------
 
     def wants_data(self, stream):
-        if self.state == FLOWING:
-            return self._session.room_for(self.channel)
-        return RECEIVE_BYTES
-
-    def sink(self, stream):
-        return self._session.carrier(self.channel) if self.state == FLOWING else None
-
-    def on_pipe(self, stream, pipe):
-        self._received += len(pipe)
-        self._session.on_pipe(self, pipe)
+        if self.state != FLOWING:
+            return RECEIVE_BYTES
+        room = self._talk.session.stream.room()
+        return room if self.credit is None else min(room, self.credit)
 
     def on_received(self, stream, data):
-        if self.state == FLOWING:
-            self._received += len(data)
-            self._session.on_data(self, data)
+        count = len(data)
+        if self.state != FLOWING:
+            self._discarded += count
+            if stream.finished and self._discarded > LINGER_BYTES:
+                self.end()
             return
-        self._discarded += len(data)
-        if stream.finished and self._discarded > LINGER_BYTES:
-            self.end()
+        self.received += count
+        if self.credit is not None:
+            self.credit -= count
+        if self._prefix is None:
+            self._talk.on_data(self, data)
+        else:
+            self._talk.session.relay(self._prefix, data)
 
-    def on_eof(self, stream):
-        if self.state == FLOWING:
-            self._lose(RESET if stream.broken or (self._forward and self._forward.was_cut()) else CLOSED)
-        elif stream.finished:
-            self.end()
+    def sink(self, stream):
+        is_plain = self.state == FLOWING and self._prefix is not None and self._talk.session.state == OPEN
+        return self._talk.session.stream if is_plain else None
 
-    def on_broken(self, stream):
+    def on_pipe(self, stream, pipe):
+        count = len(pipe)
+        self.received += count
+        if self.credit is not None:
+            self.credit -= count
+        self._talk.session.pour(self._prefix, pipe)
+
+    def on_end(self, stream, is_reset):
         if self.state == FLOWING:
-            self._lose(RESET)
-        self.end()
+            was_cut = is_reset or stream.broken or (self._way and self._way.was_cut())
+            self.lose(RESET if was_cut else CLOSED)
+        if is_reset or stream.finished:
+            self.end()
 
     def on_unwritable(self, stream):
-        """The target has reset the connection; what it had sent before may still be there to read."""
         if self.state == DRAINING:
             self.end()
 
     def on_flow(self, stream):
-        if self.state == FLOWING:
-            self._session.touch()
+        if self.state == FLOWING and self._talk:  # else the client has left while the target was dialled
+            self._talk.on_flow(self, stream.congested)
 
     def on_finished(self, stream):
         if stream.eof:
             self.end()
 
-    def share(self):
-        """Bytes that wait for the target. While it is dialled they are all the session's that wait for one."""
-        return self.stream.pending if self.stream else self._session.dialect.backlog()
+    # -- the end -------------------------------------------------------------------------------------------------------
 
-    def on_full(self):
-        """Give up what a client has left, unless the kernel takes it."""
-        if self.stream:
-            self.stream.send_all_it_can()
-        if self.share() > SMALL_SHARE:
-            LOG.warning('#%d has left too much for %s: limits.totalBytes is reached', self._session.number, self)
-            self.end()
-            self._session.on_given_up()
-
-    def on_idle(self):
-        self._lose(IDLE)
-
-    def _lose(self, failure):
+    def lose(self, failure):
         """The connection is over for the client; what it had sent before still goes out."""
-        session = self._session
+        talk = self._talk
         self.drain()
-        session.on_closed(self, failure)
+        talk.on_closed(self, failure)
 
-    def drain(self):
-        """The client lets go."""
-        self._session.forget(self)
-        if self.state != FLOWING or self.stream.broken:
+    def drain(self, deliver=True):
+        """The client lets go. With ``deliver``, what it has sent for a target that is still being dialled goes there
+        when the target stands: nothing that was sent in time is lost (protocol, 1)."""
+        self._talk.forget(self)
+        self._talk = None
+        if self.state == FLOWING and not self.stream.broken:
+            self._begin_drain()
+        elif self.state == DIALLING and deliver and self._early:
+            self._gateway.on_left(self)
+        else:
             self.end()
-            return
+
+    def _begin_drain(self):
         self._move(DRAINING)
         self.stream.finish()
         self._timer = self._gateway.loop.call_later(self._gateway.config['limits.drainSeconds'], self.end)
-        self._gateway.on_draining(self)
+        self._gateway.on_left(self)
+
+    def held(self):
+        return (self.stream.pending if self.stream else 0) + sum(map(len, self._early or ()))
+
+    def flush(self):
+        if self.stream:
+            self.stream.settle()
+
+    def on_full(self):
+        LOG.warning('#%d has left too much for %s: limits.totalBytes is reached', self._number, self.name)
+        self.end()
 
     def end(self):
         if self.state == ENDED:
             return
-        if self._dial:
-            self._dial.cancel()
+        self._move(ENDED)
         if self._timer:
             self._timer.cancel()
+        left = self.held()
+        if left:
+            LOG.info('#%d %s has not got the last %d bytes', self._number, self.name, left)
         if self.stream:
-            LOG.info('#%d disconnected from %s: %d bytes there, %d back, %.3f s', self._session.number, self,
-                     self._sent - self.stream.pending, self._received, self._gateway.loop.now - self._born)
-            self.stream.close(reset=self.stream.pending > 0)  # with a FIN what was cut off would look complete
-        self._move(ENDED)
-        if self._forward:
-            self._forward.cancel()
-        self._session.forget(self)
+            self.stream.close(reset=left > 0)  # with a FIN what was cut off would look complete
+        if self._early:
+            self._gateway.budget.bytes -= left
+            self._early = None
+        if self._way:
+            self._way.cancel()
+        if self._talk:
+            self._talk.forget(self)
+            self._talk = None
         self._gateway.on_upstream_ended(self)
 
     def on_mistake(self):
-        session, flowing = self._session, self.state == FLOWING
+        talk = self._talk
         self.end()
-        if flowing:
-            session.on_mistake()
+        if talk:
+            talk.session.on_mistake()
 
 
-HANDSHAKE, REPLYING, LINGERING = 'handshake', 'replying', 'lingering'
-
-# replying: with something else than a WebSocket. lingering: our half is closed, the peer's is awaited, so that it gets
-# our last bytes: closing with unread data would reset the connection.
-SESSION_MOVES = {
-    HANDSHAKE: (OPEN, REPLYING, LINGERING, ENDED),
-    REPLYING: (LINGERING, ENDED),
-    OPEN: (CLOSING, LINGERING, ENDED),
-    CLOSING: (LINGERING, ENDED),
-    LINGERING: (ENDED,),
-    ENDED: (),
-}
+# Who has ended a client's connection, for the log.
+CLIENT, TARGET, GATEWAY = 'client', 'target', 'gateway'
 
 
-class Session(object):
-    """Our side of one client, from its first byte to its last."""
+class Conversation(object):
+    """What a session's dialect says and hears: its actions carried out, and its upstreams by channel."""
 
-    __slots__ = ('number', 'group', 'state', 'dialect', 'stream', '_gateway', '_peer', '_parser', '_ws', '_upstreams',
-                 '_tunnels', '_queue', '_timer', '_born', '_heard', '_pinged', '_held', '_discarded', '_page')
+    __slots__ = ('dialect', 'session', 'upstreams', 'carried', 'may_choke', 'target', 'targets', 'sent', 'received',
+                 '_gateway', '_logins', '_later', '_ended')
 
-    def __init__(self, gateway, sock, peer, group):
-        self.number, self.group, self._peer = next(gateway.numbers), group, peer
-        self.state, self.dialect = HANDSHAKE, None
-        self._gateway = gateway
-        self._parser, self._ws, self._page, self._queue = RequestParser(), None, None, None
-        self._upstreams = {}          # by channel
-        self._tunnels = ()
-        self._born = self._heard = gateway.loop.now
-        self._pinged = None           # when our last ping went out, if nothing was heard since
-        self._held = self._discarded = 0
-        self._timer = gateway.loop.call_later(gateway.config['limits.handshakeSeconds'], self._on_time)
-        self.stream = Stream(gateway.loop, sock, self, gateway.config['limits.bufferBytes'], gateway.tally)
+    def __init__(self, gateway, session, dialect):
+        self.dialect, self.session, self._gateway = dialect, session, gateway
+        self.upstreams = {}
+        self.carried = None       # the upstream to which pieces of binary messages go as they come
+        self.may_choke = False    # is one of the upstreams perhaps full?
+        self.target, self.targets = None, 0      # the name of the last one, and how many there were
+        self.sent = self.received = 0            # bytes of upstreams that are no longer ours
+        self._logins = self._later = None
+        self._ended = None        # while the dialect is told that a target has ended: in which phase
 
-    # -- state ---------------------------------------------------------------------------------------------------------
+    def perform(self, actions):
+        for action in actions:
+            self.PERFORM[type(action)](self, action)
 
-    def _move(self, state):
-        assert state in SESSION_MOVES[self.state], (self.state, state)
-        if OPEN in (self.state, state):
-            self._gateway.count_open(self.group, 1 if state == OPEN else -1)
-        self.state = state
+    def _do_send(self, action):
+        assert isinstance(action.payload, (bytes, bytearray)), 'a mistake of the dialect'
+        if self._gateway.is_verbose:
+            LOG.debug('#%d > message of %d', self.session.number, len(action.payload))
+        self.session.ws.send(action.opcode, action.payload)
 
-    def _rearm(self, seconds, callback):
-        self._timer.cancel()
-        self._timer = self._gateway.loop.call_later(seconds, callback)
+    def _do_open(self, action):
+        session = self.session
+        assert (action.channel not in self.upstreams and 0 < action.port < 65536
+                and isinstance(action.host, (text_type, str))), 'a mistake of the dialect'
+        if session.state != OPEN:
+            return  # the client has left; what waited for an earlier connect is delivered, but nothing is begun
+        upstream = self.upstreams[action.channel] = Upstream(self._gateway, self, action)
+        if action.hop is None:
+            way = Dial(self._gateway.resolver, action.host, action.port, session.group,
+                       self._gateway.config['limits.connectSeconds'], upstream.on_dialled)
+        else:
+            self._logins = self._logins or Logins(self._gateway.tunnels, session.group, session.number)
+            way = self._logins.forward(action.hop, action.host, action.port, upstream.on_dialled)
+        upstream.dial(way)
+        self.target, self.targets = upstream.name, self.targets + 1
 
-    def _linger(self):
-        """Nothing more will be sent. Wait for the peer's end, but not for ever."""
-        self._move(LINGERING)
-        self.stream.finish()
-        self._rearm(self._gateway.config['limits.drainSeconds'], self.end)
+    def _do_write(self, action):
+        assert isinstance(action.data, (bytes, bytearray)), 'a mistake of the dialect'
+        if action.channel in self.upstreams and action.data:
+            self.upstreams[action.channel].write(action.data)
 
-    def end(self, deliver=False):
-        """``deliver`` as for _release(); after a Close in order it has been asked for already."""
-        if self.state == ENDED:
-            return
-        deliver = deliver or self.state == LINGERING
-        if self._ws is not None:
-            LOG.info('#%d client is gone after %.3f s', self.number, self._gateway.loop.now - self._born)
-        self._move(ENDED)
-        self._timer.cancel()
-        if self._page:
-            self._page.end()
-        self.stream.close()
-        self._release(deliver)
-        self._gateway.on_session_ended(self)
-        self._count()
+    def _do_grant(self, action):
+        if action.channel in self.upstreams:
+            self.upstreams[action.channel].grant(action.count)
+
+    def _do_carry(self, action):
+        self.carried = self.upstreams.get(action.channel)
+
+    def _do_shut(self, action):
+        if action.channel in self.upstreams:
+            self.upstreams[action.channel].drain()
+
+    def _do_hangup(self, action):
+        self.session.hang_up(action.code, action.reason, TARGET if self._ended else GATEWAY)
+
+    def _do_later(self, action):
+        if self._later:
+            self._later.cancel()
+        if self.session.state == OPEN:
+            self._later = self._gateway.loop.call_later(action.seconds, self._on_later)
+
+    PERFORM = {Send: _do_send, Open: _do_open, Write: _do_write, Grant: _do_grant, Carry: _do_carry, Shut: _do_shut,
+               Hangup: _do_hangup, Later: _do_later}
+
+    def _tell(self, on_event, *arguments):
+        """Give the dialect an event. Its mistake ends this session alone, whichever stream or timer brought it."""
+        try:
+            self.perform(on_event(*arguments))
+        except Exception:
+            log_mistake()
+            self.session.on_mistake()
+        self.session.touch()
+        self.session.settle()
+
+    def _on_later(self):
+        self._later = None
+        self._tell(self.dialect.on_later)
 
     def on_mistake(self):
-        """After an exception of ours: the client is told, and nothing of it is kept."""
-        if self.state == HANDSHAKE:
-            self._refuse(HttpError(500, BROKEN.message))
-        elif self.state == OPEN:
+        self.session.on_mistake()
+
+    def on_opened(self, upstream):
+        self._tell(self.dialect.on_opened, upstream.channel)
+        if self._gateway.config['limits.idleSeconds']:
+            self.session.watch_silence()
+
+    def on_failed(self, upstream, failure):
+        self._tell_end(self.dialect.on_failed, upstream, failure, 'dial')
+
+    def on_data(self, upstream, data):
+        self._tell(self.dialect.on_data, upstream.channel, data)
+
+    def on_closed(self, upstream, failure):
+        self._tell_end(self.dialect.on_closed, upstream, failure, 'data')
+
+    def _tell_end(self, on_event, upstream, failure, phase):
+        """Whatever comes of it was the target's doing."""
+        self._ended = phase
+        self._tell(on_event, upstream.channel, failure)
+        self._ended = None
+
+    def on_flow(self, upstream, is_full):
+        self.may_choke = self.may_choke or is_full
+        if not is_full:
+            self.session.touch()
+            if self.dialect.credits:
+                self._tell(self.dialect.on_drained, upstream.channel)
+
+    def is_choked(self):
+        """Do the upstreams hold too much for the client to be read? Asked only while they may: there may be many."""
+        upstreams = self.upstreams.values()
+        full = [upstream for upstream in upstreams if upstream.is_full()]
+        is_choked = (any(upstream.chokes() for upstream in full)
+                     or sum(upstream.held() for upstream in upstreams) >= self._gateway.config['limits.messageBytes'])
+        self.may_choke = is_choked or bool(full) or any(upstream.state == DIALLING for upstream in upstreams)
+        return is_choked
+
+    def phase(self):
+        """A word for the log: what is going on."""
+        if self._ended:
+            return self._ended
+        for upstream in self.upstreams.values():
+            if upstream.state == DIALLING:
+                return 'dial'
+        return 'drain' if self._gateway.draining else 'data'
+
+    def forget(self, upstream):
+        """The upstream is no longer this client's."""
+        if self.upstreams.get(upstream.channel) is upstream:
+            del self.upstreams[upstream.channel]
+        if self.carried is upstream:
+            self.carried = None
+        self.sent += upstream.sent
+        self.received += upstream.received
+
+    def release(self, deliver):
+        """Let go of the upstreams; ``deliver`` as for Upstream.drain()."""
+        if deliver:
             try:
-                for action in self.dialect.on_mistake():
-                    self._do_send(action)
+                self.perform(self.dialect.on_leave())
             except Exception:
                 log_mistake()
-            self._hang_up(INTERNAL, 'the gateway made a mistake')
-        else:
-            self.end()
+        if self._later:
+            self._later.cancel()
+        for upstream in list(self.upstreams.values()):
+            upstream.drain(deliver)
+        if self._logins:
+            self._logins.close()
+
+
+HANDSHAKE, ANSWERING, LINGERING = 'handshake', 'answering', 'lingering'
+
+# answering: with a file. closing: our Close is on its way and the peer's is awaited. lingering: our half is closed, the
+# peer's is awaited, so that the peer gets our last bytes: closing with unread data would reset the connection.
+CLIENT_MOVES = {HANDSHAKE: (ANSWERING, ENDED), ANSWERING: (ENDED,), OPEN: (CLOSING, ENDED), CLOSING: (ENDED,),
+                LINGERING: (ENDED,), ENDED: ()}
+
+
+class Client(StreamOwner, Holder):
+    """Our side of a client's TCP connection in one phase of its life; the next phase takes the connection over."""
+
+    __slots__ = ('number', 'group', 'peer', 'state', 'stream', 'timer', 'gateway', 'kept')
+
+    def take_over(self, other, state):
+        """Be the next phase of ``other``'s connection."""
+        self.gateway, self.number, self.group, self.peer = other.gateway, other.number, other.group, other.peer
+        self.state, self.stream, self.timer = state, other.stream, other.timer
+        self.kept = 0  # bytes beside the queues of streams that the budget counts for this client
+        other.move(ENDED)
+        self.stream.owner = self
+        if self.timer.callback:
+            self.timer.callback = self.on_time
+        self.gateway.clients.discard(other)
+        self.gateway.clients.add(self)
 
     def touch(self):
         """Something has changed that decides whether the client is read."""
-        if self.state != ENDED and not self.stream.events & READ:
-            self._gateway.loop.touch(self.stream)
+        if not self.stream.events & READ:
+            self.gateway.loop.touch(self.stream)
 
-    def _touch_upstreams(self):
-        for upstream in self._upstreams.values():
-            if upstream.stream and not upstream.stream.events & READ:
-                self._gateway.loop.touch(upstream.stream)
+    def move(self, state):
+        assert state in CLIENT_MOVES[self.state], (self.state, state)
+        self.state = state
 
-    # -- events of the client's stream ---------------------------------------------------------------------------------
+    def rearm(self, seconds):
+        """Call on_time() in so many seconds, and not before."""
+        self.timer.cancel()
+        self.timer = self.gateway.loop.call_later(seconds, self.on_time)
 
-    def wants_data(self, stream):
-        if self.state == OPEN and self._is_throttled():
-            return 0
-        if self.state in (OPEN, CLOSING):
-            return min(self._gateway.loop.share, SMALL_RECEIVE + self._ws.due())
-        if self.state == HANDSHAKE:
-            return HEADER_BYTES + SMALL_RECEIVE  # messages may come behind it
-        return RECEIVE_BYTES
-
-    def _is_throttled(self):
-        for upstream in self._upstreams.values():
-            if upstream.chokes():
-                return True
-        waiting = self.dialect.backlog()
-        return self.stream.congested or waiting > 0 and waiting >= self._gateway.config['limits.bufferBytes']
-
-    def on_received(self, stream, data):
-        self._heard, self._pinged = self._gateway.loop.now, None
-        if self.state == HANDSHAKE:
-            self._on_request_bytes(data)
-        elif self.state in (OPEN, CLOSING):
-            self._on_frames(data)
-        else:
-            self._discarded += len(data)
-            if self._discarded > LINGER_BYTES:
-                self.end()
-
-    def sink(self, stream):
-        """What a client sends is never passed on as it is: it is masked."""
-
-    def on_eof(self, stream):
-        if self.state == REPLYING or (self.state == LINGERING and not stream.finished):
-            return  # it may close its half and still read what it asked for
-        self.end(deliver=True)
-
-    def on_broken(self, stream):
+    def on_time(self):
         self.end()
+
+    def on_config(self):
+        """A new configuration is in force."""
+
+    def on_stopping(self, is_over=False):
+        """The gateway drains: whoever has nothing under way goes now; with ``is_over`` the others, too."""
 
     def on_unwritable(self, stream):
         self.end()
 
-    def on_finished(self, stream):
-        if stream.eof:
-            self.end()
-        elif self.state == REPLYING:
-            self._linger()
+    def on_mistake(self):
+        self.end()
 
-    def on_flow(self, stream):
-        self._touch_upstreams()
-        if self._page and not stream.congested:
-            self._page.go_on()
+    def held(self):
+        return self.kept + self.stream.pending
 
-    # -- HTTP ----------------------------------------------------------------------------------------------------------
-
-    def _on_request_bytes(self, data):
-        try:
-            parsed = self._parser.receive(data)
-            if parsed:
-                self._parser = None
-                self._on_request(*parsed)
-        except HttpError as error:
-            self._refuse(error)
-
-    def _refuse(self, error, with_body=True):
-        LOG.info('#%d %s got %d: %s', self.number, self._peer_name(), error.status, error.sentence)
-        self.stream.write(sentence_reply(error.status, error.sentence, error.headers, with_body))
-        self._linger()
-
-    def _peer_name(self):
-        return with_port(self._peer[0], self._peer[1])
-
-    def _on_request(self, request, rest):
-        if request.wants_websocket():
-            self._upgrade(request, rest)
-        else:
-            self._reply(request)
-
-    def _upgrade(self, request, rest):
-        accept = accept_key(request)
-        self._gateway.origins.check(request)
-        self._gateway.check_room(self)
-        self.dialect = self._gateway.dialect_for(request)
-        LOG.info('#%d %s comes, origin %s, path %s', self.number, self._peer_name(),
-                 printable(request.one('origin') or '-'), printable(request.path))
-        self.stream.write(upgrade_reply(accept))
-        self._ws = WebSocket(self._gateway.config['limits.messageBytes'])
-        self._move(OPEN)
-        self._watch_silence()
-        self._tell(self.dialect.on_start)
-        self._on_frames(rest)
-
-    def _reply(self, request):
-        """Whatever is asked for that is not a WebSocket (protocol, 4)."""
-        with_body = request.method == 'GET'
-        if request.path == '/healthz':
-            self._say(*((503, 'draining') if self._gateway.draining else (200, 'ok')), with_body=with_body)
-        elif self._gateway.web_folder() is not None:
-            self._move(REPLYING)
-            self._rearm(STALL_SECONDS, self.end)
-            self._page = Page(self._gateway, self, request)
-            self._page.begin()
-        elif request.path == '/':
-            self._say(200, 'This is ws2s %s, a gateway from WebSocket to TCP; it has no pages to show here, because %s.'
-                      % (__version__, self._gateway.why_no_pages()), with_body=with_body)
-        else:
-            self.not_found(with_body)
-
-    def not_found(self, with_body):
-        self._refuse(HttpError(404, 'There is nothing here under this name.'), with_body)
-
-    def _say(self, status, sentence, with_body):
-        self.stream.write(sentence_reply(status, sentence, with_body=with_body))
-        self._linger()
-
-    def send_page(self, chunk):
-        self.stream.write(chunk)
-        self._rearm(STALL_SECONDS, self.end)
-        self._gateway.check_share(self)
-        return self.state == REPLYING and not self.stream.congested
-
-    def on_page_sent(self):
-        """The last piece is queued; a slow reader has STALL_SECONDS for it, too."""
-        self.stream.finish()
-
-    # -- WebSocket -----------------------------------------------------------------------------------------------------
-
-    def _on_frames(self, data):
-        events = self._ws.receive(data)
-        if FAST_PATHS and self._passes_on(events):
-            return
-        for event in events:
-            self.ON_EVENT[type(event)](self, event)
-        self._push()
-        self._touch_upstreams()  # an `ack` may have given them room
-        self._count()
-        self._gateway.check_share(self)
-        self._go_when_stopping()
-
-    def _passes_on(self, events):
-        """The usual case in a few steps: data for a target that gets it as it is. False for everything else."""
-        if not 0 < len(events) <= SEND_CHUNKS or self.state != OPEN:
-            return False
-        pieces = []
-        for event in events:
-            if type(event) is not Piece:
-                return False
-            if event.data:
-                pieces.append(event.data)
-        upstream = self._upstreams.get(self.dialect.carried())
-        if upstream is None or upstream.state != FLOWING:
-            return False
-        for event in events:
-            LOG.debug('#%d < binary of %d', self.number, len(event.data))
-        if pieces:
-            upstream.write(*pieces)
-        if self._held or self._ws.held():
-            self._count()
-        if self._gateway.tally.is_too_much():
-            self._gateway.check_share(self)
-        return True
-
-    def _go_when_stopping(self):
-        if self._gateway.draining and self._queue is None:  # else whoever carries that out comes here, too
-            self.on_stopping()
-
-    def _push(self):
-        chunks = self._ws.data_to_send()
-        if chunks:
-            self.stream.write(*chunks)
-
-    def _on_text(self, event):
-        LOG.debug('#%d < text of %d', self.number, len(event.text))
-        if self.state == OPEN:
-            self._tell(self.dialect.on_text, event.text)
-
-    def _on_piece(self, event):
-        LOG.debug('#%d < binary of %d', self.number, len(event.data))
-        if self.state == OPEN:
-            self._tell(self.dialect.on_binary, event.data, event.final)
-
-    def _on_ping_or_pong(self, event):
-        LOG.debug('#%d < control of %d', self.number, len(event.payload))
-
-    def _on_close(self, event):
-        LOG.info('#%d client closes: %s %s', self.number, event.code or '-', printable(event.reason))
-        self._ws.close(event.code)
-        self._leave(deliver=True)
-
-    def _on_fault(self, event):
-        LOG.info('#%d client broke the protocol: %d %s', self.number, event.code, event.reason)
-        self._ws.close(event.code, event.reason)
-        self._leave(deliver=False)
-
-    ON_EVENT = {Text: _on_text, Piece: _on_piece, Ping: _on_ping_or_pong, Pong: _on_ping_or_pong, Closed: _on_close,
-                Fault: _on_fault}
-
-    def _leave(self, deliver):
-        self._push()
-        self._release(deliver)
-        self._linger()
-
-    def _hang_up(self, code, reason):
-        """Begin the close handshake (RFC 6455 section 7.1.2) and give it `drainSeconds`."""
-        if self.state != OPEN:
-            return
-        self._ws.close(code, reason)
-        self._push()
-        self._release(deliver=False)
-        self._move(CLOSING)
-        self._rearm(self._gateway.config['limits.drainSeconds'], self.end)
-
-    def on_stopping(self):
-        """The gateway drains: whoever has no TCP connection goes now, the others when theirs has ended."""
-        if self.state == OPEN and not self._upstreams:
-            self.on_stopped()
-        elif self.state == HANDSHAKE and not self._parser.has_begun():
-            self.end()  # browsers open connections in advance: nothing was asked on this one
-
-    def on_stopped(self):
-        """Time is up."""
-        self._hang_up(GOING_AWAY, 'the gateway is stopping')
+    def flush(self):
+        self.stream.settle()
 
     def on_full(self):
         LOG.warning('#%d is ended: limits.totalBytes is reached', self.number)
-        if self.stream.pending > SMALL_SHARE or self.state != OPEN:
-            self.end()  # a Close would wait behind what it does not read, and that is what must go
-        else:
-            self._hang_up(TRY_LATER, 'the gateway holds too much')
+        self.end()
 
-    def on_given_up(self):
-        """What waits is held until the end, and nobody will get it now."""
-        if self.state == LINGERING and self._held and not self._upstreams:
+    def end(self):
+        if self.state != ENDED:
+            self.move(ENDED)
+            self.timer.cancel()
+            self.stream.close()
+            self.gateway.on_client_gone(self)
+
+
+class Farewell(Client):
+    """Nothing more will be sent. The peer's end is awaited, but not for ever."""
+
+    __slots__ = ('_discarded',)
+
+    def __init__(self, other):
+        self.take_over(other, LINGERING)
+        self._discarded = 0
+        self.rearm(self.gateway.config['limits.drainSeconds'])
+        self.stream.finish()
+        if self.stream.finished:
+            self.on_finished(self.stream)
+
+    def wants_data(self, stream):
+        return RECEIVE_BYTES
+
+    def on_received(self, stream, data):
+        self._discarded += len(data)
+        if self._discarded > LINGER_BYTES:
             self.end()
 
-    # -- time ----------------------------------------------------------------------------------------------------------
+    def on_end(self, stream, is_reset):
+        if is_reset or stream.finished:  # else it has closed its half, and still reads what it asked for
+            self.end()
 
-    def _on_time(self):
+    def on_finished(self, stream):
+        if stream.eof:
+            self.end()
+
+
+class Visit(Client):
+    """Our side of a client until its first request is answered."""
+
+    __slots__ = ('_parser', '_job')
+
+    def __init__(self, gateway, sock, peer, group):
+        self.gateway, self.number, self.group, self.peer = gateway, next(gateway.numbers), group, peer
+        self.state, self.kept, self._parser, self._job = HANDSHAKE, 0, RequestParser(), None
+        self.timer = gateway.loop.call_later(gateway.config['limits.handshakeSeconds'], self.on_time)
+        self.stream = Stream(gateway.loop, sock, self, gateway.config['limits.bufferBytes'], gateway.budget)
+        gateway.clients.add(self)
+
+    def wants_data(self, stream):
+        """Who has asked for a file has nothing more to say."""
+        return HANDSHAKE_BYTES if self.state == HANDSHAKE else 0
+
+    def on_received(self, stream, data):
+        session = None
+        try:
+            parsed = self._parser.receive(data)
+            if parsed and parsed[0].wants_websocket():
+                session = self._upgrade(parsed[0])
+            elif parsed:
+                self._reply(parsed[0])
+        except HttpError as error:
+            self._refuse(error)
+        if session:
+            session.begin(parsed[1])
+
+    def _upgrade(self, request):
+        """The Session that goes on from here. Raises HttpError."""
+        accept = accept_key(request)
+        check_origin(request, self.gateway.config)
+        self.gateway.places.check(self.group)
+        dialect = self.gateway.dialect_for(request)
+        assert dialect.subprotocol is None or dialect.subprotocol in request.subprotocols(), 'a mistake of the dialect'
+        self.stream.write(upgrade_reply(accept, dialect.subprotocol))
+        return Session(self, request, dialect)
+
+    def _reply(self, request):
+        """Whatever is asked for that is not a WebSocket (protocol, 4)."""
+        gateway = self.gateway
+        if request.path == '/healthz':
+            self._say(request, *((503, 'draining') if gateway.draining else (200, 'ok')))
+        elif gateway.web_folder() is not None:
+            self._send_file(request)
+        elif request.path == '/':
+            self._say(request, 200, 'This is ws2s %s, a gateway from WebSocket to TCP; it has no pages to show here, '
+                                    'because %s.' % (__version__, gateway.why_no_pages()))
+        else:
+            self._refuse(NOT_HERE, request)
+
+    def _send_file(self, request):
+        names = web_segments(request.path)
+        if names is None:
+            self._refuse(NOT_HERE, request)
+            return
+        self.move(ANSWERING)
+        self._job = self.gateway.files.submit(self.group, blocking_read_file, (self.gateway.web_folder(), names),
+                                              lambda data: self._on_file(request, names[-1], data))
+        if self._job is None:
+            self.end()
+
+    def _on_file(self, request, name, data):
+        self._job = None
+        if not isinstance(data, bytes):
+            self._refuse(data if isinstance(data, HttpError) else HttpError(500, BROKEN.message), request)
+            return
+        self._log(200, '%s %s' % (request.method, printable(request.path)))
+        self.stream.write(page_head(200, content_type(name), len(data)), data if request.method == 'GET' else b'')
+        self.stream.finish()
+        self.rearm(STALL_SECONDS)
+        self.gateway.budget.enforce(self)
+
+    def _say(self, request, status, sentence):
+        self._log(status, '%s %s' % (request.method, printable(request.path)))
+        self._part(sentence_reply(status, sentence, with_body=request.method == 'GET'))
+
+    def _refuse(self, error, request=None):
+        self._log(error.status, error.sentence)
+        with_body = request is None or request.method == 'GET'
+        self._part(sentence_reply(error.status, error.sentence, error.headers, with_body))
+
+    def _log(self, status, words):
+        LOG.info('#%d %s got %d: %s', self.number, with_port(*self.peer[:2]), status, words)
+
+    def _part(self, reply):
+        self.stream.write(reply)
+        Farewell(self)
+
+    def on_end(self, stream, is_reset):
+        self.end()
+
+    def on_finished(self, stream):
+        Farewell(self)
+
+    def on_time(self):
         if self.state == HANDSHAKE:
             self._refuse(HttpError(408, 'The request was not complete in time.'))
+        elif self.stream.moved + STALL_SECONDS > self.gateway.loop.now:
+            self.rearm(self.stream.moved + STALL_SECONDS - self.gateway.loop.now)
         else:
-            self._on_silence()
+            self.end()
 
-    def _watch_silence(self):
-        """See to it that the timer comes in time. Too early does no harm: what has begun since is seen then."""
-        moments = [moment for moment in (self._ping_due(), self._idle_due()) if moment is not None]
-        if moments:
+    def on_stopping(self, is_over=False):
+        """Browsers open connections in advance: nothing was asked on such a one."""
+        if self.state == HANDSHAKE and not self._parser.has_begun():
+            self.end()
+
+    def on_mistake(self):
+        if self.state == HANDSHAKE:
+            self._refuse(HttpError(500, BROKEN.message))
+        else:
+            self.end()
+
+    def end(self):
+        if self._job:
+            self._job.cancel()
+            self._job = None
+        Client.end(self)
+
+
+class Silence(Client):
+    """A client whose silence is watched: by pings, and by `limits.idleSeconds` for each of its upstreams."""
+
+    __slots__ = ('heard', 'pinged', 'talk')
+
+    def watch_silence(self):
+        """Arm the timer for the earliest moment that counts. One that fires too early only looks again."""
+        config, moments = self.gateway.config, []
+        if config['limits.pingSeconds']:
+            moments.append((self.pinged or self.heard) + config['limits.pingSeconds'])
+        if config['limits.idleSeconds']:
+            moments += [self._last_moved(upstream) + config['limits.idleSeconds']
+                        for upstream in self.talk.upstreams.values() if upstream.stream]
+        if self.state == OPEN and moments:
             self._look_at(min(moments))
 
     def _look_at(self, moment):
-        if self._timer.callback is None or self._timer.when > moment:
-            self._rearm(max(0, moment - self._gateway.loop.now), self._on_time)
+        if self.timer.callback is None or self.timer.when > moment:
+            self.rearm(max(0, moment - self.gateway.loop.now))
 
     def on_config(self):
         """What it says of time counts from now on; but not all are pinged at one time."""
-        config = self._gateway.config
+        config = self.gateway.config
         periods = [period for period in (config['limits.pingSeconds'], config['limits.idleSeconds']) if period]
         if self.state == OPEN and periods:
-            self._look_at(self._gateway.loop.now + min(periods) * (self.number % SPREAD) / SPREAD)
-
-    def _ping_due(self):
-        after = self._gateway.config['limits.pingSeconds']
-        return (self._pinged or self._heard) + after if after else None
-
-    def _idle_due(self):
-        after = self._gateway.config['limits.idleSeconds']
-        moments = [self._last_moved(upstream) for upstream in self._upstreams.values() if upstream.stream]
-        return min(moments) + after if after and moments else None
+            self._look_at(self.gateway.loop.now + min(periods) * (self.number % SPREAD) / SPREAD)
 
     def _last_moved(self, upstream):
         """When bytes of this upstream last moved; those that wait for the client count as its own."""
         return max(upstream.stream.moved, self.stream.moved if self.stream.pending else 0)
 
-    def _on_silence(self):
-        now = self._gateway.loop.now
-        idle_after = self._gateway.config['limits.idleSeconds']
-        for upstream in list(self._upstreams.values()):
+    def on_time(self):
+        if self.state != OPEN:
+            self.end()  # the peer has not answered our Close
+            return
+        now, config = self.gateway.loop.now, self.gateway.config
+        idle_after, ping_after = config['limits.idleSeconds'], config['limits.pingSeconds']
+        for upstream in list(self.talk.upstreams.values()):
             if idle_after and upstream.stream and self._last_moved(upstream) + idle_after <= now:
-                upstream.on_idle()
-        if self.state == OPEN and self._ping_due() is not None and self._ping_due() <= now:
-            self._ping()
-        if self.state == OPEN:
-            self._watch_silence()
+                upstream.lose(IDLE)
+        if self.state == OPEN and ping_after and (self.pinged or self.heard) + ping_after <= now:
+            self._on_silence()
+        self.watch_silence()
 
-    def _ping(self):
-        """Silence counts only while we listen: one that we throttle cannot make itself heard."""
-        if self._pinged is not None and not self._is_throttled():
-            LOG.info('#%d answers no pings', self.number)
-            self._hang_up(INTERNAL, 'no answer to a ping')
+    def _on_silence(self):
+        """Silence counts only while we listen: a client that we throttle cannot make itself heard."""
+        if self.pinged is not None and self.wants_data(self.stream):
+            self.hang_up(INTERNAL, 'no answer to a ping')
         elif self.stream.congested:
             # A ping would wait behind what the client does not read: ask later.
-            self._heard, self._pinged = self._gateway.loop.now, None
+            self.heard, self.pinged = self.gateway.loop.now, None
         else:
-            self._pinged = self._gateway.loop.now
-            self._ws.send(PING, b'')
-            self._push()
+            self.pinged = self.gateway.loop.now
+            self.ws.send(PING, b'')
+            self.settle()
 
-    # -- the dialect and its upstreams ---------------------------------------------------------------------------------
 
-    def _tell(self, on_event, *arguments):
-        """Give the dialect an event. Its mistake ends this session alone, whichever stream or timer brought it."""
+class Session(Silence):
+    """Our side of one WebSocket, from the 101 to its end."""
+
+    __slots__ = ('ws', '_request', '_born', '_ending')
+
+    def __init__(self, visit, request, dialect):
+        gateway = visit.gateway
+        self.ws = WebSocket(gateway.config['limits.messageBytes'], dialect.whole_messages)
+        self.talk = Conversation(gateway, self, dialect)
+        self._ending = None      # who ends the session, in which phase, and the close code
+        self._born = self.heard = gateway.loop.now
+        self.pinged = None       # when our last ping went out, if nothing was heard since
+        self._request = request.one('origin'), request.path
+        self.take_over(visit, OPEN)  # last: until here a mistake is the visit's
+        gateway.places.count_open(self.group, 1)
+
+    def begin(self, data):
+        """``data`` has come behind the request."""
+        self.watch_silence()
+        self.talk.perform(self.talk.dialect.on_start())
+        self.on_received(self.stream, data)
+
+    # -- from the client -----------------------------------------------------------------------------------------------
+
+    def wants_data(self, stream):
+        talk = self.talk
+        if self.state == OPEN and (stream.congested or (talk.may_choke and talk.is_choked())
+                                   or talk.dialect.backlog >= self.gateway.config['limits.bufferBytes']):
+            return 0
+        return min(self.gateway.loop.share, SMALL_RECEIVE + self.ws.due)
+
+    def on_received(self, stream, data):
+        self.heard, self.pinged = self.gateway.loop.now, None
+        self.gateway.is_verbose = LOG.isEnabledFor(logging.DEBUG)
+        for event in self.ws.receive(data):
+            if self.gateway.is_verbose:
+                LOG.debug('#%d < %s', self.number, event_words(event))
+            self.ON_EVENT[type(event)](self, event)
+        self.settle()
+
+    def _on_text(self, event):
+        if self.state == OPEN:
+            self.talk.perform(self.talk.dialect.on_text(event.text))
+
+    def _on_piece(self, event):
+        if self.talk.carried:
+            self.talk.carried.write(event.data)
+        elif self.state == OPEN:
+            self.talk.perform(self.talk.dialect.on_binary(event.data, event.final))
+
+    def _on_close(self, event):
+        self.ws.close(event.code)
+        self._part(event.code, deliver=True)
+
+    def _on_fault(self, event):
+        self.ws.close(event.code, event.reason)
+        self._part(event.code, deliver=False)
+
+    ON_EVENT = {Text: _on_text, Piece: _on_piece, Closed: _on_close, Fault: _on_fault,
+                Ping: lambda self, event: None, Pong: lambda self, event: None}
+
+    def on_end(self, stream, is_reset):
+        self.end(CLIENT, deliver=not is_reset)
+
+    def on_unwritable(self, stream):
+        self.end(CLIENT)
+
+    def on_flow(self, stream):
+        for upstream in self.talk.upstreams.values():
+            if upstream.stream:
+                self.gateway.loop.touch(upstream.stream)
+
+    # -- to the client -------------------------------------------------------------------------------------------------
+
+    def relay(self, prefix, data):
+        """One read of a target becomes one binary message behind ``prefix``."""
+        if self.gateway.is_verbose:
+            LOG.debug('#%d > binary of %d', self.number, len(prefix) + len(data))
+        self.ws.send(BINARY, data, prefix)
+        self.settle()
+
+    def pour(self, prefix, pipe):
+        """As relay(), for bytes in a Pipe."""
+        LOG.debug('#%d > binary of %d', self.number, len(prefix) + len(pipe))
+        self.stream.pour(self.ws.message_head(BINARY, len(pipe), prefix), pipe)
+        self.settle()
+
+    def settle(self):
+        """After whatever has happened: send what the WebSocket has to say, account, keep to the budget, and go when
+        the gateway drains and nothing is under way."""
+        if self.state == ENDED:
+            return
+        budget, kept = self.gateway.budget, self.ws.held + self.talk.dialect.backlog
+        if self.ws.out:
+            self.stream.write(*self.ws.data_to_send())
+        if kept != self.kept:
+            budget.bytes += kept - self.kept
+            self.kept = kept
+        if budget.bytes > budget.most:
+            budget.enforce(self)
+        if self.gateway.draining:
+            self.on_stopping()
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def _note(self, by, code):
+        """The WebSocket is open no more; the first cause counts."""
+        if self._ending is None:
+            self._ending = by, self.talk.phase(), code or '-'
+            self.gateway.places.count_open(self.group, -1)
+
+    def hang_up(self, code, reason, by=GATEWAY):
+        """Begin the close handshake (RFC 6455 section 7.1.2) and give it `drainSeconds`."""
+        if self.state == OPEN:
+            self.ws.close(code, reason)
+            self._note(by, code)
+            self.move(CLOSING)
+            self.talk.release(deliver=False)
+            self.settle()
+            if self.ws.state == CLOSED_DOWN:  # the peer's last word has come already
+                self._part(code, deliver=False)
+            else:
+                self.rearm(self.gateway.config['limits.drainSeconds'])
+
+    def _part(self, code, deliver):
+        """The Close that is queued is our last word."""
+        self.stream.write(*self.ws.data_to_send())
+        self._finish(CLIENT, code, deliver)
+        Farewell(self)
+
+    def end(self, by=GATEWAY, deliver=False):
+        if self.state != ENDED:
+            self._finish(by, None, deliver)
+            Client.end(self)
+
+    def _finish(self, by, code, deliver):
+        self._note(by, code)
+        deliver = deliver and self.state == OPEN
+        if self.state == OPEN:
+            self.move(CLOSING)
+        self.talk.release(deliver)
+        self.gateway.budget.bytes -= self.kept
+        self.kept = 0
+        if LOG.isEnabledFor(logging.INFO):
+            LOG.info('#%d %s', self.number, self._story())
+
+    def _story(self):
+        """All that a stranger wants to know of this session, in one line."""
+        talk, (origin, path) = self.talk, self._request
+        request = with_port(*self.peer[:2]), one_word(origin) if origin else '-', printable(path), talk.dialect.name
+        more = ' and %d more' % (talk.targets - 1) if talk.targets > 1 else ''
+        sums = talk.target or '-', more, talk.sent, talk.received, self.gateway.loop.now - self._born
+        return ('%s has left: origin %s, path %s, %s, target %s%s, %d bytes up, %d down, %.3f s, '
+                'ended by %s in %s, code %s' % (request + sums + self._ending))
+
+    def held(self):
+        return self.kept + self.stream.pending + sum(upstream.held() for upstream in self.talk.upstreams.values())
+
+    def flush(self):
+        self.stream.settle()
+        for upstream in list(self.talk.upstreams.values()):
+            upstream.flush()
+
+    def on_full(self):
+        LOG.warning('#%d is ended: limits.totalBytes is reached', self.number)
+        if self.stream.pending > SMALL_SHARE or self.state != OPEN:
+            self.end()  # a Close would wait behind what the client does not read, and that is what must go
+        else:
+            self.hang_up(TRY_LATER, 'the gateway holds too much')
+
+    def on_stopping(self, is_over=False):
+        if is_over or not self.talk.upstreams:
+            self.hang_up(GOING_AWAY, 'the gateway is stopping')
+
+    def on_mistake(self):
+        """The client is told, and nothing of it is kept."""
+        if self.state != OPEN:
+            self.end()
+            return
         try:
-            self._perform(on_event(*arguments))
+            for action in self.talk.dialect.on_mistake():
+                self.ws.send(action.opcode, action.payload)
         except Exception:
             log_mistake()
-            self._queue = None
-            self.on_mistake()
-
-    def _perform(self, actions):
-        """Carry out actions in order; those that come of carrying one out are put behind the others."""
-        if self._queue is not None:
-            self._queue.extend(actions)
-            return
-        self._queue = collections.deque(actions)
-        while self._queue:
-            action = self._queue.popleft()
-            self.PERFORM[type(action)](self, action)
-        self._queue = None
-
-    def _do_send(self, action):
-        LOG.debug('#%d > message of %d', self.number, len(action.payload))
-        self._ws.send(action.opcode, action.payload)
-
-    def _do_open(self, action):
-        if self.state != OPEN:
-            return  # the client has left; what waited for an earlier connect is delivered, but nothing is begun
-        upstream = Upstream(self._gateway, self, action.channel, action.host, action.port, action.hop)
-        self._upstreams[action.channel] = upstream
-        upstream.begin()
-
-    def _do_write(self, action):
-        if action.channel in self._upstreams:
-            self._upstreams[action.channel].write(action.data)
-
-    def _do_shut(self, action):
-        if action.channel in self._upstreams:
-            self._upstreams[action.channel].drain()
-
-    def _do_hangup(self, action):
-        self._hang_up(action.code, action.reason)
-
-    PERFORM = {Send: _do_send, Open: _do_open, Write: _do_write, Shut: _do_shut, Hangup: _do_hangup}
-
-    def forget(self, upstream):
-        if self._upstreams.get(upstream.channel) is upstream:
-            del self._upstreams[upstream.channel]
-        if self.state == ENDED:
-            self._count()  # what waited for that upstream is given up
-
-    def carrier(self, channel):
-        """The stream to which bytes of this channel may go just as they are, or None."""
-        return self.stream if self.state == OPEN and self.dialect.carries(channel, 0) else None
-
-    def room_for(self, channel):
-        """How many bytes of this channel may be read now."""
-        room = self.dialect.room(channel)
-        return self.stream.room() if room is None else min(self.stream.room(), room)
-
-    def on_opened(self, upstream):
-        self._tell(self.dialect.on_opened, upstream.channel)
-        self._after_dial()
-        if self.state == OPEN:
-            self._watch_silence()
-
-    def on_failed(self, upstream, failure):
-        self._tell(self.dialect.on_failed, upstream.channel, failure)
-        self._after_dial()
-
-    def _after_dial(self):
-        self._push()
-        if self.state in (LINGERING, ENDED):
-            self._release(deliver=True)
-        self._count()
-        self.touch()
-        self._go_when_stopping()
-
-    def on_data(self, upstream, data):
-        if self.state == OPEN and FAST_PATHS and self.dialect.carries(upstream.channel, len(data)):
-            LOG.debug('#%d > message of %d', self.number, len(data))
-            self.stream.write(frame_header(BINARY, len(data)), data)
-        else:
-            self._tell(self.dialect.on_data, upstream.channel, data)
-            self._push()
-        if self._gateway.tally.is_too_much():
-            self._gateway.check_share(self)
-
-    def on_pipe(self, upstream, pipe):
-        """As on_data(), for bytes that sink() has had put into a pipe."""
-        count = len(pipe)
-        self.dialect.carries(upstream.channel, count)
-        LOG.debug('#%d > message of %d', self.number, count)
-        self.stream.pour(frame_header(BINARY, count), pipe)
-        if self.stream.pending:
-            self._gateway.check_share(self)
-
-    def on_closed(self, upstream, failure):
-        self._tell(self.dialect.on_closed, upstream.channel, failure)
-        self._push()
-        self.touch()
-        self._go_when_stopping()
-
-    def _release(self, deliver):
-        """Let go of the upstreams. With ``deliver``, one that is being dialled stays while messages wait for it:
-        they came before the client left, and nothing that was sent in time is lost (protocol, 1)."""
-        for upstream in list(self._upstreams.values()):
-            if deliver and upstream.state == DIALLING and self.dialect.backlog():
-                self._gateway.on_draining(upstream)
-            else:
-                upstream.drain()
-        for tunnel in self._tunnels:
-            tunnel.end_if_unused()
-
-    def tunnel_for(self, hop, target):
-        """The Tunnel of this session for this login, which may be there already; None when there are too many."""
-        digest = self._gateway.login_digest(hop)
-        for tunnel in self._tunnels:
-            if tunnel.digest == digest and tunnel.takes(target):
-                return tunnel
-        for tunnel in self._tunnels:
-            tunnel.end_if_unused()
-        tunnel = self._gateway.new_tunnel(self, hop, target)
-        self._tunnels += (tunnel,) if tunnel else ()
-        return tunnel
-
-    def forget_tunnel(self, tunnel):
-        self._tunnels = tuple(one for one in self._tunnels if one is not tunnel)
-
-    def is_over(self):
-        """Will it open nothing more?"""
-        return self.state != OPEN
-
-    def _count(self):
-        """Keep the gateway's count of what is held for this client beside its streams' queues."""
-        is_over = self._ws is None or (self.state == ENDED and not self._upstreams)
-        held = 0 if is_over else self._ws.held() + self.dialect.backlog()
-        self._gateway.tally.bytes += held - self._held
-        self._held = held
-
-    def send_all_it_can(self):
-        for stream in self._streams():
-            stream.send_all_it_can()
-
-    def is_stalled(self):
-        """Does much wait here that has long not moved?"""
-        return any(stream.pending > SMALL_SHARE and stream.moved + STALL_SECONDS < self._gateway.loop.now
-                   for stream in self._streams())
-
-    def _streams(self):
-        return [self.stream] + [upstream.stream for upstream in self._upstreams.values() if upstream.stream]
-
-    def share(self):
-        """Bytes held for this client."""
-        return self._held + sum(stream.pending for stream in self._streams())
+        self.hang_up(INTERNAL, 'the gateway made a mistake')
 
 
-class Page(object):
-    """A file of the web folder on its way to a client, one piece at a time, as fast as it is read."""
+def one_word(text):
+    """As printable(), and without spaces: what a stranger says must not look like the fields that follow."""
+    return printable(text).replace(' ', '\\x20')
 
-    def __init__(self, gateway, session, request):
-        self._gateway, self._session, self._request = gateway, session, request
-        self._opened, self._left, self._job = None, 0, None
 
-    def begin(self):
-        names = web_segments(self._request.path)
-        if names is None:
-            self._session.not_found(self._with_body())
-            return
-        self._submit(blocking_open_file, (self._gateway.web_folder(), names), self._on_opened, close_opened)
-
-    def _with_body(self):
-        return self._request.method == 'GET'
-
-    def _submit(self, function, arguments, on_result, dispose):
-        self._job = self._gateway.files.submit(self._session.group, function, arguments, on_result, dispose)
-        if self._job is None:
-            self._session.end()
-
-    def _on_opened(self, opened):
-        self._job = None
-        if not isinstance(opened, OpenedFile):
-            self._session.not_found(self._with_body())
-            return
-        self._opened, self._left = opened, opened.size if self._with_body() else 0
-        kind = content_type(web_segments(self._request.path)[-1])
-        self._session.send_page(page_head(200, kind, opened.size))
-        self.go_on()
-
-    def go_on(self):
-        if self._job or self._opened is None:
-            return
-        if self._left:
-            # Should the session end meanwhile, the file is closed when the read has come back.
-            self._submit(blocking_read, (self._opened, min(PIECE_BYTES, self._left)), self._on_piece, self._close_after)
-        else:
-            self._close()
-            self._session.on_page_sent()
-
-    def _on_piece(self, piece):
-        self._job = None
-        if not isinstance(piece, bytes) or not piece:  # shorter than it was: a cut reply must be seen to be cut
-            self._session.end()
-            return
-        self._left -= len(piece)
-        if self._session.send_page(piece):
-            self.go_on()
-
-    def _close_after(self, piece):
-        self._opened.file.close()
-
-    def _close(self):
-        if self._opened:
-            self._opened.file.close()
-            self._opened = None
-
-    def end(self):
-        if self._job:
-            self._job.cancel()
-        else:
-            self._close()
+def event_words(event):
+    """An event of a WebSocket for the log: its kind and its length, never its content."""
+    return '%s of %d' % (type(event).__name__.lower(), 0 if isinstance(event, (Closed, Fault)) else len(event[0]))
 
 
 # Known while it is loaded: later the working directory may be another one, or the link that led here.
@@ -5039,8 +5029,46 @@ def pages_folder():
     return next((folder for folder in folders if os.path.isfile(os.path.join(folder, 'index.html'))), None)
 
 
+class Places(object):
+    """How many connections and WebSockets there are, in all and from each address group, and how many there may be."""
+
+    def __init__(self, config):
+        self.config = config
+        self._connections = self._open = 0
+        self._groups = {}  # by address group: how many connections, and how many WebSockets among them
+
+    def take(self, group):
+        """Is there a place for one more connection? Then it is taken."""
+        most, mine = self.config['limits.clientsPerAddress'], self._groups.setdefault(group, [0, 0])
+        self._connections += 1
+        mine[0] += 1
+        if (self._connections > self.config['limits.clients'] + SPARE_CONNECTIONS
+                or (most and mine[0] > most + SPARE_CONNECTIONS)):
+            self.give_back(group)
+            return False
+        return True
+
+    def give_back(self, group):
+        self._connections -= 1
+        self._groups[group][0] -= 1
+        if not self._groups[group][0]:
+            del self._groups[group]  # the groups are strangers' addresses: none is kept for nothing
+
+    def check(self, group):
+        """Raise HttpError 503 when there is no place for one more WebSocket."""
+        most = self.config['limits.clientsPerAddress']
+        if self._open >= self.config['limits.clients']:
+            raise HttpError(503, 'The gateway has too many clients (limits.clients).')
+        if most and self._groups[group][1] >= most:
+            raise HttpError(503, 'The gateway has too many clients from this address (limits.clientsPerAddress).')
+
+    def count_open(self, group, change):
+        self._open += change
+        self._groups[group][1] += change
+
+
 class Gateway(object):
-    """Listeners, sessions, limits and counts.
+    """Listeners, clients, limits and counts.
 
     Embedding: ``gateway = Gateway(parse_config(text))``, ``gateway.start()`` runs it in a thread of its own,
     ``gateway.address`` is where it listens, ``gateway.stop()`` ends it. ``dialects`` are rows as those of DIALECTS.
@@ -5049,23 +5077,19 @@ class Gateway(object):
     """
 
     def __init__(self, config, dialects=DIALECTS, resolve=blocking_resolve, owns=owns_address, socks=()):
-        self.config, self.resolve = config, resolve
-        self._dialects, self._owns = tuple(dialects), owns
-        self.origins, self._rules = OriginRules(config), TargetRules(config)
+        self.config = config
+        self._dialects, self._resolve = tuple(dialects), resolve
+        self.judge, self.places = Judge(config, owns), Places(config)
         self.numbers = itertools.count(1)
-        self.tally = Tally(config['limits.totalBytes'])
-        self.sessions, self.upstreams, self.tunnels = set(), set(), set()
-        self.draining = False
-        self._drains = {}   # by group, in an OrderedDict: upstreams whose client has left, the oldest first
-        self._by_group = collections.Counter()     # connections
-        self._open_by_group = collections.Counter()  # WebSockets among them
-        self._open = 0
+        self.budget = Budget(config['limits.totalBytes'])
+        self.clients, self.upstreams = self.budget.present, set()
+        self._new_config = None   # of a reload that the loop has not carried out yet
+        self.draining = self.is_verbose = False  # is each message logged?
         self._listeners, self._socks, self._thread = [], list(socks), None
         self._asked = []
         self._given_up_at = None  # when the loop ends at the latest, once all was ended
-        self.loop = self.lookups = self.files = self.tunnel_work = None
+        self.loop = self.lookups = self.files = self.resolver = self.tunnels = None
         self.address = None
-        self._salt = os.urandom(16)
         self._pages = pages_folder()
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -5074,7 +5098,10 @@ class Gateway(object):
         """Bind. Raises ServeError or ConfigError."""
         check_settings(self.config)
         self._socks = self._socks or bound_sockets(self.config['listen.host'], self.config['listen.port'])
+        for sock in self._socks:
+            prepare(sock)  # what is accepted there has the same options
         self.address = self._socks[0].getsockname()[:2]
+        self.judge.ports = {self.address[1]}
         LOG.info('ws2s %s listens on %s', __version__, with_port(*self.address))
 
     def start(self):
@@ -5111,15 +5138,16 @@ class Gateway(object):
         What is only read at the start, NEEDS_RESTART, stays as it is.
         """
         check_settings(config)
-        self._ask(lambda: self._use(config))
+        self._new_config = config
+        self._ask(self._use_new_config)
 
-    def _use(self, config):
-        self.config, self.origins, self._rules = config, OriginRules(config), TargetRules(config)
-        self.tally.most = config['limits.totalBytes']
-        # Never fewer: the tunnels that are there still need theirs.
-        self.tunnel_work.most_waiting = max(self.tunnel_work.most_waiting, TUNNEL_JOBS * config['ssh.maxTunnels'])
-        for session in self.sessions:
-            session.on_config()
+    def _use_new_config(self):
+        config = self.config = self.places.config = self._new_config
+        self.judge.use(config)
+        self.tunnels.use(config)
+        self.budget.resize(config['limits.totalBytes'])
+        for client in self.clients:
+            client.on_config()
 
     def abort(self):
         """Stop at once. From any thread or signal handler."""
@@ -5140,7 +5168,8 @@ class Gateway(object):
         self.loop = Loop()
         self.lookups = Workers(self.loop, LOOKUP_THREADS, LOOKUPS_WAITING)
         self.files = Workers(self.loop, FILE_THREADS, FILES_WAITING)
-        self.tunnel_work = Workers(self.loop, TUNNEL_THREADS, TUNNEL_JOBS * self.config['ssh.maxTunnels'])
+        self.resolver = Resolver(self.loop, self.lookups, self._resolve, self.judge)
+        self.tunnels = Tunnels(self.loop, self.config, self.resolver)
         clear_leftovers()
         self._listeners = [Listener(self.loop, sock, self._on_accepted) for sock in self._socks]
         while self._asked:
@@ -5154,40 +5183,37 @@ class Gateway(object):
             self._end_all()
             self.lookups.close(1)
             self.files.close(1)
-            self.tunnel_work.close(5)
+            self.tunnels.close(5)
             self.loop.close()
             LOG.info('ws2s has stopped')
 
     def _is_busy(self):
         if self._given_up_at is not None and self.loop.now >= self._given_up_at:
             return False  # only threads that hang are left
-        return self.sessions or self.upstreams or self.tunnels
+        return self.clients or self.upstreams or self.tunnels.tunnels
 
     def _begin_drain(self):
         if self.draining:
             return
         self.draining = True
-        LOG.info('ws2s is stopping: %d sessions', len(self.sessions))
+        LOG.info('ws2s is stopping: %d clients', len(self.clients))
         self._close_listeners()
-        for session in list(self.sessions):
-            session.on_stopping()
+        for client in list(self.clients):
+            client.on_stopping()
         self.loop.call_later(self.config['limits.drainSeconds'], self._end_drain)
 
     def _end_drain(self):
         """What is still open is closed now; what was queued before has a moment to go out."""
-        for session in list(self.sessions):
-            session.on_stopped()
+        for client in list(self.clients):
+            client.on_stopping(is_over=True)
         self.loop.call_later(GOODBYE_SECONDS, self._end_all)
 
     def _end_all(self):
         self.draining = True
         self._close_listeners()
-        for session in list(self.sessions):
-            session.end()
-        for upstream in list(self.upstreams):
-            upstream.end()
-        for tunnel in list(self.tunnels):
-            tunnel.end()
+        for one in list(self.clients) + list(self.upstreams):
+            one.end()
+        self.tunnels.end()
         if self._given_up_at is None:
             self._given_up_at = self.loop.now + GIVE_UP_SECONDS
             self.loop.call_later(GIVE_UP_SECONDS, self._close_listeners)  # anything, so that the loop turns then
@@ -5200,71 +5226,30 @@ class Gateway(object):
     def on_mistake(self):
         """The loop has logged it; the next turn goes on."""
 
-    # -- sessions ------------------------------------------------------------------------------------------------------
+    # -- clients and upstreams -----------------------------------------------------------------------------------------
 
     def _on_accepted(self, sock, peer):
         group = address_group(peer[0])
-        most = self.config['limits.clientsPerAddress']
-        if (len(self.sessions) >= self.config['limits.clients'] + SPARE_CONNECTIONS
-                or (most and self._by_group[group] >= most + SPARE_CONNECTIONS)):
-            LOG.warning('%s is turned away: too many connections', with_port(peer[0], peer[1]))
+        if self.places.take(group):
+            sock.setblocking(False)
+            close_on_exec(sock.fileno())
+            Visit(self, sock, peer, group)
+        else:
+            LOG.warning('%s is turned away: too many connections', with_port(*peer[:2]))
             sock.close()
-            return
-        try:
-            prepare(sock)
-        except NetworkError:  # macOS: the client has gone already
-            sock.close()
-            return
-        session = Session(self, sock, peer, group)
-        self.sessions.add(session)
-        count_in(self._by_group, group, 1)
 
-    def on_session_ended(self, session):
-        self.sessions.discard(session)
-        count_in(self._by_group, session.group, -1)
-
-    def count_open(self, group, change):
-        self._open += change
-        count_in(self._open_by_group, group, change)
-
-    def check_room(self, session):
-        """Raise HttpError 503 when ``session`` may not become a WebSocket now."""
-        most = self.config['limits.clientsPerAddress']
-        if self.draining:
-            raise HttpError(503, 'The gateway is stopping.')
-        if self._open >= self.config['limits.clients']:
-            raise HttpError(503, 'The gateway has too many clients (limits.clients).')
-        if most and self._open_by_group[session.group] >= most:
-            raise HttpError(503, 'The gateway has too many clients from this address (limits.clientsPerAddress).')
-
-    def check_share(self, session):
-        """All clients together may hold so much; the one that then wants more than a small share must go."""
-        if self.tally.is_too_much():
-            session.send_all_it_can()  # what the kernel takes is not held
-        if not self.tally.is_too_much() or session.share() <= SMALL_SHARE:
-            return
-        stalled = [one for one in self.sessions if one.is_stalled()]
-        for one in stalled:
-            one.on_full()  # whoever has long taken nothing must not cost another one his place
-        self._end_those_who_left()
-        if self.tally.is_too_much() and session not in stalled:
-            session.on_full()
-            self._end_those_who_left()
-
-    def _end_those_who_left(self):
-        """Nor must what waits for a target when the client has gone; the most first, and a small share may stay."""
-        left = [upstream for group in self._drains.values() for upstream in group if upstream.share() > SMALL_SHARE]
-        for upstream in sorted(left, key=Upstream.share, reverse=True):
-            if self.tally.is_too_much():
-                upstream.on_full()
+    def on_client_gone(self, client):
+        self.clients.discard(client)
+        self.places.give_back(client.group)
 
     def dialect_for(self, request):
+        """The dialect object that serves this request. Raises HttpError."""
+        if self.draining:
+            raise HttpError(503, 'The gateway is stopping.')
         for serves, dialect in self._dialects:
             if serves(request):
                 return dialect(request, self.config)
         raise HttpError(404, 'No dialect is spoken under this path.')
-
-    # -- pages ---------------------------------------------------------------------------------------------------------
 
     def web_folder(self):
         """The folder whose files are served, or None."""
@@ -5274,59 +5259,29 @@ class Gateway(object):
     def why_no_pages(self):
         return 'the folder ws2s-js is not beside it' if self.config['web'] is None else 'its configuration says so'
 
-    # -- upstreams and tunnels -----------------------------------------------------------------------------------------
-
-    def look_up(self, host, port, group, seconds, on_done):
-        return Lookup(self, host, port, group, seconds, on_done)
-
-    def login_digest(self, hop):
-        return login_digest(hop, self._salt)
-
-    def new_tunnel(self, session, hop, target):
-        """A Tunnel that has not begun, or None when there are too many. One address has half of `ssh.maxTunnels`."""
-        most = self.config['ssh.maxTunnels']
-        mine = sum(1 for tunnel in self.tunnels if tunnel.group == session.group)
-        if len(self.tunnels) >= most or mine >= (most + 1) // 2:
-            return None
-        tunnel = Tunnel(self, session, hop, target)
-        self.tunnels.add(tunnel)
-        return tunnel
-
-    def on_tunnel_gone(self, tunnel):
-        self.tunnels.discard(tunnel)
-
-    def judge(self, host, port, text):
-        """The Verdict on one resolved address. Raises NetworkError when it cannot be judged."""
-        packed = packed_address(text.partition('%')[0])
-        own_port = port == self.address[1]
-        own = self._rules.own_matters(own_port) and any(self._owns(form) for form in address_forms(packed))
-        return self._rules.judge(host, port, packed, own, own_port)
-
-    def on_draining(self, upstream):
+    def on_left(self, upstream):
         """Upstreams whose client has left are bounded too: of those who have the most the oldest must go."""
-        self._drains.setdefault(upstream.group, collections.OrderedDict())[upstream] = True
-        if sum(map(len, self._drains.values())) > DRAINING_CONNECTIONS:
-            next(iter(max(self._drains.values(), key=len))).end()
+        left = self.budget.left
+        left.setdefault(upstream.group, collections.OrderedDict())[upstream] = True
+        if sum(map(len, left.values())) > DRAINING_CONNECTIONS:
+            next(iter(max(left.values(), key=len))).end()
 
     def on_upstream_ended(self, upstream):
         self.upstreams.discard(upstream)
-        draining = self._drains.get(upstream.group, {})
-        draining.pop(upstream, None)
-        if not draining:
-            self._drains.pop(upstream.group, None)
+        group = self.budget.left.get(upstream.group, {})
+        group.pop(upstream, None)
+        if not group:
+            self.budget.left.pop(upstream.group, None)
 
 
 # ======================================================================================================================
-# 14. Command line
+# 15. Command line
 # ======================================================================================================================
 # What belongs to the program and not to the gateway: arguments, the config file, logs, signals, exit status.
 
 DEFAULT_CONFIG_FILE = os.path.join('~', '.ws2s', 'config.json')
-
 SERVED, CANNOT_SERVE, BAD_USAGE = 0, 1, 2
-
 FIRST_INHERITED = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
-
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -5380,22 +5335,17 @@ def split_target(text, option):
 
 def with_arguments(config, arguments):
     """The Config with what the command line says. Raises ConfigError."""
-    changes = {}
+    given = {'allowConnectToServerLocal': arguments.allow_local or None, 'web': arguments.web,
+             'log.level': arguments.log_level}
     if arguments.listen is not None:
-        changes['listen.host'], changes['listen.port'] = split_target(arguments.listen, '--listen')
-    if arguments.allow_local:
-        changes['allowConnectToServerLocal'] = True
+        given['listen.host'], given['listen.port'] = split_target(arguments.listen, '--listen')
     if arguments.allow_origin is not None:
-        changes['allowedOrigins'] = plain_value(config['allowedOrigins']) + arguments.allow_origin
-    if arguments.web is not None:
-        changes['web'] = arguments.web
-    if arguments.log_level is not None:
-        changes['log.level'] = arguments.log_level
-    config = config.replace(changes)
+        given['allowedOrigins'] = plain_value(config['allowedOrigins']) + arguments.allow_origin
+    config = config.replace({key: value for key, value in given.items() if value is not None})
     return config.replace({'web': os.path.expanduser(config['web'])}) if config['web'] else config
 
 
-def check_target(gateway, text):
+def check_target(judge, text):
     """Print what would become of a connect to ``text``; the exit status."""
     host, port = split_target(text, '--check')
     name = with_port(printable(host), port)
@@ -5403,24 +5353,24 @@ def check_target(gateway, text):
     if isinstance(found, Failure):
         print('%s: %s' % (name, found.message))
         return CANNOT_SERVE
-    verdicts = [(address[0], gateway.judge(host, port, address[0])) for _, address in found]
+    verdicts = [(address[0], judge.judge(host, port, address[0])) for _, address in found]
     for address, verdict in verdicts:
         print('%s is %s: %s, %s' % (name, address, 'allowed' if verdict.allowed else 'refused', verdict.why))
     return SERVED if any(verdict.allowed for _, verdict in verdicts) else CANNOT_SERVE
 
 
 class LogFormatter(logging.Formatter):
-    """One that looks at the calendar once a second: four lines tell of each connection."""
+    """Lines of date, level, ``mark`` and message. The calendar is looked at once a second."""
 
-    def __init__(self, form='%(asctime)s %(levelname)s %(message)s'):
-        logging.Formatter.__init__(self, form)
-        self._second, self._date = None, ''
+    def __init__(self, mark=''):
+        logging.Formatter.__init__(self)
+        self._mark, self._second, self._date = mark, None, ''
 
-    def formatTime(self, record, datefmt=None):
+    def format(self, record):
         second = int(record.created)
         if second != self._second:
             self._second, self._date = second, time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(second))
-        return '%s,%03d' % (self._date, record.msecs)
+        return '%s,%03d %s %s%s' % (self._date, record.msecs, record.levelname, self._mark, record.getMessage())
 
 
 def set_up_logging(config, handler):
@@ -5429,7 +5379,7 @@ def set_up_logging(config, handler):
     LOG.setLevel(config['log.level'].upper())
     logging.raiseExceptions = False  # a full disk must not fill standard error
     logging._srcfile = None  # as the library's documentation says: no line tells which one of ours wrote it
-    logging.logThreads = logging.logMultiprocessing = False
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 def log_handler(config):
@@ -5500,14 +5450,12 @@ def notify_service(state):
     path = os.environ.get('NOTIFY_SOCKET')
     if not path:
         return
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    try:
-        sock.connect('\0' + path[1:] if path.startswith('@') else path)
-        sock.sendall(state.encode('ascii'))
-    except NetworkError as error:
-        LOG.warning('the service manager cannot be told %s: %s', state.split('=')[0], os.strerror(error.errno))
-    finally:
-        sock.close()
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as sock:
+        try:
+            sock.connect('\0' + path[1:] if path.startswith('@') else path)
+            sock.sendall(state.encode('ascii'))
+        except NetworkError as error:
+            LOG.warning('the service manager cannot be told %s: %s', state.split('=')[0], os.strerror(error.errno))
 
 
 def inherited_sockets():
@@ -5630,9 +5578,9 @@ def run_command(arguments):
     if arguments.print_config:
         print(config.as_text())
         return SERVED
-    gateway = Gateway(config)
-    gateway.address = (config['listen.host'], config['listen.port'])
-    return check_target(gateway, arguments.check)
+    judge = Judge(config, owns_address)
+    judge.ports.add(config['listen.port'])
+    return check_target(judge, arguments.check)
 
 
 def main(argv=None):

@@ -4,6 +4,8 @@
 import os
 import threading
 
+import ws2s
+
 DESCRIPTORS = '/proc/self/fd' if os.path.isdir('/proc/self/fd') else '/dev/fd'
 
 
@@ -37,4 +39,10 @@ def census():
 
 def is_empty(gateway):
     """Does the gateway hold nothing of any client any more?"""
-    return not (gateway.sessions or gateway.upstreams or gateway.tunnels or gateway.tally.bytes)
+    return not (gateway.clients or gateway.upstreams or gateway.tunnels.tunnels or gateway.budget.bytes
+                or gateway.budget.left or gateway.loop.pipes.lent)
+
+
+def sessions(gateway):
+    """Its WebSockets, from the 101 to the Close; the loop's thread may be changing the set."""
+    return [client for client in list(gateway.clients) if isinstance(client, ws2s.Session)]

@@ -1,6 +1,7 @@
 # -*- coding: utf-8 -*-
 """A real gateway for each test, and a census after it: nothing may be left behind."""
 
+import gc
 import json
 import logging
 import os
@@ -13,14 +14,22 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import ws2s  # noqa: E402
-from census import census, descriptors  # noqa: E402
+from census import census, descriptors, is_empty  # noqa: E402
 from raw_client import RawClient  # noqa: E402
 from waiting import wait_until  # noqa: E402
+
+
+def forget_failure():
+    """Of a test that has failed Python keeps the frames, and with them sockets, which would go during the next one."""
+    if getattr(sys, 'last_traceback', None):
+        sys.last_type = sys.last_value = sys.last_traceback = sys.last_exc = None
+        gc.collect()
 
 
 @pytest.fixture(autouse=True)
 def nothing_left():
     """After each test: as many threads, descriptors and children as before it."""
+    forget_failure()
     before, opened = census(), descriptors()
     yield
     try:
@@ -51,7 +60,7 @@ def running_gateway():
     yield start
     for gateway in begun:
         gateway.stop()
-        assert not (gateway.sessions or gateway.upstreams or gateway.tunnels or gateway.tally.bytes)
+        assert is_empty(gateway)
 
 
 @pytest.fixture
@@ -87,6 +96,19 @@ def no_mistakes():
     yield
     logging.getLogger('ws2s').removeHandler(mistakes)
     assert not mistakes.found, '\n'.join(mistakes.found)
+
+
+@pytest.fixture
+def heard(monkeypatch):
+    """How many bytes gateways have read of requests, by reads."""
+    counts, on_received = [], ws2s.Visit.on_received
+
+    def recorded(visit, stream, data):
+        on_received(visit, stream, data)
+        counts.append(len(data))
+
+    monkeypatch.setattr(ws2s.Visit, 'on_received', recorded)
+    return counts
 
 
 @pytest.fixture

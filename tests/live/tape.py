@@ -48,9 +48,9 @@ class Reading(object):
         assert self.position == total
 
 
-def record(sock, reading):
-    """A target that checks what it gets until the other side ends."""
-    while True:
+def record(sock, reading, total=float('inf')):
+    """A target that checks what it gets until there are ``total`` bytes, or until the other side ends."""
+    while reading.position < total:
         data = sock.recv(65536)
         if not data:
             return

@@ -101,7 +101,7 @@ def test_a_port_is_free_again_once_the_gateway_has_stopped():
 def test_stop_is_quick_and_may_be_said_twice(running_gateway):
     gateway = running_gateway({'limits': {'drainSeconds': 60}})
     with RawClient(gateway.address):
-        wait_until(lambda: gateway.sessions)
+        wait_until(lambda: gateway.clients)
         begun = time.time()
         gateway.stop()
         gateway.stop()
@@ -254,7 +254,7 @@ def test_a_mistake_of_a_dialect_is_told_and_logged_and_hurts_no_other(running_ga
             client.finish()
             bystander.send_json(command='send', data='unharmed')
             assert bystander.receive_data(8) == b'unharmed'
-            wait_until(lambda: len(gateway.upstreams) == len(gateway.sessions) == 1)
+            wait_until(lambda: len(gateway.upstreams) == len(gateway.clients) == 1)
     assert_logged_without_its_text(caplog)
 
 

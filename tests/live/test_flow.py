@@ -12,7 +12,7 @@ import time
 import pytest
 
 import ws2s
-from census import is_empty
+from census import is_empty, sessions
 from program import running_program
 from raw_client import BINARY, CLOSE, PING, PONG, TEXT, RawClient, frame, sendb_frame
 from tape import Reading, Tape, record
@@ -132,7 +132,7 @@ def test_client_that_reads_nothing_stalls_its_target_and_gets_every_byte_later(s
         client.connect_to(port, binary=binary)
         stalled = wait_until_still(lambda: flood.sent)
         assert stalled < total // 2
-        assert gateway.tally.bytes <= BUFFER + 2 * READ
+        assert gateway.budget.bytes <= BUFFER + 2 * READ
         Reading(tape).take_from(client, total)
         assert failure(client.receive_json()) == (False, 5, 'closed')
 
@@ -147,7 +147,7 @@ def test_target_that_reads_nothing_stalls_its_client_and_gets_every_byte_later(s
             with Upload(client, tape, total, binary) as upload:
                 stalled = wait_until_still(lambda: upload.sent)
                 assert stalled < total
-                assert gateway.tally.bytes <= BUFFER + 2 * READ
+                assert gateway.budget.bytes <= BUFFER + 2 * READ
                 go.set()
                 for _ in range(0 if binary else total // PIECE):
                     assert client.receive_json()['message'] == 'sendb done'
@@ -302,7 +302,7 @@ def test_what_was_taken_reaches_a_slow_target_when_the_client_leaves_by(running_
         assert client.receive_json()['message'] == 'sendb done'
         leave(client)
         wait_until(lambda: [upstream.state for upstream in list(gateway.upstreams)] == ['draining'])
-        assert gateway.tally.bytes > 0
+        assert gateway.budget.bytes > 0
         go.set()
         assert ended.wait(10)
         assert reading.position == total
@@ -315,8 +315,8 @@ def test_code_5_comes_after_the_last_byte_when_the_client_reads_late(gateway, bi
     flood, reading = Flood(tape, total), Reading(tape)
     with serving(flood) as port, opened(gateway, receive_buffer=16384) as client:
         client.connect_to(port, binary=binary)
-        wait_until_still(lambda: (flood.sent, gateway.tally.bytes))
-        assert gateway.tally.bytes > 0
+        wait_until_still(lambda: (flood.sent, gateway.budget.bytes))
+        assert gateway.budget.bytes > 0
         reading.take_from(client, total)
         assert failure(client.receive_json()) == (False, 5, 'closed')
         assert client.ask(command='send', data='x')['code'] == 3
@@ -351,7 +351,7 @@ def test_target_that_never_reads_is_given_drainSeconds_after_close(running_gatew
         assert client.ask(command='close')['message'] == 'close done'
         wait_until(lambda: not gateway.upstreams)
         assert seconds - 0.1 <= time.time() - begun < seconds + 1
-        assert gateway.tally.bytes == 0
+        assert gateway.budget.bytes == 0
         assert_quiet(client)
 
 
@@ -470,8 +470,9 @@ def test_queue_that_a_slow_target_is_still_reading_is_not_idle(running_gateway):
             reading.take(sock.recv(65536))
             keep_pace(reading, begun)
 
+    data = frame(BINARY, b''.join(tape.pieces(total, PIECE)))  # made before, or its maker would be idle
     with serving(slow, receive_buffer=SMALL_BUFFER) as port, opened(gateway) as client:
-        client.connect_to(port).send(frame(BINARY, b''.join(tape.pieces(total, PIECE))))
+        client.connect_to(port).send(data)
         assert failure(client.receive_json()) == (False, 5, 'closed')
         assert reading.position == total
 
@@ -482,6 +483,7 @@ def pinging_gateway(running_gateway):
     return running_gateway({'limits': {'pingSeconds': 0.3, 'drainSeconds': 0.3}})
 
 
+@pytest.mark.quiet
 def test_silent_client_is_pinged_and_lives_as_long_as_it_answers(running_gateway):
     with opened(pinging_gateway(running_gateway)) as client:
         begun = time.time()
@@ -494,6 +496,7 @@ def test_silent_client_is_pinged_and_lives_as_long_as_it_answers(running_gateway
         assert_quiet(client)
 
 
+@pytest.mark.quiet
 def test_client_that_speaks_is_not_pinged(running_gateway):
     with opened(pinging_gateway(running_gateway)) as client:
         for _ in range(20):
@@ -569,7 +572,7 @@ def test_client_that_we_throttle_cannot_answer_and_is_not_ended(running_gateway)
         with released(go), opened(gateway) as client:
             with Upload(client.connect_to(port), tape, total, binary=True) as upload:
                 wait_until_still(lambda: upload.sent)
-                assert_holds(lambda: len(gateway.sessions) == 1, 2, 'the session')
+                assert_holds(lambda: len(sessions(gateway)) == 1, 2, 'the session')
                 go.set()
                 wait_until(lambda: reading.position == total, 30)
 
@@ -604,18 +607,18 @@ def test_client_that_takes_too_much_of_totalBytes_is_ended_and_the_small_ones_li
         for client in (small, other):
             client.send_frame(BINARY, b'x' * 1000)
             assert client.receive_data(1000) == b'x' * 1000
-        wait_until(lambda: gateway.tally.bytes < MEGABYTE)
+        wait_until(lambda: gateway.budget.bytes < MEGABYTE)
 
 
 def watch_what_is_held(gateway, monkeypatch):
     """A list of one figure: the most that was held when it was found to be too much."""
-    most, check_share = [0], gateway.check_share
+    most, enforce = [0], gateway.budget.enforce
 
-    def checked(session):
-        most[0] = max(most[0], gateway.tally.bytes)
-        check_share(session)
+    def checked(holder):
+        most[0] = max(most[0], gateway.budget.bytes)
+        enforce(holder)
 
-    monkeypatch.setattr(gateway, 'check_share', checked)
+    monkeypatch.setattr(gateway.budget, 'enforce', checked)
     return most
 
 
@@ -644,7 +647,7 @@ def nearly_full(running_gateway):
     count = MEGABYTE - 1000
 
     def change(by):
-        gateway.tally.bytes += by
+        gateway.budget.bytes += by
 
     gateway.loop.post(lambda: change(count))
     yield gateway
@@ -656,18 +659,18 @@ def test_one_read_goes_little_beyond_totalBytes(nearly_full, monkeypatch, binary
     most = watch_what_is_held(nearly_full, monkeypatch)
     with serving(Flood(Tape(20), 32 * MEGABYTE)) as port, opened(nearly_full, receive_buffer=SMALL_BUFFER) as client:
         client.connect_to(port, binary=binary)
-        wait_until(lambda: not nearly_full.sessions)
+        wait_until(lambda: not nearly_full.clients)
     assert MEGABYTE < most[0] <= MEGABYTE + SMALL_SHARE + 16384
 
 
 def test_what_the_kernel_takes_is_sent_before_a_client_is_ended_for_it(nearly_full):
     data = Tape(21).cut(0, 100000)
     with opened(nearly_full) as client:
-        (session,) = nearly_full.sessions
+        (session,) = sessions(nearly_full)
 
         def write_much():
             session.stream.write(ws2s.frame_header(ws2s.BINARY, len(data)), data)
-            nearly_full.check_share(session)
+            nearly_full.budget.enforce(session)
 
         nearly_full.loop.post(write_much)
         assert client.receive_data(len(data)) == data
@@ -679,14 +682,14 @@ def leave_behind(gateway, port, count):
     goes."""
     with opened(gateway) as client:
         send_until_held(gateway, client, port, count)
-    wait_until(lambda: len(gateway.sessions) == 0)
+    wait_until(lambda: not gateway.clients)
 
 
 def send_until_held(gateway, client, port, count):
     """The client's session."""
     client.connect_to(port, binary=True)
-    session = max(gateway.sessions, key=lambda one: one.number)
-    (upstream,) = session._upstreams.values()
+    session = max(sessions(gateway), key=lambda one: one.number)
+    (upstream,) = session.talk.upstreams.values()
     opcode = None
     while upstream.stream.pending < count and opcode != CLOSE:
         client.send_frame(BINARY, b'x' * 16384)
@@ -710,8 +713,8 @@ def assert_one_who_is_there_lives(gateway, port, data):
     """It holds up to bufferBytes as long as it does not read."""
     with opened(gateway, receive_buffer=SMALL_BUFFER) as client:
         client.connect_to(port, binary=True)
-        wait_until(lambda: gateway.tally.bytes < MEGABYTE)
-        wait_until_still(lambda: gateway.tally.bytes)
+        wait_until(lambda: gateway.budget.bytes < MEGABYTE)
+        wait_until_still(lambda: gateway.budget.bytes)
         assert client.receive_data(len(data)) == data
         client.send_frame(BINARY, b'still here')
         assert client.receive_data(10) == b'still here'
@@ -725,7 +728,7 @@ def end_all(upstreams, loop):
 def test_what_those_left_who_have_gone_does_not_end_one_who_is_there(small_kernel_buffers, running_gateway):
     data, gateway = Tape(23).cut(0, MEGABYTE), running_gateway({'limits': {'totalBytes': MEGABYTE, 'drainSeconds': 60}})
     with serving(silence, receive_buffer=4096) as silent, serving(saying(data, echo)) as port:
-        while gateway.tally.bytes < 900000:
+        while gateway.budget.bytes < 900000:
             leave_behind(gateway, silent, 190000)
         assert_one_who_is_there_lives(gateway, port, data)
         end_all(gateway.upstreams, gateway.loop)
@@ -744,7 +747,7 @@ def test_what_those_left_whose_targets_are_still_dialled_does_not_end_one_who_is
         try:
             for _ in range(5):
                 leave_while_dialling(clients, gateway)
-            assert gateway.tally.bytes > 900000
+            assert gateway.budget.bytes > 900000
             assert_one_who_is_there_lives(gateway, port, data)
         finally:
             for client in clients:
@@ -756,35 +759,42 @@ def test_no_more_is_given_up_of_what_those_left_than_must_be(small_kernel_buffer
     with serving(silence, receive_buffer=4096) as silent:
         for count in (100000, 200000, 150000):
             leave_behind(gateway, silent, count)
-        left = wait_until_still(lambda: sorted(upstream.share() for upstream in list(gateway.upstreams)))
+        left = wait_until_still(lambda: sorted(upstream.held() for upstream in list(gateway.upstreams)))
         with opened(gateway) as client:
             session = send_until_held(gateway, client, silent, 80000)
 
             def find_too_much():
-                missing = MEGABYTE - gateway.tally.bytes + 1
-                gateway.tally.bytes += missing
-                gateway.check_share(session)
-                gateway.tally.bytes -= missing
+                missing = MEGABYTE - gateway.budget.bytes + 1
+                gateway.budget.bytes += missing
+                gateway.budget.enforce(session)
+                gateway.budget.bytes -= missing
 
             gateway.loop.post(find_too_much)
             wait_until(lambda: len(gateway.upstreams) == 3)
             assert_quiet(client)
-            kept = [upstream.share() for upstream in gateway.upstreams if upstream.state == ws2s.DRAINING]
+            kept = [upstream.held() for upstream in gateway.upstreams if upstream.state == ws2s.DRAINING]
             assert sorted(kept) == left[:2]
         end_all(gateway.upstreams, gateway.loop)
+
+
+class Glutton(ws2s.Holder):
+    """For whom too much is held."""
+
+    def held(self):
+        return MEGABYTE
 
 
 def test_what_the_kernel_takes_of_those_who_have_gone_is_sent_and_not_given_up(running_gateway):
     gateway, received, data = running_gateway({'limits': {'totalBytes': MEGABYTE}}), [], Tape(25).cut(0, 100000)
     with serving(recorder(received)) as port, opened(gateway) as client:
         client.connect_to(port, binary=True)
-        (session,) = gateway.sessions
+        (session,) = sessions(gateway)
 
         def leave_and_find_too_much():
-            session._on_frames(frame(BINARY, data) + frame(CLOSE, struct.pack('!H', 1000)))
-            gateway.tally.bytes += MEGABYTE
-            gateway._end_those_who_left()
-            gateway.tally.bytes -= MEGABYTE
+            session.on_received(session.stream, frame(BINARY, data) + frame(CLOSE, struct.pack('!H', 1000)))
+            gateway.budget.bytes += MEGABYTE
+            gateway.budget.enforce(Glutton())
+            gateway.budget.bytes -= MEGABYTE
 
         gateway.loop.post(leave_and_find_too_much)
         wait_until(lambda: received)

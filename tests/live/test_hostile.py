@@ -8,7 +8,7 @@ import threading
 import time
 
 import ws2s
-
+from census import is_empty
 from raw_client import BINARY, RawClient, TEXT, frame, upgrade_request
 from targets import recorder, serving
 from waiting import wait_until
@@ -47,8 +47,7 @@ def test_what_waits_for_a_connect_is_not_counted_when_its_client_and_its_place_a
             client.open()
             client.send_json(command='connect', host='nowhere.test', port=1)
             client.send_json(command='send', data='x' * 20000)
-    wait_until(lambda: not gateway.sessions and not gateway.upstreams)
-    wait_until(lambda: gateway.tally.bytes == 0)
+    wait_until(lambda: is_empty(gateway))
 
 
 def test_one_client_that_leaves_much_behind_cannot_cut_off_what_another_left(running_gateway, monkeypatch):
@@ -69,7 +68,7 @@ def test_one_client_that_leaves_much_behind_cannot_cut_off_what_another_left(run
             attacker.open()
             for _ in range(60):
                 attacker.connect_to(mute_port)
-        wait_until(lambda: not gateway.sessions)
+        wait_until(lambda: not gateway.clients)
         go.set()
         wait_until(lambda: received)
     assert received == [b'x' * 3000000]
@@ -104,29 +103,13 @@ def test_a_target_sees_a_reset_when_what_was_sent_is_cut_off(running_gateway):
     assert ends == [errno.ECONNRESET]
 
 
-class Owner(object):
-    """Of a stream that nobody settles."""
-
-    now = 0
-
-    def touch(self, stream):
-        pass
-
-    def send_soon(self, stream, count):
-        pass
-
-    def on_flow(self, stream):
-        pass
-
-
 def test_small_chunks_in_a_queue_take_no_more_than_their_bytes():
-    stream = ws2s.Stream(Owner(), socket.socket(), Owner(), 262144, ws2s.Tally(2 ** 29))
+    queue = ws2s.OutQueue()
     for _ in range(200000):
-        stream.write(b'\x82\x01', b'x')
-    assert stream.pending == 600000
-    assert len(stream._out) == 600000 // ws2s.RECEIVE_BYTES + 1
-    assert b''.join(bytes(chunk) for chunk in stream._out) == b'\x82\x01x' * 200000
-    stream.sock.close()
+        queue.add(b'\x82\x01')
+        queue.add(b'x')
+    assert len(queue) == 600000 // ws2s.RECEIVE_BYTES + 1
+    assert b''.join(bytes(chunk) for chunk in queue) == b'\x82\x01x' * 200000
 
 
 def test_an_address_of_this_machine_is_not_taken_for_a_strangers_when_descriptors_run_out(running_gateway):
@@ -180,17 +163,17 @@ def test_files_for_clients_that_have_left_are_closed(running_gateway, tmpdir):
         client = RawClient(gateway.address)
         client.send(b'GET /page.html HTTP/1.0\r\n\r\n')
         client.abort()
-    wait_until(lambda: not gateway.sessions)
+    wait_until(lambda: is_empty(gateway))
 
 
 def test_a_request_for_a_page_does_not_time_out_as_a_handshake(running_gateway, tmpdir, monkeypatch):
-    opening = ws2s.blocking_open_file
+    read_file = ws2s.blocking_read_file
 
     def slow(folder, names):
         threading.Event().wait(0.6)
-        return opening(folder, names)
+        return read_file(folder, names)
 
-    monkeypatch.setattr(ws2s, 'blocking_open_file', slow)
+    monkeypatch.setattr(ws2s, 'blocking_read_file', slow)
     tmpdir.join('page.txt').write('late')
     gateway = running_gateway({'web': str(tmpdir), 'limits': {'handshakeSeconds': 0.2}})
     with RawClient(gateway.address) as client:
@@ -240,8 +223,8 @@ def test_clients_of_pages_share_what_all_may_hold(running_gateway, tmpdir):
     try:
         for reader in readers:
             reader.send(b'GET /big.bin HTTP/1.0\r\n\r\n')
-        wait_until(lambda: len(gateway.sessions) < 30)
-        assert gateway.tally.bytes <= 1048576 + 31 * 2 * ws2s.SMALL_SHARE
+        wait_until(lambda: len(gateway.clients) < 30)
+        assert gateway.budget.bytes <= 1048576 + 31 * 2 * ws2s.SMALL_SHARE
         with RawClient(gateway.address) as client:
             client.send(upgrade_request())
             assert client.receive_head().startswith(b'HTTP/1.1 101 ')

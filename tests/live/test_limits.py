@@ -79,7 +79,7 @@ def test_text_longer_than_messageBytes_is_1009_before_its_first_byte(running_gat
     with RawClient(gateway.address) as client:
         client.open().send(header_of(TEXT, length))
         assert client.receive_close()[0] == 1009
-        wait_until(lambda: gateway.tally.bytes == 0)
+        wait_until(lambda: gateway.budget.bytes == 0)
 
 
 def test_text_as_long_as_messageBytes_is_answered(running_gateway):
@@ -132,7 +132,7 @@ def test_connections_without_a_request_cannot_take_the_places_of_other_addresses
     silent = [RawClient(gateway.address) for _ in range(300)]
     try:
         assert upgrade_status(gateway.address, FAR) == 101
-        assert len(gateway.sessions) <= 2 + 64 + 1
+        assert len(gateway.clients) <= 2 + 64 + 1
     finally:
         for client in silent:
             client.sock.close()
@@ -159,6 +159,7 @@ REQUESTS = (upgrade_request(headers=[('X-Padding', 'x' * 1000)]), b'GET / HTTP/1
             b'\x16\x03\x01\x02\x00\x01\x00\x01\xfc')
 
 
+@pytest.mark.quiet
 @pytest.mark.parametrize('count, seconds', [(200, 3), pytest.param(2000, 10, marks=pytest.mark.soak)],
                          ids=['200', '2000'])
 def test_slow_requests_hinder_no_one_and_are_all_ended_at_the_deadline(running_gateway, many_descriptors, count,
@@ -173,7 +174,7 @@ def test_slow_requests_hinder_no_one_and_are_all_ended_at_the_deadline(running_g
             thread = threading.Thread(target=trickle, args=(clients, texts, over))
             thread.start()
             taken = connect_seconds(gateway.address, port)
-            assert len(gateway.sessions) >= count // 2, 'too slow here to have them all at one time'
+            assert len(gateway.clients) >= count // 2, 'too slow here to have them all at one time'
             print('connect beside %d slow ones: %.1f ms' % (count, 1000 * taken))
             assert taken < 0.1
             wait_until(lambda: is_empty(gateway), seconds + 5)
@@ -197,6 +198,7 @@ def ending(client):
         return b''
 
 
+@pytest.mark.quiet
 def test_half_a_frame_for_ever_hinders_no_one_and_is_ended_by_pings(running_gateway):
     gateway = limited(running_gateway, pingSeconds=0.5, drainSeconds=0.2)
     with serving(sink) as port, crowd(gateway.address, 100) as clients:
@@ -395,6 +397,7 @@ HARD += [('%s of %s is %s' % (field, command, value), '{"command": "%s", "host":
           % (command, field, value)) for command, field in FIELDS for value in ODD_VALUES]
 
 
+@pytest.mark.quiet
 @pytest.mark.parametrize('request_text', [case[1] for case in HARD], ids=[case[0] for case in HARD])
 def test_request_that_is_hard_to_read_is_answered_at_once_and_the_websocket_lives_on(client, request_text):
     message = frame(TEXT, request_text.encode('utf-8'))
@@ -412,6 +415,7 @@ processor_seconds = getattr(time, 'process_time', None) or time.clock
 MOST_SECONDS = 0.05 if sys.version_info >= (3, 7) else 0.15
 
 
+@pytest.mark.quiet
 def test_requests_that_are_hard_to_read_take_no_longer_than_50_ms_of_a_processor(client):
     """What one client can make the loop's thread do is what all the others have to wait for."""
     least = {}
@@ -441,6 +445,7 @@ FLOODS = [
 ]
 
 
+@pytest.mark.quiet
 @pytest.mark.parametrize('message, count', [case[1:] for case in FLOODS], ids=[case[0] for case in FLOODS])
 def test_flood_of_small_frames_does_not_slow_the_others(gateway, message, count):
     with serving(echo) as port, RawClient(gateway.address) as flooder, RawClient(gateway.address) as other:
@@ -456,7 +461,7 @@ def test_flood_of_small_frames_does_not_slow_the_others(gateway, message, count)
             flooder.abort()
             thread.join()
         assert median(taken) < 0.05
-        wait_until(lambda: len(gateway.sessions) == 1)
+        wait_until(lambda: len(gateway.clients) == 1)
 
 
 def send_quietly(client, data):

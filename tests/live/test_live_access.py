@@ -131,7 +131,7 @@ def test_the_port_of_the_gateway_itself_is_never_dialled(running_gateway, host, 
     with RawClient(gateway.address) as client:
         reply = client.open().ask(command='connect', host=host, port=gateway.address[1])
         assert (reply['code'], reply['reason']) == FORBIDDEN
-        assert len(gateway.sessions) == 1
+        assert len(gateway.clients) == 1
 
 
 # -- names that stand for more than one address, or for another each time ----------------------------------------------

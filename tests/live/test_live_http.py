@@ -7,7 +7,8 @@ import socket
 
 import pytest
 
-from census import descriptors, is_empty
+import ws2s
+from census import is_empty
 from raw_client import KEY, RawClient, exchange, upgrade_request
 from waiting import wait_until
 
@@ -196,16 +197,16 @@ def test_one_client_too_many_gets_503_until_another_has_left(running_gateway, li
             with RawClient(gateway.address, source='127.0.0.2') as elsewhere:
                 elsewhere.open()
         second.close()
-        wait_until(lambda: len(gateway.sessions) == 1)
+        wait_until(lambda: len(gateway.clients) == 1)
         with RawClient(gateway.address) as third:
             assert third.open()
 
 
 @pytest.mark.parametrize('request_bytes', [get('/healthz'), UPGRADE], ids=['healthz', 'upgrade'])
-def test_a_request_that_comes_in_while_draining_gets_503(gateway, request_bytes):
+def test_a_request_that_comes_in_while_draining_gets_503(gateway, heard, request_bytes):
     with RawClient(gateway.address) as client:
         client.send(request_bytes[:20])
-        wait_until(lambda: any(session._parser.has_begun() for session in list(gateway.sessions)))
+        wait_until(lambda: sum(heard) == 20)
         gateway.drain()
         wait_until(lambda: gateway.draining)
         client.send(request_bytes[20:])
@@ -306,60 +307,63 @@ MEGABYTE = os.urandom(1 << 20)
 
 @pytest.fixture
 def large(folder):
-    """A file of 30 MB in the web folder."""
+    """A file of 15 MB in the web folder."""
     path = folder.join('large.bin')
-    with open(str(path), 'wb') as file:
-        for _ in range(30):
-            file.write(MEGABYTE)
+    path.write_binary(MEGABYTE * 15)
     yield path
     path.remove()
+
+
+def stands_full(site):
+    return any(client.stream.congested for client in list(site.clients))
 
 
 def test_a_large_file_reaches_a_slow_reader_whole(site, large):
     with RawClient(site.address, receive_buffer=4096) as client:
         client.send(get('/large.bin'))
         assert client.receive_head().startswith(b'HTTP/1.1 200 ')
-        wait_until(lambda: any(session.stream.congested for session in list(site.sessions)))
-        assert site.tally.bytes < 4 * site.config['limits.bufferBytes']
+        wait_until(lambda: stands_full(site))
+        assert 0 < site.budget.bytes <= (15 << 20) + 1024  # its head
         assert exchange(site.address, get('/app.js'))[2] == FILES['app.js']
         received = client.receive_all()
-    assert len(received) == 30 << 20
-    assert hashlib.sha256(received).digest() == hashlib.sha256(MEGABYTE * 30).digest()
+    assert len(received) == 15 << 20
+    assert hashlib.sha256(received).digest() == hashlib.sha256(MEGABYTE * 15).digest()
 
 
 def test_a_reader_that_closes_its_half_gets_the_file_still(site, large):
     with RawClient(site.address) as client:
         client.send(get('/large.bin'))
         client.sock.shutdown(socket.SHUT_WR)
-        assert client.receive_reply()[2] == MEGABYTE * 30
+        assert client.receive_reply()[2] == MEGABYTE * 15
 
 
 @pytest.mark.parametrize('leave', [lambda client: client.abort(), lambda client: client.sock.close()],
                          ids=['RST', 'FIN'])
-def test_a_reader_that_leaves_in_the_middle_leaves_no_file_open(site, large, leave):
+def test_a_reader_that_leaves_in_the_middle_leaves_nothing(site, large, leave):
     with RawClient(site.address, receive_buffer=4096) as client:
         client.send(get('/large.bin'))
         client.receive_head()
-        assert str(large) in descriptors().values()
+        wait_until(lambda: stands_full(site))
         leave(client)
-    wait_until(lambda: is_empty(site) and str(large) not in descriptors().values())
+    wait_until(lambda: is_empty(site))
 
 
-def test_a_file_that_shrinks_while_sent_is_seen_to_be_cut(site, large):
+@pytest.mark.parametrize('change', [lambda file: file.truncate(1 << 20), lambda file: file.write(b'other')],
+                         ids=['cut', 'written to'])
+def test_a_file_that_changes_while_it_is_sent_is_sent_as_it_was(site, large, change):
     with RawClient(site.address, receive_buffer=4096) as client:
         client.send(get('/large.bin'))
         client.receive_head()
         with open(str(large), 'r+b') as file:
-            file.truncate(1 << 20)
-        received = client.receive_all()
-    assert 0 < len(received) < 30 << 20 and (MEGABYTE * 30).startswith(received)
-    wait_until(lambda: str(large) not in descriptors().values())
+            change(file)
+        assert client.receive_all() == MEGABYTE * 15
 
 
-def test_a_file_that_grows_while_sent_is_sent_as_long_as_it_was(site, large):
-    with RawClient(site.address, receive_buffer=4096) as client:
-        client.send(get('/large.bin'))
-        client.receive_head()
-        with open(str(large), 'ab') as file:
-            file.write(b'more')
-        assert client.receive_all() == MEGABYTE * 30
+@pytest.mark.parametrize('more, status', [(0, 200), (1, 500)], ids=['as long as may be', 'a byte longer'])
+def test_a_file_is_served_up_to_16_MiB(site, folder, more, status):
+    with open(str(folder.join('long')), 'wb') as file:
+        file.truncate(ws2s.FILE_BYTES + more)
+    found, headers, body = exchange(site.address, get('/long'))
+    assert (found, int(headers['content-length'])) == (status, len(body))
+    assert len(body) == 1 << 24 if status == 200 else b'16777216' in body
+    wait_until(lambda: is_empty(site))

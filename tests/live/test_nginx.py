@@ -10,6 +10,7 @@ import pytest
 import websocket
 
 import ws2s
+from census import sessions
 from chromium import running_chromium
 from nginx import HOST, NAME, PREFIX, recommended, running_nginx
 from players import PAGES
@@ -18,7 +19,7 @@ from redis_server import running_redis
 from targets import saying, serving
 from waiting import wait_until
 
-pytestmark = pytest.mark.programs
+pytestmark = [pytest.mark.programs, pytest.mark.independent]
 
 MEGABYTE = 1024 * 1024
 LARGE = 10 * 1000 * 1000
@@ -72,7 +73,7 @@ def get(nginx, path):
 
 
 def is_open(gateway):
-    return any(session.state == ws2s.OPEN for session in list(gateway.sessions))
+    return any(session.state == ws2s.OPEN for session in sessions(gateway))
 
 
 # -- clients -----------------------------------------------------------------------------------------------------------

@@ -239,6 +239,7 @@ def test_console_shows_hostile_bytes_as_text(console):
     assert console.page.evaluate('document.querySelector("main img, main script")') is None
 
 
+@pytest.mark.quiet
 @pytest.mark.parametrize('data', [b'x' * 10000000, b'x\n' * 5000000, u'\u202e\u0301'.encode('utf-8') * 2000000],
                          ids=['one line', 'many lines', 'marks'])
 def test_console_stays_responsive_in_a_flood(browser, gateway, data):
@@ -352,6 +353,7 @@ def test_redis_page_shows_the_messages_of_a_channel(client, redis):
 MANY_MESSAGES = "for i = 1, 20000 do redis.call('PUBLISH', 'news', 'number ' .. i .. '.') end return 'sent'"
 
 
+@pytest.mark.quiet
 def test_redis_page_stays_responsive_when_many_messages_come(browser, measured_client, redis):
     client = measured_client
     log_in(client, redis.port)
@@ -427,6 +429,7 @@ def measured_client(browser, gateway):
         yield visitor
 
 
+@pytest.mark.quiet
 def test_redis_page_browses_100000_keys_and_stays_responsive(browser, measured_client, redis):
     client = measured_client
     assert redis.ask('EVAL', HUNDRED_THOUSAND_KEYS, '0') == b':100000\r\n'
@@ -632,6 +635,7 @@ def test_redis_page_shows_a_hostile_name_and_value_as_text(client, redis, name):
     assert client.page.evaluate('document.querySelector("main img, main script")') is None
 
 
+@pytest.mark.quiet
 def test_redis_page_stays_responsive_with_a_name_and_a_value_of_10_megabytes(browser, measured_client, redis):
     client = measured_client
     assert redis.ask('SET', b'<b>' * 3333333, b'\xe2\x80\xae\n' * 2500000) == b'+OK\r\n'

@@ -119,6 +119,7 @@ def peak_growth(program, before, until, seconds=120):
     return peak[0]
 
 
+@pytest.mark.quiet
 @pytest.mark.parametrize('source, drain, who', [('flooding', 'downloader', 'client'), ('uploader', 'taking', 'target')],
                          ids=['client reads nothing', 'target reads nothing'])
 def test_flood_of_1_GB_costs_under_2_MB_and_no_one_else_anything(source, drain, who):

@@ -538,7 +538,7 @@ def test_no_more_than_maxTunnels(server, start, login, echo_port):
             assert server.logins() == 1
             assert_echoes(second.connect_to(echo_port, binary=True))
             assert_echoes(first)
-        wait_until(lambda: not gateway.tunnels, 5, 'the tunnel to be gone')  # which is after its ssh
+        wait_until(lambda: not gateway.tunnels.tunnels, 5, 'the tunnel to be gone')  # which is after its ssh
         assert_echoes(second.connect_to(echo_port, binary=True, **login))
 
 
@@ -861,8 +861,8 @@ def test_what_was_taken_reaches_a_slow_target(start, login):
         client.send(frame(BINARY, data))
         settle(client)
         client.close()
-        wait_until(lambda: not gateway.sessions)
-        assert gateway.tally.bytes > 0 and ssh_processes()
+        wait_until(lambda: not gateway.clients)
+        assert gateway.budget.bytes > 0 and ssh_processes()
         go.set()
         wait_until(lambda: received)
         assert sha256(received[0]) == sha256(data)
@@ -892,10 +892,10 @@ def test_a_slow_reader_throttles_the_target_and_the_gateway_holds_little(gateway
     with serving(flood) as port, opened(gateway, receive_buffer=65536) as client:
         client.connect_to(port, binary=True, **login)
         assert wait_until_still(lambda: sent[0]) < total // 2
-        most = gateway.tally.bytes
+        most = gateway.budget.bytes
         while reading.position < total:
             reading.take(client.receive_data(1))
-            most = max(most, gateway.tally.bytes)
+            most = max(most, gateway.budget.bytes)
         assert failure(client.receive_json()) == CLOSED
         assert most < 2 * MEGABYTE
 
@@ -936,6 +936,7 @@ def gateway_of_its_own(place):
         assert program.wait() == 0
 
 
+@pytest.mark.quiet
 def test_a_further_connect_rides_the_login_that_stands_and_is_much_faster(account, place, keys, echo_port):
     """As with a server that nobody has tuned."""
     firsts, sames, others = [], [], []

@@ -121,6 +121,7 @@ def check_that_a_crowd_slows_nobody(gateway, request_of_crowd, is_hanging, meanw
             assert began + seconds - 0.1 < time.time() < all_asked + seconds + 1
 
 
+@pytest.mark.quiet
 def test_logins_that_hang_slow_nobody_and_end_at_their_time(running_gateway, fake):
     fake.does(['hang'], quick=[['serve']])
     gateway = running_gateway(fake.config(timeoutSeconds=3), resolve=to_loopback)
@@ -135,6 +136,7 @@ def test_logins_that_hang_slow_nobody_and_end_at_their_time(running_gateway, fak
     check_all_gone(fake)
 
 
+@pytest.mark.quiet
 def test_servers_that_say_nothing_slow_nobody_and_end_at_their_time(running_gateway, tmpdir):
     config = {'program': needs('ssh', 'openssh-client'), 'knownHosts': str(tmpdir.join('known')), 'timeoutSeconds': 2}
     gateway = running_gateway({'ssh': config}, resolve=to_loopback)
@@ -229,14 +231,14 @@ def test_ssh_goes_with_its_client_however_many_others_wait_for_theirs(running_ga
         assert outcome(client.open().ask(**request())) == DONE
         for other in crowd:
             other.send_json(**request(ssh_username='slow'))
-        wait_until(lambda: len(gateway.tunnels) == 9)
+        wait_until(lambda: len(gateway.tunnels.tunnels) == 9)
         client.abort()
         wait_until(lambda: not is_alive(fake.calls()[0]['pid']), SOON)
         for other in crowd:
             other.abort()
         # Those that were about to be begun are ended again; the others need not be begun any more.
         check_all_gone(fake, 2 * SOON)
-        wait_until(lambda: not gateway.tunnels)
+        wait_until(lambda: not gateway.tunnels.tunnels)
     assert len(fake.calls()) < 8
 
 
@@ -456,6 +458,7 @@ def test_nothing_is_left_of_tunnels_that_are_dropped_at_any_moment(running_gatew
             assert is_echoing(client)
 
 
+@pytest.mark.quiet
 def test_one_tunnel_more_than_allowed_is_refused_at_once(running_gateway, fake):
     fake.does(['serve'], hung=[['hang']])
     gateway = running_gateway(fake.config(maxTunnels=3), resolve=to_loopback)  # half of them for one address
@@ -475,6 +478,7 @@ def test_one_tunnel_more_than_allowed_is_refused_at_once(running_gateway, fake):
         assert len(fake.calls()) == 3
 
 
+@pytest.mark.quiet
 @pytest.mark.parametrize('line', ['\n', 'debug1: Remote: x\n', 'words' * 20 + '\n'],
                          ids=['nothing', 'debugging', 'words'])
 def test_a_flood_of_lines_before_the_login_ends_it_and_delays_nobody(fake, tmpdir, line):

@@ -2,8 +2,8 @@
 """Room 6: which addresses may be dialled, which pages may connect (security S01, S02, S04)."""
 import pytest
 
-from ws2s import (DEFAULTS, VERDICTS, HttpError, OriginRules, Request, TargetRules, address_group, check_origin,
-                  packed_address)
+import ws2s
+from ws2s import DEFAULTS, HttpError, Request, TargetRules, address_group, check_origin, packed_address
 
 
 def verdict(address, host=None, port=80, own=False, own_port=False, local=False, allow=(), deny=()):
@@ -227,6 +227,70 @@ def test_why_names_the_rule_that_decided():
     assert verdict('10.0.0.1', 'evil.example', allow=['x']).setting == 'allowTargets'
 
 
+# --- Verdicts that are remembered -----------------------------------------------------------------
+
+RULES = {
+    'nothing': {},
+    'local': {'allowConnectToServerLocal': True},
+    'allow': {'allowTargets': ['*.lan:80', '10.0.0.0/8', '169.254.169.254']},
+    'deny': {'denyTargets': ['b.lan', '10.0.0.0/8:1-100'], 'allowConnectToServerLocal': True},
+}
+CASES = [(host, port, packed_address(address), own, own_port)
+         for host in ('a.lan', 'A.LAN', 'b.lan.', '10.1.2.3', u'caf\xe9.lan') for port in (80, 81, 6379)
+         for address in ('127.0.0.1', '10.1.2.3', '192.0.2.7', '169.254.169.254', '224.0.0.1', '::1', 'fe80::1',
+                         '2001:db8::1', '::ffff:10.1.2.3', '64:ff9b::a01:203', '2002:a01:203::', '::ffff:127.0.0.1')
+         for own in (False, True) for own_port in (False, True)]
+
+
+def rules(name):
+    return TargetRules(DEFAULTS.replace(RULES[name]))
+
+
+@pytest.mark.parametrize('name', sorted(RULES))
+def test_what_was_asked_before_changes_no_verdict(dice, name):
+    judging, cases = rules(name), list(CASES)
+    at_first = dict((case, rules(name).judge(*case)) for case in cases)
+    for _ in range(2):
+        dice.shuffle(cases)
+        assert [case for case in cases if judging.judge(*case) != at_first[case]] == []
+
+
+def test_cases_that_differ_in_one_thing_are_not_mixed_up():
+    judging = rules('deny')
+    case = ('a.lan', 80, packed_address('192.0.2.7'), False, False)
+    others = [('b.lan',) + case[1:], case[:2] + (packed_address('10.1.2.3'),) + case[3:], case[:3] + (True, True)]
+    assert judging.judge(*case).allowed
+    for other in others:
+        assert not judging.judge(*other).allowed
+        assert judging.judge(*case).allowed
+    assert judging.judge('a.lan', 101, packed_address('10.1.2.3')).allowed
+    assert not judging.judge('a.lan', 100, packed_address('10.1.2.3')).allowed
+
+
+def test_other_rules_remember_nothing_of_earlier_ones():
+    case = ('a.lan', 80, packed_address('10.1.2.3'))
+    assert rules('allow').judge(*case).allowed and not rules('deny').judge(*case).allowed
+
+
+def test_verdict_is_found_once_and_remembered(monkeypatch):
+    judging, asked = rules('allow'), []
+    monkeypatch.setattr(ws2s, 'canonical_name', lambda host: asked.append(host) or host)
+    for _ in range(3):
+        for case in CASES[:5]:
+            judging.judge(*case)
+    assert len(asked) == 5
+
+
+@pytest.mark.parametrize('most', [1, 2, 10, ws2s.VERDICTS])
+def test_no_more_verdicts_are_remembered_than_may_be(monkeypatch, most):
+    monkeypatch.setattr(ws2s, 'VERDICTS', most)
+    judging, packed = rules('allow'), packed_address('192.0.2.7')
+    for number in range(2 * most + 10):
+        for _ in range(2):
+            assert judging.judge('n%d.lan' % number, 80 + number % 2, packed).allowed == (number % 2 == 0)
+        assert 1 <= len(judging._verdicts) <= most
+
+
 # --- Origin and Host ------------------------------------------------------------------------------
 
 APP = {'allowedOrigins': ['https://x.example', 'https://app.example']}
@@ -326,37 +390,15 @@ def test_doubled_header_is_malformed(origins, hosts):
     assert refusal(upgrade(origins, hosts), DEFAULTS.replace(APP)) == 400
 
 
-@pytest.mark.parametrize('origin, host, changes', ALLOWED + NOT_ALLOWED)
-def test_what_is_remembered_of_a_page_changes_no_verdict(origin, host, changes):
-    config = DEFAULTS.replace(changes)
-    rules, expected = OriginRules(config), refusal(upgrade([origin], [host]), config)
-    for other in [upgrade([one], [its_host]) for one, its_host, _ in ALLOWED]:
-        assert refusal(other, config, rules.check) == refusal(other, config)
-    for _ in range(2):
-        assert refusal(upgrade([origin], [host]), config, rules.check) == expected
+def test_origin_that_is_allowed_on_one_host_is_judged_anew_on_another():
+    assert refusal(upgrade(['http://192.168.1.5:3613'], ['192.168.1.5:3613']), DEFAULTS) is None
+    assert refusal(upgrade(['http://192.168.1.5:3613'], ['192.168.1.6:3613']), DEFAULTS) == 403
 
 
-def test_an_origin_that_was_allowed_on_one_host_is_judged_anew_on_another():
-    rules = OriginRules(DEFAULTS)
-    assert refusal(upgrade(['http://192.168.1.5:3613'], ['192.168.1.5:3613']), DEFAULTS, rules.check) is None
-    assert refusal(upgrade(['http://192.168.1.5:3613'], ['192.168.1.6:3613']), DEFAULTS, rules.check) == 403
-
-
-def test_few_and_short_origins_are_remembered():
-    config = DEFAULTS.replace({'allowedOrigins': ['*']})
-    rules = OriginRules(config)
-    rules.check(upgrade(['x' * 10000], [LAN]))
-    rules.check(upgrade(['null'], ['h' * 10000]))
-    assert not rules._allowed
-    for i in range(3 * VERDICTS // 2):
-        rules.check(upgrade(['http://x%d.example' % i], [LAN]))
-    assert len(rules._allowed) == VERDICTS // 2
-
-
-def refusal(request, config, check=None):
-    """The status with which ``check`` or check_origin() refuses, in one line, or None. A 403 says what helps."""
+def refusal(request, config):
+    """The status with which check_origin() refuses, in one line, or None. A 403 says what helps."""
     try:
-        check(request) if check else check_origin(request, config)
+        check_origin(request, config)
     except HttpError as error:
         assert error.sentence and '\n' not in error.sentence
         assert error.status != 403 or 'allowedOrigins' in error.sentence or 'allowedHosts' in error.sentence

@@ -240,15 +240,37 @@ def test_as_text_holds_every_key_in_its_section():
     assert sorted(dotted + [name for name in tree if name not in sections]) == sorted(KEYS)
 
 
-def test_a_config_does_not_change():
-    config = parse_config('{}')
-    with pytest.raises(AttributeError):
-        config.workers = 1
-    with pytest.raises(AttributeError):
-        config._values = {}
-    with pytest.raises(TypeError):
-        config['workers'] = 1
-    assert config['workers'] == 0
+CHANGES = {
+    'item': lambda config: config.__setitem__('workers', 1),
+    'new item': lambda config: config.__setitem__('worker', 1),
+    'del': lambda config: config.__delitem__('workers'),
+    'attribute': lambda config: setattr(config, 'workers', 1),
+    'clear': lambda config: config.clear(),
+    'pop': lambda config: config.pop('workers'),
+    'popitem': lambda config: config.popitem(),
+    'setdefault': lambda config: config.setdefault('worker', 1),
+    'update': lambda config: config.update({'workers': 1}),
+    'update by name': lambda config: config.update(workers=1),
+}
+
+
+@pytest.mark.parametrize('change', sorted(CHANGES))
+def test_a_config_does_not_change(change):
+    config, before = parse_config('{}'), dict(ws2s.DEFAULTS)
+    with pytest.raises((AttributeError, TypeError)):
+        CHANGES[change](config)
+    assert dict(config) == before and config['workers'] == 0
+
+
+def test_a_config_is_not_changed_by_joining_another_to_it():
+    first = config = parse_config('{}')
+    with pytest.raises((AttributeError, TypeError)):
+        config |= {'workers': 1}
+    assert first['workers'] == 0
+
+
+def test_configs_of_the_same_settings_are_equal():
+    assert parse_config('{"workers": 3}') == ws2s.DEFAULTS.replace({'workers': 3}) != ws2s.DEFAULTS
 
 
 def test_replace_gives_another_config_and_leaves_the_first():

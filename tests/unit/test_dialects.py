@@ -10,7 +10,8 @@ import random
 import pytest
 
 import ws2s
-from ws2s import BINARY, DEFAULTS, TEXT, Failure, JsonDialect, Open, Request, Send, Shut, Write
+from ws2s import (BINARY, DEFAULTS, TEXT, Carry, Failure, Grant, JsonDialect, Open, Request, RequestError, Send, Shut,
+                  Write, read_base64, read_request, sendb_data)
 
 DATA = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'data')
 
@@ -105,16 +106,21 @@ REFUSED, CLOSED = Fails(2, 'refused'), Fails(5, 'closed')
 SENT = [Write(1, b'x'), SEND_DONE]
 
 
-def opens(channel):
-    return Open(channel, u'a.lan', 80)
+def opens(channel, binary=False, window=None, **_):
+    return Open(channel, u'a.lan', 80, None, b'' if binary else None, window)
+
+
+def opened_and_said(channel, *said):
+    """The step in which a connect succeeds, with what had waited carried out."""
+    return opened(channel), [CONNECT_DONE] + list(said) + [Carry(channel)]
 
 
 def connecting(**fields):
-    return play([(connect(**fields), [opens(1)])])
+    return play([(connect(**fields), [opens(1, **fields)])])
 
 
 def connected(**fields):
-    return play([(opened(1), [CONNECT_DONE])], connecting(**fields))
+    return play([opened_and_said(1)], connecting(**fields))
 
 
 def is_refused_and_the_dialect_goes_on(event, refusal=BAD, dialect=None):
@@ -156,10 +162,42 @@ def from_vector(table, words):
 CONVERSATIONS = vectors('conversations.json')['conversations']
 
 
+class Performed(object):
+    """A dialect, and what a gateway does by itself: what the client and the targets get."""
+
+    def __init__(self):
+        self._dialect, self._prefixes, self._carried = new_dialect(), {}, None
+
+    def __getattr__(self, name):
+        return lambda *event: self._seen(getattr(self._dialect, name)(*event))
+
+    def on_data(self, channel, data):
+        prefix = self._prefixes[channel]
+        return self._seen(self._dialect.on_data(channel, data)) if prefix is None else [Send(BINARY, prefix + data)]
+
+    def on_binary(self, piece, final):
+        if self._carried is None:
+            return self._seen(self._dialect.on_binary(piece, final))
+        return [Write(self._carried, piece)] if piece else []
+
+    def on_closed(self, channel, failure):
+        self._carried = None
+        return self._seen(self._dialect.on_closed(channel, failure))
+
+    def _seen(self, actions):
+        for action in actions:
+            if isinstance(action, Open):
+                self._prefixes[action.channel] = action.prefix
+            elif isinstance(action, (Carry, Shut)):
+                self._carried = action.channel if isinstance(action, Carry) else None
+        return [Open(*action[:4]) if isinstance(action, Open) else action for action in actions
+                if not isinstance(action, Carry)]
+
+
 @pytest.mark.parametrize('conversation', CONVERSATIONS, ids=[each['name'] for each in CONVERSATIONS])
 def test_conversation_byte_for_byte(conversation):
     play([(from_vector(EVENT_OF, event), [from_vector(ACTION_OF, action) for action in actions])
-          for event, actions in conversation['steps']])
+          for event, actions in conversation['steps']], Performed())
 
 
 @pytest.mark.parametrize('raw', vectors('bad_requests.json')['requests'], ids=repr)
@@ -187,7 +225,16 @@ def test_a_dialect_that_says_nothing_does_nothing():
     dialect = ws2s.Dialect(None, DEFAULTS)
     play([(('on_start',), []), (text(u'x'), []), (binary(b'x'), []), (opened(1), []), (failed(1), []),
           (data(1, b'x'), []), (closed(1), []), (('on_mistake',), [])], dialect)
-    assert (dialect.room(1), dialect.backlog()) == (None, 0)
+    play([(('on_leave',), []), (('on_drained', 1), []), (('on_later',), [])], dialect)
+    assert (dialect.backlog, dialect.name, dialect.subprotocol) == (0, 'custom', None)
+    assert (dialect.whole_messages, dialect.credits) == (False, False)
+
+
+def test_the_json_dialect_asks_for_nothing_special():
+    dialect = new_dialect()
+    play([(('on_drained', 1), []), (('on_later',), []), (('on_leave',), [])], dialect)
+    assert (dialect.backlog, dialect.name, dialect.subprotocol) == (0, 'json', None)
+    assert (dialect.whole_messages, dialect.credits) == (False, False)
 
 
 # --- connect: what it takes -----------------------------------------------------------------------
@@ -527,7 +574,7 @@ def test_secrets_stand_in_no_reply_and_in_no_repr_of_an_action(fields):
 ], ids=lambda value: None)
 def test_failed_connect_is_told_and_nothing_is_connected_then(failure, code, reason):
     play([(failed(1, failure), [Fails(code, reason)]), (SEND, [NOTHING]), (CLOSE, [CLOSE_DONE]),
-          (ask('sendb', data='eA=='), [NOTHING]), (CONNECT, [opens(2)]), (opened(2), [CONNECT_DONE])],
+          (ask('sendb', data='eA=='), [NOTHING]), (CONNECT, [opens(2)]), opened_and_said(2)],
          connecting())
 
 
@@ -536,7 +583,7 @@ def test_failed_connect_is_told_and_nothing_is_connected_then(failure, code, rea
                          ids=lambda value: None)
 def test_end_of_the_target_is_code_5_and_nothing_is_connected_then(failure, reason):
     play([(closed(1, failure), [Fails(5, reason)]), (SEND, [NOTHING]), (CLOSE, [CLOSE_DONE]),
-          (CONNECT, [opens(2)]), (opened(2), [CONNECT_DONE])], connected())
+          (CONNECT, [opens(2)]), opened_and_said(2)], connected())
 
 
 def test_nothing_is_connected_at_first():
@@ -557,12 +604,12 @@ def test_what_follows_a_failed_connect_is_answered_in_order():
 
 def test_second_connect_waits_for_the_first_and_then_replaces_it():
     play([(SEND, []), (CONNECT, []), (SEND, []), (opened(1), [CONNECT_DONE] + SENT + [Shut(1), opens(2)]),
-          (PING, []), (opened(2), [CONNECT_DONE, Write(2, b'x'), SEND_DONE, PING_DONE])], connecting())
+          (PING, []), opened_and_said(2, Write(2, b'x'), SEND_DONE, PING_DONE)], connecting())
 
 
 def test_second_connect_waits_for_the_first_which_fails():
     play([(CONNECT, []), (connect(u'c.lan', 82), []), (failed(1), [REFUSED, opens(2)]),
-          (failed(2), [REFUSED, Open(3, u'c.lan', 82)]), (opened(3), [CONNECT_DONE])], connecting())
+          (failed(2), [REFUSED, Open(3, u'c.lan', 82)]), opened_and_said(3)], connecting())
 
 
 def test_connect_over_an_open_connection_shuts_it_first_and_silently():
@@ -578,7 +625,7 @@ def test_malformed_connect_over_an_open_connection_shuts_it_all_the_same(event):
 
 def test_channel_numbers_only_grow():
     play([(CLOSE, [Shut(1), CLOSE_DONE]), (CONNECT, [opens(2)]), (failed(2), [REFUSED]),
-          (connect(port=0), [BAD]), (CONNECT, [opens(3)]), (opened(3), [CONNECT_DONE]), (closed(3), [CLOSED]),
+          (connect(port=0), [BAD]), (CONNECT, [opens(3)]), opened_and_said(3), (closed(3), [CLOSED]),
           (CONNECT, [opens(4)])], connected())
 
 
@@ -616,6 +663,108 @@ def test_bad_base64_is_refused_and_sends_nothing(encoded):
     is_refused_and_the_dialect_goes_on(ask('sendb', data=encoded), dialect=connected())
 
 
+# --- sendb, however it is spelled -----------------------------------------------------------------
+
+PLAIN = u'{"command": "sendb", "data": "%s"}'
+SHAPES = [
+    PLAIN, u'{"command":"sendb","data":"%s"}', u'{"command": "sendb","data": "%s"}',
+    u'{"command":"sendb", "data":"%s"}', u' {"command": "sendb", "data": "%s"}',
+    u'{ "command": "sendb", "data": "%s"}', u'{"command" : "sendb", "data": "%s"}',
+    u'{"command":  "sendb", "data": "%s"}', u'{"command": "sendb",  "data": "%s"}',
+    u'{"command": "sendb", "data": "%s" }', u'{"command": "sendb", "data": "%s"} ',
+    u'{"command": "sendb", "data": "%s"}\n', u'{"command": "sendb", "data": "%s"\n}',
+    u'{"command": "sendb",\n"data": "%s"}', u'{"command":\t"sendb", "data":\t"%s"}',
+    u'\ufeff{"command":"sendb","data":"%s"}', u'{"data": "%s", "command": "sendb"}',
+    u'{"data": "", "command": "sendb", "data": "%s"}', u'{"command": "sendb", "data": "%s", "more": ""}',
+    u'{"command": "sendb", "data": "%s", "command": "close"}', u'{"command": "sendb", "data": "QUJD", "data": "%s"}',
+    u'{"command": "sendb", "data": "%s", "data": "QUJD"}', u'{"command": "send", "command": "sendb", "data": "%s"}',
+    u'{"command": "sendb", "command": "send", "data": "%s"}', u'{"command": "sendb", "data": "%s"}}',
+    u'{"command": "sendb", "data": "%s"}"}', u'{"command": "sendb", "data": "%s}',
+    u'{"command": "sendb", "data": "%s"', u'{"command": "sendb", "data": %s}',
+    u'{"command": "sendb", "data": ["%s"]}', u'{"command": "sendb", "data": {"data": "%s"}}',
+    u'{"command": "send", "data": "%s"}', u'{"command": "SENDB", "data": "%s"}',
+    u'{"command": "sendb", "DATA": "%s"}', u'{"command": "sendb ", "data": "%s"}',
+    u'{"command": "s\\u0065ndb", "data": "%s"}', u'{"comm\\u0061nd": "sendb", "data": "%s"}',
+    u"{'command': 'sendb', 'data': '%s'}", u'[{"command": "sendb", "data": "%s"}]',
+    u'{"command": "sendb", "data": "%s"}{"command": "sendb", "data": "QUJD"}', u'%s',
+    u'{"command": "sendb", "data": "" "%s"}', u'{"command": "sendb", "data": ""%s"}',
+]
+DATAS = [
+    u'', u'QUJD', u'QUI=', u'QQ==', u'QUJDREVG', u'++//', u'--__', u'Q', u'QU', u'QUJ', u'QUJDR', u'QQ=', u'QQ===',
+    u'Q===', u'====', u'=', u'==', u'QQ==QUJD', u'QUI=QUI=', u'QQ==QQ==', u'QU=D', u'QUJ=DEFG', u'=QUJ', u'Q=UJ',
+    u'QUJD====', u'QUJD=', u' QUJD', u'QUJD ', u'QU JD', u'QUJD    ', u'QUJ D===', u'QUJD\n', u'QUJD\\n', u'QU\\nJD',
+    u'QUJD\\r\\n', u'QU\\/J', u'\\/\\/\\/\\/', u'\\u0051UJD', u'QUJD\\u003d', u'\\u0051\\u0055\\u0049\\u003d',
+    u'QU"JD', u'QUJD"', u'"QUJD', u'QUJD", "data": "QUI=', u'", "a": "', u'QUJD", "command": "close', u'QUJD"}',
+    u'QUJD\\', u'QUJD\\\\', u'QUJD\\"', u'\\"QUJD', u'QU\xe4D', u'QUJ\u20ac', u'\uff21\uff21\uff21\uff21',
+    u'\U0001f600', u'\ud800', u'QUJD\x00', u'QUJD\\u0000', u'\x00\x00\x00\x00', u'QUJD\t', u'null', u'true', u'1234',
+    u'QUJD,,,,', u'[[[[', u'{}{}', u'QUJD' * 20000, u'QUJD' * 20000 + u'QQ==', u'QUJD' * 20000 + u'Q', u'QQ==' * 5000,
+    u'QUJD' * 5000 + u'\\u0051' + u'QUJD' * 5000, u',' * 20000, u'QUJD' + u'{' * 12000,
+]
+STRAYS = u'QUJDabz09+/=' * 3 + u'="\\ \n\t-_,:{}[]u\xe4\u20ac\x00'
+
+
+def as_a_request(raw):
+    """(command, the bytes of its data) as read_request and read_base64 see them; None for what is none."""
+    command = payload = None
+    try:
+        request = read_request(raw)
+        command = request.get(u'command')
+        payload = read_base64(request.get(u'data'))
+    except RequestError:
+        pass
+    return command, payload
+
+
+def assert_is_the_sendb_that_json_says(raw):
+    """Is it a sendb in the usual spelling?"""
+    (command, payload), found, actions = as_a_request(raw), sendb_data(raw), connected().on_text(raw)
+    where = '%.60r' % raw
+    assert found is None or (command, payload) == (u'sendb', found), where
+    if command == u'sendb' and payload is not None:
+        assert actions == ([Write(1, payload)] if payload else []) + [SENDB_DONE], where
+        assert kinds(actions[0]) == [Write if payload else Send, int, bytes], where
+    elif command in (u'sendb', None):
+        assert list(map(failure_in, actions)) == [BAD], where
+    else:
+        assert SENDB_DONE not in actions, where
+    return found is not None
+
+
+@pytest.mark.parametrize('shape', SHAPES, ids=list(map(str, range(len(SHAPES)))))
+def test_text_that_looks_like_a_sendb_is_what_json_says(shape):
+    for encoded in DATAS:
+        assert_is_the_sendb_that_json_says(shape.replace(u'%s', encoded))
+
+
+@pytest.mark.parametrize('shape', SHAPES[:4])
+@pytest.mark.parametrize('size', [1, 2, 3, 57, 1000, 100000])
+def test_data_of_a_sendb_in_the_usual_spelling_is_found_without_parsing_it(dice, shape, size):
+    payload = bytes(bytearray(dice.getrandbits(8) for _ in range(size)))
+    raw = shape % base64.b64encode(payload).decode('ascii')
+    assert sendb_data(raw) == payload and assert_is_the_sendb_that_json_says(raw)
+
+
+def test_random_sendbs_are_what_json_says(dice):
+    usual = 0
+    for _ in range(3000):
+        encoded = u''.join(dice.choice(STRAYS) for _ in range(dice.choice((4, 8, dice.randrange(14)))))
+        usual += assert_is_the_sendb_that_json_says(dice.choice(SHAPES[:4]) % encoded)
+    assert usual
+
+
+def test_usual_sendbs_with_one_character_changed_are_what_json_says(dice):
+    for _ in range(3000):
+        raw = PLAIN % u''.join(dice.choice(u'QUJDabz09+/') for _ in range(4 * dice.randrange(1, 4)))
+        place = dice.randrange(len(raw) + 1)
+        assert_is_the_sendb_that_json_says(raw[:place] + dice.choice(STRAYS) + raw[place + dice.randrange(3):])
+
+
+def test_usual_sendb_without_a_connection_is_answered_as_any_other():
+    usual = text(PLAIN % u'eA==')
+    play([(usual, [NOTHING]), (CONNECT, [opens(1)]), (usual, []), opened_and_said(1, Write(1, b'x'), SENDB_DONE),
+          (usual, [Write(1, b'x'), SENDB_DONE]), (closed(1), [CLOSED]), (usual, [NOTHING])])
+
+
 # --- Binary messages ------------------------------------------------------------------------------
 
 # One message in three pieces.
@@ -634,8 +783,8 @@ def test_binary_message_to_nothing_gets_one_code_3_at_its_end():
 
 def test_pieces_that_come_while_connecting_keep_their_order_among_requests():
     play([(A, []), (END, []), (SEND, []), (END, []), (A, []),
-          (opened(1), [CONNECT_DONE, Write(1, b'a'), Write(1, b'c')] + SENT +
-           [Write(1, b'c'), Write(1, b'a')]), (END, [Write(1, b'c')])], connecting())
+          opened_and_said(1, Write(1, b'a'), Write(1, b'c'), *SENT + [Write(1, b'c'), Write(1, b'a')]),
+          (END, [Write(1, b'c')])], connecting())
 
 
 def test_messages_that_came_before_a_failed_connect_get_one_code_3_each():
@@ -645,113 +794,173 @@ def test_messages_that_came_before_a_failed_connect_get_one_code_3_each():
 
 def test_rest_of_a_cut_message_gets_one_code_3_and_never_reaches_the_next_target():
     play([(A, [Write(1, b'a')]), (closed(1), [CLOSED]), (B, []), (END, [NOTHING]), (CONNECT, [opens(2)]),
-          (binary(b'd'), []), (opened(2), [CONNECT_DONE, Write(2, b'd')])], connected())
+          (binary(b'd'), []), opened_and_said(2, Write(2, b'd'))], connected())
 
 
 RECEIVED = Send(TEXT, b'{"success": true, "code": -1, "message": "recv data", "data": "AP8="}')
 
 
-@pytest.mark.parametrize('fields, reply', [
-    ({'binary': True}, Send(BINARY, b'\0\xff')), ({'binary': False}, RECEIVED), ({}, RECEIVED),
-], ids=['true', 'false', 'absent'])
-def test_received_bytes_are_binary_only_when_asked_for(fields, reply):
-    play([(data(1, b'\0\xff'), [reply])], connected(**fields))
+@pytest.mark.parametrize('fields', [{'binary': False}, {'binary': None}, {}], ids=repr)
+def test_received_bytes_are_base64_in_a_text_unless_binary_was_asked_for(fields):
+    play([(connect(**fields), [Open(1, u'a.lan', 80, None, None, None)]), opened_and_said(1),
+          (data(1, b'\0\xff'), [RECEIVED]), (data(1, b'\0\xff'), [RECEIVED])])
+
+
+def test_with_binary_each_read_is_a_message_and_the_dialect_is_not_asked():
+    play([(connect(binary=True), [Open(1, u'a.lan', 80, None, b'', None)]), opened_and_said(1)])
+    hop = hop_of()
+    play([(connect(binary=True, **SSH), [Open(1, u'a.lan', 80, hop, b'', None)])])
 
 
 def test_binary_counts_for_its_connection_only():
-    play([(CONNECT, [Shut(1), opens(2)]), (opened(2), [CONNECT_DONE]), (data(2, b'\0\xff'), [RECEIVED])],
+    play([(CONNECT, [Shut(1), opens(2)]), opened_and_said(2), (data(2, b'\0\xff'), [RECEIVED])],
          connected(binary=True))
+
+
+# --- Pieces of binary messages that need not be asked about ---------------------------------------
+
+def test_binary_messages_are_carried_from_on_opened_to_the_end_of_the_connection():
+    play([opened_and_said(1), (CLOSE, [Shut(1), CLOSE_DONE]), (END, [NOTHING])], connecting())
+
+
+@pytest.mark.parametrize('waiting, actions', [
+    (CLOSE, [Shut(1), CLOSE_DONE]), (CONNECT, [Shut(1), opens(2)]), (connect(port=0), [Shut(1), BAD])],
+    ids=['close', 'connect', 'bad connect'])
+def test_nothing_is_carried_when_what_waited_has_ended_the_connection(waiting, actions):
+    play([(SEND, []), (waiting, []), (opened(1), [CONNECT_DONE] + SENT + actions)], connecting())
+
+
+@pytest.mark.parametrize('waiting, actions', [
+    (SEND, SENT), (PING, [PING_DONE]), (A, [Write(1, b'a')]), (text(u''), [BAD])],
+    ids=['send', 'ping', 'piece', 'nonsense'])
+def test_carrying_begins_behind_what_waited(waiting, actions):
+    play([(waiting, []), (opened(1), [CONNECT_DONE] + actions + [Carry(1)])], connecting())
+
+
+def test_a_connect_that_waited_behind_the_end_is_carried_when_it_is_opened():
+    play([(CLOSE, []), (CONNECT, []), (END, []), (opened(1), [CONNECT_DONE, Shut(1), CLOSE_DONE, opens(2)]),
+          opened_and_said(2, Write(2, b'c'))], connecting())
+
+
+def test_nothing_is_carried_to_a_target_that_was_not_reached():
+    play([(END, []), (failed(1), [REFUSED, NOTHING]), (CONNECT, [opens(2)]), opened_and_said(2)], connecting())
+
+
+# --- The client leaves ----------------------------------------------------------------------------
+
+LEAVE = 'on_leave',
+
+
+@pytest.mark.parametrize('made', [new_dialect, connected], ids=['unconnected', 'connected'])
+def test_nothing_is_left_to_do_for_a_client_that_leaves_while_nothing_waits(made):
+    dialect = made()
+    play([(LEAVE, [])], dialect)
+    assert dialect.backlog == 0
+
+
+@pytest.mark.parametrize('waiting, actions', [
+    ([], []),
+    ([SEND], SENT),
+    ([ask('sendb', data='AP8='), SEND], [Write(1, b'\0\xff'), SENDB_DONE] + SENT),
+    ([A, END], [Write(1, b'a'), Write(1, b'c')]),
+    ([A], [Write(1, b'a')]),
+    ([SEND, A, END, SEND], SENT + [Write(1, b'a'), Write(1, b'c')] + SENT),
+    ([CLOSE], [Shut(1), CLOSE_DONE]),
+    ([SEND, CLOSE], SENT + [Shut(1), CLOSE_DONE]),
+    ([SEND, CLOSE, SEND], SENT + [Shut(1), CLOSE_DONE, NOTHING]),
+    ([PING, text(u'nonsense')], [PING_DONE, BAD]),
+    ([SEND, connect(port=0), SEND], SENT + [Shut(1), BAD, NOTHING]),
+], ids=['nothing', 'send', 'sendb', 'message', 'piece', 'in order', 'close', 'send and close', 'send behind close',
+        'others', 'bad connect'])
+def test_what_waits_for_a_target_when_the_client_leaves_goes_to_it_in_order(waiting, actions):
+    dialect = play([(event, []) for event in waiting], connecting())
+    play([(LEAVE, actions)], dialect)
+    assert dialect.backlog == 0
+
+
+def test_what_was_sent_before_another_connect_still_goes_to_the_first_target():
+    """Who leaves gets no second target: the gateway opens nothing for those who have left."""
+    dialect = play([(SEND, []), (CONNECT, []), (ask('send', data='y'), [])], connecting())
+    play([(LEAVE, SENT + [Shut(1), opens(2)])], dialect)
 
 
 # --- Window ---------------------------------------------------------------------------------------
 
-def room_after(dialect, **ack):
-    """room() after an ack, which must not get a reply."""
-    play([(ask('ack', **ack), [])], dialect)
-    return dialect.room(1)
-
-
-def with_outstanding(count, **fields):
-    """Connected, with ``count`` bytes sent to the client."""
-    dialect = connected(**fields)
-    dialect.on_data(1, b'x' * count)
-    return dialect
-
-
-def test_without_a_window_there_is_no_bound():
-    assert connected().room(1) is None
-    assert with_outstanding(100000).room(1) is None
-    assert room_after(with_outstanding(100000), bytes=5) is None
-
-
 @pytest.mark.parametrize('window', [16384, 16385, 10 ** 6, 2 ** 40])
-def test_window_is_the_room_at_first(window):
-    assert connected(window=window).room(1) == window
-
-
 @pytest.mark.parametrize('is_binary', [True, False])
-def test_room_shrinks_by_bytes_of_the_target_and_grows_by_what_is_given_back(is_binary):
-    dialect = with_outstanding(16384, window=20000, binary=is_binary)
-    assert dialect.room(1) == 3616
-    dialect.on_data(1, b'x' * 3616)
-    assert dialect.room(1) == 0
-    assert [room_after(dialect, bytes=count) for count in (1, 9999, 10000)] == [1, 10000, 20000]
+def test_window_is_named_when_the_target_is_opened(window, is_binary):
+    play([(connect(window=window, binary=is_binary), [opens(1, is_binary, window)])])
 
 
-@pytest.mark.parametrize('count', [1001, 20001, 2 ** 31, 10 ** 18, 2 ** 70, 10 ** 300],
+@pytest.mark.parametrize('fields', [{}, {'window': None}], ids=repr)
+def test_without_a_window_there_is_no_bound(fields):
+    play([(connect(**fields), [Open(1, u'a.lan', 80, None, None, None)])])
+
+
+@pytest.mark.parametrize('fields', [{'window': 30000}, {}, {'window': None}], ids=repr)
+def test_window_begins_anew_with_the_next_connect(fields):
+    play([(connect(**fields), [Shut(1), opens(2, **fields)]), opened_and_said(2)], connected(window=20000))
+
+
+@pytest.mark.parametrize('count', [1, 1001, 20001, 2 ** 31, 10 ** 18, 10 ** 19],
                          ids=lambda each: '%.4g' % each)
-def test_ack_over_what_is_outstanding_gives_all_of_it_back_and_no_more(count):
-    assert room_after(with_outstanding(1000, window=20000), bytes=count) == 20000
+@pytest.mark.parametrize('fields', [{'window': 20000}, {'window': 20000, 'binary': True}, {}], ids=repr)
+def test_ack_gives_back_what_it_says_and_gets_no_reply(fields, count):
+    play([(ask('ack', bytes=count), [Grant(1, count)])] * 2, connected(**fields))
+
+
+@pytest.mark.parametrize('count', [2 ** 70, 10 ** 300], ids=lambda each: '%.4g' % each)
+def test_ack_of_a_number_that_is_huge_gives_back_much(count):
+    action, = connected(window=20000).on_text(ask('ack', bytes=count)[1])
+    assert type(action) is Grant and action.channel == 1 and action.count > 10 ** 18
 
 
 @pytest.mark.parametrize('ack', [{}] + [{'bytes': value} for value in (
-    0, -1, -10 ** 18, True, 100.0, 1e300, '100', None, [], [100], {})], ids=repr)
+    0, -1, -10 ** 18, True, False, 100.0, 1e300, '100', None, [], [100], {})], ids=repr)
 def test_bad_ack_gets_no_reply_and_gives_nothing(ack):
-    assert room_after(with_outstanding(1000, window=20000), **ack) == 19000
+    play([(ask('ack', **ack), [])], connected(window=20000))
 
 
 def test_ack_without_a_connection_gets_no_reply():
     play([(ask('ack', bytes=5), []), (PING, [PING_DONE])])
     play([(closed(1), [CLOSED]), (ask('ack', bytes=5), []), (PING, [PING_DONE])], connected(window=20000))
+    play([(CLOSE, [Shut(1), CLOSE_DONE]), (ask('ack', bytes=5), [])], connected(window=20000))
 
 
-@pytest.mark.parametrize('ending, said', [(opened(1), CONNECT_DONE), (failed(1), REFUSED)],
-                         ids=['opened', 'failed'])
+def test_ack_is_for_the_connection_that_is_open():
+    play([(CONNECT, [Shut(1), opens(2)]), opened_and_said(2), (ask('ack', bytes=5), [Grant(2, 5)])], connected())
+
+
+@pytest.mark.parametrize('ending, said', [
+    (opened(1), [CONNECT_DONE, Grant(1, 5), PING_DONE, Carry(1)]), (failed(1), [REFUSED, PING_DONE]),
+    (LEAVE, [Grant(1, 5), PING_DONE])], ids=['opened', 'failed', 'left'])
 def test_ack_while_connecting_gets_no_reply_afterwards_either(ending, said):
-    play([(ask('ack', bytes=5), []), (PING, []), (ending, [said, PING_DONE])], connecting(window=20000))
-
-
-@pytest.mark.parametrize('fields, room', [({'window': 30000}, 30000), ({}, None), ({'window': None}, None)],
-                         ids=repr)
-def test_window_begins_anew_with_the_next_connect(fields, room):
-    dialect = play([(connect(**fields), [Shut(1), opens(2)]), (opened(2), [CONNECT_DONE])],
-                   with_outstanding(15000, window=20000))
-    assert dialect.room(2) == room
+    play([(ask('ack', bytes=5), []), (PING, []), (ending, said)], connecting(window=20000))
 
 
 # --- Backlog --------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize('ending', [opened(1), failed(1)], ids=['opened', 'failed'])
+@pytest.mark.parametrize('ending', [opened(1), failed(1), LEAVE], ids=['opened', 'failed', 'left'])
 def test_backlog_grows_while_connecting_and_returns_to_nothing(ending):
     dialect = connecting()
-    sizes = [dialect.backlog()]
+    sizes = [dialect.backlog]
     for event, size in [(ask('send', data='x' * 5000), 5000), (binary(b'x' * 7000, False), 7000),
                         (binary(b''), 1), (PING, 10), (text(u'nonsense'), 8)]:
         play([(event, [])], dialect)
-        sizes.append(dialect.backlog())
+        sizes.append(dialect.backlog)
         assert sizes[-1] >= sizes[-2] + size
     getattr(dialect, ending[0])(*ending[1:])
-    assert (sizes[0], dialect.backlog()) == (0, 0)
+    assert (sizes[0], dialect.backlog) == (0, 0)
 
 
 def test_backlog_keeps_what_waits_for_the_second_connect():
     dialect = play([(ask('send', data='x' * 1000), []), (CONNECT, []), (binary(b'x' * 500), [])],
                    connecting())
-    both = dialect.backlog()
+    both = dialect.backlog
     dialect.on_opened(1)
-    assert 500 <= dialect.backlog() < both - 1000
+    assert 500 <= dialect.backlog < both - 1000
     dialect.on_opened(2)
-    assert dialect.backlog() == 0
+    assert dialect.backlog == 0
 
 
 # --- Requests that are meant to hurt (security S09) -----------------------------------------------
@@ -871,7 +1080,8 @@ class Model(object):
 
     def settle(self, event):
         self.state, said = OUTCOMES[event[0]]
-        return [said] + self.go_on()
+        actions = [said] + self.go_on()
+        return actions + [Carry(self.channel)] if event[0] == 'on_opened' and self.state == 'open' else actions
 
     def go_on(self):
         actions = []
@@ -886,7 +1096,9 @@ class Model(object):
             return self.shut() + {BAD_CONNECT: [BAD], CLOSE: [CLOSE_DONE]}.get(event, []) + self.open(event)
         if event == SEND:
             return [Write(self.channel, b'x'), SEND_DONE] if self.state == 'open' else [NOTHING]
-        return {PING: [PING_DONE], NONSENSE: [BAD], ACK: []}[event]
+        if event == ACK:
+            return [Grant(self.channel, 1)] if self.state == 'open' else []
+        return {PING: [PING_DONE], NONSENSE: [BAD]}[event]
 
     def shut(self):
         was, self.state = self.state, 'free'
@@ -926,7 +1138,7 @@ def played_against_the_model(seed, requests):
         actions = getattr(dialect, event[0])(*event[1:])
         assert len(actions) == len(expected), (event, actions, expected)
         assert all(map(is_as_wanted, actions, expected)), (event, actions, expected)
-        assert (dialect.backlog() == 0) == (not model.waiting)
+        assert (dialect.backlog == 0) == (not model.waiting)
         yield event, actions, model
 
 

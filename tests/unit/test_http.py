@@ -1,5 +1,6 @@
 # -*- coding: utf-8 -*-
 """Room 4. Every request is fed whole, byte by byte, cut in two anywhere, and with bytes behind it."""
+import os
 import re
 
 import pytest
@@ -345,6 +346,26 @@ def test_upgrade_reply_is_that_of_rfc_6455():
     assert headers == {'upgrade': 'websocket', 'connection': 'Upgrade', 'sec-websocket-accept': ACCEPT}
 
 
+def test_upgrade_reply_names_the_subprotocol_that_is_spoken():
+    status, headers, body = parsed(ws2s.upgrade_reply(ACCEPT, 'chat.v2'))
+    assert (status, body) == ('HTTP/1.1 101 Switching Protocols', b'')
+    assert headers == {'upgrade': 'websocket', 'connection': 'Upgrade', 'sec-websocket-accept': ACCEPT,
+                       'sec-websocket-protocol': 'chat.v2'}
+
+
+@pytest.mark.parametrize('subprotocol', [None, ''], ids=repr)
+def test_upgrade_reply_without_a_subprotocol_names_none(subprotocol):
+    assert ws2s.upgrade_reply(ACCEPT, subprotocol) == ws2s.upgrade_reply(ACCEPT)
+    assert b'sec-websocket-protocol' not in ws2s.upgrade_reply(ACCEPT, subprotocol).lower()
+
+
+@pytest.mark.parametrize('status', [299, 302, 418, 599])
+def test_status_without_a_reason_keeps_the_space_before_it(status):
+    """RFC 9112 section 4"""
+    assert ws2s.response_head(status, [('A', 'b')]) == ('HTTP/1.1 %d \r\nA: b\r\n\r\n' % status).encode('ascii')
+    assert parsed(ws2s.sentence_reply(status, 'Odd.'))[0] == 'HTTP/1.1 %d ' % status
+
+
 @pytest.mark.parametrize('reply', [
     ws2s.sentence_reply(403, 'Pages of this origin may not connect.'), ws2s.sentence_reply(200, u'caf\xe9'),
     ws2s.sentence_reply(404, 'Not here.', with_body=False), ws2s.page_head(200, 'text/html', 9)],
@@ -398,3 +419,113 @@ def test_whoever_changes_the_values_of_a_header_changes_his_own():
     request, _ = ws2s.RequestParser().receive(upgrade(add=[b'Cookie: a=1']))
     request.all('cookie').append('b=2')
     assert request.all('cookie') == ['a=1'] and ('cookie', 'a=1') in request.headers
+
+
+# --- The query ------------------------------------------------------------------------------------
+
+def request_for(target):
+    """The Request of a whole head; bytes behind it, or a cut anywhere, change nothing."""
+    data, found = head(b'GET ' + target + b' HTTP/1.1', HOST), []
+    for pieces in every_split(data) + [[data + BEHIND]]:
+        parser = ws2s.RequestParser()
+        found += [each for each in map(parser.receive, pieces) if each]
+    assert len(set(request.target for request, _ in found)) == 1
+    return found[0][0]
+
+
+QUERIES = [
+    (b'/?host=a.lan&port=80', {'host': u'a.lan', 'port': u'80'}),
+    (b'/x/y?a=b', {'a': u'b'}),
+    (b'/?a=b+c', {'a': u'b c'}),
+    (b'/?a=b%20c', {'a': u'b c'}),
+    (b'/?a=b%2Bc', {'a': u'b+c'}),
+    (b'/?a+b=c&%61=d', {'a b': u'c', 'a': u'd'}),
+    (b'/?a=%26%3D%25%3f', {'a': u'&=%?'}),
+    (b'/?a=%C3%A9%e2%82%ac', {'a': u'\xe9\u20ac'}),
+    (b'/?a=\xc3\xa9', {'a': u'\xe9'}),
+    (b'/?%C3%A9=1', {u'\xe9': u'1'}),
+    (b'/?a=1&a=2&a=3', {'a': u'1'}),
+    (b'/?a=1&%61=2', {'a': u'1'}),
+    (b'/?a=&a=2', {'a': u''}),
+    (b'/?a&b=1', {'a': u'', 'b': u'1'}),
+    (b'/?a=b=c', {'a': u'b=c'}),
+    (b'/?=x&a=1', {'': u'x', 'a': u'1'}),
+    (b'/?a=b?c', {'a': u'b?c'}),
+    (b'/?a=1;b=2', {'a': u'1;b=2'}),
+    (b'/?&&a=1&', {'a': u'1'}),
+    (b'/?a=%00%0d%0a', {'a': u'\0\r\n'}),
+    (b'/?a=/../b', {'a': u'/../b'}),
+    (b'http://server.example.com/x?a=b', {'a': u'b'}),
+    (b'http://server.example.com?a=b', {'a': u'b'}),
+]
+
+
+@pytest.mark.parametrize('target, parameters', QUERIES, ids=repr)
+def test_parameter_is_the_first_value_of_that_name_as_a_form_has_it(target, parameters):
+    request = request_for(target)
+    for name, value in parameters.items():
+        assert request.parameter(name) == value and isinstance(request.parameter(name), ws2s.text_type)
+    assert request.parameter('missing') is None and request.parameter('A') is None
+
+
+@pytest.mark.parametrize('target', [b'/', b'/?', b'/a=b', b'/a%3Fa=b', b'/?b=a'])
+def test_parameter_that_is_not_there_is_none(target):
+    assert request_for(target).parameter('a') is None
+
+
+BAD_QUERIES = [b'%', b'a=%', b'a=%2', b'a=%zz', b'a=%2g', b'a=%+1', b'a=%%20', b'a=1&b=%', b'%=1', b'a=%ff', b'a=%c3',
+               b'a=\xff', b'a=\xe9', b'a=%c0%ae', b'a=%ed%a0%80', b'a=%f4%90%80%80', b'%ff', b'a=1&a=%ff']
+
+
+@pytest.mark.parametrize('query', BAD_QUERIES, ids=repr)
+def test_query_with_broken_escapes_or_that_is_not_utf8_is_400_whichever_parameter_is_asked_for(query):
+    request = request_for(b'/?' + query)
+    for name in ('a', 'missing', 'a'):
+        with pytest.raises(ws2s.HttpError) as caught:
+            request.parameter(name)
+        assert caught.value.status == 400 and PLAIN_SENTENCE.match(caught.value.sentence)
+
+
+def test_escapes_of_the_path_are_not_those_of_the_query():
+    request = request_for(b'/%zz%ff?a=b')
+    assert request.parameter('a') == u'b' and request.path == '/%zz%ff'
+
+
+def test_query_is_read_once_and_only_when_asked_for(monkeypatch):
+    read, read_query = [], ws2s.read_query
+    monkeypatch.setattr(ws2s, 'read_query', lambda text: read.append(text) or read_query(text))
+    request = request_for(b'/?a=1&b=2')
+    assert read == []
+    assert [request.parameter(name) for name in ('a', 'b', 'c', 'a')] == [u'1', u'2', None, u'1']
+    assert read == ['a=1&b=2']
+
+
+@pytest.mark.parametrize('fields, tokens', [
+    ([], [u'']), ([b'A, b'], [u'a', u'b']), ([b'A', b'b ,\tC '], [u'a', u'b', u'c']),
+    ([b',, a ,'], [u'', u'', u'a', u'']),
+    ([b''], [u'']), ([b'a b'], [u'a b'])], ids=repr)
+def test_tokens_are_the_members_of_a_list_in_small_letters(fields, tokens):
+    request, _ = ws2s.RequestParser().receive(upgrade(add=[b'X-List: ' + field for field in fields]))
+    assert request.tokens('x-list') == tokens
+
+
+@pytest.mark.parametrize('fields, offered', [
+    ([], [u'']), ([b'Chat, chat'], [u'Chat', u'chat']), ([b'A', b'b ,\tC '], [u'A', u'b', u'C']),
+    ([b'a.B/1'], [u'a.B/1'])], ids=repr)
+def test_subprotocols_are_as_the_client_has_written_them(fields, offered):
+    """RFC 6455 section 1.9: they are told apart by case."""
+    request, _ = ws2s.RequestParser().receive(upgrade(add=[b'sec-websocket-PROTOCOL: ' + field for field in fields]))
+    assert request.subprotocols() == offered
+
+
+@pytest.mark.parametrize('filling', [b' ', b'\t', b',', b' ,', b'a ', b', a'], ids=repr)
+@pytest.mark.parametrize('name', [b'Upgrade', b'Sec-WebSocket-Protocol'])
+def test_list_as_long_as_a_header_may_be_is_read_soon(name, filling):
+    """What takes the square of its length would take seconds of the loop."""
+    line = name + b': a' + filling * (16000 // len(filling)) + b'b'
+    request, _ = ws2s.RequestParser().receive(head(GET, HOST, line))
+    began = sum(os.times()[:2])
+    for _ in range(10):
+        members = request.tokens('upgrade') + request.subprotocols()
+    assert sum(os.times()[:2]) - began < 2
+    assert u'' in members and u'a' in [member[:1] for member in members]

@@ -10,6 +10,8 @@ import pytest
 
 import ws2s
 
+pytestmark = pytest.mark.independent
+
 REPOSITORY = os.path.dirname(os.path.abspath(ws2s.__file__))
 
 

@@ -1,12 +1,13 @@
 """The order of ws2s.py: each check is a function of source text, and is shown a broken sample too."""
 import ast
+import collections
+import hashlib
+import importlib
+import inspect
 import io
-import json
 import os
 import re
-import shutil
-import subprocess
-import sys
+import threading
 
 import pytest
 
@@ -15,6 +16,8 @@ PATH = os.path.join(ROOT, 'ws2s.py')
 
 with io.open(PATH, encoding='utf-8') as text_of_ws2s:
     SOURCE = text_of_ws2s.read()
+
+pytestmark = pytest.mark.independent
 
 PURE_ROOMS = range(2, 9)
 
@@ -28,9 +31,16 @@ PYTHON_2_WORDS = re.compile(r'\b(PY2|version_info|basestring|xrange|raw_input|it
                             r'\bPython 2\b|(?<![\d.])2\.7\b')
 PYTHON_2_NAMES = set(['unicode', 'long', 'unichr', 'cmp', 'reduce', 'buffer'])
 
+IMPORTS = (ast.Import, ast.ImportFrom)
 FUNCTIONS = (ast.FunctionDef, ast.Lambda)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 SCOPES = FUNCTIONS + COMPREHENSIONS + (ast.ClassDef,)
+
+OURSELVES = ('self', 'cls')
+GETTERS = ('getattr', 'setattr', 'hasattr', 'delattr')
+TUPLE_NAMES = dir(collections.namedtuple('Empty', ''))
+NAMELESS = (re.compile(''), re.match('', ''), hashlib.sha1(), threading.Lock())  # of classes that no module names
+NOT_EVERYWHERE = set(['Queue', 'queue', 'selectors'])  # modules of some Pythons only
 
 
 def parsed(source):
@@ -72,6 +82,10 @@ def own_nodes(scope):
             waiting += ast.iter_child_nodes(node)
 
 
+def imported_names(node):
+    return [(alias.asname or alias.name).split('.')[0] for alias in node.names]
+
+
 def bound_names(scope):
     """(name, line) of all that a scope defines: assigned, imported, caught, parameters."""
     declared_global = set(name for node in own_nodes(scope) if isinstance(node, ast.Global)
@@ -80,8 +94,8 @@ def bound_names(scope):
         names = []
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
             names = [node.id]
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            names = [(alias.asname or alias.name).split('.')[0] for alias in node.names]
+        elif isinstance(node, IMPORTS):
+            names = imported_names(node)
         elif isinstance(node, (ast.ClassDef, ast.FunctionDef)):
             names = [node.name]
         elif isinstance(node, ast.ExceptHandler) or type(node).__name__ == 'arg':
@@ -120,8 +134,8 @@ def used_before_defined(source):
 def world_in_pure_rooms(source):
     """Names in rooms 2-8 that touch sockets, clocks, threads, files, logs, or import anything."""
     tree, room = parsed(source), room_at(source)
-    imports = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
-    imported = set((alias.asname or alias.name).split('.')[0] for node in imports for alias in node.names)
+    imports = [node for node in ast.walk(tree) if isinstance(node, IMPORTS)]
+    imported = set(name for node in imports for name in imported_names(node))
     world = (imported - PURE_MODULES) | WORLD_NAMES
     uses = [(name, line) for name, line in global_uses(tree) if name in world]
     uses += [('import', node.lineno) for node in imports]
@@ -138,18 +152,138 @@ def python_2_talk(source):
     return sorted('line %d: %s' % (line, word) for line, word in talk if room(line) > 1)
 
 
+# --- Attributes -----------------------------------------------------------------------------------
+
+def last_name(node):
+    """What an expression is called: x of `x`, of `self._a.x` and of `x(1)`; nothing for others."""
+    node = node.func if isinstance(node, ast.Call) else node
+    return getattr(node, 'attr', getattr(node, 'id', ''))
+
+
+def words(node):
+    """Those in the literal strings of an expression."""
+    fields = {'Str': 's', 'Constant': 'value'}
+    texts = [getattr(one, fields.get(type(one).__name__, ''), None) for one in ast.walk(node)]
+    return [word for text in texts if isinstance(text, (str, type(u''))) for word in re.findall(r'\w+', text)]
+
+
+def class_attributes(tree):
+    """(name, line) of what classes have: methods, names, slots, fields, and what is assigned to ``self``."""
+    changed = [node.target for node in ast.walk(tree) if isinstance(node, ast.AugAssign)]
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.ClassDef):
+            names = [name for name, _ in bound_names(node)]
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and node not in changed:
+            names = [node.attr] * (getattr(node.value, 'id', None) in OURSELVES)
+        elif isinstance(node, ast.Assign) and last_name(node.targets[0]) == '__slots__':
+            names = words(node.value)
+        elif isinstance(node, ast.Call) and last_name(node) == 'namedtuple':
+            names = words(node.args[1])
+        for name in names:
+            yield name, node.lineno
+
+
+def attribute_uses(tree):
+    """(name, the expression it is of, line) of every attribute but those of modules."""
+    modules = set(name for node in ast.walk(tree) if isinstance(node, IMPORTS) for name in imported_names(node))
+    modules = set(use for use in global_uses(tree) if use[0] in modules)
+    for node in ast.walk(tree):
+        names, owner = [], None
+        if isinstance(node, ast.Attribute):
+            names, owner = [node.attr], node.value
+        elif isinstance(node, ast.Call) and last_name(node) in GETTERS and len(node.args) > 1:
+            names, owner = words(node.args[1]), node.args[0]
+        root = owner
+        while isinstance(root, ast.Attribute):
+            root = root.value
+        for name in names:
+            if (getattr(root, 'id', None), getattr(root, 'lineno', None)) not in modules:
+                yield name, owner, node.lineno
+
+
+def rooms_of(pairs, room):
+    """Name -> rooms, of pairs (name, line)."""
+    found = {}
+    for name, line in pairs:
+        found.setdefault(name, set()).add(room(line))
+    return found
+
+
+def foreign_attributes(tree):
+    """Attributes of all that comes from below: builtins, classes of imported modules, and of ws2s for ws2sd."""
+    names = set(alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names)
+    names |= set(['io', 'types', type(u'').__module__])
+    found = set(name for one in NAMELESS for name in dir(one))
+    if 'ws2s' in names:
+        found |= set(name for name, _ in class_attributes(parsed(SOURCE)))
+    for name in names - NOT_EVERYWHERE - set(['ws2s']):
+        kinds = inspect.getmembers(importlib.import_module(name), inspect.isclass)
+        found |= set(attribute for _, kind in kinds for attribute in dir(kind))
+    return found
+
+
+def used_upward(source, owners):
+    """Attributes that only classes of later rooms have, and any of what is named as such a class (`self._session.x`).
+
+    ``owners``: room -> the verbs that it may use all the same; what has no need of an entry is told, too.
+    """
+    tree, room = parsed(source), room_at(source)
+    home = rooms_of(class_attributes(tree), room)
+    for name in foreign_attributes(tree):
+        home.pop(name, None)
+    classes = rooms_of(((node.name.lower(), node.lineno) for node in ast.walk(tree)
+                        if isinstance(node, ast.ClassDef)), room)
+    listed = set((number, verb) for number in owners for verb in owners[number].split())
+    needed, found = set(), []
+    for name, owner, line in attribute_uses(tree):
+        here, kind = room(line), last_name(owner).replace('_', '').lower()
+        there = max(min(home.get(name, [0])), min(classes.get(kind, [0])))
+        if there > here and (here, name) in listed:
+            needed.add((here, name))
+        elif there > here:
+            found.append('line %d: %s of room %d in room %d' % (line, name, there, here))
+    return sorted(found) + sorted('room %d has no need of %s' % pair for pair in listed - needed)
+
+
+def private_elsewhere(source):
+    """Names with an underscore of an object of another room."""
+    tree, room = parsed(source), room_at(source)
+    home = rooms_of(class_attributes(tree), room)
+    return sorted('line %d: %s in room %d' % (line, name, room(line)) for name, owner, line in attribute_uses(tree)
+                  if name.startswith('_') and not name.endswith('__') and name not in TUPLE_NAMES and
+                  getattr(owner, 'id', None) not in OURSELVES and room(line) not in home.get(name, ()))
+
+
+# --- Sizes ----------------------------------------------------------------------------------------
+
+def lines_of(node):
+    """To the line where the last token begins."""
+    return max(getattr(one, 'lineno', 0) for one in ast.walk(node)) - node.lineno + 1
+
+
 def function_sizes(source):
-    """(lines, name) of every function, to the line where its last token begins."""
-    functions = [node for node in ast.walk(parsed(source)) if isinstance(node, ast.FunctionDef)]
-    return sorted((max(getattr(one, 'lineno', 0) for one in ast.walk(node)) - node.lineno + 1, node.name)
-                  for node in functions)
+    """(lines, name) of every function."""
+    return sorted((lines_of(node), node.name) for node in ast.walk(parsed(source))
+                  if isinstance(node, ast.FunctionDef))
+
+
+def class_sizes(source):
+    """(lines, methods, name) of every class."""
+    return sorted((lines_of(node), sum(isinstance(one, ast.FunctionDef) for one in own_nodes(node)), node.name)
+                  for node in ast.walk(parsed(source)) if isinstance(node, ast.ClassDef))
 
 
 # --- ws2s.py and ws2sd ----------------------------------------------------------------------------
 
-PROGRAMS = {'ws2s.py': 14, 'ws2sd': 6}
+# What a room may use of those above it: of each program, room -> verbs that it calls on whoever it works for, and that
+# no class of the room declares. A verb that is used no more, or is declared meanwhile, must go.
+OWNERS = {
+    'ws2s.py': {},
+    'ws2sd': {},
+}
 
-of_each_program = pytest.mark.parametrize('name', sorted(PROGRAMS))
+of_each_program = pytest.mark.parametrize('name', sorted(OWNERS))
 
 
 def source_of(name):
@@ -161,7 +295,7 @@ def source_of(name):
 def test_docstring_lists_the_rooms_of_the_banners(name):
     source = source_of(name)
     assert listed_rooms(source) == banners(source)
-    assert [number for number, _ in banners(source)] == list(range(1, PROGRAMS[name] + 1))
+    assert [number for number, _ in banners(source)] == list(range(1, len(banners(source)) + 1))
 
 
 @of_each_program
@@ -169,7 +303,17 @@ def test_names_are_used_in_their_own_room_or_a_later_one(name):
     assert used_before_defined(source_of(name)) == []
 
 
-def test_rooms_2_to_9_do_not_touch_the_world():
+@of_each_program
+def test_no_room_reaches_up_into_objects_of_a_later_one(name):
+    assert used_upward(source_of(name), OWNERS[name]) == []
+
+
+@of_each_program
+def test_private_names_are_used_in_their_own_room(name):
+    assert private_elsewhere(source_of(name)) == []
+
+
+def test_rooms_2_to_8_do_not_touch_the_world():
     assert world_in_pure_rooms(SOURCE) == []
 
 
@@ -178,10 +322,15 @@ def test_no_room_but_the_first_speaks_of_old_pythons():
 
 
 @of_each_program
-def test_functions_are_short(name):
-    sizes = function_sizes(source_of(name))
-    assert [size for size in sizes if size[0] > 60] == []
-    assert sizes[len(sizes) // 2][0] < 10
+def test_functions_and_classes_are_short(name):
+    functions, classes = function_sizes(source_of(name)), class_sizes(source_of(name))
+    assert [size for size in functions if size[0] > 40] == []
+    assert functions[len(functions) // 2][0] < 10
+    assert [size for size in classes if size[0] > 250 or size[1] > 25] == []
+
+
+def test_the_gateway_has_at_most_5600_lines():
+    assert SOURCE.count('\n') <= 5600
 
 
 # --- The checks themselves ------------------------------------------------------------------------
@@ -228,6 +377,103 @@ def test_local_names_are_not_taken_for_those_of_a_later_room(first):
     assert used_before_defined(house(first, 'x = 2')) == []
 
 
+def up(source, owners=()):
+    """What is used upward, without the lines."""
+    return [line.split(': ')[-1] for line in used_upward(source, dict(owners))]
+
+
+LATE = 'class C(object):\n    late = 1'
+METHOD = 'class D(object):\n    def m(self): '
+
+
+@pytest.mark.parametrize('first', [
+    'a.late', 'a.late = 1', 'a.late()', 'a.late += 1', 'del a.late', 'a.late.b = 1', 'a.b.late[0].c()', 'a().late',
+    'a[0].late', 'a, b.late = 1, 2', 'f = lambda a: a.late', '[a.late for a in ()]', '[a for a in b.late if a]',
+    '{a.late: 1 for a in ()}', 'f(*a.late)', 'f(late=a.late)', 'a.late if a else 0', 'def f(b=a.late): pass',
+    'def f():\n    return lambda: a.late', '@a.late\ndef f(): pass', '@f(a.late)\nclass D(object): pass',
+    'class D(a.late): pass', 'class D(object):\n    b = a.late', 'for a.late in (): pass',
+    'with a as b.late: pass', 'try: pass\nexcept a.late: pass', 'raise a.late', 'assert a, a.late',
+    'getattr(a, "late")', 'getattr(a.b(), "late", None)()', 'setattr(a, "late", 1)', 'hasattr(a, "late")',
+    'delattr(a, "late")', METHOD + 'self.late()', METHOD + 'self._a.b.late()', METHOD + 'self.late += 1',
+    METHOD + 'del self.late', 'os.getpid().late', 'def f(os): return os.late', 'def f(late): late.late',
+    '(\n    a\n).late'])
+def test_an_attribute_of_a_later_room_is_seen(first):
+    assert up(house(first, LATE)) == ['late of room 2 in room 1']
+    assert up(house('', first, '', LATE)) == ['late of room 4 in room 2']
+    assert up(house(LATE, first)) == up(house(LATE, first, LATE)) == up(house(first + '\n' + LATE, '')) == []
+
+
+@pytest.mark.parametrize('second', [
+    'class C(object):\n    def late(self): pass', 'class C(object):\n    @property\n    def late(self): pass',
+    'class C(object):\n    a, (b, late) = 1, (2, 3)', 'class C(object):\n    class late(object): pass',
+    'class C(object):\n    if 1:\n        late = 1', 'def f():\n    class C(object):\n        late = 1',
+    'class C(object):\n    __slots__ = ("a", "late")', 'class C(object):\n    __slots__ = "a late".split()',
+    'class C(object):\n    __slots__ = B.__slots__ + ("late",)', METHOD + 'self.late = 1',
+    METHOD + 'self.a = self.late = 1', METHOD + 'self.a, (b, self.late) = 1, (2, 3)',
+    METHOD + '\n        for self.late in (): pass', METHOD + '\n        def f(): self.late = 1',
+    'class C(object):\n    @classmethod\n    def m(cls): cls.late = 1',
+    'C = collections.namedtuple("C", "a late")', 'C = namedtuple("C", "a, late")',
+    'class C(namedtuple("C", ["a", "late"])): pass'])
+def test_whatever_gives_a_class_an_attribute_is_seen(second):
+    assert up(house('a.late', second)) == ['late of room 2 in room 1']
+    assert up(house(second, 'a.late', second)) == []
+
+
+@pytest.mark.parametrize('first', [
+    'late = 1', 'late.a()', 'f(late=1)', '"a.late"', '# a.late', 'a["late"]', 'def f(late): return late',
+    'getattr(a, late)', 'os.late', 'os.path.late()', 'clock.late = 1', 'def f(): return os.late',
+    'getattr(os, "late")', 'f(a, "late")', 'a.unknown', METHOD + 'self.late = self.late',
+    'def f():\n    class D(object):\n        late = 1\n    D().late'])
+def test_other_names_are_not_taken_for_attributes_of_a_later_room(first):
+    assert up(house(first, LATE)) == []
+
+
+@pytest.mark.parametrize('first', [
+    '[].append(1)', 'u"".format(1)', 'a.items()', 'a.__class__', 'open("x").read()', 're.match("", "").group()',
+    'a.pattern', 'os.stat("x").st_size', 'clock.gmtime().tm_year', 'a.sha1().digest()',
+    'try: pass\nexcept OSError as error: error.errno'])
+def test_attributes_of_the_standard_library_are_not_taken_for_those_of_a_later_room(first):
+    names = 'append format items __class__ read group pattern st_size tm_year digest errno'.split()
+    assert up(house(first, 'class C(object):\n' + ''.join('    %s = 1\n' % name for name in names))) == []
+
+
+@pytest.mark.parametrize('first', [
+    'session.a', 'session.a()', 'def f(_session): _session.a = 1', 'gate.session.a', METHOD + 'self._session.a.b()',
+    METHOD + 'return self.session().a', 'def f(session): getattr(session, "a")', '[session.a for session in ()]'])
+def test_an_object_that_is_named_as_a_class_of_a_later_room_is_seen(first):
+    session, elsewhere = 'class Session(object): pass', 'class D(object):\n    a = b = 1\n\n'  # `a` is everybody's
+    assert up(house(first, session)) == up(house(elsewhere + first, session)) == ['a of room 2 in room 1']
+    assert up(house(first.replace('session', 'next_session'), session.replace('S', 'NextS'))) != []
+    assert up(house(session, first)) == up(house(first, 'class Sessions(object): pass')) == []
+
+
+def test_a_verb_of_the_contract_is_called_by_its_own_room_only_and_is_in_use():
+    call, verb = METHOD + 'self._owner.late(self)', 'class C(object):\n    def late(self, a): pass'
+    assert up(house(call, verb), {1: 'late'}) == up(house(verb + '\n\n' + call, verb)) == []
+    assert up(house(call, call, verb), {1: 'late'}) == ['late of room 3 in room 2']
+    assert up(house(call, verb), {1: 'late gone'}) == ['room 1 has no need of gone']
+    assert up(house(verb, call, verb), {2: 'late'}) == ['room 2 has no need of late']
+    assert up(house('session.late()', verb.replace('C', 'Session')), {1: 'late'}) == []
+
+
+@pytest.mark.parametrize('use', [
+    'a._x', 'a._x = 1', 'a._x()', 'a.b._x.c', 'a()._x', 'C._x', 'lambda a: a._x', 'getattr(a, "_x")', 'del a._x',
+    'os.getpid()._x', METHOD + 'self._a._x', METHOD + 'return [one._x for one in self]', 'def f(os): os._x',
+    'a.self._x', 'a.__x'])
+def test_private_names_of_another_room_are_seen(use):
+    private = 'class C(object):\n    _x = __x = 1'
+    for broken in (house(private, use), house(use, private)):
+        assert len(private_elsewhere(broken)) == 1
+    assert private_elsewhere(house(private + '\n' + use, '')) == []
+
+
+@pytest.mark.parametrize('fine', [
+    METHOD + 'self._x', 'def f(cls): cls._x', 'os._exit(0)', 'a.__enter__()', 'a.__init__(self)', 'a._replace(b=1)',
+    'a._fields', '_x', 'f(_x=1)', METHOD + 'self._x.y', '# a._x', METHOD + 'getattr(self, "_x")'])
+def test_own_private_names_and_those_of_modules_are_not_taken_for_those_of_another_room(fine):
+    assert private_elsewhere(house(fine, 'class C(object):\n    _x = 1')) == []
+
+
 @pytest.mark.parametrize('dirty', [
     'os.getpid()', 'def f(): return clock.time()', 'def f(): open("x")', 'import re', 'print("x")',
     'def f():\n    from re import match', 'f = open', 'class C(object):\n    def m(self, a=os): pass',
@@ -260,85 +506,9 @@ def test_plain_words_are_not_taken_for_talk_of_old_pythons(fine):
     assert python_2_talk(house('', fine)) == []
 
 
-def test_sizes_of_functions_are_counted():
-    source = house('def f():\n    a = 1\n\n    return a\n\n\nclass C(object):\n    def m(self): pass')
-    assert function_sizes(source) == [(1, 'm'), (4, 'f')]
+def test_sizes_of_functions_and_classes_are_counted():
+    source = house('def f():\n    a = 1\n\n    return a\n\n\nclass C(object):\n    def m(self): pass\n\n'
+                   '    class D(object):\n        def d(self): pass\n\n    if n:\n        def n(self): pass')
+    assert function_sizes(source) == [(1, 'd'), (1, 'm'), (1, 'n'), (4, 'f')]
+    assert class_sizes(source) == [(2, 1, 'D'), (8, 2, 'C')]
     assert function_sizes(house('def f():\n' + '    x = 1\n' * 60)) == [(61, 'f')]
-
-
-# --- Importing ------------------------------------------------------------------------------------
-
-PROBE = r'''
-import json, logging, os, signal, sys, threading
-
-def descriptors():
-    found = []
-    for fd in range(256):
-        try:
-            os.fstat(fd)
-        except OSError:
-            continue
-        found.append(fd)
-    return found
-
-def handlers():
-    loggers = [logging.getLogger(name) for name in list(logging.root.manager.loggerDict)] + [logging.root]
-    kinds = [type(one) for logger in loggers for one in logger.handlers]
-    return [kind.__name__ for kind in kinds if kind is not logging.NullHandler]
-
-def umask():
-    mask = os.umask(0o77)
-    os.umask(mask)
-    return mask
-
-def state():
-    return {'descriptors': descriptors(), 'threads': threading.active_count(), 'umask': umask(),
-            'logging': [handlers(), logging.root.level], 'environment': sorted(os.environ.items()),
-            'signals': [str(signal.getsignal(number)) for number in range(1, signal.NSIG)]}
-
-sys.path.insert(0, sys.argv[1])
-before = state()
-import SUBJECT
-after = state()
-sys.stdout.write('\n' + json.dumps(sorted(key for key in before if before[key] != after[key])))
-sys.stdout.flush()
-sys.stderr.flush()
-os._exit(0)
-'''
-
-
-def traces_of_import(folder, name, scratch):
-    """What importing the module has changed in a fresh process: words of the probe, 'output', 'files'."""
-    environ = dict(os.environ, PYTHONDONTWRITEBYTECODE='1', HOME=scratch, TMPDIR=scratch)
-    environ.pop('PYTHONPATH', None)
-    files = sorted(os.listdir(folder))
-    child = subprocess.Popen([sys.executable, '-c', PROBE.replace('SUBJECT', name), folder], cwd=scratch,
-                             env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = child.communicate()
-    assert child.returncode == 0, err.decode('utf-8')
-    printed, _, changed = out.decode('utf-8').rpartition('\n')
-    traces = json.loads(changed)
-    return traces + ['output'] * bool(printed or err) + ['files'] * (sorted(os.listdir(folder)) != files
-                                                                     or os.listdir(scratch) != [])
-
-
-def test_import_leaves_no_trace(tmpdir):
-    # A copy in a folder of its own: what others write beside the original is not to be seen.
-    shutil.copy(PATH, str(tmpdir.mkdir('module')))
-    assert traces_of_import(str(tmpdir.join('module')), 'ws2s', str(tmpdir.mkdir('scratch'))) == []
-
-
-@pytest.mark.parametrize('line, trace', [
-    ('import os; kept = os.pipe()', ['descriptors']),
-    ('from threading import *; t = Thread(target=Event().wait); t.daemon = True; t.start()', ['threads']),
-    ('import logging; logging.basicConfig()', ['logging']),
-    ('import logging; logging.getLogger("ws2s").addHandler(logging.StreamHandler())', ['logging']),
-    ('import logging; logging.getLogger("ws2s").addHandler(logging.NullHandler())', []),
-    ('import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)', ['signals']),
-    ('import os; os.umask(0o123)', ['umask']), ('import os; os.environ["A_NEW_ONE"] = "1"', ['environment']),
-    ('print("hello")', ['output']), ('import sys; sys.stderr.write("hello")', ['output']),
-    ('open("here", "w").close()', ['files']),
-    ('import os; open(os.path.expanduser("~/.ws2s"), "w").close()', ['files']), ('x = 1', [])])
-def test_traces_of_an_import_are_seen(line, trace, tmpdir):
-    tmpdir.mkdir('module').join('careless.py').write(line)
-    assert traces_of_import(str(tmpdir.join('module')), 'careless', str(tmpdir.mkdir('scratch'))) == trace

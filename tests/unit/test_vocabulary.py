@@ -62,6 +62,18 @@ def test_forbidden_names_the_setting_that_decides():
     assert 'denyTargets' in ws2s.forbidden('denyTargets').message
 
 
+def test_forbidden_has_words_that_are_for_the_operator_alone():
+    failure = ws2s.forbidden('denyTargets', 'denied by denyTargets "10.0.0.0/8"')
+    assert failure.why == 'denied by denyTargets "10.0.0.0/8"'
+    assert failure.message == ws2s.forbidden('denyTargets').message and '10.0.0.0' not in failure.message
+
+
+def test_failure_without_words_for_the_operator_has_none():
+    failures = [value for value in vars(ws2s).values() if isinstance(value, ws2s.Failure)]
+    assert [failure.why for failure in failures + [ws2s.Failure(1, 'x', 'y'), ws2s.RequestError('no').failure]
+            if failure.why != ''] == []
+
+
 def test_remote_mistakes_carry_what_the_peer_is_told():
     refusal = ws2s.HttpError(405, 'Only GET.', [('Allow', 'GET')])
     assert (refusal.status, refusal.sentence, refusal.headers) == (405, 'Only GET.', (('Allow', 'GET'),))

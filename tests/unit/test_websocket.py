@@ -12,7 +12,7 @@ import types
 import pytest
 
 import ws2s
-from every_split import every_split, shown
+from every_split import byte_by_byte, every_split, shown
 from ws2s import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 
 DATA = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'data')
@@ -40,6 +40,10 @@ def frame(opcode, payload=b'', final=True, length=None):
     else:
         head = struct.pack('!BBQ', first, 0x80 | 127, length)
     return head + KEY + masked(payload)
+
+
+def random_bytes(dice, size):
+    return bytes(bytearray(dice.getrandbits(8) for _ in range(size)))
 
 
 def websocket(limit=LIMIT):
@@ -137,14 +141,14 @@ def test_text_over_the_limit_is_refused_by_its_header_alone(length):
     header = frame(TEXT, length=length)
     assert received([header[:-1]], ws) == []
     assert plain(ws.receive(header[-1:])) == ([], 1009)
-    assert ws.held() == 0
+    assert ws.held == 0
 
 
 def test_fragments_over_the_limit_are_refused_by_the_header_that_exceeds_it():
     ws = websocket()
     assert received([frame(TEXT, b'x' * LIMIT, False), frame(CONTINUATION, b'', False)], ws) == []
     assert plain(ws.receive(frame(CONTINUATION, length=1))) == ([], 1009)
-    assert ws.held() == 0
+    assert ws.held == 0
 
 
 def test_limit_of_text_is_of_bytes_and_of_one_message():
@@ -169,7 +173,7 @@ def test_nothing_comes_after_a_fault_or_a_close():
     for ending in (frame(3), frame(CLOSE)):
         ws = websocket()
         assert is_over(ws.receive(ending + frame(TEXT, b'a')))
-        assert received([frame(TEXT, b'a'), ending, b'\xff' * 99], ws) == [] and ws.held() == 0
+        assert received([frame(TEXT, b'a'), ending, b'\xff' * 99], ws) == [] and ws.held == 0
 
 
 def test_what_is_faulty_is_refused_as_early_as_it_shows():
@@ -177,6 +181,356 @@ def test_what_is_faulty_is_refused_as_early_as_it_shows():
                            (frame(PING, b'x' * 126), 2), (frame(BINARY, length=2 ** 63), 14)):
         ws = websocket()
         assert plain(received([data[:shows_at]], ws)) == ([], 1002)
+
+
+# --- The first two bytes --------------------------------------------------------------------------
+
+def is_legal(first, second):
+    """RFC 6455 section 5.2: no reserved bits or opcodes, masked; a control frame whole and of at most 125 bytes."""
+    return (first & 0x70 == 0 and first & 15 in (0, 1, 2, 8, 9, 10) and second >= 0x80
+            and (first & 15 < 8 or (first >= 0x80 and second <= 0x80 + 125)))
+
+
+PAIRS = [(first, second) for first in range(256) for second in range(256)]
+
+
+def test_every_pair_of_first_bytes_is_judged_as_the_rfc_has_it():
+    def is_taken(first, second):
+        try:
+            ws2s.check_first_bytes(first, second)
+            return True
+        except ws2s.WebSocketError as error:
+            assert error.code == 1002 and error.reason
+            return False
+
+    assert [pair for pair in PAIRS if is_taken(*pair) != is_legal(*pair)] == []
+
+
+def test_table_of_second_bytes_is_right_for_every_pair():
+    assert [pair for pair in PAIRS if (0x80 <= pair[1] <= ws2s.LAST_LEGAL[pair[0]]) != is_legal(*pair)] == []
+
+
+@pytest.mark.parametrize('cut', [True, False], ids=['byte by byte', 'whole'])
+def test_every_pair_of_first_bytes_that_is_wrong_is_a_fault_at_once(cut):
+    for first, second in PAIRS:
+        data = struct.pack('!BB', first, second)
+        events = received([data[:1], data[1:]] if cut else [data])
+        assert plain(events) == ([], None if is_legal(first, second) else 1002), (first, second)
+
+
+@pytest.mark.parametrize('opcode', [TEXT, BINARY], ids=['text', 'binary'])
+@pytest.mark.parametrize('form', [16, 64])
+@pytest.mark.parametrize('size', [0, 1, 124, 125, 126, 127, 65535, 65536])
+def test_length_that_is_written_too_long_is_a_fault(opcode, form, size):
+    if form == 16 and size > 65535:
+        return
+    head = struct.pack('!BBH' if form == 16 else '!BBQ', 0x80 | opcode, 0x80 | (126 if form == 16 else 127), size)
+    data = head + b'\0\0\0\0' + b'x' * size
+    is_minimal = size > (125 if form == 16 else 65535)
+    for pieces in every_split(data + frame(PING), near=[2, len(head), len(data)]):
+        form_of_it, code = plain(received(pieces, websocket(65536)))
+        assert (code, len(form_of_it)) == ((None, 2) if is_minimal else (1002, 0)), shown(pieces)
+
+
+@pytest.mark.parametrize('opcode', [TEXT, BINARY], ids=['text', 'binary'])
+@pytest.mark.parametrize('size', [1, 125, 126, 200, 600])
+def test_no_byte_is_given_that_is_still_to_come(opcode, size):
+    whole = frame(opcode, b'x' * size)
+    for there in range(len(whole)):
+        for pieces in ([whole[:there]], byte_by_byte(whole[:there])):
+            ws = websocket()
+            events = received(pieces, ws)
+            payload = max(0, there - (len(whole) - size))
+            assert b''.join(bytes(event.data) for event in events) == b'x' * (payload if opcode == BINARY else 0)
+            assert not [event for event in events if isinstance(event, ws2s.Text) or event.final]
+            assert ws.due == (size - payload if there >= len(whole) - size else 0)
+
+
+# --- Random streams -------------------------------------------------------------------------------
+
+LONG = 70000  # the limit of a text here
+EDGES = (0, 1, 2, 7, 124, 125, 126, 127, 128, 511, 512, 513)
+LARGE = (LONG - 1, LONG, LONG + 1, 65535, 65536, 65537)
+BAD_TEXTS = (b'\xff', b'ab\xc3', b'\xed\xa0\x80', b'\xc0\x80', b'\xf4\x90\x80\x80', b'\x80',
+             b'good until here \xe2\x82')
+
+
+def unlike(opcode, payload=b'', final=True, reserved=0, key=KEY, form=7, length=None):
+    """A frame of the client that may be wrong in what frame() has right."""
+    length = len(payload) if length is None else length
+    first, bit = opcode | reserved | (0x80 if final else 0), 0x80 if key else 0
+    head = {7: lambda: struct.pack('!BB', first, bit | length),
+            16: lambda: struct.pack('!BBH', first, bit | 126, length),
+            64: lambda: struct.pack('!BBQ', first, bit | 127, length)}[form]()
+    return head + (key + masked(payload, key) if key else payload)
+
+
+def joined(events):
+    """The events with adjacent pieces of one binary message made one."""
+    form = []
+    for event in events:
+        if not isinstance(event, ws2s.Piece):
+            form.append((type(event).__name__,) + tuple(event))
+        elif form and form[-1][0] == 'Piece' and not form[-1][2]:
+            form[-1] = ('Piece', form[-1][1] + bytes(event.data), event.final)
+        else:
+            form.append(('Piece', bytes(event.data), event.final))
+    return form
+
+
+def words(dice, size):
+    """UTF-8 of just ``size`` bytes."""
+    text = b''
+    while len(text) < size:
+        text += dice.choice((u'plain ' * 20, u'\xe4', u'\u20ac', u'\U0001f600')).encode('utf-8')
+    return text[:size].decode('utf-8', 'ignore').encode('utf-8').ljust(size, b'.')
+
+
+def whole_message(dice):
+    size = dice.choice(EDGES + (dice.randrange(2000),) * 12 + (dice.choice(LARGE),))
+    if size > 3000:
+        return frame(dice.choice((TEXT, BINARY)), length=size) + KEY * (size // 4) + KEY[:size % 4]
+    return frame(TEXT, words(dice, size)) if dice.random() < 0.4 else frame(BINARY, random_bytes(dice, size))
+
+
+def control_frame(dice):
+    return frame(dice.choice((PING, PONG)), random_bytes(dice, dice.choice((0, 1, 2, 100, 124, 125))))
+
+
+def fragmented_message(dice):
+    opcode, payload = dice.choice((TEXT, BINARY)), words(dice, dice.randrange(400))
+    parts = random_cuts(dice, payload, dice.randrange(1, 5))
+    frames = []
+    for number, part in enumerate(parts):
+        frames.append(frame(CONTINUATION if number else opcode, part, number == len(parts) - 1))
+        if dice.random() < 0.3:
+            frames.append(control_frame(dice))
+    return b''.join(frames)
+
+
+FAULTS = (
+    lambda dice: unlike(dice.choice((TEXT, BINARY)), random_bytes(dice, 20), key=None),
+    lambda dice: unlike(dice.choice((TEXT, BINARY, PING)), b'x', reserved=dice.choice((0x10, 0x20, 0x40, 0x70))),
+    lambda dice: unlike(dice.choice((3, 4, 5, 6, 7, 11, 12, 13, 14, 15)), b'x'),
+    lambda dice: unlike(CONTINUATION, b'nothing to continue'),
+    lambda dice: unlike(BINARY, b'begun', final=False) + frame(dice.choice((TEXT, BINARY)), b'within'),
+    lambda dice: unlike(TEXT, dice.choice(BAD_TEXTS)),
+    lambda dice: frame(TEXT, b'x' * 200 + dice.choice(BAD_TEXTS)),
+    lambda dice: unlike(TEXT, b'a', final=False) + frame(CONTINUATION, dice.choice(BAD_TEXTS)),
+    lambda dice: unlike(dice.choice((TEXT, BINARY)), random_bytes(dice, 125), form=dice.choice((16, 64))),
+    lambda dice: unlike(BINARY, random_bytes(dice, 200), form=64),
+    lambda dice: unlike(BINARY, form=64, length=1 << 63),
+    lambda dice: unlike(TEXT, form=64, length=1 << 40),
+    lambda dice: unlike(PING, b'x' * 126, form=16),
+    lambda dice: unlike(PONG, b'x', final=False),
+    lambda dice: frame(CLOSE, dice.choice((b'\x03', b'\x03\xed', b'\x03\xe8\xff'))),
+)
+# What ends a connection otherwise, or may.
+ENDINGS = FAULTS + (
+    lambda dice: frame(CLOSE, dice.choice((b'', b'\x03\xe8', b'\x03\xe8bye'))),
+    lambda dice: random_bytes(dice, 40),
+)
+KINDS = (whole_message,) * 5 + (control_frame, fragmented_message)
+
+
+def random_stream(dice):
+    frames = [dice.choice(KINDS)(dice) for _ in range(dice.randrange(1, 12))]
+    if dice.random() < 0.6:
+        frames.insert(dice.randrange(len(frames) + 1), dice.choice(ENDINGS)(dice))
+    stream = b''.join(frames)
+    return stream[:dice.randrange(len(stream))] if dice.random() < 0.2 else stream
+
+
+def random_cuts(dice, data, count):
+    places = sorted(dice.randrange(len(data) + 1) for _ in range(count))
+    return [data[i:j] for i, j in zip([0] + places, places + [len(data)])]
+
+
+def meaning(pieces, whole, before=b''):
+    """All that a WebSocket makes of the pieces, and how it stands then; our Close follows ``before``.
+
+    The pongs count where all pings are answered, wherever they are cut.
+    """
+    ws = ws2s.WebSocket(LONG, whole)
+    events, pongs = ws.receive(before), b''
+    if before and ws.state == ws2s.OPEN and not is_over(events):
+        ws.close(1000)
+    for piece in pieces:
+        events += ws.receive(piece)
+        pongs += to_send(ws)
+    pongs += to_send(ws)
+    is_flood = sum(isinstance(event, ws2s.Ping) for event in events) > ws2s.PONGS_WAITING
+    due = None if is_over(events) else ws.due
+    return joined(events), None if is_flood else pongs, ws.state, ws.held, due
+
+
+def ways_to_cut(dice, stream):
+    cuts = [random_cuts(dice, stream, dice.randrange(12)) for _ in range(3)]
+    return cuts + ([byte_by_byte(stream)] if len(stream) < 2500 else [])
+
+
+@pytest.mark.parametrize('whole', [False, True], ids=['pieces', 'whole messages'])
+@pytest.mark.parametrize('turn', range(12))
+def test_random_stream_means_the_same_wherever_it_is_cut(dice, turn, whole):
+    for _ in range(25):
+        stream = random_stream(dice)
+        at_once = meaning([stream], whole)
+        for pieces in ways_to_cut(dice, stream):
+            assert meaning(pieces, whole) == at_once, shown(pieces)
+
+
+@pytest.mark.parametrize('whole', [False, True], ids=['pieces', 'whole messages'])
+def test_random_stream_after_our_close_means_the_same_wherever_it_is_cut(dice, whole):
+    for _ in range(100):
+        stream = random_stream(dice)
+        place = dice.randrange(len(stream) + 1)
+        before, after = stream[:place], stream[place:]
+        at_once = meaning([after], whole, before)
+        for pieces in ways_to_cut(dice, after):
+            assert meaning(pieces, whole, before) == at_once, (place, shown(pieces))
+
+
+def test_random_stream_after_our_close_brings_no_message_and_no_answer(dice):
+    for _ in range(100):
+        stream, ws = random_stream(dice), ws2s.WebSocket(LONG)
+        ws.close(1000)
+        events = ws.receive(stream)
+        assert not [event for event in events if isinstance(event, (ws2s.Text, ws2s.Piece))]
+        assert to_send(ws) == b'\x88\x02\x03\xe8' and ws.held < 150
+
+
+@pytest.mark.parametrize('whole', [False, True], ids=['pieces', 'whole messages'])
+@pytest.mark.parametrize('number', range(len(FAULTS)))
+def test_fault_in_a_stream_is_a_fault_and_the_last_event(dice, number, whole):
+    for _ in range(10):
+        stream = control_frame(dice) + FAULTS[number](dice) + control_frame(dice)
+        for pieces in [[stream]] + ways_to_cut(dice, stream):
+            events = received(pieces, ws2s.WebSocket(LONG, whole))
+            assert isinstance(events[-1], ws2s.Fault) and events[-1].code in (1002, 1007, 1009), shown(pieces)
+
+
+@pytest.mark.parametrize('opcode', [TEXT, BINARY], ids=['text', 'binary'])
+@pytest.mark.parametrize('size', EDGES + LARGE)
+def test_message_between_two_others_means_the_same_wherever_it_is_cut(opcode, size):
+    before, message, after = frame(TEXT, b'before'), frame(opcode, b'x' * size), frame(BINARY, b'after')
+    stream = before + message + after
+    for pieces in every_split(stream, near=(len(before), len(before) + len(message))):
+        if len(pieces) < 2000:
+            form, code = plain(received(pieces, websocket(LONG)))
+            if opcode == TEXT and size > LONG:
+                assert (form, code) == ([['text', u'before']], 1009), shown(pieces)
+            else:
+                body = u'x' * size if opcode == TEXT else u'78' * size
+                assert code is None and form[1] == [['', 'text', 'binary'][opcode], body], shown(pieces)
+                assert [each[1] for each in (form[0], form[2])] == [u'before', u'6166746572'], shown(pieces)
+
+
+@pytest.mark.parametrize('limit', [0, 1, 5, 125, 126, 127, 1000])
+@pytest.mark.parametrize('opcode', [TEXT, BINARY], ids=['text', 'binary'])
+def test_message_that_comes_whole_is_bounded_to_the_byte(opcode, limit):
+    for size in (limit - 1, limit, limit + 1):
+        data = frame(opcode, b'x' * max(size, 0)) * 2
+        for pieces in ([data], byte_by_byte(data)):
+            form, code = plain(received(pieces, ws2s.WebSocket(limit, whole=True)))
+            assert (len(form), code) == ((0, 1009) if size > limit else (2, None)), (size, shown(pieces))
+
+
+@pytest.mark.parametrize('bad', BAD_TEXTS, ids=repr)
+@pytest.mark.parametrize('before', [b'', b'x' * 130, b'x' * 600], ids=['short', 'long', 'longer'])
+def test_text_that_is_not_utf8_is_a_fault_at_its_own_place(bad, before):
+    good, wrong = frame(TEXT, b'good'), frame(TEXT, before + bad)
+    for stream, number in ((wrong, 0), (good + wrong + good, 1)):
+        for pieces in every_split(stream, near=(len(stream) - len(good), len(stream))):
+            assert plain(received(pieces)) == ([['text', u'good']] * number, 1007), shown(pieces)
+
+
+# --- Binary messages that come whole --------------------------------------------------------------
+
+def whole_websocket(limit=LIMIT):
+    return ws2s.WebSocket(limit, whole=True)
+
+
+@pytest.mark.parametrize('size', [0, 1, 125, 126, 512, 513, LIMIT])
+def test_binary_message_comes_whole_wherever_it_is_cut(size):
+    body = b'0123456789' * (size // 10) + b'x' * (size % 10)
+    data = frame(BINARY, body)
+    for behind in (b'', frame(PING), b'\x82'):
+        for pieces in every_split(data + behind, near=[2, 6, 8, len(data)]):
+            ws = whole_websocket()
+            events = received(pieces, ws)
+            assert events[0] == ws2s.Piece(body, True), shown(pieces)
+            assert events[1:] == ([ws2s.Ping(b'')] if len(behind) > 1 else []), shown(pieces)
+            assert ws.held == len(behind) % 6, shown(pieces)
+
+
+@pytest.mark.parametrize('parts', [[b'ab', b'cd'], [b'', b'abcd'], [b'abcd', b''], [b'', b'', b'abcd', b''],
+                                   [b'a', b'b', b'c', b'd'], [b'ab' * 150, b'cd' * 300], [b'', b'x' * 700]],
+                         ids=lambda parts: '-'.join(str(len(part)) for part in parts))
+def test_fragments_of_a_binary_message_come_as_one(parts):
+    last = len(parts) - 1
+    frames = [frame(CONTINUATION if i else BINARY, part, i == last) for i, part in enumerate(parts)]
+    data = frame(PING, b'p').join(frames) + frame(TEXT, b't')
+    for pieces in every_split(data, near=[len(data) // 2, len(data)]):
+        events = received(pieces, whole_websocket())
+        pings, rest = events[:last], events[last:]
+        assert pings == [ws2s.Ping(b'p')] * last, shown(pieces)
+        assert rest == [ws2s.Piece(b''.join(parts), True), ws2s.Text(u't')], shown(pieces)
+
+
+@pytest.mark.parametrize('length', [LIMIT + 1, 65536, 2 ** 31, 2 ** 63 - 1])
+def test_binary_message_over_the_limit_is_refused_by_its_header_alone(length):
+    header = frame(BINARY, length=length)
+    for pieces in ([header], byte_by_byte(header), [header + b'x' * 100]):
+        ws = whole_websocket()
+        assert plain(received(pieces, ws)) == ([], 1009), shown(pieces)
+        assert ws.held == 0
+
+
+def test_fragments_of_a_binary_message_over_the_limit_are_refused_by_the_header_that_exceeds_it():
+    ws = whole_websocket()
+    assert received([frame(BINARY, b'x' * LIMIT, False), frame(CONTINUATION, b'', False)], ws) == []
+    assert ws.held == LIMIT
+    assert plain(ws.receive(frame(CONTINUATION, length=1))) == ([], 1009)
+    assert ws.held == 0
+
+
+def test_limit_of_whole_messages_is_of_each_one():
+    assert len(received([frame(BINARY, b'x' * LIMIT) * 3], whole_websocket())) == 3
+
+
+def test_what_is_held_of_a_binary_message_is_counted_byte_by_byte():
+    ws, data = whole_websocket(), frame(BINARY, b'x' * 10)
+    held = [ws.receive(data[i:i + 1]) or ws.held for i in range(len(data))]
+    assert held == [1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, [ws2s.Piece(b'x' * 10, True)]]
+    assert ws.held == 0
+
+
+def test_a_binary_message_in_fragments_of_one_byte_holds_no_more_than_its_bytes():
+    ws, empty = whole_websocket(100000), held_bytes(whole_websocket())
+    ws.receive(frame(BINARY, b'x', False))
+    for i in range(50):
+        ws.receive(frame(CONTINUATION, b'x', False) * 1000)
+        assert ws.held == 1 + 1000 * (i + 1)
+    assert held_bytes(ws) < empty + 50000 * 1.5 + 2000
+    assert ws.receive(frame(CONTINUATION)) == [ws2s.Piece(b'x' * 50001, True)] and ws.held == 0
+
+
+def test_after_our_close_whole_binary_messages_are_neither_delivered_nor_held():
+    later = frame(CONTINUATION, b'y' * 1000) + frame(BINARY, b'z') + frame(BINARY, b'z' * 9, False)
+    for pieces in every_split(later, near=[8, len(later)]):
+        ws = whole_websocket()
+        ws.receive(frame(BINARY, b'x' * 1000, False))
+        ws.close(1000)
+        assert ws.held == 0
+        assert received(pieces, ws) == [] and ws.held == 0, shown(pieces)
+        assert received([frame(CLOSE)], ws) == [ws2s.Closed(None, u'')]
+
+
+@pytest.mark.parametrize('cut', [True, False], ids=['byte by byte', 'whole'])
+def test_after_our_close_a_message_over_the_limit_is_a_fault_all_the_same(cut):
+    ws, data = whole_websocket(), frame(BINARY, length=LIMIT + 1)
+    ws.close(1000)
+    assert plain(received(byte_by_byte(data) if cut else [data], ws)) == ([], 1009)
 
 
 # --- What it costs --------------------------------------------------------------------------------
@@ -198,7 +552,7 @@ def test_a_binary_message_of_100_mb_goes_through_in_constant_memory():
     assert received([frame(BINARY, length=1600 * len(piece))], ws) == []
     for i in range(1600):
         assert ws.receive(piece) == [ws2s.Piece(KEY * 16384, i == 1599)]
-        assert ws.held() == 0 and held_bytes(ws) < empty + 2000
+        assert ws.held == 0 and held_bytes(ws) < empty + 2000
 
 
 @pytest.mark.parametrize('opcode', [TEXT, BINARY], ids=['text', 'binary'])
@@ -207,7 +561,7 @@ def test_a_flood_of_empty_continuations_holds_nothing(opcode):
     ws.receive(frame(opcode, b'', False))
     for _ in range(20):
         assert ws.receive(frame(CONTINUATION, b'', False) * 1000) == []
-    assert ws.held() == 0 and held_bytes(ws) < empty + 2000
+    assert ws.held == 0 and held_bytes(ws) < empty + 2000
 
 
 def test_a_text_in_fragments_of_one_byte_holds_no_more_than_its_bytes():
@@ -215,9 +569,9 @@ def test_a_text_in_fragments_of_one_byte_holds_no_more_than_its_bytes():
     ws.receive(frame(TEXT, b'x', False))
     for i in range(50):
         ws.receive(frame(CONTINUATION, b'x', False) * 1000)
-        assert ws.held() == 1 + 1000 * (i + 1)
+        assert ws.held == 1 + 1000 * (i + 1)
     assert held_bytes(ws) < empty + 50000 * 1.5 + 2000
-    assert ws.receive(frame(CONTINUATION)) == [ws2s.Text(u'x' * 50001)] and ws.held() == 0
+    assert ws.receive(frame(CONTINUATION)) == [ws2s.Text(u'x' * 50001)] and ws.held == 0
 
 
 def test_what_is_held_of_an_unfinished_message_and_frame_is_counted():
@@ -225,14 +579,14 @@ def test_what_is_held_of_an_unfinished_message_and_frame_is_counted():
     lengths = []
     for data in (frame(TEXT, b'abcd', False), ping[:1], ping[1:7], ping[7:], frame(CONTINUATION, b'e')):
         ws.receive(data)
-        lengths.append(ws.held())
+        lengths.append(ws.held)
     assert lengths == [4, 5, 5, 4, 0]
 
 
 def test_messages_that_are_finished_are_not_held():
     ws, empty = websocket(100000), held_bytes(websocket())
     ws.receive(frame(TEXT, b'x' * 90000) + frame(BINARY, b'y' * 90000) + frame(PONG, b'z'))
-    assert ws.held() == 0 and held_bytes(ws) < empty + 2000
+    assert ws.held == 0 and held_bytes(ws) < empty + 2000
 
 
 # --- Masking --------------------------------------------------------------------------------------
@@ -245,11 +599,16 @@ SIZES = list(range(10)) + list(range(509, 518)) + [1023, 1024, 5000]
 def test_unmasking_is_the_naive_xor_for_all_sizes_and_phases(key, dice):
     for size in SIZES:
         for phase in range(4):
-            data = bytearray(dice.getrandbits(8) for _ in range(size))
-            head = ws2s.FrameHead(BINARY, True, size, key)
-            head.turn_key(phase)
-            plain = ws2s.unmasked(b'ab' + bytes(data) + b'c', 2, 2 + size, head.key)
-            assert plain == masked(data, key[phase:] + key[:phase]), (size, phase)
+            data, turned = random_bytes(dice, size), key[phase:] + key[:phase]
+            assert ws2s.unmasked(b'ab' + data + b'c', 2, 2 + size, turned) == masked(data, turned), (size, phase)
+
+
+@pytest.mark.parametrize('size', [1, 512, 513, 5000])
+def test_unmasked_bytes_belong_to_the_caller(size):
+    data = bytearray(b'x' * size)
+    plain = ws2s.unmasked(data, 0, size, KEY)
+    data[0:1] = b'y'
+    assert plain == masked(b'x' * size) and data == b'y' + b'x' * (size - 1)
 
 
 def test_unmasking_of_a_payload_in_any_pieces_is_that_of_the_whole(dice):
@@ -286,6 +645,42 @@ def test_large_payload_is_not_copied():
     ws, payload = websocket(), b'x' * 100000
     ws.send(BINARY, payload)
     assert any(chunk is payload for chunk in ws.data_to_send())
+
+
+@pytest.mark.parametrize('size', [0, 1, 120, 121, 122, 511, 512, 513, 65530, 65531, 65532])
+@pytest.mark.parametrize('prefix', [b'', b'\0\1\2\3\4'], ids=['no prefix', 'prefix'])
+def test_prefix_stands_before_the_payload_in_the_same_message(prefix, size):
+    payload = b'0123456789' * (size // 10) + b'x' * (size % 10)
+    for kind in (bytes, bytearray):
+        ws = websocket()
+        ws.send(BINARY, kind(payload), prefix)
+        assert to_send(ws) == ws2s.frame_header(BINARY, len(prefix) + size) + prefix + payload
+
+
+@pytest.mark.parametrize('prefix', [b'', b'\0\1\2\3\4'], ids=['no prefix', 'prefix'])
+@pytest.mark.parametrize('size', [0, 1, 120, 121, 125, 126, 65530, 65531, 65535, 65536])
+def test_head_of_a_message_and_what_the_caller_sends_behind_it_are_that_message(prefix, size):
+    sent, headed = websocket(), websocket()
+    sent.send(BINARY, b'x' * size, prefix)
+    assert headed.message_head(BINARY, size, prefix) + b'x' * size == to_send(sent)
+    assert headed.data_to_send() == []
+
+
+def test_no_head_is_given_while_something_is_queued_or_after_our_close():
+    queued, closing = websocket(), websocket()
+    queued.send(TEXT, b'a')
+    closing.close(1000)
+    closing.data_to_send()
+    for ws in (queued, closing):
+        with pytest.raises(AssertionError):
+            ws.message_head(BINARY, 5, b'')
+
+
+def test_large_payload_behind_a_prefix_is_not_copied():
+    ws, payload = websocket(), bytearray(b'x' * 100000)
+    ws.send(BINARY, payload, b'prefix')
+    chunks = ws.data_to_send()
+    assert chunks[-1] is payload and b''.join(chunks[:-1]).endswith(b'prefix')
 
 
 def test_messages_are_sent_in_order():
@@ -327,7 +722,7 @@ def test_pings_of_one_read_are_all_answered_in_order(count):
 
 
 def test_of_too_many_pings_only_the_latest_is_answered():
-    assert pongs_to(numbered(ws2s.PONGS_WAITING + 1)) == [b'%d' % ws2s.PONGS_WAITING]
+    assert pongs_to(numbered(ws2s.PONGS_WAITING + 1)) == numbered(ws2s.PONGS_WAITING + 1)[-1:]
 
 
 @pytest.mark.parametrize('count', [20, 100, 1000])
@@ -337,12 +732,48 @@ def test_a_flood_of_pings_is_answered_by_few_pongs_and_the_latest_is_among_them(
     assert pongs == numbered(count)[-len(pongs):]
 
 
+def test_pongs_go_before_what_else_is_queued_and_in_their_own_order():
+    ws = websocket()
+    ws.send(BINARY, b'x' * 600)
+    for pings in ((b'1', b'2'), (b'3',)):
+        ws.receive(b''.join(frame(PING, ping) for ping in pings))
+        ws.send(TEXT, b'a')
+    assert to_send(ws) == b'\x8a\x011\x8a\x012\x8a\x013\x82\x7e\x02\x58' + b'x' * 600 + b'\x81\x01a\x81\x01a'
+
+
+def test_pongs_after_what_was_taken_go_before_what_came_since():
+    ws = websocket()
+    ws.receive(frame(PING, b'1'))
+    ws.send(TEXT, b'a')
+    assert to_send(ws) == b'\x8a\x011\x81\x01a'
+    ws.send(TEXT, b'b')
+    ws.receive(frame(PING, b'2'))
+    assert to_send(ws) == b'\x8a\x012\x81\x01b'
+
+
+@pytest.mark.parametrize('cut', [True, False], ids=['byte by byte', 'whole'])
+def test_too_many_pings_cost_no_message_that_is_queued(cut):
+    ws = websocket()
+    ws.send(TEXT, b'a')
+    ws.send(BINARY, b'x' * 600)
+    pings = b''.join(frame(PING, ping) for ping in numbered(ws2s.PONGS_WAITING + 2))
+    received(byte_by_byte(pings) if cut else [pings], ws)
+    latest = b''.join(b'\x8a\x02' + ping for ping in numbered(ws2s.PONGS_WAITING + 2)[-2:])
+    assert to_send(ws) == latest + b'\x81\x01a\x82\x7e\x02\x58' + b'x' * 600
+
+
+def test_pongs_are_counted_anew_when_they_were_taken():
+    ws = websocket()
+    for _ in range(3):
+        ws.receive(frame(PING) * ws2s.PONGS_WAITING)
+        assert to_send(ws) == b'\x8a\x00' * ws2s.PONGS_WAITING
+
+
 def test_pong_never_falls_within_a_message():
     ws = websocket()
-    ws.send(BINARY, b'x' * 300)
+    ws.send(BINARY, b'x' * 600)
     ws.receive(frame(PING, b'p'))
-    message, pong = b'\x82\x7e\x01\x2c' + b'x' * 300, b'\x8a\x01p'
-    assert to_send(ws) in (message + pong, pong + message)
+    assert to_send(ws) == b'\x8a\x01p\x82\x7e\x02\x58' + b'x' * 600
 
 
 # --- Closing --------------------------------------------------------------------------------------
@@ -363,9 +794,9 @@ def test_after_our_close_messages_are_neither_delivered_nor_held():
     ws = websocket()
     ws.receive(frame(TEXT, b'x' * 1000, False))
     ws.close(1000)
-    assert ws.held() == 0
+    assert ws.held == 0
     later = frame(CONTINUATION, b'y' * 1000) + frame(BINARY, b'z') + frame(TEXT, b'z' * 9, False)
-    assert received([later], ws) == [] and ws.held() == 0
+    assert received([later], ws) == [] and ws.held == 0
     assert received([frame(CLOSE)], ws) == [ws2s.Closed(None, u'')]
 
 
@@ -416,10 +847,6 @@ def test_long_reason_is_cut_between_characters(reason, kept):
 
 # --- Fuzz -----------------------------------------------------------------------------------------
 
-def random_bytes(dice, size):
-    return bytes(bytearray(dice.getrandbits(8) for _ in range(size)))
-
-
 def random_frames(dice):
     """Frames that are mostly right, so that what lies behind the first two bytes gets its share."""
     frames = b''
@@ -444,5 +871,5 @@ def test_a_hundred_thousand_random_inputs_never_raise(dice):
         events = received([data[:place], data[place:], b'\x88'], ws)
         ends = [event for event in events if isinstance(event, (ws2s.Closed, ws2s.Fault))]
         assert ends == events[-1:] or not ends, data
-        assert not ends or (ws.receive(frame(PING)) == [] and ws.held() == 0), data
-        assert ws.held() <= len(data) + 1
+        assert not ends or (ws.receive(frame(PING)) == [] and ws.held == 0), data
+        assert ws.held <= len(data) + 1
