@@ -62,14 +62,21 @@ def owners_of(service):
             if here == service.address[1] and there:
                 ports['socket:[%s]' % fields[9]] = there
     for pid in service.workers:
-        for fd in os.listdir('/proc/%d/fd' % pid):
-            try:
-                link = os.readlink('/proc/%d/fd/%s' % (pid, fd))
-            except OSError:
-                continue  # closed meanwhile
+        for link in files_of(pid).values():
             if link in ports:
                 owners[ports[link]] = pid
     return owners
+
+
+def files_of(pid):
+    """{number of a descriptor: what it leads to}."""
+    found = {}
+    for fd in os.listdir('/proc/%d/fd' % pid):
+        try:
+            found[fd] = os.readlink('/proc/%d/fd/%s' % (pid, fd))
+        except OSError:
+            pass  # closed meanwhile
+    return found
 
 
 def torn(lines):
@@ -119,7 +126,7 @@ def test_a_daemon_does_not_keep_open_what_its_caller_had_open(service, tmpdir):
 
 
 def open_files(pid):
-    return [os.readlink('/proc/%d/fd/%s' % (pid, fd)) for fd in os.listdir('/proc/%d/fd' % pid)]
+    return list(files_of(pid).values())
 
 
 def test_a_worker_holds_nothing_of_the_supervisor_or_of_another_worker(service):
@@ -936,8 +943,7 @@ def test_a_log_that_is_too_long_at_the_start_is_rotated(service):
 def test_every_process_appends_to_the_log_and_a_worker_has_it_as_standard_error(service):
     service.start()
     for pid in [service.pid] + service.workers:
-        (fd,) = [fd for fd in os.listdir('/proc/%d/fd' % pid)
-                 if os.readlink('/proc/%d/fd/%s' % (pid, fd)) == service.path('ws2s.log')]
+        (fd,) = [fd for fd, link in files_of(pid).items() if link == service.path('ws2s.log')]
         assert flags_of(pid, fd) & os.O_APPEND
         assert (fd == '2') == (pid in service.workers)
 
@@ -966,7 +972,7 @@ def test_after_a_rename_as_by_logrotate_all_write_to_the_new_file(service, by):
             os.kill(service.pid, signal.SIGHUP)
             wait_until(lambda: os.path.exists(service.path('ws2s.log'))
                        and service.read('ws2s.log').count('read anew') == 3)
-        assert loggers(service, 'ws2s.log') == everybody
+        wait_until(lambda: loggers(service, 'ws2s.log') == everybody)
         assert stat.S_IMODE(os.stat(service.path('ws2s.log')).st_mode) == 0o600
         assert service.read('ws2s.log').count('read anew') == 3
     assert 'serves on' in service.read('old.0')
