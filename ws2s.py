@@ -2091,8 +2091,8 @@ class Loop(object):
         self._timers = []           # a heap of (when, number, Timer)
         self.cancelled = 0          # Timers among them that wait for nothing any more
         self._numbers = itertools.count()
-        self._touched = []
-        self._unsent = 0            # bytes that streams have queued since the last time that all was settled
+        self._written, self._touched = [], []
+        self._unsent = 0            # bytes that those written to have queued since they were settled
         self._soon = collections.deque()
         self._posted = collections.deque()
         raise_mmap_threshold()
@@ -2127,12 +2127,13 @@ class Loop(object):
         """Settle ``handler``, which has just queued ``count`` bytes, at the end of this turn.
 
         When many send in a row, those who get the bytes are woken once and not each time; but what waits for that is
-        held in memory, so a batch is settled before it has become much.
+        held in memory, so a batch is settled before it has become much. What was just written goes before what had to
+        wait for room: that may be much.
         """
         if not handler.touched:
             handler.touched = True
-            self._touched.append(handler)
-            self._unsent += FAIR_BYTES // SEND_BATCH
+            (self._written if count else self._touched).append(handler)
+            self._unsent += FAIR_BYTES // SEND_BATCH if count else 0
         self._unsent += count
 
     def call_soon(self, callback):
@@ -2164,7 +2165,8 @@ class Loop(object):
     def turn(self):
         # No poller takes a month. A timer that was cancelled may wake us once: that does no harm.
         patience = min(3600, max(0, self._timers[0][0] - monotonic())) if self._timers else None
-        ready = self._poller.select(0 if self._touched or self._soon or self._posted else patience)
+        is_busy = self._written or self._touched or self._soon or self._posted
+        ready = self._poller.select(0 if is_busy else patience)
         self.now = monotonic()  # before the dispatch: what begins now must not begin when the poll fell asleep
         # The more are ready the shorter each must be, or whoever comes last waits for many long ones.
         self.share = max(FAIR_BYTES, BULK_BYTES // max(1, len(ready) ** 2))
@@ -2176,15 +2178,17 @@ class Loop(object):
                 except Exception:
                     self._on_mistake_of(handler)
                 if self._unsent >= FAIR_BYTES:
-                    self._settle_touched()
+                    batch, self._written, self._unsent = self._written, [], 0
+                    self._settle(batch)
         self.now = monotonic()
         for waiting in self._posted, self._soon:
             if waiting:
                 self._run(waiting)
         if self._timers and self._timers[0][0] <= self.now:
             self._run_timers()
-        if self._touched:
-            self._settle_touched()
+        while self._written or self._touched:
+            batch, self._written, self._touched, self._unsent = self._written + self._touched, [], [], 0
+            self._settle(batch)
 
     def _call(self, method):
         """One handler's mistake must not end the others."""
@@ -2213,15 +2217,13 @@ class Loop(object):
                 callback, timer.callback = timer.callback, None
                 self._call(callback)
 
-    def _settle_touched(self):
-        while self._touched:
-            batch, self._touched, self._unsent = self._touched, [], 0
-            for handler in batch:
-                handler.touched = False
-                try:
-                    handler.settle()
-                except Exception:
-                    self._on_mistake_of(handler)
+    def _settle(self, batch):
+        for handler in batch:
+            handler.touched = False
+            try:
+                handler.settle()
+            except Exception:
+                self._on_mistake_of(handler)
 
     def abandon(self):
         """In a child of fork(): close this copy's descriptors. What they stand for is shared with the parent."""
