@@ -4927,9 +4927,9 @@ class Session(Silence):
             self.move(CLOSING)
             self.talk.release(deliver=False)
             self.settle()
-            if self.ws.state == CLOSED_DOWN:  # the peer's last word has come already
+            if self.state == CLOSING and self.ws.state == CLOSED_DOWN:  # the peer's last word has come already
                 self._part(code, deliver=False)
-            else:
+            elif self.state == CLOSING:  # else too much was held, and settling has ended the session
                 self.rearm(self.gateway.config['limits.drainSeconds'])
 
     def _part(self, code, deliver):

@@ -822,6 +822,22 @@ def test_a_client_that_takes_all_at_once_is_not_ended_for_what_others_hold(nearl
             assert client.receive_data(size) == data[:size]
 
 
+def test_a_session_that_is_hung_up_on_while_too_much_is_held_ends_once_and_leaves_no_timer(running_gateway):
+    gateway = running_gateway({'limits': {'drainSeconds': 30}})
+    with serving(Flood(Tape(26), 32 * MEGABYTE)) as port, opened(gateway, receive_buffer=SMALL_BUFFER) as client:
+        client.connect_to(port)
+        wait_until(lambda: sessions(gateway)[0].stream.congested)
+        (session,) = sessions(gateway)
+
+        def hang_up_when_full():
+            gateway.budget.bytes += gateway.budget.most
+            session.hang_up(1001, 'too much is held')
+            gateway.budget.bytes -= gateway.budget.most
+
+        gateway.loop.post(hang_up_when_full)
+        wait_until(lambda: is_empty(gateway) and gateway.loop.live_timers() == 0, 3)
+
+
 # -- time --------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize('jump', [86400 * 365, -86400 * 365], ids=['forward', 'back'])
