@@ -88,6 +88,8 @@ if PY2:
         """Seconds of a clock that no one sets. Here it ticks in hundredths: times(2) counts from the boot."""
         return os.times()[4]
 
+    stopwatch = time.time  # for parts of a turn, which are shorter than that; should somebody set it, one is cut wrong
+
     def to_int(data):
         return int(binascii.hexlify(data), 16)
 
@@ -201,7 +203,7 @@ else:
     import selectors
     text_type = str
     integer_types = (int,)
-    monotonic = time.monotonic
+    monotonic = stopwatch = time.monotonic
     Poller = selectors.DefaultSelector
 
     to_int = functools.partial(int.from_bytes, byteorder='big')
@@ -258,7 +260,7 @@ def is_not_ready(error):
 
 # RFC 6455 sections 5.2 and 7.4.1
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
-GOING_AWAY, PROTOCOL_ERROR, BAD_TEXT, TOO_BIG, INTERNAL, TRY_LATER = 1001, 1002, 1007, 1009, 1011, 1013
+GOING_AWAY, PROTOCOL_ERROR, BAD_TEXT, POLICY, TOO_BIG, INTERNAL, TRY_LATER = 1001, 1002, 1007, 1008, 1009, 1011, 1013
 
 HOST_CHARACTERS = 253  # the longest name that DNS can carry
 
@@ -271,6 +273,7 @@ NOT_CONNECTED = Failure(3, 'not-connected', 'nothing is connected, please connec
 CLOSED = Failure(5, 'closed', 'connection closed by peer')
 RESET = Failure(5, 'reset', 'connection reset by peer')
 IDLE = Failure(5, 'idle', 'connection closed: nothing was sent either way for too long')
+STALLED = Failure(5, 'idle', 'connection closed: the target took nothing for too long')
 UNKNOWN_NAME = Failure(1, 'dns', 'the name of the host cannot be resolved')
 TIMEOUT = Failure(1, 'timeout', 'the target did not answer in time')
 UNREACHABLE = Failure(1, 'unreachable', 'the target cannot be reached')
@@ -531,6 +534,7 @@ OPTIONS = (
     Option('limits.connectSeconds', 10, seconds(0.05), 'for look-up and connect'),
     Option('limits.pingSeconds', 30, seconds(0), 'between pings; a client silent for two of these is gone; 0 is never'),
     Option('limits.idleSeconds', 0, seconds(0), 'a TCP connection without data for so long is closed; 0 is never'),
+    Option('limits.stallSeconds', 300, seconds(0), 'for a message to go on, or for waiting bytes to go; 0 is for ever'),
     Option('limits.drainSeconds', 5, seconds(0), 'for what is still under way when something is closed'),
     Option('ssh.enabled', True, flag, 'may clients go through SSH servers?'),
     Option('ssh.program', 'ssh', words, 'the OpenSSH client to run, 7.0 or newer'),
@@ -720,8 +724,9 @@ class RequestParser(object):
         self._data = bytearray()
         self._checked = 0
 
-    def has_begun(self):
-        return bool(self._data)
+    def held(self):
+        """Bytes of a request that is not complete."""
+        return len(self._data)
 
     def receive(self, data):
         """A pair (Request, bytes that came after it), or None when more must come. Raises HttpError."""
@@ -879,6 +884,7 @@ OPEN, CLOSING, CLOSED_DOWN = 'open', 'closing', 'closed'
 WEBSOCKET_MOVES = {OPEN: (CLOSING, CLOSED_DOWN), CLOSING: (CLOSED_DOWN,), CLOSED_DOWN: ()}
 
 Text = collections.namedtuple('Text', 'text')               # a whole text message
+LongText = collections.namedtuple('LongText', 'data')       # one of more than LONG_TEXT bytes: checked, not yet decoded
 Piece = collections.namedtuple('Piece', 'data final')       # a piece of a binary message
 Ping = collections.namedtuple('Ping', 'payload')            # already answered
 Pong = collections.namedtuple('Pong', 'payload')
@@ -889,6 +895,7 @@ XOR_TABLES = [bytes(bytearray(byte ^ key for byte in range(256))) for key in ran
 SMALL_PAYLOAD = 512  # bytes; below it one big integer is quicker than four translations
 FRAME_START = struct.Struct('!BB').unpack_from
 CONTROL_BYTES = 125            # RFC 6455 section 5.5
+LONG_TEXT = 65536              # bytes; what understands a longer message does so in parts, so that others do not wait
 PONGS_WAITING = 16             # with more pings than these in one read the earlier ones are not answered
 
 
@@ -1004,16 +1011,17 @@ class WebSocket(object):
     with ``whole`` whole, too, and as long at most.
     """
 
-    __slots__ = ('state', 'out', 'due', 'held', '_limit', '_whole', '_rest', '_first', '_key', '_message', '_kept',
-                 '_check', '_input_over', '_pongs')
+    __slots__ = ('state', 'out', 'due', 'held', 'is_behind', '_limit', '_whole', '_rest', '_first', '_key', '_message',
+                 '_kept', '_check', '_input_over', '_pongs')
 
     def __init__(self, message_bytes, whole=False):
         self.state = OPEN
         self.out = []             # chunks for data_to_send()
         self.due = 0              # bytes of the frame under way that are still to come
         self.held = 0             # bytes of what has not become an event yet
+        self.is_behind = False    # has receive() stopped before the end of what is there?
         self._limit, self._whole = message_bytes, whole
-        self._rest = b''          # the start of a frame head or of a control frame: less than 150 bytes
+        self._rest = b''          # the start of a frame head or of a control frame, and what receive() has left
         self._first = 0           # the first byte of the frame under way
         self._key = None          # its masking key, turned to what comes next; None between frames
         self._message = None      # TEXT or BINARY while a message is under way
@@ -1022,16 +1030,24 @@ class WebSocket(object):
         self._input_over = False  # after the peer's Close, or its fault
         self._pongs = 0           # that are in `out`
 
-    def receive(self, data):
-        """The events in ``data`` (bytes) and what was held before. A Closed or a Fault is the last one ever."""
+    def receive(self, data, most=-1):
+        """The events in ``data`` (bytes) and what was held before. A Closed or a Fault is the last one ever.
+
+        After ``most`` frames, and after a LongText, what is left waits for the next call: then `is_behind` is true.
+        """
+        self.is_behind = False
         if self._input_over:
             return []
         if self._rest:
             data, self._rest = self._rest + data, b''
         events, start, end = [], 0, len(data)
         try:
-            while (start < end or self._key) and not self._input_over:
+            while (start < end or self._key) and not (self._input_over or self.is_behind):
                 if self._key is None:
+                    if not most:
+                        self.is_behind = True
+                        break
+                    most -= 1
                     head = read_frame_head(data, start)
                     if head is None:
                         break
@@ -1097,17 +1113,19 @@ class WebSocket(object):
     def _take_text(self, piece, final, events):
         """Section 8.1: fail at the first byte that is wrong, wherever frames and reads happen to be cut."""
         try:
-            if self._check is None and final:
-                text = utf8_text(piece)  # all of it is there, so none of it need be kept
+            if self._check is None and final and len(piece) <= LONG_TEXT:
+                event = Text(utf8_text(piece))  # all of it is there, so none of it need be kept
             else:
                 self._check = self._check or Utf8Check()
                 self._check.check(piece, final)
                 self._keep(piece)
-                text = utf8_text(self._kept) if final and self.state == OPEN else u''
+                is_long = len(self._kept) > LONG_TEXT
+                event = final and (LongText(self._kept) if is_long else Text(utf8_text(self._kept)))
         except UnicodeError:
             raise WebSocketError(BAD_TEXT, 'a text message is not UTF-8')
         if final and self.state == OPEN:
-            events.append(Text(text))
+            events.append(event)
+            self.is_behind = isinstance(event, LongText)
 
     def _take_binary(self, piece, final, events):
         if not final or self._kept:
@@ -1548,13 +1566,18 @@ Hangup = collections.namedtuple('Hangup', 'code reason')  # close the WebSocket;
 Later = collections.namedtuple('Later', 'seconds')        # on_later follows, once; only the last Later counts
 
 WINDOW_BYTES = 16384           # the smallest window that a client may ask for
-JSON_MARKS = 10000             # commas and brackets in one request; a row of `[]` would take fifty times its size
 JSON_DIGITS = 20               # that are read of one number: long ones cost their square on old Pythons (security S09)
-WAITING_BYTES = 128            # what one waiting message costs beside its own bytes
+WAITING_BYTES = 512            # what one waiting request costs beside its own bytes
+REQUESTS = 16                  # of those that have waited are carried out before others have their turn
+PART_BYTES = 65536             # of a long request are understood before others have their turn
+END_BYTES = 4096               # of a long request stand before and behind its one long text
+PLACEHOLDER = u'x' * 20000     # stands for that text, and is longer than any other field may be
+ESCAPE_CHARACTERS = 6          # of the longest in JSON
 SECRET_BYTES = 1000            # of a password or passphrase; ssh itself takes 1,023
 
 JSON = json.JSONDecoder(parse_int=lambda text: int(text[:JSON_DIGITS]), parse_constant=no_constant)
 NOT_GIVEN = (None, u'')        # pages send their empty fields, too
+SHORT_TEXT = re.compile(b'"(?:[^"\\\\]|\\\\.)*"', re.DOTALL)
 SENDB_HEAD = re.compile(u'{"command": ?"sendb", ?"data": ?"')
 NOT_OF_HOSTS = re.compile(u'[\\s\x00-\x20\x7f-\xa0\ud800-\udfff]', re.UNICODE)
 
@@ -1574,6 +1597,7 @@ class Dialect(object):
     # True: the dialect tells its client how much each channel may be sent, and hears by on_drained when that has gone.
     # A channel that is full does not stop the others; all of them together may hold `limits.messageBytes`.
     credits = False
+    is_behind = False       # True: on_turn() is called until it is not, and nothing more of the client before that
     backlog = 0             # bytes held in messages that wait; above `limits.bufferBytes` no more are read
 
     def __init__(self, request, config):
@@ -1585,6 +1609,15 @@ class Dialect(object):
 
     def on_text(self, text):
         """A whole text message has come."""
+        return []
+
+    def on_long_text(self, data):
+        """As on_text(), for one of more than LONG_TEXT bytes; ``data`` is its UTF-8, a bytearray. Whoever understands
+        it at once keeps the other clients waiting."""
+        return self.on_text(utf8_text(data))
+
+    def on_turn(self):
+        """The others have had their turn: go on with what is still to do, for a millisecond or so."""
         return []
 
     def on_binary(self, piece, final):
@@ -1624,33 +1657,8 @@ class Dialect(object):
         return []
 
 
-def count_marks(text, start, end):
-    return text.count(u'[', start, end) + text.count(u'{', start, end) + text.count(u',', start, end)
-
-
-def has_many_marks(text):
-    """Would parsing ``text`` make so many objects that they take many times its own size?
-
-    Marks within strings do not count. All is done by searches that copy next to nothing: a regular expression would
-    itself take many times the size of the text.
-    """
-    if len(text) <= JSON_MARKS or count_marks(text, 0, len(text)) <= JSON_MARKS:
-        return False
-    text = text.replace(u'\\\\', u'').replace(u'\\"', u'')  # now every quote begins or ends a string
-    marks = start = 0
-    for _ in range(2 * JSON_MARKS):  # with more strings than these there are more marks, or it is not JSON
-        begin = text.find(u'"', start)
-        marks += count_marks(text, start, len(text) if begin < 0 else begin)
-        start = text.find(u'"', begin + 1) + 1
-        if marks > JSON_MARKS or begin < 0 or not start:
-            return marks > JSON_MARKS
-    return True
-
-
 def read_request(text):
     """The dict of one JSON request. Raises RequestError."""
-    if has_many_marks(text):
-        raise RequestError('the request has too many members')
     try:
         request = JSON.decode(text)
     except (ValueError, RuntimeError):  # RuntimeError: nested too deeply
@@ -1733,14 +1741,15 @@ def read_key(request):
     return key
 
 
-def read_base64(value):
-    """The bytes of standard, padded base64. Raises RequestError; Python's own decoder skips what it does not know."""
+def read_base64(value, is_end=True):
+    """The bytes of standard base64, which is padded where it ends. Raises RequestError; Python's own decoder skips what
+    it does not know."""
     if not isinstance(value, text_type):
         raise RequestError('data must be a text')
     try:
         data = binascii.a2b_base64(value)
         # With strays or a cut end the length does not fit what was decoded.
-        if len(value) % 4 or len(data) != len(value) // 4 * 3 - value[-2:].count(u'='):
+        if len(value) % 4 or len(data) != len(value) // 4 * 3 - (value[-2:].count(u'=') if is_end else 0):
             raise ValueError('strays in base64')
     except (ValueError, binascii.Error):  # not ASCII; no base64
         raise RequestError('data is not base64')
@@ -1777,70 +1786,204 @@ def failed(failure):
         failure.code, json.dumps(failure.message), failure.reason)).encode('ascii'))
 
 
+class Parts(list):
+    """The bytes of a long `data`, in pieces."""
+
+
+class LongRequest(object):
+    """A request of more than LONG_TEXT bytes: one long text, and little before and behind it. It is understood part by
+    part, so that nobody waits long. Raises RequestError.
+
+    ``data``: its UTF-8. ``held``: bytes that are held here. ``request``: the dict in the end, its `data` as Parts.
+    """
+
+    __slots__ = ('held', 'request', '_data', '_start', '_at', '_parts', '_coded', '_rest')
+
+    def __init__(self, data):
+        self._data, self.held, self.request = data, 2 * len(data), None
+        self._start = self._at = long_text_start(data)
+        self._parts = Parts()
+        self._coded, self._rest = collections.deque(), b''  # what of the parts is still to be decoded from base64
+
+    def go_on(self):
+        """Understand one more part; true when that was the last one."""
+        if self.request is None:
+            self._read()
+        else:
+            self._decode()
+        return self.request is not None and not self._coded
+
+    def _read(self):
+        stop = min(self._at + PART_BYTES, len(self._data))
+        while stop < len(self._data) and self._data[stop] & 0xc0 == 0x80:  # not between the bytes of a character
+            stop -= 1
+        text = utf8_text(self._data[self._at:stop])
+        content, count, is_end = read_part(text)
+        self._at += len(utf8_bytes(text[:count]))
+        if content:
+            self._parts.append(read_text(content))
+        if is_end:
+            self._finish()
+        elif stop == len(self._data):
+            raise RequestError('the request is not JSON')
+
+    def _finish(self):
+        """The long text is read: the rest is short."""
+        if len(self._data) - self._at > END_BYTES:
+            raise RequestError(TOO_MUCH)
+        request = read_request(utf8_text(self._data[:self._start]) + PLACEHOLDER + utf8_text(self._data[self._at:]))
+        self._data = None
+        if request.get(u'data') == PLACEHOLDER:
+            request[u'data'] = self._parts
+            if request.get(u'command') == u'sendb':
+                self._coded.extend(self._parts)
+                del self._parts[:]
+        self.request = request
+
+    def _decode(self):
+        coded = self._rest + self._coded.popleft()
+        count = len(coded) // 4 * 4 if self._coded else len(coded)
+        self._parts.append(read_base64(coded[:count].decode('latin-1'), is_end=not self._coded))
+        self._rest = coded[count:]
+
+
+TOO_MUCH = 'a request of more than %d bytes is one long text, and little before and behind it' % LONG_TEXT
+
+
+def long_text_start(data):
+    """Where in a long request its first text begins that does not soon end. Raises RequestError."""
+    head, start = bytes(data[:END_BYTES]), 0
+    while True:
+        start = head.find(b'"', start)
+        if start < 0:
+            raise RequestError(TOO_MUCH)
+        text = SHORT_TEXT.match(head, start)
+        if text is None:
+            return start + 1
+        start = text.end()
+
+
+def read_part(text):
+    """What a part of a text in JSON stands for, how many characters that were, and whether the text ends there: an
+    escape that is cut off is left. Raises RequestError."""
+    for left in range(ESCAPE_CHARACTERS):
+        part = text[:len(text) - left]
+        try:
+            content, end = JSON.raw_decode(u'"%s"' % part)
+        except ValueError:  # an escape is cut off, or wrong
+            continue
+        if end < len(part) + 2:
+            return content, end - 2, True
+        if u'\ud800' <= content[-1:] <= u'\udbff':  # the first half of a pair: the other half follows
+            return content[:-1], len(part) - ESCAPE_CHARACTERS, False
+        return content, len(part), False
+    raise RequestError('the request is not JSON')
+
+
 UNCONNECTED, CONNECTING, CONNECTED = 'unconnected', 'connecting', 'connected'
 
 CHANNEL_MOVES = {UNCONNECTED: (CONNECTING,), CONNECTING: (CONNECTED, UNCONNECTED), CONNECTED: (UNCONNECTED,)}
 
 
 class JsonDialect(Dialect):
-    """The ws2s protocol: JSON requests and replies, one TCP connection at a time (protocol, 1 and 2)."""
+    """The ws2s protocol: JSON requests and replies, one TCP connection at a time (protocol, 1 and 2).
 
-    __slots__ = ('backlog', '_state', '_channel', '_waiting')
+    A request is understood when it comes, as a deed: a method and its arguments. While connecting the deeds wait.
+    """
+
+    __slots__ = ('backlog', 'is_behind', '_state', '_channel', '_waiting', '_long')
 
     name = 'json'
 
     def __init__(self, request, config):
         self._state, self._channel = UNCONNECTED, 0
-        self._waiting, self.backlog = None, 0  # messages that came while connecting are carried out after it
+        self._waiting, self.backlog = None, 0  # pairs of a deed and its size
+        self._long, self.is_behind = None, False
 
     def _move(self, state):
         assert state in CHANNEL_MOVES[self._state], (self._state, state)
         self._state = state
 
     def on_text(self, text):
-        if self._state == CONNECTING:
-            return self._wait(text, None, 4 * len(text))  # some Pythons take so much for a character
-        return self._obey(text)
+        return self._take(self._understand(text), 4 * len(text))  # some Pythons take so much for a character
 
     def on_binary(self, piece, final):
-        if self._state == CONNECTING:
-            return self._wait(piece, final, len(piece))
-        return self._pass_on(piece, final)
+        return self._take((self._pass_on, piece, final), len(piece))
 
-    def _wait(self, content, final, size):
+    def on_long_text(self, data):
+        try:
+            self._long = LongRequest(data)
+        except RequestError as error:
+            return self._take((self._say, failed(error.failure)), 0)
+        self.backlog += self._long.held
+        self.is_behind = True
+        return []
+
+    def on_turn(self):
+        return self._read_on() if self._long else self._go_on()
+
+    def _read_on(self):
+        """One more part of a long request."""
+        long, deed = self._long, None
+        try:
+            if long.go_on():
+                deed = self._deed(long.request)
+        except RequestError as error:
+            deed = self._say, failed(error.failure)
+        if deed is None:
+            return []
+        self._long = None
+        self.backlog -= long.held
+        actions = self._take(deed, long.held)
+        self._look()
+        return actions
+
+    def _take(self, deed, size):
+        if self._state != CONNECTING and not self._waiting:
+            return deed[0](*deed[1:])
         if self._waiting is None:
             self._waiting = collections.deque()
-        self._waiting.append((content, final, size + WAITING_BYTES))
+        self._waiting.append((deed, size + WAITING_BYTES))
         self.backlog += size + WAITING_BYTES
         return []
 
-    def _go_on(self):
+    def _go_on(self, most=REQUESTS):
         """Carry out what has waited, up to the next connect."""
         actions = []
-        while self._waiting and self._state != CONNECTING:
-            content, final, size = self._waiting.popleft()
+        while self._waiting and self._state != CONNECTING and most:
+            deed, size = self._waiting.popleft()
             self.backlog -= size
-            actions += self._obey(content) if final is None else self._pass_on(content, final)
+            actions += deed[0](*deed[1:])
+            most -= 1
+        self._look()
         if not self._waiting:
             self._waiting = None
+            if self._state == CONNECTED:
+                actions.append(Carry(self._channel))
         return actions
 
-    def _obey(self, text):
-        data = sendb_data(text) if self._state == CONNECTED else None
-        if data:
-            return [Write(self._channel, data), DONE[b'sendb']]
-        try:
-            request = read_request(text)
-            command = request.get(u'command')
-            if not isinstance(command, text_type) or command not in self.COMMANDS:
-                raise RequestError('unknown command')
-            return self.COMMANDS[command](self, request)
-        except RequestError as error:
-            return [failed(error.failure)]
+    def _look(self):
+        self.is_behind = bool(self._long or self._waiting and self._state != CONNECTING)
 
-    def _connect(self, request):
-        # The old connection goes even when the request is refused: what follows was not meant for it.
-        actions = self._disconnect()
+    # -- what is asked -------------------------------------------------------------------------------------------------
+
+    def _understand(self, text):
+        """The deed that ``text`` asks for."""
+        data = sendb_data(text)
+        if data:
+            return self._write, (data,), DONE[b'sendb']
+        try:
+            return self._deed(read_request(text))
+        except RequestError as error:
+            return self._say, failed(error.failure)
+
+    def _deed(self, request):
+        command = request.get(u'command')
+        if not isinstance(command, text_type) or command not in self.COMMANDS:
+            raise RequestError('unknown command')
+        return self.COMMANDS[command](self, request)
+
+    def _read_connect(self, request):
         try:
             host, port = read_host(request.get(u'host')), read_target_port(request.get(u'port'))
             binary, window = read_flag(request, u'binary'), read_window(request.get(u'window'))
@@ -1849,10 +1992,45 @@ class JsonDialect(Dialect):
             hop = read_hop(request)
             host = plain_host(host) if hop else host
         except RequestError as error:
-            return actions + [failed(error.failure)]
+            return self._connect, None, failed(error.failure)
+        return self._connect, (host, port, hop, b'' if binary else None, window), None
+
+    def _read_write(self, read, done, request):
+        value = request.get(u'data')
+        try:
+            return self._write, value if isinstance(value, Parts) else (read(value),), done
+        except RequestError as error:
+            return self._write, (), failed(error.failure)
+
+    def _read_ack(self, request):
+        """Gives room back; the only request without a reply, whatever is wrong with it (protocol, 1)."""
+        count = request.get(u'bytes')
+        is_count = isinstance(count, integer_types) and not isinstance(count, bool) and count > 0
+        return self._ack, count if is_count else 0
+
+    COMMANDS = {
+        u'connect': _read_connect, u'ack': _read_ack,
+        u'send': lambda self, request: self._read_write(read_text, DONE[b'send'], request),
+        u'sendb': lambda self, request: self._read_write(read_base64, DONE[b'sendb'], request),
+        u'close': lambda self, request: (self._close,),
+        u'ping': lambda self, request: (self._say, DONE[b'ping'])}
+
+    # -- deeds ---------------------------------------------------------------------------------------------------------
+
+    def _say(self, reply):
+        return [reply]
+
+    def _connect(self, target, refusal):
+        # The old connection goes even when the request is refused: what follows was not meant for it.
+        actions = self._disconnect()
+        if refusal:
+            return actions + [refusal]
         self._move(CONNECTING)
         self._channel += 1
-        return actions + [Open(self._channel, host, port, hop, b'' if binary else None, window)]
+        return actions + [Open(self._channel, *target)]
+
+    def _close(self):
+        return self._disconnect() + [DONE[b'close']]
 
     def _disconnect(self):
         if self._state != CONNECTED:
@@ -1860,35 +2038,24 @@ class JsonDialect(Dialect):
         self._move(UNCONNECTED)
         return [Shut(self._channel)]
 
-    def _write(self, read, request, command):
+    def _write(self, parts, reply):
         if self._state != CONNECTED:
             return [failed(NOT_CONNECTED)]
-        data = read(request.get(u'data'))
-        return [Write(self._channel, data), DONE[command]] if data else [DONE[command]]
-
-    def _ack(self, request):
-        """Gives room back; the only request without a reply, whatever is wrong with it (protocol, 1)."""
-        count = request.get(u'bytes')
-        is_count = isinstance(count, integer_types) and not isinstance(count, bool) and count > 0
-        return [Grant(self._channel, count)] if is_count and self._state == CONNECTED else []
-
-    COMMANDS = {
-        u'connect': _connect, u'ack': _ack,
-        u'send': lambda self, request: self._write(read_text, request, b'send'),
-        u'sendb': lambda self, request: self._write(read_base64, request, b'sendb'),
-        u'close': lambda self, request: self._disconnect() + [DONE[b'close']],
-        u'ping': lambda self, request: [DONE[b'ping']]}
+        return [Write(self._channel, part) for part in parts if part] + [reply]
 
     def _pass_on(self, piece, final):
         if self._state == CONNECTED:
             return [Write(self._channel, piece)] if piece else []
         return [failed(NOT_CONNECTED)] if final else []
 
+    def _ack(self, count):
+        return [Grant(self._channel, count)] if count and self._state == CONNECTED else []
+
+    # -- the target ----------------------------------------------------------------------------------------------------
+
     def on_opened(self, channel):
         self._move(CONNECTED)
-        actions = [DONE[b'connect']] + self._go_on()
-        # What waited may have begun another connect, or have closed this one.
-        return actions + [Carry(channel)] if self._state == CONNECTED else actions
+        return [DONE[b'connect']] + self._go_on()
 
     def on_failed(self, channel, failure):
         self._move(UNCONNECTED)
@@ -1899,7 +2066,7 @@ class JsonDialect(Dialect):
         if self._state != CONNECTING:
             return []
         self._move(CONNECTED)
-        return self._go_on()
+        return self._go_on(most=-1)
 
     def on_data(self, channel, data):
         # Put together by hand: json.dumps would look at every character of the base64 (protocol, 2).
@@ -1924,8 +2091,12 @@ DIALECTS = ((lambda request: True, JsonDialect),)
 # From here on the world: sockets, clocks, threads, files, logs. One thread runs the loop; nothing in it may block.
 #
 # A turn: poll; dispatch what is ready; what other threads posted and what was put off; timers that are due; settle what
-# was touched. To settle a stream is to send what was written and to tell the poller what the stream wants now: interest
-# is derived from state each time, never toggled by hand.
+# was touched; then the row. To settle a stream is to send what was written and to tell the poller what the stream wants
+# now: interest is derived from state each time, never toggled by hand.
+#
+# In the row stands whoever needs much, one behind the other: who has sent more than was taken at once, who brings bulk,
+# who has just come, who wants to dial. The row has some milliseconds of a turn: so those who need little are never kept
+# waiting by many who need much, and of these each has its turn.
 #
 # What is turned over are Handlers, whose verbs are below.
 
@@ -1937,6 +2108,7 @@ FAIR_BYTES = 32768       # one read in a turn in which many sockets are ready
 RECEIVE_BYTES = 131072   # one read
 KEPT_BYTES = 1048576     # freed memory that is kept, in blocks of at most so many
 SEND_BATCH = 32          # streams that have something to send before it is sent
+ROW_SECONDS = 0.003      # of a turn for those who need much
 PIPES = 32               # that may stand full at one time; each takes two descriptors and BULK_BYTES
 
 
@@ -1950,10 +2122,13 @@ class Handler(object):
     """What the loop calls. ``sock`` may be anything with a fileno(), ``events`` is what the poller knows of it."""
 
     __slots__ = ()
-    sock, events, touched = None, 0, False
+    sock, events, touched, in_row = None, 0, False, False
 
     def on_ready(self, events):
         """There is something to read, or room to write."""
+
+    def on_turn(self):
+        """The handler was lined up, and all before it have had their turn. It may have been closed since."""
 
     def settle(self):
         """The handler was touched. No harm is done when it has been closed since."""
@@ -2093,6 +2268,7 @@ class Loop(object):
         self._numbers = itertools.count()
         self._written, self._touched = [], []
         self._unsent = 0            # bytes that those written to have queued since they were settled
+        self._row = collections.deque()
         self._soon = collections.deque()
         self._posted = collections.deque()
         raise_mmap_threshold()
@@ -2136,6 +2312,12 @@ class Loop(object):
             self._unsent += FAIR_BYTES // SEND_BATCH if count else 0
         self._unsent += count
 
+    def line_up(self, handler):
+        """Call on_turn() of ``handler`` when those who stand in the row already have had their turn."""
+        if not handler.in_row:
+            handler.in_row = True
+            self._row.append(handler)
+
     def call_soon(self, callback):
         """Call a method in this turn, when what is ready has been dispatched; from within such a call in the next."""
         self._soon.append(callback)
@@ -2165,7 +2347,7 @@ class Loop(object):
     def turn(self):
         # No poller takes a month. A timer that was cancelled may wake us once: that does no harm.
         patience = min(3600, max(0, self._timers[0][0] - monotonic())) if self._timers else None
-        is_busy = self._written or self._touched or self._soon or self._posted
+        is_busy = self._written or self._touched or self._row or self._soon or self._posted
         ready = self._poller.select(0 if is_busy else patience)
         self.now = monotonic()  # before the dispatch: what begins now must not begin when the poll fell asleep
         # The more are ready the shorter each must be, or whoever comes last waits for many long ones.
@@ -2178,8 +2360,7 @@ class Loop(object):
                 except Exception:
                     self._on_mistake_of(handler)
                 if self._unsent >= FAIR_BYTES:
-                    batch, self._written, self._unsent = self._written, [], 0
-                    self._settle(batch)
+                    self._settle_written()
         self.now = monotonic()
         for waiting in self._posted, self._soon:
             if waiting:
@@ -2189,6 +2370,8 @@ class Loop(object):
         while self._written or self._touched:
             batch, self._written, self._touched, self._unsent = self._written + self._touched, [], [], 0
             self._settle(batch)
+        if self._row:
+            self._run_row()
 
     def _call(self, method):
         """One handler's mistake must not end the others."""
@@ -2216,6 +2399,25 @@ class Loop(object):
             else:
                 callback, timer.callback = timer.callback, None
                 self._call(callback)
+
+    def _run_row(self):
+        end = stopwatch() + ROW_SECONDS
+        for _ in range(len(self._row)):  # whoever lines up again has had a turn
+            handler = self._row.popleft()
+            handler.in_row = False
+            try:
+                handler.on_turn()
+            except Exception:
+                self._on_mistake_of(handler)
+            if self._unsent >= FAIR_BYTES:
+                self._settle_written()
+            if stopwatch() >= end:
+                break
+        self._settle_written()  # what was only touched can wait for the next turn, which comes at once
+
+    def _settle_written(self):
+        batch, self._written, self._unsent = self._written, [], 0
+        self._settle(batch)
 
     def _settle(self, batch):
         for handler in batch:
@@ -2253,7 +2455,8 @@ SMALL_RECEIVE = 8192           # one read of a client while no long frame is und
 SEND_CHUNKS = 64               # that one system call is given at most
 SEND_BYTES = 1048576           # one stream's turn; a bulk transfer must not delay the others
 SMALL_CHUNK = 4096             # shorter ones are joined in a stream's queue
-SMALL_SHARE = 65536            # what one holder may always hold, however full the gateway is
+SMALL_SHARE = 65536            # behind so many bytes a Close would come too late
+RANKING_SECONDS = 0.25
 ACCEPT_BURST = 64              # connections taken in one turn
 ACCEPT_PAUSE = 0.2             # seconds without accepting when descriptors have run out
 WARNING_SECONDS = 10           # between two equal warnings about that
@@ -2276,6 +2479,34 @@ class Holder(object):
         """All together hold too much: give up what is held here."""
 
 
+class Ranking(object):
+    """Who must go first, from one walk over all: of the address group that weighs most the member of the highest rank.
+    Good for a short while, for the groups lose by it and others grow."""
+
+    def __init__(self, entries):
+        """``entries``: tuples (group, weight, rank, member)."""
+        groups = {}
+        for entry in entries:
+            groups.setdefault(entry[0], []).append(entry)
+        self._heap = [(-sum(entry[1] for entry in members), group, sorted(members, key=lambda entry: entry[2]))
+                      for group, members in groups.items()]
+        heapq.heapify(self._heap)
+        self._least = self._heap[0][0] / 2 if self._heap else 0  # later another group may be the heaviest
+        self._until = monotonic() + RANKING_SECONDS
+
+    def next(self):
+        """The next member, which goes; None when the Ranking is to be made anew, or nobody is left."""
+        if not self._heap or self._heap[0][0] > self._least or monotonic() > self._until:
+            return None
+        weight, group, members = self._heap[0]
+        _, size, _, member = members.pop()
+        if members:
+            heapq.heapreplace(self._heap, (weight + size, group, members))
+        else:
+            heapq.heappop(self._heap)
+        return member
+
+
 class Budget(object):
     """Bytes that all clients of a gateway together may make it hold, and who must go when they are too many."""
 
@@ -2284,6 +2515,7 @@ class Budget(object):
         self.resize(most)
         self.present = set()  # clients
         self.left = {}        # upstreams whose client has gone, by address group: each an OrderedDict, the oldest first
+        self._ranking = Ranking(())
 
     def resize(self, most):
         self.most, self.scarce = most, most - 2 * RECEIVE_BYTES
@@ -2296,30 +2528,32 @@ class Budget(object):
         return min(count, max(SMALL_RECEIVE, (self.most - self.bytes) // 2))
 
     def enforce(self, holder):
-        """``holder`` has grown. Over the bound the group that holds most gives up what it has left for targets, the
-        largest first, then its largest client, until it fits; a small share may always stay."""
+        """``holder`` has grown. Over the bound the address group that holds most loses its largest holder, until it
+        fits."""
         if self._is_enforcing:
             return  # whoever is given up has a last word, and settles
         self._is_enforcing = True
         try:
             holder.flush()
-            victim = holder if holder.held() > SMALL_SHARE else None
-            while victim is not None and self.bytes > self.most:
-                victim = self._heaviest()
-                if victim is not None:
-                    victim.flush()
-                    if victim.held() > SMALL_SHARE:
-                        victim.on_full()
+            while self.bytes > self.most:
+                victim = self._ranking.next() or self._first_of_all()
+                if victim is None:
+                    return
+                held = victim.held()
+                victim.flush()
+                if victim.held() > held // 2:  # else most of it was on its way
+                    victim.on_full()
         finally:
             self._is_enforcing = False
 
-    def _heaviest(self):
-        left = set(upstream for group in self.left.values() for upstream in group)
-        large = [one for one in left | self.present if one.held() > SMALL_SHARE]
-        weights = collections.Counter()
-        for one in large:
-            weights[one.group] += one.held()
-        return max(large, key=lambda one: (weights[one.group], one in left, one.held())) if large else None
+    def _first_of_all(self):
+        entries = []
+        for holder in itertools.chain(self.present, *self.left.values()):
+            held = holder.held()
+            if held:
+                entries.append((holder.group, held, held, holder))
+        self._ranking = Ranking(entries)
+        return self._ranking.next()
 
 
 def prepare(sock):
@@ -2415,6 +2649,10 @@ class StreamOwner(object):
     def on_received(self, stream, data):
         """``data`` has come, no more than wants_data() had said."""
 
+    def goes_on(self):
+        """The turn of a stream in the row: has the owner gone on with what had come before? Else it is read."""
+        return False
+
     def sink(self, stream):
         """Another Stream, to which the owner would pass all that comes just as it is, by on_pipe(); or None."""
 
@@ -2443,12 +2681,12 @@ class Stream(Handler):
     ``high``: bytes in the queue from which the stream is congested, until three quarters of them are gone.
     """
 
-    __slots__ = ('sock', 'events', 'touched', 'owner', 'pending', 'congested', 'eof', 'broken', 'finishing', 'finished',
-                 'moved', 'wire', '_loop', '_high', '_budget', '_out', '_pours')
+    __slots__ = ('sock', 'events', 'touched', 'in_row', 'owner', 'pending', 'congested', 'eof', 'broken', 'finishing',
+                 'finished', 'moved', 'taken', 'wire', '_loop', '_high', '_budget', '_out', '_pours', '_is_bulky')
 
     def __init__(self, loop, sock, owner, high, budget):
         self.sock, self.owner = sock, owner
-        self.events, self.touched = 0, False
+        self.events, self.touched, self.in_row = 0, False, False
         self.pending = 0          # bytes in the queue
         self.congested = False
         self.eof = False          # the peer's half is closed
@@ -2456,10 +2694,12 @@ class Stream(Handler):
         self.finishing = False    # a FIN follows what is queued
         self.finished = False
         self.moved = loop.now     # when bytes last went or came
+        self.taken = loop.now     # when bytes last went, or began to wait
         self.wire = PLAIN
         self._loop, self._high, self._budget = loop, high, budget
         self._out = ()            # an OutQueue while there is something in it: most streams are idle
         self._pours = False       # is much coming, so that the way through a pipe is worth a try?
+        self._is_bulky = True     # does what comes take long? Nobody knows yet
         loop.touch(self)
 
     # -- out -----------------------------------------------------------------------------------------------------------
@@ -2480,6 +2720,7 @@ class Stream(Handler):
             return size
         if not self._out:
             self._out, self.moved = out, self._loop.now  # what begins to wait now has not waited long
+            self.taken = self.moved
         self._loop.touch(self, size)
         self.pending += size
         self._budget.bytes += size
@@ -2504,7 +2745,7 @@ class Stream(Handler):
                 left -= sent
                 self.pending -= sent
                 self._budget.bytes -= sent
-                self.moved = self._loop.now
+                self.moved = self.taken = self._loop.now
         except NetworkError as error:
             self._on_not_sent(error)
         # Two marks, so that the source is not started and stopped for every chunk.
@@ -2633,10 +2874,17 @@ class Stream(Handler):
 
     # -- in ------------------------------------------------------------------------------------------------------------
 
-    def on_ready(self, events):
+    def on_turn(self):
+        if self.sock is not None and not self.owner.goes_on():
+            self.on_ready(READ, is_turn=True)
+
+    def on_ready(self, events, is_turn=False):
         if events & WRITE:
             self._loop.touch(self)
         if not events & READ:
+            return
+        if self._is_bulky and not is_turn:
+            self._loop.line_up(self)
             return
         count = 0 if self.eof else self.owner.wants_data(self)
         if not count:
@@ -2654,6 +2902,7 @@ class Stream(Handler):
             return
         if data:
             self.moved = self._loop.now
+            self._is_bulky = len(data) >= SMALL_RECEIVE
             self._pours = CAN_SPLICE and len(data) >= POUR_BYTES
             self.owner.on_received(self, data)
         else:
@@ -3029,11 +3278,10 @@ class Step(Handler):
         self._loop, self._on_done = loop, on_done
 
     def begin(self):
-        """To begin when the turn has dispatched what is ready keeps answers out of begin(), and lets no client begin
-        one connection after another within a turn."""
-        self._loop.call_soon(self._begin)
+        """To begin in the row keeps answers out of begin(), and lets nobody's connects delay what flows."""
+        self._loop.line_up(self)
 
-    def _begin(self):
+    def on_turn(self):
         if self._on_done is not None:  # else the step was cancelled in the turn in which it began
             self._start()
 
@@ -4142,6 +4390,8 @@ class Tunnels(object):
 # Each has a few named states, their legal moves in one table, and one way out: end(), which may be called twice.
 
 HANDSHAKE_BYTES = HEADER_BYTES + SMALL_RECEIVE  # messages may come behind a request
+QUICK_FRAMES = 2               # of a read are understood at once
+FRAMES = 16                    # in each turn of the rest
 LINGER_BYTES = 16777216        # what a closing peer may still send before it is cut off
 SPREAD = 100.0                 # parts of a period in which clients get what all would get at once
 SPARE_CONNECTIONS = 64         # beyond `limits.clients`, for /healthz and for saying no politely
@@ -4451,6 +4701,9 @@ class Conversation(object):
         self.session.touch()
         self.session.settle()
 
+    def go_on(self):
+        self._tell(self.dialect.on_turn)
+
     def _on_later(self):
         self._later = None
         self._tell(self.dialect.on_later)
@@ -4545,10 +4798,12 @@ class Client(StreamOwner, Holder):
         self.gateway, self.number, self.group, self.peer = other.gateway, other.number, other.group, other.peer
         self.state, self.stream, self.timer = state, other.stream, other.timer
         self.kept = 0  # bytes beside the queues of streams that the budget counts for this client
+        other.keep(0)
         other.move(ENDED)
         self.stream.owner = self
         if self.timer.callback:
             self.timer.callback = self.on_time
+        self.gateway.places.hold(other)
         self.gateway.clients.discard(other)
         self.gateway.clients.add(self)
 
@@ -4556,6 +4811,11 @@ class Client(StreamOwner, Holder):
         """Something has changed that decides whether the client is read."""
         if not self.stream.events & READ:
             self.gateway.loop.touch(self.stream)
+
+    def keep(self, count):
+        """``count`` bytes are held here beside the queues of streams."""
+        self.gateway.budget.bytes += count - self.kept
+        self.kept = count
 
     def move(self, state):
         assert state in CLIENT_MOVES[self.state], (self.state, state)
@@ -4594,6 +4854,7 @@ class Client(StreamOwner, Holder):
     def end(self):
         if self.state != ENDED:
             self.move(ENDED)
+            self.keep(0)
             self.timer.cancel()
             self.stream.close()
             self.gateway.on_client_gone(self)
@@ -4606,6 +4867,7 @@ class Farewell(Client):
 
     def __init__(self, other):
         self.take_over(other, LINGERING)
+        self.gateway.places.release(self)
         self._discarded = 0
         self.rearm(self.gateway.config['limits.drainSeconds'])
         self.stream.finish()
@@ -4640,6 +4902,7 @@ class Visit(Client):
         self.timer = gateway.loop.call_later(gateway.config['limits.handshakeSeconds'], self.on_time)
         self.stream = Stream(gateway.loop, sock, self, gateway.config['limits.bufferBytes'], gateway.budget)
         gateway.clients.add(self)
+        gateway.places.release(self)
 
     def wants_data(self, stream):
         """Who has asked for a file has nothing more to say."""
@@ -4653,10 +4916,18 @@ class Visit(Client):
                 session = self._upgrade(parsed[0])
             elif parsed:
                 self._reply(parsed[0])
+            else:
+                self._hold()
         except HttpError as error:
             self._refuse(error)
         if session:
             session.begin(parsed[1])
+
+    def _hold(self):
+        """The request is not complete: what is there counts."""
+        self.keep(self._parser.held())
+        if self.gateway.budget.bytes > self.gateway.budget.most:
+            self.gateway.budget.enforce(self)
 
     def _upgrade(self, request):
         """The Session that goes on from here. Raises HttpError."""
@@ -4687,6 +4958,7 @@ class Visit(Client):
             self._refuse(NOT_HERE, request)
             return
         self.move(ANSWERING)
+        self.gateway.places.release(self)  # anew: others have asked for nothing
         self._job = self.gateway.files.submit(self.group, blocking_read_file, (self.gateway.web_folder(), names),
                                               lambda data: self._on_file(request, names[-1], data))
         if self._job is None:
@@ -4735,7 +5007,7 @@ class Visit(Client):
 
     def on_stopping(self, is_over=False):
         """Browsers open connections in advance: nothing was asked on such a one."""
-        if self.state == HANDSHAKE and not self._parser.has_begun():
+        if self.state == HANDSHAKE and not self._parser.held():
             self.end()
 
     def on_mistake(self):
@@ -4752,9 +5024,10 @@ class Visit(Client):
 
 
 class Silence(Client):
-    """A client whose silence is watched: by pings, and by `limits.idleSeconds` for each of its upstreams."""
+    """A client whose silence is watched: by pings, by `limits.idleSeconds` for each of its upstreams, and by
+    `limits.stallSeconds` for whatever waits."""
 
-    __slots__ = ('heard', 'pinged', 'talk')
+    __slots__ = ('heard', 'pinged', 'grown', 'talk')
 
     def watch_silence(self):
         """Arm the timer for the earliest moment that counts. One that fires too early only looks again."""
@@ -4764,8 +5037,16 @@ class Silence(Client):
         if config['limits.idleSeconds']:
             moments += [self._last_moved(upstream) + config['limits.idleSeconds']
                         for upstream in self.talk.upstreams.values() if upstream.stream]
+        if config['limits.stallSeconds']:
+            moments.append(self._first_stall() + config['limits.stallSeconds'])
         if self.state == OPEN and moments:
             self._look_at(min(moments))
+
+    def _first_stall(self):
+        """When that began to wait which has waited longest; now, when nothing does."""
+        streams = [upstream.stream for upstream in self.talk.upstreams.values() if upstream.stream]
+        moments = [stream.taken for stream in streams + [self.stream] if stream.pending]
+        return min(moments + [self.grown if self.ws.held else self.gateway.loop.now])
 
     def _look_at(self, moment):
         if self.timer.callback is None or self.timer.when > moment:
@@ -4774,7 +5055,8 @@ class Silence(Client):
     def on_config(self):
         """What it says of time counts from now on; but not all are pinged at one time."""
         config = self.gateway.config
-        periods = [period for period in (config['limits.pingSeconds'], config['limits.idleSeconds']) if period]
+        periods = [config['limits.%sSeconds' % name] for name in ('ping', 'idle', 'stall')]
+        periods = [period for period in periods if period]
         if self.state == OPEN and periods:
             self._look_at(self.gateway.loop.now + min(periods) * (self.number % SPREAD) / SPREAD)
 
@@ -4791,9 +5073,22 @@ class Silence(Client):
         for upstream in list(self.talk.upstreams.values()):
             if idle_after and upstream.stream and self._last_moved(upstream) + idle_after <= now:
                 upstream.lose(IDLE)
+        if config['limits.stallSeconds']:
+            self._end_stalled(now - config['limits.stallSeconds'])
         if self.state == OPEN and ping_after and (self.pinged or self.heard) + ping_after <= now:
             self._on_silence()
         self.watch_silence()
+
+    def _end_stalled(self, moment):
+        """Give up what has not moved since ``moment``: targets, a message, the client."""
+        for upstream in list(self.talk.upstreams.values()):
+            if upstream.stream and upstream.stream.pending and upstream.stream.taken <= moment:
+                upstream.lose(STALLED)
+        if self.state == OPEN and self.stream.pending and self.stream.taken <= moment:
+            LOG.info('#%d takes nothing', self.number)
+            self.end()
+        elif self.state == OPEN and self.ws.held and self.grown <= moment and self.wants_data(self.stream):
+            self.hang_up(POLICY, 'a message that does not go on')
 
     def _on_silence(self):
         """Silence counts only while we listen: a client that we throttle cannot make itself heard."""
@@ -4818,7 +5113,7 @@ class Session(Silence):
         self.ws = WebSocket(gateway.config['limits.messageBytes'], dialect.whole_messages)
         self.talk = Conversation(gateway, self, dialect)
         self._ending = None      # who ends the session, in which phase, and the close code
-        self._born = self.heard = gateway.loop.now
+        self._born = self.heard = self.grown = gateway.loop.now  # grown: when a message last did
         self.pinged = None       # when our last ping went out, if nothing was heard since
         self._request = request.one('origin'), request.path
         self.take_over(visit, OPEN)  # last: until here a mistake is the visit's
@@ -4834,23 +5129,39 @@ class Session(Silence):
 
     def wants_data(self, stream):
         talk = self.talk
-        if self.state == OPEN and (stream.congested or (talk.may_choke and talk.is_choked())
-                                   or talk.dialect.backlog >= self.gateway.config['limits.bufferBytes']):
+        if self.ws.is_behind or self.state == OPEN and (
+                stream.congested or talk.dialect.is_behind or (talk.may_choke and talk.is_choked())
+                or talk.dialect.backlog >= self.gateway.config['limits.bufferBytes']):
             return 0
         return min(self.gateway.loop.share, SMALL_RECEIVE + self.ws.due)
 
-    def on_received(self, stream, data):
+    def on_received(self, stream, data, most=QUICK_FRAMES):
         self.heard, self.pinged = self.gateway.loop.now, None
         self.gateway.is_verbose = LOG.isEnabledFor(logging.DEBUG)
-        for event in self.ws.receive(data):
+        for event in self.ws.receive(data, most):
             if self.gateway.is_verbose:
                 LOG.debug('#%d < %s', self.number, event_words(event))
             self.ON_EVENT[type(event)](self, event)
         self.settle()
 
+    def goes_on(self):
+        is_behind = self.ws.is_behind
+        if self.state == OPEN and self.talk.dialect.is_behind:
+            self.talk.go_on()
+        elif is_behind:
+            self.on_received(self.stream, b'', FRAMES)
+        else:
+            return False
+        self.touch()
+        return True
+
     def _on_text(self, event):
         if self.state == OPEN:
             self.talk.perform(self.talk.dialect.on_text(event.text))
+
+    def _on_long_text(self, event):
+        if self.state == OPEN:
+            self.talk.perform(self.talk.dialect.on_long_text(event.data))
 
     def _on_piece(self, event):
         if self.talk.carried:
@@ -4866,7 +5177,7 @@ class Session(Silence):
         self.ws.close(event.code, event.reason)
         self._part(event.code, deliver=False)
 
-    ON_EVENT = {Text: _on_text, Piece: _on_piece, Closed: _on_close, Fault: _on_fault,
+    ON_EVENT = {Text: _on_text, LongText: _on_long_text, Piece: _on_piece, Closed: _on_close, Fault: _on_fault,
                 Ping: lambda self, event: None, Pong: lambda self, event: None}
 
     def on_end(self, stream, is_reset):
@@ -4905,7 +5216,9 @@ class Session(Silence):
             self.stream.write(*self.ws.data_to_send())
         if kept != self.kept:
             budget.bytes += kept - self.kept
-            self.kept = kept
+            self.kept, self.grown = kept, self.gateway.loop.now
+        if self.ws.is_behind or self.talk.dialect.is_behind:
+            self.gateway.loop.line_up(self.stream)
         if budget.bytes > budget.most:
             budget.enforce(self)
         if self.gateway.draining:
@@ -4925,6 +5238,7 @@ class Session(Silence):
             self.ws.close(code, reason)
             self._note(by, code)
             self.move(CLOSING)
+            self.gateway.places.release(self)
             self.talk.release(deliver=False)
             self.settle()
             if self.state == CLOSING and self.ws.state == CLOSED_DOWN:  # the peer's last word has come already
@@ -4949,8 +5263,7 @@ class Session(Silence):
         if self.state == OPEN:
             self.move(CLOSING)
         self.talk.release(deliver)
-        self.gateway.budget.bytes -= self.kept
-        self.kept = 0
+        self.keep(0)
         if LOG.isEnabledFor(logging.INFO):
             LOG.info('#%d %s', self.number, self._story())
 
@@ -4973,6 +5286,9 @@ class Session(Silence):
 
     def on_full(self):
         LOG.warning('#%d is ended: limits.totalBytes is reached', self.number)
+        for upstream in list(self.talk.upstreams.values()):
+            if upstream.held():  # else what waits for the target would be kept for it
+                upstream.end()
         if self.stream.pending > SMALL_SHARE or self.state != OPEN:
             self.end()  # a Close would wait behind what the client does not read, and that is what must go
         else:
@@ -5031,42 +5347,91 @@ def pages_folder():
     return next((folder for folder in folders if os.path.isfile(os.path.join(folder, 'index.html'))), None)
 
 
+class Place(object):
+    """The connections of one address group, the WebSockets among them, and the Clients that give way, oldest first."""
+
+    __slots__ = ('connections', 'open', 'yielding')
+
+    def __init__(self):
+        self.connections = self.open = 0
+        self.yielding = ()
+
+
 class Places(object):
-    """How many connections and WebSockets there are, in all and from each address group, and how many there may be."""
+    """How many connections and WebSockets there are, in all and from each address group, and how many there may be.
+
+    Whoever has asked for nothing yet, or only lingers, gives way to a newcomer: the oldest of the group that has most
+    of those. So there is always a place to ask from, for /healthz say.
+    """
 
     def __init__(self, config):
         self.config = config
         self._connections = self._open = 0
-        self._groups = {}  # by address group: how many connections, and how many WebSockets among them
+        self._groups, self._ranking = {}, Ranking(())
 
     def take(self, group):
-        """Is there a place for one more connection? Then it is taken."""
-        most, mine = self.config['limits.clientsPerAddress'], self._groups.setdefault(group, [0, 0])
-        self._connections += 1
-        mine[0] += 1
-        if (self._connections > self.config['limits.clients'] + SPARE_CONNECTIONS
-                or (most and mine[0] > most + SPARE_CONNECTIONS)):
-            self.give_back(group)
+        """Is there a place for one more connection, or is one made? Then it is taken."""
+        most, mine = self.config['limits.clientsPerAddress'], self._groups.get(group)
+        if most and mine and mine.connections >= most + min(SPARE_CONNECTIONS, 2 * most):
+            gone = next(iter(mine.yielding), None)
+        elif self._connections >= self.config['limits.clients'] + SPARE_CONNECTIONS:
+            gone = self._next()
+        else:
+            gone = True
+        if gone is None:
             return False
+        if gone is not True:
+            gone.end()
+        self._connections += 1
+        self._groups.setdefault(group, Place()).connections += 1
         return True
 
-    def give_back(self, group):
+    def _next(self):
+        """Who gives way of all, or None."""
+        for _ in range(2):
+            client = self._ranking.next()
+            while client is not None:
+                place = self._groups.get(client.group)
+                if place and client in place.yielding:
+                    return client
+                client = self._ranking.next()
+            self._ranking = Ranking([(group, 1, -number, one) for group, place in self._groups.items()
+                                     for number, one in enumerate(place.yielding)])
+        return None
+
+    def give_back(self, client):
+        self.hold(client)
+        place = self._groups[client.group]
         self._connections -= 1
-        self._groups[group][0] -= 1
-        if not self._groups[group][0]:
-            del self._groups[group]  # the groups are strangers' addresses: none is kept for nothing
+        place.connections -= 1
+        if not place.connections:
+            del self._groups[client.group]  # the groups are strangers' addresses: none is kept for nothing
+
+    def release(self, client):
+        """The client gives way from now on, after those who do already."""
+        self.hold(client)
+        place = self._groups[client.group]
+        place.yielding = place.yielding or collections.OrderedDict()
+        place.yielding[client] = True
+
+    def hold(self, client):
+        """The client gives way to nobody."""
+        place = self._groups[client.group]
+        if client in place.yielding:
+            del place.yielding[client]
+            place.yielding = place.yielding or ()
 
     def check(self, group):
         """Raise HttpError 503 when there is no place for one more WebSocket."""
         most = self.config['limits.clientsPerAddress']
         if self._open >= self.config['limits.clients']:
             raise HttpError(503, 'The gateway has too many clients (limits.clients).')
-        if most and self._groups[group][1] >= most:
+        if most and self._groups[group].open >= most:
             raise HttpError(503, 'The gateway has too many clients from this address (limits.clientsPerAddress).')
 
     def count_open(self, group, change):
         self._open += change
-        self._groups[group][1] += change
+        self._groups[group].open += change
 
 
 class Gateway(object):
@@ -5242,7 +5607,7 @@ class Gateway(object):
 
     def on_client_gone(self, client):
         self.clients.discard(client)
-        self.places.give_back(client.group)
+        self.places.give_back(client)
 
     def dialect_for(self, request):
         """The dialect object that serves this request. Raises HttpError."""
@@ -5262,11 +5627,13 @@ class Gateway(object):
         return 'the folder ws2s-js is not beside it' if self.config['web'] is None else 'its configuration says so'
 
     def on_left(self, upstream):
-        """Upstreams whose client has left are bounded too: of those who have the most the oldest must go."""
+        """Upstreams whose client has left are bounded too: of the group that has most goes the first that owes nothing
+        to its target, else the oldest."""
         left = self.budget.left
         left.setdefault(upstream.group, collections.OrderedDict())[upstream] = True
         if sum(map(len, left.values())) > DRAINING_CONNECTIONS:
-            next(iter(max(left.values(), key=len))).end()
+            largest = max(left.values(), key=len)
+            next((one for one in largest if not one.held()), next(iter(largest))).end()
 
     def on_upstream_ended(self, upstream):
         self.upstreams.discard(upstream)
