@@ -1786,7 +1786,7 @@ def failed(failure):
         failure.code, json.dumps(failure.message), failure.reason)).encode('ascii'))
 
 
-class Parts(list):
+class DataParts(list):
     """The bytes of a long `data`, in pieces."""
 
 
@@ -1794,7 +1794,7 @@ class LongRequest(object):
     """A request of more than LONG_TEXT bytes: one long text, and little before and behind it. It is understood part by
     part, so that nobody waits long. Raises RequestError.
 
-    ``data``: its UTF-8. ``held``: bytes that are held here. ``request``: the dict in the end, its `data` as Parts.
+    ``data``: its UTF-8. ``held``: bytes that are held here. ``request``: the dict in the end, its `data` as DataParts.
     """
 
     __slots__ = ('held', 'request', '_data', '_start', '_at', '_parts', '_coded', '_rest')
@@ -1802,7 +1802,7 @@ class LongRequest(object):
     def __init__(self, data):
         self._data, self.held, self.request = data, 2 * len(data), None
         self._start = self._at = long_text_start(data)
-        self._parts = Parts()
+        self._parts = DataParts()
         self._coded, self._rest = collections.deque(), b''  # what of the parts is still to be decoded from base64
 
     def go_on(self):
@@ -1831,7 +1831,8 @@ class LongRequest(object):
         """The long text is read: the rest is short."""
         if len(self._data) - self._at > END_BYTES:
             raise RequestError(TOO_MUCH)
-        request = read_request(utf8_text(self._data[:self._start]) + PLACEHOLDER + utf8_text(self._data[self._at:]))
+        before, behind = utf8_text(self._data[:self._start]), utf8_text(self._data[self._at:])
+        request = read_request(before + PLACEHOLDER + behind)
         self._data = None
         if request.get(u'data') == PLACEHOLDER:
             request[u'data'] = self._parts
@@ -1885,11 +1886,73 @@ UNCONNECTED, CONNECTING, CONNECTED = 'unconnected', 'connecting', 'connected'
 CHANNEL_MOVES = {UNCONNECTED: (CONNECTING,), CONNECTING: (CONNECTED, UNCONNECTED), CONNECTED: (UNCONNECTED,)}
 
 
-class JsonDialect(Dialect):
-    """The ws2s protocol: JSON requests and replies, one TCP connection at a time (protocol, 1 and 2).
+# What a request asks for, as the name of a deed and its arguments. To understand a request and to carry out its deed are
+# two steps: between them a deed may wait for a connect.
 
-    A request is understood when it comes, as a deed: a method and its arguments. While connecting the deeds wait.
-    """
+SAY, CONNECT, WRITE_PARTS, PASS_ON, DISCONNECT, ACK = 'say', 'connect', 'write', 'pass on', 'disconnect', 'ack'
+
+
+def read_deed(text):
+    data = sendb_data(text)
+    if data:
+        return WRITE_PARTS, (data,), DONE[b'sendb']
+    try:
+        return deed_of(read_request(text))
+    except RequestError as error:
+        return SAY, failed(error.failure)
+
+
+def deed_of(request):
+    """Raises RequestError."""
+    command = request.get(u'command')
+    if not isinstance(command, text_type) or command not in COMMANDS:
+        raise RequestError('unknown command')
+    return COMMANDS[command](request)
+
+
+def read_connect(request):
+    try:
+        host, port = read_host(request.get(u'host')), read_target_port(request.get(u'port'))
+        binary, window = read_flag(request, u'binary'), read_window(request.get(u'window'))
+        if request.get(u'tls'):  # to ignore that would send secrets in the clear
+            raise RequestError('this gateway does not offer TLS to the target', 'tls')
+        hop = read_hop(request)
+        host = plain_host(host) if hop else host
+    except RequestError as error:
+        return CONNECT, None, failed(error.failure)
+    return CONNECT, (host, port, hop, b'' if binary else None, window), None
+
+
+def read_write(read, done, request):
+    value = request.get(u'data')
+    try:
+        return WRITE_PARTS, value if isinstance(value, DataParts) else (read(value),), done
+    except RequestError as error:
+        return WRITE_PARTS, (), failed(error.failure)
+
+
+def read_ack(request):
+    """Gives room back; the only request without a reply, whatever is wrong with it (protocol, 1)."""
+    count = request.get(u'bytes')
+    is_count = isinstance(count, integer_types) and not isinstance(count, bool) and count > 0
+    return ACK, count if is_count else 0
+
+
+COMMANDS = {
+    u'connect': read_connect, u'ack': read_ack,
+    u'send': lambda request: read_write(read_text, DONE[b'send'], request),
+    u'sendb': lambda request: read_write(read_base64, DONE[b'sendb'], request),
+    u'close': lambda request: (DISCONNECT,),
+    u'ping': lambda request: (SAY, DONE[b'ping'])}
+
+
+UNCONNECTED, CONNECTING, CONNECTED = 'unconnected', 'connecting', 'connected'
+
+CHANNEL_MOVES = {UNCONNECTED: (CONNECTING,), CONNECTING: (CONNECTED, UNCONNECTED), CONNECTED: (UNCONNECTED,)}
+
+
+class JsonDialect(Dialect):
+    """The ws2s protocol: JSON requests and replies, one TCP connection at a time (protocol, 1 and 2)."""
 
     __slots__ = ('backlog', 'is_behind', '_state', '_channel', '_waiting', '_long')
 
@@ -1897,7 +1960,7 @@ class JsonDialect(Dialect):
 
     def __init__(self, request, config):
         self._state, self._channel = UNCONNECTED, 0
-        self._waiting, self.backlog = None, 0  # pairs of a deed and its size
+        self._waiting, self.backlog = None, 0  # pairs of a deed and its size, which came while connecting
         self._long, self.is_behind = None, False
 
     def _move(self, state):
@@ -1905,31 +1968,31 @@ class JsonDialect(Dialect):
         self._state = state
 
     def on_text(self, text):
-        return self._take(self._understand(text), 4 * len(text))  # some Pythons take so much for a character
+        return self._take(read_deed(text), 4 * len(text))  # some Pythons take so much for a character
 
     def on_binary(self, piece, final):
-        return self._take((self._pass_on, piece, final), len(piece))
+        return self._take((PASS_ON, piece, final), len(piece))
 
     def on_long_text(self, data):
         try:
             self._long = LongRequest(data)
         except RequestError as error:
-            return self._take((self._say, failed(error.failure)), 0)
+            return self._take((SAY, failed(error.failure)), 0)
         self.backlog += self._long.held
         self.is_behind = True
         return []
 
     def on_turn(self):
-        return self._read_on() if self._long else self._go_on()
+        return self._read_on() if self._long else self._carry(self._go_on())
 
     def _read_on(self):
         """One more part of a long request."""
         long, deed = self._long, None
         try:
             if long.go_on():
-                deed = self._deed(long.request)
+                deed = deed_of(long.request)
         except RequestError as error:
-            deed = self._say, failed(error.failure)
+            deed = SAY, failed(error.failure)
         if deed is None:
             return []
         self._long = None
@@ -1938,9 +2001,11 @@ class JsonDialect(Dialect):
         self._look()
         return actions
 
+    # -- deeds ---------------------------------------------------------------------------------------------------------
+
     def _take(self, deed, size):
         if self._state != CONNECTING and not self._waiting:
-            return deed[0](*deed[1:])
+            return self.DEEDS[deed[0]](self, *deed[1:])
         if self._waiting is None:
             self._waiting = collections.deque()
         self._waiting.append((deed, size + WAITING_BYTES))
@@ -1953,86 +2018,36 @@ class JsonDialect(Dialect):
         while self._waiting and self._state != CONNECTING and most:
             deed, size = self._waiting.popleft()
             self.backlog -= size
-            actions += deed[0](*deed[1:])
+            actions += self.DEEDS[deed[0]](self, *deed[1:])
             most -= 1
-        self._look()
         if not self._waiting:
             self._waiting = None
-            if self._state == CONNECTED:
-                actions.append(Carry(self._channel))
+        self._look()
         return actions
 
     def _look(self):
         self.is_behind = bool(self._long or self._waiting and self._state != CONNECTING)
 
-    # -- what is asked -------------------------------------------------------------------------------------------------
-
-    def _understand(self, text):
-        """The deed that ``text`` asks for."""
-        data = sendb_data(text)
-        if data:
-            return self._write, (data,), DONE[b'sendb']
-        try:
-            return self._deed(read_request(text))
-        except RequestError as error:
-            return self._say, failed(error.failure)
-
-    def _deed(self, request):
-        command = request.get(u'command')
-        if not isinstance(command, text_type) or command not in self.COMMANDS:
-            raise RequestError('unknown command')
-        return self.COMMANDS[command](self, request)
-
-    def _read_connect(self, request):
-        try:
-            host, port = read_host(request.get(u'host')), read_target_port(request.get(u'port'))
-            binary, window = read_flag(request, u'binary'), read_window(request.get(u'window'))
-            if request.get(u'tls'):  # to ignore that would send secrets in the clear
-                raise RequestError('this gateway does not offer TLS to the target', 'tls')
-            hop = read_hop(request)
-            host = plain_host(host) if hop else host
-        except RequestError as error:
-            return self._connect, None, failed(error.failure)
-        return self._connect, (host, port, hop, b'' if binary else None, window), None
-
-    def _read_write(self, read, done, request):
-        value = request.get(u'data')
-        try:
-            return self._write, value if isinstance(value, Parts) else (read(value),), done
-        except RequestError as error:
-            return self._write, (), failed(error.failure)
-
-    def _read_ack(self, request):
-        """Gives room back; the only request without a reply, whatever is wrong with it (protocol, 1)."""
-        count = request.get(u'bytes')
-        is_count = isinstance(count, integer_types) and not isinstance(count, bool) and count > 0
-        return self._ack, count if is_count else 0
-
-    COMMANDS = {
-        u'connect': _read_connect, u'ack': _read_ack,
-        u'send': lambda self, request: self._read_write(read_text, DONE[b'send'], request),
-        u'sendb': lambda self, request: self._read_write(read_base64, DONE[b'sendb'], request),
-        u'close': lambda self, request: (self._close,),
-        u'ping': lambda self, request: (self._say, DONE[b'ping'])}
-
-    # -- deeds ---------------------------------------------------------------------------------------------------------
+    def _carry(self, actions):
+        """When nothing waits any more binary pieces need not come by here."""
+        return actions + [Carry(self._channel)] if self._state == CONNECTED and not self._waiting else actions
 
     def _say(self, reply):
         return [reply]
 
     def _connect(self, target, refusal):
         # The old connection goes even when the request is refused: what follows was not meant for it.
-        actions = self._disconnect()
+        actions = self._shut()
         if refusal:
             return actions + [refusal]
         self._move(CONNECTING)
         self._channel += 1
         return actions + [Open(self._channel, *target)]
 
-    def _close(self):
-        return self._disconnect() + [DONE[b'close']]
-
     def _disconnect(self):
+        return self._shut() + [DONE[b'close']]
+
+    def _shut(self):
         if self._state != CONNECTED:
             return []
         self._move(UNCONNECTED)
@@ -2051,15 +2066,17 @@ class JsonDialect(Dialect):
     def _ack(self, count):
         return [Grant(self._channel, count)] if count and self._state == CONNECTED else []
 
+    DEEDS = {SAY: _say, CONNECT: _connect, DISCONNECT: _disconnect, WRITE_PARTS: _write, PASS_ON: _pass_on, ACK: _ack}
+
     # -- the target ----------------------------------------------------------------------------------------------------
 
     def on_opened(self, channel):
         self._move(CONNECTED)
-        return [DONE[b'connect']] + self._go_on()
+        return self._carry([DONE[b'connect']] + self._go_on())
 
     def on_failed(self, channel, failure):
         self._move(UNCONNECTED)
-        return [failed(failure)] + self._go_on()
+        return self._carry([failed(failure)] + self._go_on())
 
     def on_leave(self):
         """What waits for the target that is being dialled was sent in time: the upstream keeps it."""
@@ -4738,6 +4755,18 @@ class Conversation(object):
             if self.dialect.credits:
                 self._tell(self.dialect.on_drained, upstream.channel)
 
+    def touch(self):
+        """The client takes more, or takes no more: whether the targets are read is decided anew."""
+        for upstream in self.upstreams.values():
+            if upstream.stream:
+                self._gateway.loop.touch(upstream.stream)
+
+    def give_up(self):
+        """What waits for targets must not be kept for them when the client goes."""
+        for upstream in list(self.upstreams.values()):
+            if upstream.held():
+                upstream.end()
+
     def is_choked(self):
         """Do the upstreams hold too much for the client to be read? Asked only while they may: there may be many."""
         upstreams = self.upstreams.values()
@@ -4746,6 +4775,12 @@ class Conversation(object):
                      or sum(upstream.held() for upstream in upstreams) >= self._gateway.config['limits.messageBytes'])
         self.may_choke = is_choked or bool(full) or any(upstream.state == DIALLING for upstream in upstreams)
         return is_choked
+
+    def summary(self):
+        """For the log: dialect, last target, and bytes of all."""
+        more = ' and %d more' % (self.targets - 1) if self.targets > 1 else ''
+        return '%s, target %s%s, %d bytes up, %d down' % (self.dialect.name, self.target or '-', more, self.sent,
+                                                          self.received)
 
     def phase(self):
         """A word for the log: what is going on."""
@@ -5157,11 +5192,9 @@ class Session(Silence):
 
     def _on_text(self, event):
         if self.state == OPEN:
-            self.talk.perform(self.talk.dialect.on_text(event.text))
-
-    def _on_long_text(self, event):
-        if self.state == OPEN:
-            self.talk.perform(self.talk.dialect.on_long_text(event.data))
+            dialect = self.talk.dialect
+            on_text = dialect.on_text if type(event) is Text else dialect.on_long_text
+            self.talk.perform(on_text(event[0]))
 
     def _on_piece(self, event):
         if self.talk.carried:
@@ -5177,7 +5210,7 @@ class Session(Silence):
         self.ws.close(event.code, event.reason)
         self._part(event.code, deliver=False)
 
-    ON_EVENT = {Text: _on_text, LongText: _on_long_text, Piece: _on_piece, Closed: _on_close, Fault: _on_fault,
+    ON_EVENT = {Text: _on_text, LongText: _on_text, Piece: _on_piece, Closed: _on_close, Fault: _on_fault,
                 Ping: lambda self, event: None, Pong: lambda self, event: None}
 
     def on_end(self, stream, is_reset):
@@ -5187,9 +5220,7 @@ class Session(Silence):
         self.end(CLIENT)
 
     def on_flow(self, stream):
-        for upstream in self.talk.upstreams.values():
-            if upstream.stream:
-                self.gateway.loop.touch(upstream.stream)
+        self.talk.touch()
 
     # -- to the client -------------------------------------------------------------------------------------------------
 
@@ -5265,16 +5296,11 @@ class Session(Silence):
         self.talk.release(deliver)
         self.keep(0)
         if LOG.isEnabledFor(logging.INFO):
-            LOG.info('#%d %s', self.number, self._story())
-
-    def _story(self):
-        """All that a stranger wants to know of this session, in one line."""
-        talk, (origin, path) = self.talk, self._request
-        request = with_port(*self.peer[:2]), one_word(origin) if origin else '-', printable(path), talk.dialect.name
-        more = ' and %d more' % (talk.targets - 1) if talk.targets > 1 else ''
-        sums = talk.target or '-', more, talk.sent, talk.received, self.gateway.loop.now - self._born
-        return ('%s has left: origin %s, path %s, %s, target %s%s, %d bytes up, %d down, %.3f s, '
-                'ended by %s in %s, code %s' % (request + sums + self._ending))
+            # All that a stranger wants to know of the session, in one line.
+            origin, path = self._request
+            LOG.info('#%d %s has left: origin %s, path %s, %s, %.3f s, ended by %s in %s, code %s', self.number,
+                     with_port(*self.peer[:2]), one_word(origin) if origin else '-', printable(path),
+                     self.talk.summary(), self.gateway.loop.now - self._born, *self._ending)
 
     def held(self):
         return self.kept + self.stream.pending + sum(upstream.held() for upstream in self.talk.upstreams.values())
@@ -5286,9 +5312,7 @@ class Session(Silence):
 
     def on_full(self):
         LOG.warning('#%d is ended: limits.totalBytes is reached', self.number)
-        for upstream in list(self.talk.upstreams.values()):
-            if upstream.held():  # else what waits for the target would be kept for it
-                upstream.end()
+        self.talk.give_up()
         if self.stream.pending > SMALL_SHARE or self.state != OPEN:
             self.end()  # a Close would wait behind what the client does not read, and that is what must go
         else:
