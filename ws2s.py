@@ -1886,8 +1886,8 @@ UNCONNECTED, CONNECTING, CONNECTED = 'unconnected', 'connecting', 'connected'
 CHANNEL_MOVES = {UNCONNECTED: (CONNECTING,), CONNECTING: (CONNECTED, UNCONNECTED), CONNECTED: (UNCONNECTED,)}
 
 
-# What a request asks for, as the name of a deed and its arguments. To understand a request and to carry out its deed are
-# two steps: between them a deed may wait for a connect.
+# What a request asks for is a deed: its name and arguments. To understand a request and to carry out its deed are two
+# steps: between them the deed may wait for a connect.
 
 SAY, CONNECT, WRITE_PARTS, PASS_ON, DISCONNECT, ACK = 'say', 'connect', 'write', 'pass on', 'disconnect', 'ack'
 
@@ -4708,7 +4708,7 @@ class Conversation(object):
     PERFORM = {Send: _do_send, Open: _do_open, Write: _do_write, Grant: _do_grant, Carry: _do_carry, Shut: _do_shut,
                Hangup: _do_hangup, Later: _do_later}
 
-    def _tell(self, on_event, *arguments):
+    def tell(self, on_event, *arguments):
         """Give the dialect an event. Its mistake ends this session alone, whichever stream or timer brought it."""
         try:
             self.perform(on_event(*arguments))
@@ -4718,18 +4718,15 @@ class Conversation(object):
         self.session.touch()
         self.session.settle()
 
-    def go_on(self):
-        self._tell(self.dialect.on_turn)
-
     def _on_later(self):
         self._later = None
-        self._tell(self.dialect.on_later)
+        self.tell(self.dialect.on_later)
 
     def on_mistake(self):
         self.session.on_mistake()
 
     def on_opened(self, upstream):
-        self._tell(self.dialect.on_opened, upstream.channel)
+        self.tell(self.dialect.on_opened, upstream.channel)
         if self._gateway.config['limits.idleSeconds']:
             self.session.watch_silence()
 
@@ -4737,7 +4734,7 @@ class Conversation(object):
         self._tell_end(self.dialect.on_failed, upstream, failure, 'dial')
 
     def on_data(self, upstream, data):
-        self._tell(self.dialect.on_data, upstream.channel, data)
+        self.tell(self.dialect.on_data, upstream.channel, data)
 
     def on_closed(self, upstream, failure):
         self._tell_end(self.dialect.on_closed, upstream, failure, 'data')
@@ -4745,7 +4742,7 @@ class Conversation(object):
     def _tell_end(self, on_event, upstream, failure, phase):
         """Whatever comes of it was the target's doing."""
         self._ended = phase
-        self._tell(on_event, upstream.channel, failure)
+        self.tell(on_event, upstream.channel, failure)
         self._ended = None
 
     def on_flow(self, upstream, is_full):
@@ -4753,13 +4750,7 @@ class Conversation(object):
         if not is_full:
             self.session.touch()
             if self.dialect.credits:
-                self._tell(self.dialect.on_drained, upstream.channel)
-
-    def touch(self):
-        """The client takes more, or takes no more: whether the targets are read is decided anew."""
-        for upstream in self.upstreams.values():
-            if upstream.stream:
-                self._gateway.loop.touch(upstream.stream)
+                self.tell(self.dialect.on_drained, upstream.channel)
 
     def give_up(self):
         """What waits for targets must not be kept for them when the client goes."""
@@ -5182,7 +5173,7 @@ class Session(Silence):
     def goes_on(self):
         is_behind = self.ws.is_behind
         if self.state == OPEN and self.talk.dialect.is_behind:
-            self.talk.go_on()
+            self.talk.tell(self.talk.dialect.on_turn)
         elif is_behind:
             self.on_received(self.stream, b'', FRAMES)
         else:
@@ -5220,7 +5211,9 @@ class Session(Silence):
         self.end(CLIENT)
 
     def on_flow(self, stream):
-        self.talk.touch()
+        for upstream in self.talk.upstreams.values():
+            if upstream.stream:
+                self.gateway.loop.touch(upstream.stream)
 
     # -- to the client -------------------------------------------------------------------------------------------------
 
