@@ -185,10 +185,14 @@ class Listening(Handler):
 
 
 class Source(Handler):
-    """A target that sends for ever. What has gone out counts as answered: by then somebody has taken most of it."""
+    """A target that sends for ever. What has gone out counts as answered."""
 
     wants = select.POLLOUT
     _block = b'x' * BLOCK_BYTES
+
+    def __init__(self, sock):
+        Handler.__init__(self, sock)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * BLOCK_BYTES)  # the kernel need not hold a GB of it
 
     def on_writable(self):
         self.answers += self.sock.send(self._block)
@@ -277,22 +281,22 @@ def flooded(kind, **fields):
 
 
 class Dripper(Repeater):
-    """Behind almost as much of a request as is allowed comes byte after byte."""
+    """Behind almost as much of a request as is allowed comes byte after byte; it is answered when it is too much."""
 
     _head = (b'GET /' + b'x' * 8000 + b' HTTP/1.1\r\n' + (b'X-Padding: ' + b'y' * 989 + b'\r\n') * 15 + b'X-Drip: ')
 
-    def __init__(self, scene):
+    def __init__(self, scene, more):
         client = scene.client()
-        client.send(self._head)
+        client.send(self._head + b'y' * more)
         Repeater.__init__(self, client.sock, b'z' * BLOCK_BYTES, b'HTTP/1.1', piece=1)
         self._scene = scene
 
     def newcomers(self, lives):
-        return [] if lives else [Dripper(self._scene)]
+        return [] if lives else [Dripper(self._scene, 0)]
 
 
 def dripping(scene):
-    return [Dripper(scene) for _ in range(scene.count)]
+    return [Dripper(scene, 5 * number) for number in range(scene.count)]
 
 
 # -- connections that come and go, in threads --------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 # -*- coding: utf-8 -*-
 """One who does nobody any harm, and how long he has to wait: a program of its own, so that nobody else holds its
-interpreter lock. ``python innocent.py HOST PORT TARGET_PORT SOURCE``; each `go` is one measurement."""
+interpreter lock. ``python innocent.py HOST PORT TARGET_PORT SOURCE TRIPS...``; each `go` is one measurement of so many trips."""
 
 import contextlib
 import json
@@ -16,7 +16,6 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from load import running, tell, wait_for_line  # noqa: E402
 from raw_client import BINARY, RawClient  # noqa: E402
 
-TRIPS = 200           # of one measurement
 TRIP_SECONDS = 0.01   # between the beginnings of two
 OPEN_SECONDS = 0.1
 MOST_SECONDS = 4      # of one measurement; what is not answered by then has taken so long
@@ -57,8 +56,9 @@ class Innocent(object):
 
 
 @contextlib.contextmanager
-def innocent(address, target_port, source='127.0.0.1'):
-    with running(os.path.abspath(__file__), address[0], address[1], target_port, source) as program:
+def innocent(address, target_port, counts, source='127.0.0.1'):
+    """``counts`` is how many trips each measurement has."""
+    with running(os.path.abspath(__file__), address[0], address[1], target_port, source, *counts) as program:
         yield Innocent(program)
 
 
@@ -66,8 +66,8 @@ def innocent(address, target_port, source='127.0.0.1'):
 
 class Measurement(object):
 
-    def __init__(self, connect, client):
-        self._connect, self._client = connect, client
+    def __init__(self, connect, client, count):
+        self._connect, self._client, self._count = connect, client, count
         self._end, self._trips_are_over = time.time() + MOST_SECONDS, threading.Event()
         self.trips, self.opens, self.refused = [], [], []
 
@@ -80,7 +80,7 @@ class Measurement(object):
 
     def _paced(self, act, taken, seconds):
         """``act`` again and again, each ``seconds`` after the one before has begun or at once when that was longer."""
-        while time.time() < self._end and len(taken) < TRIPS and not self._trips_are_over.is_set():
+        while time.time() < self._end and len(taken) < self._count and not self._trips_are_over.is_set():
             begun = time.time()
             try:
                 act()
@@ -106,7 +106,7 @@ class Measurement(object):
             pass
 
 
-def main(host, port, target_port, source):
+def main(host, port, target_port, source, *counts):
     def connect(patience):
         client = RawClient((host, int(port)), timeout=patience, source=source)
         try:
@@ -117,13 +117,14 @@ def main(host, port, target_port, source):
 
     with connect(60) as client:
         tell('connected')
-        count = 0
-        while wait_for_line():
-            count += 1
-            measurement = Measurement(connect, client)
+        for number, count in enumerate(counts, 1):
+            if not wait_for_line():
+                return
+            measurement = Measurement(connect, client, int(count))
             measurement.run()
-            tell('measured-%d' % count, json.dumps({'trips': measurement.trips, 'opens': measurement.opens,
-                                                    'refused': measurement.refused[:5]}))
+            tell('measured-%d' % number, json.dumps({'trips': measurement.trips, 'opens': measurement.opens,
+                                                     'refused': measurement.refused[:5]}))
+        wait_for_line()
 
 
 if __name__ == '__main__':

@@ -9,7 +9,7 @@ import contextlib
 
 import pytest
 
-from floods import attack
+from floods import LONG_MESSAGES, attack
 from innocent import innocent, percentile
 from program import running_program
 from targets import echo, serving
@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.quiet, pytest.mark.trials]
 TRIP_MS, OPEN_MS = 25, 100  # bars of the 99th percentile of round trips, and of fresh opens with a connect
 RATIO = 5                   # to what the innocent has alone; only a machine that is busy with something else needs it
 TRIALS = 3
+TRIPS = 80, 150             # alone, and beside
 
 
 @contextlib.contextmanager
@@ -30,7 +31,7 @@ def watched_gateway(tmpdir, config):
     with running_program(settings) as program, serving(echo) as port:
         line = wait_until(lambda: log.check() and [line for line in log.readlines() if ' listens on ' in line], 20)[0]
         address = ('127.0.0.1', int(line.rpartition(':')[2]))
-        with innocent(address, port) as meter:
+        with innocent(address, port, TRIPS) as meter:
             yield address, meter
             assert program.process.poll() is None
         assert 'a mistake of ws2s itself' not in log.read()
@@ -76,3 +77,35 @@ CROWDS = pytest.mark.parametrize('count', [1, 20, 100])
 @pytest.mark.parametrize('kind', ['empty objects', 'pings', 'empty fragments', 'forbidden connects', 'closes'])
 def test_floods_of_small_messages(tmpdir, kind, count):
     assert_harmless(tmpdir, kind, count)
+
+
+HOSTS = ['hosts behind SSH', 'hosts beside SSH', 'hosts']
+CLOSED = {'ssh': {'enabled': False}, 'allowTargets': ['127.0.0.1']}
+
+
+@pytest.mark.parametrize('count, config', [(1, {}), (8, CLOSED)], ids=['1', '8 and all forbidden'])
+@pytest.mark.parametrize('kind', HOSTS)
+def test_hosts_that_take_long_to_become_names(tmpdir, kind, count, config):
+    assert_harmless(tmpdir, kind, count, config)
+
+
+@pytest.mark.parametrize('kind', sorted(LONG_MESSAGES))
+def test_messages_as_long_as_may_be(tmpdir, kind):
+    assert_harmless(tmpdir, kind, 4)
+
+
+@pytest.mark.parametrize('kind, count', [
+    ('JSON floods read', 10), ('binary floods read', 20), ('binary floods not read', 200),
+    ('JSON floods not read', 200), ('floods with a window', 20)])
+def test_floods_from_targets(tmpdir, kind, count):
+    assert_harmless(tmpdir, kind, count)
+
+
+@pytest.mark.parametrize('kind', ['resets after the connect', 'WebSockets that reset', 'opens', 'pages',
+                                  'pages not read', 'nonsense', 'urgent data'])
+def test_storms_of_connections(tmpdir, kind):
+    assert_harmless(tmpdir, kind, 4)
+
+
+def test_headers_of_200_clients_that_come_byte_by_byte(tmpdir):
+    assert_harmless(tmpdir, 'dripping headers', 200)

@@ -221,12 +221,9 @@ def begin_a_frame(client, ports):
     client.send(frame(TEXT, b'{"command": "ping"}')[:-1])
 
 
-STALLED = [begin_a_message, begin_a_frame, stuck_reader, stuck_target]
-STALLED_IDS = [case.__name__ for case in STALLED]
-
-
-@pytest.mark.parametrize('ping_seconds', [STALL, 30], ids=['pings', 'no pings'])
-@pytest.mark.parametrize('stall', STALLED, ids=STALLED_IDS)
+@pytest.mark.parametrize('stall, ping_seconds', [
+    (begin_a_message, 30), (begin_a_frame, 30), (stuck_reader, STALL), (stuck_reader, 30), (stuck_target, STALL),
+    (stuck_target, 30)], ids=['message', 'frame', 'reader and pings', 'reader', 'target and pings', 'target'])
 def test_a_client_whose_bytes_do_not_move_for_stallSeconds_is_ended(running_gateway, stall, ping_seconds):
     gateway = stalling(running_gateway, pingSeconds=ping_seconds)
     with targets(Reading(TAPE)) as ports, RawClient(gateway.address, receive_buffer=4096) as client:
@@ -238,14 +235,14 @@ def test_a_client_whose_bytes_do_not_move_for_stallSeconds_is_ended(running_gate
         client.abort()
 
 
-@pytest.mark.parametrize('stall', STALLED, ids=STALLED_IDS)
+@pytest.mark.parametrize('stall', [begin_a_message, begin_a_frame, stuck_reader, stuck_target])
 def test_stallSeconds_0_is_never(running_gateway, stall):
     gateway = stalling(running_gateway, 0)
     with targets(Reading(TAPE)) as ports, RawClient(gateway.address, receive_buffer=4096) as client:
         stall(client.open(), ports)
         assert_holds(lambda: len(gateway.clients) == 1, 2 * STALL)
         client.abort()
-        wait_until(lambda: is_empty(gateway))
+    wait_until(lambda: is_empty(gateway))
 
 
 def test_a_message_that_gets_a_byte_now_and_then_lives_on(running_gateway):
@@ -267,6 +264,15 @@ def test_a_client_without_anything_under_way_has_not_stalled(running_gateway):
         client.send_frame(BINARY, b'still here')
         assert client.receive_data(10) == b'still here'
         assert other.ask(command='ping')['message'] == 'ping done'
+
+
+def test_a_client_whose_window_is_used_up_has_not_stalled(running_gateway):
+    gateway = stalling(running_gateway)
+    with targets(Reading(TAPE)) as ports, RawClient(gateway.address) as client:
+        client.open().connect_to(ports['fast'], binary=True, window=16384).receive_data(16384)
+        assert_holds(lambda: len(gateway.clients) == 1 and len(gateway.upstreams) == 1, 2.5 * STALL)
+        client.send_json(command='ack', bytes=16384)
+        client.receive_data(16384)
 
 
 @pytest.mark.parametrize('binary', [True, False], ids=['binary', 'json'])
