@@ -122,12 +122,12 @@ class Repeater(Handler):
 
     wants = select.POLLIN | select.POLLOUT
 
-    def __init__(self, sock, block, mark, piece=BLOCK_BYTES):
+    def __init__(self, sock, block, mark):
         Handler.__init__(self, sock)
-        self._block, self._mark, self._piece, self._at, self._tail = memoryview(block), mark, piece, 0, b''
+        self._block, self._mark, self._at, self._tail = memoryview(block), mark, 0, b''
 
     def on_writable(self):
-        self._at += self.sock.send(self._block[self._at:self._at + self._piece])
+        self._at += self.sock.send(self._block[self._at:self._at + BLOCK_BYTES])
         self._at %= len(self._block)
 
     def on_readable(self):
@@ -280,23 +280,28 @@ def flooded(kind, **fields):
     return handlers
 
 
-class Dripper(Repeater):
-    """Behind almost as much of a request as is allowed comes byte after byte; it is answered when it is too much."""
+class Dripper(Handler):
+    """Behind almost as much of a request as is allowed comes byte after byte. A byte that has gone counts as answered:
+    an answer comes only when it was too much."""
 
+    wants = select.POLLIN | select.POLLOUT
     _head = (b'GET /' + b'x' * 8000 + b' HTTP/1.1\r\n' + (b'X-Padding: ' + b'y' * 989 + b'\r\n') * 15 + b'X-Drip: ')
 
-    def __init__(self, scene, more):
+    def __init__(self, scene):
         client = scene.client()
-        client.send(self._head + b'y' * more)
-        Repeater.__init__(self, client.sock, b'z' * BLOCK_BYTES, b'HTTP/1.1', piece=1)
+        client.send(self._head)
+        Handler.__init__(self, client.sock)
         self._scene = scene
 
+    def on_writable(self):
+        self.answers += self.sock.send(b'z')
+
     def newcomers(self, lives):
-        return [] if lives else [Dripper(self._scene, 0)]
+        return [] if lives else [Dripper(self._scene)]
 
 
 def dripping(scene):
-    return [Dripper(scene, 5 * number) for number in range(scene.count)]
+    return [Dripper(scene) for _ in range(scene.count)]
 
 
 # -- connections that come and go, in threads --------------------------------------------------------------------------
