@@ -58,6 +58,9 @@ class Load(object):
         self._process.stdin.flush()
 
     def end(self):
+        """May be called again."""
+        if self._process.stdin.closed:
+            return
         self._process.stdin.close()
         killer = threading.Timer(20, self._process.kill)
         killer.start()
@@ -69,15 +72,20 @@ class Load(object):
 
 
 @contextlib.contextmanager
-def load(role, *arguments):
-    process = subprocess.Popen([sys.executable, os.path.abspath(__file__), role] + [str(one) for one in arguments],
+def running(path, *arguments):
+    """The Python file ``path`` as a program of its own, which keeps to the manners above."""
+    process = subprocess.Popen([sys.executable, path] + [str(one) for one in arguments],
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=True,
                                env=dict(os.environ, PYTHONDONTWRITEBYTECODE='1'))
-    running = Load(process)
+    begun = Load(process)
     try:
-        yield running
+        yield begun
     finally:
-        running.end()
+        begun.end()
+
+
+def load(role, *arguments):
+    return running(os.path.abspath(__file__), role, *arguments)
 
 
 # -- the roles ---------------------------------------------------------------------------------------------------------
