@@ -2125,7 +2125,7 @@ FAIR_BYTES = 32768       # one read in a turn in which many sockets are ready
 RECEIVE_BYTES = 131072   # one read
 KEPT_BYTES = 1048576     # freed memory that is kept, in blocks of at most so many
 SEND_BATCH = 32          # streams that have something to send before it is sent
-ROW_SECONDS = 0.003      # of a turn for those who need much
+ROW_SECONDS = 0.002      # of a turn for those who need much
 PIPES = 32               # that may stand full at one time; each takes two descriptors and BULK_BYTES
 
 
@@ -2285,7 +2285,7 @@ class Loop(object):
         self._numbers = itertools.count()
         self._written, self._touched = [], []
         self._unsent = 0            # bytes that those written to have queued since they were settled
-        self._row = collections.deque()
+        self._row, self._newcomers = collections.deque(), collections.deque()
         self._soon = collections.deque()
         self._posted = collections.deque()
         raise_mmap_threshold()
@@ -2329,11 +2329,12 @@ class Loop(object):
             self._unsent += FAIR_BYTES // SEND_BATCH if count else 0
         self._unsent += count
 
-    def line_up(self, handler):
-        """Call on_turn() of ``handler`` when those who stand in the row already have had their turn."""
+    def line_up(self, handler, is_new=False):
+        """Call on_turn() of ``handler`` when those who stand in the row already have had their turn; ``is_new``: it is
+        for somebody who has had none yet."""
         if not handler.in_row:
             handler.in_row = True
-            self._row.append(handler)
+            (self._newcomers if is_new else self._row).append(handler)
 
     def call_soon(self, callback):
         """Call a method in this turn, when what is ready has been dispatched; from within such a call in the next."""
@@ -2364,7 +2365,7 @@ class Loop(object):
     def turn(self):
         # No poller takes a month. A timer that was cancelled may wake us once: that does no harm.
         patience = min(3600, max(0, self._timers[0][0] - monotonic())) if self._timers else None
-        is_busy = self._written or self._touched or self._row or self._soon or self._posted
+        is_busy = self._written or self._touched or self._row or self._newcomers or self._soon or self._posted
         ready = self._poller.select(0 if is_busy else patience)
         self.now = monotonic()  # before the dispatch: what begins now must not begin when the poll fell asleep
         # The more are ready the shorter each must be, or whoever comes last waits for many long ones.
@@ -2387,7 +2388,7 @@ class Loop(object):
         while self._written or self._touched:
             batch, self._written, self._touched, self._unsent = self._written + self._touched, [], [], 0
             self._settle(batch)
-        if self._row:
+        if self._row or self._newcomers:
             self._run_row()
 
     def _call(self, method):
@@ -2419,8 +2420,9 @@ class Loop(object):
 
     def _run_row(self):
         end = stopwatch() + ROW_SECONDS
-        for _ in range(len(self._row)):  # whoever lines up again has had a turn
-            handler = self._row.popleft()
+        for number in range(len(self._row) + len(self._newcomers)):  # whoever lines up again has had a turn
+            row = self._newcomers if self._newcomers and (number % 2 == 0 or not self._row) else self._row
+            handler = row.popleft()
             handler.in_row = False
             try:
                 handler.on_turn()
@@ -2699,7 +2701,8 @@ class Stream(Handler):
     """
 
     __slots__ = ('sock', 'events', 'touched', 'in_row', 'owner', 'pending', 'congested', 'eof', 'broken', 'finishing',
-                 'finished', 'moved', 'taken', 'wire', '_loop', '_high', '_budget', '_out', '_pours', '_is_bulky')
+                 'finished', 'moved', 'taken', 'wire', 'is_new', '_loop', '_high', '_budget', '_out', '_pours',
+                 '_is_bulky')
 
     def __init__(self, loop, sock, owner, high, budget):
         self.sock, self.owner = sock, owner
@@ -2716,7 +2719,8 @@ class Stream(Handler):
         self._loop, self._high, self._budget = loop, high, budget
         self._out = ()            # an OutQueue while there is something in it: most streams are idle
         self._pours = False       # is much coming, so that the way through a pipe is worth a try?
-        self._is_bulky = True     # does what comes take long? Nobody knows yet
+        self._is_bulky = False    # does what comes take long?
+        self.is_new = False       # is what comes the first that this client asks for?
         loop.touch(self)
 
     # -- out -----------------------------------------------------------------------------------------------------------
@@ -2900,8 +2904,8 @@ class Stream(Handler):
             self._loop.touch(self)
         if not events & READ:
             return
-        if self._is_bulky and not is_turn:
-            self._loop.line_up(self)
+        if (self._is_bulky or self.is_new) and not is_turn:
+            self._loop.line_up(self, self.is_new)
             return
         count = 0 if self.eof else self.owner.wants_data(self)
         if not count:
@@ -2919,7 +2923,7 @@ class Stream(Handler):
             return
         if data:
             self.moved = self._loop.now
-            self._is_bulky = len(data) >= SMALL_RECEIVE
+            self._is_bulky, self.is_new = len(data) >= SMALL_RECEIVE, False
             self._pours = CAN_SPLICE and len(data) >= POUR_BYTES
             self.owner.on_received(self, data)
         else:
@@ -3295,8 +3299,8 @@ class Step(Handler):
         self._loop, self._on_done = loop, on_done
 
     def begin(self):
-        """To begin in the row keeps answers out of begin(), and lets nobody's connects delay what flows."""
-        self._loop.line_up(self)
+        """To begin when the turn has dispatched what is ready keeps answers out of begin()."""
+        self._loop.call_soon(self.on_turn)
 
     def on_turn(self):
         if self._on_done is not None:  # else the step was cancelled in the turn in which it began
@@ -4448,10 +4452,10 @@ class Upstream(StreamOwner, Holder):
         self._timer = self._early = self._way = None
         gateway.upstreams.add(self)
 
-    def dial(self, way):
-        """Take the way, a Step whose on_done is on_dialled()."""
+    def dial(self, way, is_new):
+        """Take the way, a Step whose on_done is on_dialled(), in the row: nobody's connects delay what flows."""
         self._way, self.name = way, self.name + way.via
-        way.begin()
+        self._gateway.loop.line_up(way, is_new)
 
     def _move(self, state):
         assert state in UPSTREAM_MOVES[self.state], (self.state, state)
@@ -4677,7 +4681,7 @@ class Conversation(object):
         else:
             self._logins = self._logins or Logins(self._gateway.tunnels, session.group, session.number)
             way = self._logins.forward(action.hop, action.host, action.port, upstream.on_dialled)
-        upstream.dial(way)
+        upstream.dial(way, is_new=not self.targets)
         self.target, self.targets = upstream.name, self.targets + 1
 
     def _do_write(self, action):
@@ -4927,6 +4931,7 @@ class Visit(Client):
         self.state, self.kept, self._parser, self._job = HANDSHAKE, 0, RequestParser(), None
         self.timer = gateway.loop.call_later(gateway.config['limits.handshakeSeconds'], self.on_time)
         self.stream = Stream(gateway.loop, sock, self, gateway.config['limits.bufferBytes'], gateway.budget)
+        self.stream.is_new = True
         gateway.clients.add(self)
         gateway.places.release(self)
 
