@@ -1801,17 +1801,29 @@ class LongRequest(object):
 
     def __init__(self, data):
         self._data, self.held, self.request = data, 2 * len(data), None
-        self._start = self._at = long_text_start(data)
+        self._start = self._at = None  # where the long text begins, and how far it has been read
         self._parts = DataParts()
         self._coded, self._rest = collections.deque(), b''  # what of the parts is still to be decoded from base64
 
     def go_on(self):
         """Understand one more part; true when that was the last one."""
-        if self.request is None:
+        if self.request is not None:
+            self._decode()
+        elif self._at is not None:
             self._read()
         else:
-            self._decode()
+            self._trim()
         return self.request is not None and not self._coded
+
+    def _trim(self):
+        """Spaces may stand behind a request, and be many."""
+        end = self._data[-16 * PART_BYTES:]
+        kept = len(end.rstrip(b' \t\r\n'))
+        del self._data[len(self._data) - len(end) + kept:]
+        if len(self._data) <= LONG_TEXT:
+            self.request = read_request(utf8_text(self._data))
+        elif kept:
+            self._start = self._at = long_text_start(self._data)
 
     def _read(self):
         stop = min(self._at + PART_BYTES, len(self._data))
@@ -1974,10 +1986,7 @@ class JsonDialect(Dialect):
         return self._take((PASS_ON, piece, final), len(piece))
 
     def on_long_text(self, data):
-        try:
-            self._long = LongRequest(data)
-        except RequestError as error:
-            return self._take((SAY, failed(error.failure)), 0)
+        self._long = LongRequest(data)
         self.backlog += self._long.held
         self.is_behind = True
         return []
@@ -5115,6 +5124,8 @@ class Silence(Client):
         for upstream in list(self.talk.upstreams.values()):
             if upstream.stream and upstream.stream.pending and upstream.stream.taken <= moment:
                 upstream.lose(STALLED)
+                if not self.talk.dialect.credits:  # else other channels may well go on
+                    self.hang_up(POLICY, 'the target takes nothing')
         if self.state == OPEN and self.stream.pending and self.stream.taken <= moment:
             LOG.info('#%d takes nothing', self.number)
             self.end()

@@ -54,6 +54,7 @@ ROWS = [
     row('limits.connectSeconds', 10, NO_SECONDS, 3, 0.05, 10 ** 7),
     row('limits.pingSeconds', 30, NO_SECONDS, 0.5, 0, 10 ** 7),
     row('limits.idleSeconds', 0, NO_SECONDS, 600, 0, 10 ** 7),
+    row('limits.stallSeconds', 300, NO_SECONDS, 0, 0, 10 ** 7),
     row('limits.drainSeconds', 5, NO_SECONDS, 0, 0, 10 ** 7),
     row('ssh.enabled', True, NO_FLAG, False),
     row('ssh.program', 'ssh', NO_TEXT, u'/opt/openssh 9/b\xefn/ssh'),

@@ -18,11 +18,33 @@ DATA = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
 
 # --- play -----------------------------------------------------------------------------------------
 
+def acted(dialect, event):
+    """What the dialect does with an event until it is no longer behind. A long text comes as from a WebSocket."""
+    name, arguments = event[0], event[1:]
+    is_long = name == 'on_text' and len(arguments[0]) > ws2s.LONG_TEXT
+    if is_long:
+        name, arguments = 'on_long_text', (bytearray(arguments[0].encode('utf-8')),)
+    actions = getattr(dialect, name)(*arguments)
+    while dialect.is_behind:
+        actions = actions + dialect.on_turn()
+    return joined(actions) if is_long else actions
+
+
+def joined(actions):
+    """Writes that follow each other as one: how a long one is cut does not matter."""
+    found = []
+    for action in actions:
+        if found and isinstance(action, Write) and isinstance(found[-1], Write):
+            action = Write(action.channel, found.pop().data + action.data)
+        found.append(action)
+    return found
+
+
 def play(steps, dialect=None):
     """Give each event to the dialect and compare what it does, types too; the dialect, for more."""
     dialect = dialect or new_dialect()
     for number, (event, expected) in enumerate(steps):
-        actions = getattr(dialect, event[0])(*event[1:])
+        actions = acted(dialect, event)
         where = 'step %d, %.200r' % (number, event)
         assert len(actions) == len(expected), (where, actions)
         for action, wanted in zip(actions, expected):
@@ -170,6 +192,10 @@ class Performed(object):
 
     def __getattr__(self, name):
         return lambda *event: self._seen(getattr(self._dialect, name)(*event))
+
+    @property
+    def is_behind(self):
+        return self._dialect.is_behind
 
     def on_data(self, channel, data):
         prefix = self._prefixes[channel]
@@ -985,6 +1011,11 @@ HURTFUL = [
     ('fewer nested objects', u'{"command": ', u'{"a":', 9000, u'1' + u'}' * 9001),
     ('members', u'{"command": "foo", ', u'"a": 1, ', 200000, u'"a": 1}'),
     ('row of texts', u'{"command": "ping", "x": [', u'"", ', MILLION, u'""]}'),
+    ('second long text', u'{"command": "ping", "x": "', u'x', MILLION, u'", "y": "' + u'x' * 5000 + u'"}'),
+    ('long text behind another', u'{"command": "ping", "x": "' + u'x' * 5000 + u'", "y": "', u'x', MILLION, u'"}'),
+    ('wrong escape in a long text', u'{"command": "ping", "x": "', u'\\n', MILLION, u'\\q"}'),
+    ('line end in a long text', u'{"command": "ping", "x": "', u'x', MILLION, u'\n"}'),
+    ('backslashes before the end', u'{"command": "ping", "x": "', u'\\', MILLION + 1, u'"}'),
     ('row of arrays', u'', u'[],', MESSAGE_BYTES // 3, u''),
     ('array of arrays', u'[', u'[],', MESSAGE_BYTES // 3, u'[]]'),
     ('array of texts', u'[', u'"",', MESSAGE_BYTES // 3, u'""]'),
@@ -1042,7 +1073,7 @@ if not ws2s.PY2:  # tracemalloc came with 3.4
         dialect = connected()
         tracemalloc.start()
         try:
-            dialect.on_text(raw)
+            acted(dialect, text(raw))
             return tracemalloc.get_traced_memory()[1] / float(len(raw))
         finally:
             tracemalloc.stop()
@@ -1057,6 +1088,84 @@ if not ws2s.PY2:  # tracemalloc came with 3.4
     ], ids=['array of arrays', 'array of texts', 'escapes', 'commas and escapes', 'commas', 'base64'])
     def test_a_request_takes_no_more_than_a_few_times_its_size(head, middle, tail):
         assert peak(head + middle * (MILLION // len(middle)) + tail) < 8
+
+
+# --- Long requests --------------------------------------------------------------------------------
+
+LONG_TEXTS = {
+    'plain': u'x', 'escapes': u'\n', 'quotes': u'"', 'backslashes': u'\\', 'umlauts': u'\xe4', 'euros': u'\u20ac',
+    'beyond the first plane': u'\U0001f600', 'mixed': u'a"\\\xe4\u20ac\U0001f600\n\x01/'}
+
+
+@pytest.mark.parametrize('is_ascii', [True, False], ids=['escaped', 'as it is'])
+@pytest.mark.parametrize('order', ['command first', 'data first'])
+@pytest.mark.parametrize('content', sorted(LONG_TEXTS.values()), ids=sorted(LONG_TEXTS, key=LONG_TEXTS.get))
+def test_long_send_means_the_same_wherever_its_parts_end(content, order, is_ascii):
+    for shift in range(13):
+        data = u'a' * shift + content * (3 * ws2s.PART_BYTES // len(content.encode('utf-8')))
+        fields = [('command', 'send'), ('data', data)]
+        raw = json.dumps(collections.OrderedDict(fields if order == 'command first' else fields[::-1]),
+                         ensure_ascii=is_ascii)
+        play([(text(raw), [Write(1, data.encode('utf-8')), SEND_DONE])], connected())
+
+
+@pytest.mark.parametrize('escaped', [False, True])
+@pytest.mark.parametrize('size', list(range(60000, 60007)) + [98304 + step for step in range(-4, 5)])
+def test_long_sendb_means_the_same_wherever_its_parts_end(size, escaped):
+    data = os.urandom(size)
+    coded = base64.b64encode(data).decode('ascii')
+    coded = coded.replace('/', '\\/') if escaped else coded  # as PHP writes it
+    for raw in (u'{"command": "sendb", "data": "%s"}', u' { "data":"%s" , "command":"sendb", "x": [1] } '):
+        play([(text(raw % coded), [Write(1, data), SENDB_DONE])], connected())
+
+
+@pytest.mark.parametrize('place', [10, ws2s.PART_BYTES, 100000])
+@pytest.mark.parametrize('stray', [u'=', u'====', u'!', u' ', u'\xe4'])
+def test_long_sendb_with_strays_is_refused_and_writes_nothing(stray, place):
+    coded = u'A' * place + stray + u'A' * (200000 - place - len(stray))
+    play([(ask('sendb', data=coded), [BAD]), (ask('ping'), [PING_DONE])], connected())
+
+
+def test_half_a_surrogate_pair_in_a_long_send_is_refused_wherever_it_stands():
+    for place in list(range(ws2s.PART_BYTES - 40, ws2s.PART_BYTES + 8)) + [100000]:
+        raw = u'{"command": "send", "data": "%s\\ud83dx%s"}' % (u'x' * place, u'y' * 70000)
+        play([(text(raw), [BAD])], connected())
+
+
+def test_long_request_without_a_connection_is_told_so():
+    play([(ask('send', data='x' * 100000), [NOTHING]), (ask('sendb', data='AAAA' * 50000), [NOTHING])])
+
+
+def test_long_request_waits_for_the_connect_in_its_order():
+    dialect = play([(connect(), [opens(1)]), (ask('ping'), [])])
+    assert acted(dialect, ask('send', data='x' * 100000)) == [] and dialect.backlog > 100000
+    play([(ask('ping'), []), (opened(1), [CONNECT_DONE, PING_DONE] + [Write(1, b'x' * size) for size in (
+        ws2s.PART_BYTES, 100000 - ws2s.PART_BYTES)] + [SEND_DONE, PING_DONE, Carry(1)])], dialect)
+    assert dialect.backlog == 0
+
+
+def test_while_a_long_request_is_understood_what_it_holds_counts():
+    dialect = connected()
+    dialect.on_long_text(bytearray(ask('send', data='x' * 1000000)[1].encode('ascii')))
+    while dialect.is_behind:
+        assert dialect.backlog >= 1000000
+        dialect.on_turn()
+    assert dialect.backlog == 0
+
+
+def test_target_that_closes_while_a_long_send_is_understood_is_told_before_it():
+    dialect = connected()
+    dialect.on_long_text(bytearray(ask('send', data='x' * 200000)[1].encode('ascii')))
+    play([(closed(1), [Fails(5, 'closed'), NOTHING])], dialect)
+
+
+def test_what_has_waited_is_carried_out_some_at_a_time():
+    dialect = play([(connect(), [opens(1)])] + [(ask('ping'), [])] * 100)
+    turns = [dialect.on_opened(1)]
+    while dialect.is_behind:
+        turns.append(dialect.on_turn())
+    assert sum(turns, []) == [CONNECT_DONE] + [PING_DONE] * 100 + [Carry(1)]
+    assert len(turns) > 5 and max(map(len, turns)) <= ws2s.REQUESTS + 1
 
 
 # --- Random conversations against a model ---------------------------------------------------------
@@ -1135,7 +1244,7 @@ def played_against_the_model(seed, requests):
     model, dialect = Model(), new_dialect()
     for event in random_events(random.Random(seed), model, requests):
         expected = model.settle(event) if event[0] in OUTCOMES else model.take(event)
-        actions = getattr(dialect, event[0])(*event[1:])
+        actions = acted(dialect, event)
         assert len(actions) == len(expected), (event, actions, expected)
         assert all(map(is_as_wanted, actions, expected)), (event, actions, expected)
         assert (dialect.backlog == 0) == (not model.waiting)
