@@ -1209,7 +1209,10 @@ LOCAL_NETWORKS = LOOPBACK_NETWORKS + tuple(read_network(block) for block in ('0.
 # broadcast and the reserved class E, and forms of IPv6 whose real destination cannot be seen (security, 3.3).
 SPECIAL_NETWORKS = tuple((read_network(block), kind) for kind, blocks in (
     ('link-local', '169.254.0.0/16 fe80::/10'), ('site-local', 'fec0::/10'),
-    ('cloud metadata', '168.63.129.16/32 100.100.100.200/32 192.0.0.192/32 fd00:ec2::254/128'),
+    # Azure, Alibaba, Oracle, Volcengine; Amazon's services, Google, Oracle, Scaleway, Akamai, Alibaba, Ubicloud.
+    ('cloud metadata', '168.63.129.16/32 100.100.100.200/32 192.0.0.192/32 100.96.0.96/32 '
+                       'fd00:ec2::/32 fd20:ce::254/128 fd00:c1::a9fe:a9fe/128 fd00:42::42/128 '
+                       'fd00:a9fe:a9fe::1/128 fd00:100::100:200/128 fd00:b1c:100d:5afe:ce::/128'),
     ('multicast', '224.0.0.0/4 ff00::/8'), ('broadcast or reserved', '240.0.0.0/4'),
     ('local NAT64', '64:ff9b:1::/48'), ('Teredo', '2001::/32')) for block in blocks.split())
 

@@ -78,6 +78,11 @@ SPECIAL = [
     ('::ffff:255.255.255.255', '255.255.255.255'), ('64:ff9b::a83f:8110', '168.63.129.16'),
 ]
 SPECIAL_ADDRESSES = [address for address, _ in SPECIAL]
+    ('192.0.0.192', '192.0.0.192'), ('100.96.0.96', '100.96.0.96'), ('169.254.42.42', '169.254.42.42'),
+    ('fd00:ec2::23', 'fd00:ec2::/32'), ('fd00:ec2::253', 'fd00:ec2::253'), ('fd00:ec2:1::1', 'fd00:ec2:1::/48'),
+    ('fd20:ce::254', 'fd20:ce::254'), ('fd00:c1::a9fe:a9fe', 'fd00:c1::a9fe:a9fe'), ('fd00:42::42', 'fd00:42::42'),
+    ('fd00:a9fe:a9fe::1', 'fd00:a9fe:a9fe::1'), ('fd00:100::100:200', 'fd00:100::100:200'),
+    ('fd00:b1c:100d:5afe:ce::', 'fd00:b1c:100d:5afe:ce::'), ('fe80::a9fe:a9fe', 'fe80::a9fe:a9fe'),
 
 
 @pytest.mark.parametrize('address', SPECIAL_ADDRESSES)
@@ -89,7 +94,7 @@ def test_special_address_is_refused(address, local):
 @pytest.mark.parametrize('address', SPECIAL_ADDRESSES)
 @pytest.mark.parametrize('allow', [
     ['*'], ['0.0.0.0/0', '::/0'], ['*:80', '0.0.0.0/0:80'], ['innocent.example'], ['10.0.0.0/8'],
-    ['160.0.0.0/3', 'c000::/2', '192.0.0.0/2', '0::/1'],
+    ['160.0.0.0/3', 'c000::/2', '192.0.0.0/2', '0::/1'], ['100.64.0.0/10', 'fc00::/7', 'fd00::/8'],
 ], ids=repr)
 def test_a_rule_for_everything_does_not_open_a_special_address(address, allow):
     assert not verdict(address, 'innocent.example', local=True, allow=allow).allowed
@@ -117,7 +122,9 @@ def test_a_rule_that_names_a_special_address_opens_its_ports_only():
     '::ffff:8.8.8.8',
     # neighbours of what is refused
     '1.0.0.0', '126.255.255.255', '128.0.0.0', '169.253.255.255', '169.255.0.0', '223.255.255.255',
-    '168.63.129.17', '100.100.100.201', '2001:1::1', '2003::7f00:1', '64:ff9b:2::1', 'fd00:ec2::255',
+    '168.63.129.17', '100.100.100.201', '2001:1::1', '2003::7f00:1', '64:ff9b:2::1', 'fd00:ec1::254',
+    'fd00:ec3::254', 'fd20:ce::253', 'fd00:c1::1', 'fd00:42::43', 'fd00:a9fe:a9fe::2', 'fd00:100::100:201',
+    'fd00:b1c:100d:5afe:ce::1', 'fd00::1', '100.96.0.97', '192.0.0.193',
 ])
 def test_private_and_public_addresses_are_allowed(address):
     assert verdict(address).allowed
