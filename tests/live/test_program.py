@@ -141,8 +141,13 @@ def test_print_config_gives_a_file_that_gives_it_again(tmpdir):
     (['10.0.0.2:6379'], 1, ['refused', 'denyTargets', '10.0.0.2:6379']),
     (['169.254.169.254:80'], 1, ['refused', 'link-local']),
     (['127.0.0.1:3613', '--allow-local'], 1, ['refused', 'gateway itself']),
-    (['a..b:80'], 1, ['a..b:80', 'cannot be resolved']),
-    (['a\x1b[2J\nb:80'], 1, ['cannot be resolved']),
+    (['a..b:80'], 1, ['a..b:80', 'plain name']),
+    (['a\x1b[2J\nb:80'], 1, ['IPv6']),
+    (['a\nb:80'], 1, ['plain name']),
+    (['sec\\ret.invalid:80'], 1, ['plain name']),
+    (['fa\xc3\x9f.invalid:80' if bytes is str else u'fa\xdf.invalid:80'], 1, ['xn--']),
+    (['no.such.name.invalid:80'], 1, ['no.such.name.invalid:80', 'cannot be resolved']),
+    (['\xe2\x91\xa9.0.0.1:80' if bytes is str else u'\u2469.0.0.1:80'], 0, ['10.0.0.1: allowed']),
 ], ids=lambda value: value[0].encode('unicode_escape').decode('ascii') if isinstance(value, list) else '')
 def test_check_says_in_a_line_which_rule_decides(tmpdir, arguments, status, words):
     config = written(tmpdir, {'denyTargets': ['10.0.0.2:6379']})

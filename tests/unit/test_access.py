@@ -1,9 +1,16 @@
 # -*- coding: utf-8 -*-
 """Room 6: which addresses may be dialled, which pages may connect (security S01, S02, S04)."""
+import io
+import json
+import os
+import socket
+
 import pytest
 
 import ws2s
-from ws2s import DEFAULTS, HttpError, Request, TargetRules, address_group, check_origin, packed_address
+from ws2s import DEFAULTS, HttpError, Judge, Request, Resolver, TargetRules, address_group, check_origin, packed_address
+
+DATA = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'data')
 
 
 def verdict(address, host=None, port=80, own=False, own_port=False, local=False, allow=(), deny=()):
@@ -71,6 +78,11 @@ SPECIAL = [
     ('239.255.255.255', '239.255.255.255'), ('ff02::1', 'ff00::/8'), ('ff0e::1', 'ff0e::1'),
     ('255.255.255.255', '255.255.255.255'), ('240.0.0.1', '240.0.0.0/4'), ('168.63.129.16', '168.63.129.16'),
     ('100.100.100.200', '100.100.100.200'), ('fd00:ec2::254', 'fd00:ec2::254'), ('2001::1', '2001::/32'),
+    ('192.0.0.192', '192.0.0.192'), ('100.96.0.96', '100.96.0.96'), ('169.254.42.42', '169.254.42.42'),
+    ('fd00:ec2::23', 'fd00:ec2::/32'), ('fd00:ec2::253', 'fd00:ec2::253'), ('fd00:ec2:1::1', 'fd00:ec2:1::/48'),
+    ('fd20:ce::254', 'fd20:ce::254'), ('fd00:c1::a9fe:a9fe', 'fd00:c1::a9fe:a9fe'), ('fd00:42::42', 'fd00:42::42'),
+    ('fd00:a9fe:a9fe::1', 'fd00:a9fe:a9fe::1'), ('fd00:100::100:200', 'fd00:100::100:200'),
+    ('fd00:b1c:100d:5afe:ce::', 'fd00:b1c:100d:5afe:ce::'), ('fe80::a9fe:a9fe', 'fe80::a9fe:a9fe'),
     ('2001:0:7f00:1::', '2001:0:7f00:1::'), ('64:ff9b:1::7f00:1', '64:ff9b:1::/48'),
     # An IPv4 address is carried inside: the rule names that.
     ('::ffff:169.254.169.254', '169.254.169.254'), ('::169.254.169.254', '169.254.169.254'),
@@ -78,11 +90,6 @@ SPECIAL = [
     ('::ffff:255.255.255.255', '255.255.255.255'), ('64:ff9b::a83f:8110', '168.63.129.16'),
 ]
 SPECIAL_ADDRESSES = [address for address, _ in SPECIAL]
-    ('192.0.0.192', '192.0.0.192'), ('100.96.0.96', '100.96.0.96'), ('169.254.42.42', '169.254.42.42'),
-    ('fd00:ec2::23', 'fd00:ec2::/32'), ('fd00:ec2::253', 'fd00:ec2::253'), ('fd00:ec2:1::1', 'fd00:ec2:1::/48'),
-    ('fd20:ce::254', 'fd20:ce::254'), ('fd00:c1::a9fe:a9fe', 'fd00:c1::a9fe:a9fe'), ('fd00:42::42', 'fd00:42::42'),
-    ('fd00:a9fe:a9fe::1', 'fd00:a9fe:a9fe::1'), ('fd00:100::100:200', 'fd00:100::100:200'),
-    ('fd00:b1c:100d:5afe:ce::', 'fd00:b1c:100d:5afe:ce::'), ('fe80::a9fe:a9fe', 'fe80::a9fe:a9fe'),
 
 
 @pytest.mark.parametrize('address', SPECIAL_ADDRESSES)
@@ -226,6 +233,41 @@ def test_deny_rule_of_plain_letters_finds_every_spelling(rule, host):
 def test_names_that_cannot_be_encoded_are_judged_and_raise_nothing(host):
     assert verdict('93.184.216.34', host, deny=['evil.example']).allowed
     assert not verdict('93.184.216.34', host, allow=['good.example']).allowed
+
+
+with io.open(os.path.join(DATA, 'names.json'), encoding='utf-8') as names:
+    NAMES = json.load(names)['rows']
+
+
+def outcome(allow, deny, host, canonical):
+    """What becomes of a connect to port 80 of ``host``, whose look-up finds 10.1.2.3 under the ``canonical`` name."""
+    try:
+        judge = Judge(DEFAULTS.replace({'allowTargets': allow, 'denyTargets': deny}), lambda packed: False)
+        host = ws2s.read_host(host)
+    except ws2s.ConfigError:
+        return 'config'
+    except ws2s.RequestError as error:
+        return error.failure.reason
+    found = ws2s.literal_addresses(host, 80)
+    if '%' in host:
+        found = [(socket.AF_INET6, (host, 80, 0, 2))]
+    addresses, failure = Resolver(None, None, None, judge).allowed(
+        host, 80, found or [(socket.AF_INET, ('10.1.2.3', 80), canonical or host)])
+    assert addresses is None or [len(address) for address in addresses] == [2]
+    return failure.reason if failure else 'allowed'
+
+
+@pytest.mark.parametrize('allow, deny, host, canonical, expected', NAMES, ids=lambda value: '%.40r' % (value,))
+def test_what_becomes_of_a_host(allow, deny, host, canonical, expected):
+    assert outcome(allow, deny, host, canonical) == expected
+
+
+@pytest.mark.parametrize('aliases', [(), ('a.corp.example',), ('a.lan', 'b.corp.example')], ids=repr)
+def test_a_look_up_may_tell_any_number_of_names(aliases):
+    judge = Judge(DEFAULTS.replace({'denyTargets': ['*.corp.example']}), lambda packed: False)
+    found = [(socket.AF_INET, ('10.1.2.3', 80)) + aliases, (socket.AF_INET, ('10.1.2.4', 80))]
+    addresses, failure = Resolver(None, None, None, judge).allowed(u'a', 80, found)
+    assert (addresses, failure) == ([pair[:2] for pair in found if len(pair) == 2], None)
 
 
 def test_why_names_the_rule_that_decided():
