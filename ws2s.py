@@ -548,10 +548,15 @@ def origin_or_star(text):
 
 
 def host_name(text):
-    host, port = split_host_port(text)
-    if port is not None or re.search(r'[\s/*@]', host) or (':' in host and packed_address(host) is None):
-        raise ConfigError('"%s" is no host name' % printable(text))
-    return canonical_name(host)
+    """A name of this gateway, behind the scheme that its pages must have, if one is given."""
+    scheme = re.match(r'(?:https?://)?', text.lower()).group()
+    host, port = split_host_port(text[len(scheme):])
+    try:
+        if port is not None:
+            raise ValueError('must stand without its port')
+        return scheme + canonical_host(host).lower().rstrip('.')
+    except ValueError as error:
+        raise ConfigError('"%s" %s' % (printable(text), error))
 
 
 Option = collections.namedtuple('Option', 'key default check help')
@@ -1244,6 +1249,7 @@ def read_close(payload):
 Verdict = collections.namedtuple('Verdict', 'allowed setting why')
 VERDICTS = 1000                # of the rules that are remembered
 
+LOOPBACK_NAME = re.compile(r'([a-z0-9_-]+\.)*localhost\.?\Z')  # RFC 6761 section 6.3
 LOOPBACK_NETWORKS = tuple(read_network(block) for block in ('127.0.0.0/8', '::1/128'))
 
 # Refused without allowConnectToServerLocal: they lead to this machine.
@@ -1356,15 +1362,18 @@ def check_origin(request, config):
         raise HttpError(403, 'This page has no origin that could be allowed, other than by "null" or "*" in '
                              'allowedOrigins.')
     packed = packed_address(origin.host)
-    is_loopback = origin.host == 'localhost' or (
+    is_loopback = LOOPBACK_NAME.match(origin.host) or (
         packed is not None and any(in_network(packed, network) for network in LOOPBACK_NETWORKS))
-    if origin in config['allowedOrigins'] or (is_loopback and origin.scheme in ('http', 'https')):
+    is_page = origin.scheme in ('http', 'https')
+    if origin in config['allowedOrigins'] or (is_loopback and is_page):
         return
-    if origin != read_origin('%s://%s' % (origin.scheme, request.one('host'))):
+    if not is_page or origin != read_origin('%s://%s' % (origin.scheme, request.one('host'))):
         raise HttpError(403, 'Pages of this origin may not connect; the setting allowedOrigins can allow it.')
     # Same origin: but a name that anybody may point at this address proves nothing (DNS rebinding).
-    if packed is None and origin.host not in config['allowedHosts']:
-        raise HttpError(403, 'This name of the gateway is not known; the setting allowedHosts can allow it.')
+    named = set(entry for entry in config['allowedHosts'] if entry.rpartition('/')[2] == origin.host)
+    if (named or packed is None) and not named & {origin.host, '%s://%s' % (origin.scheme, origin.host)}:
+        raise HttpError(403, 'This name of the gateway is not known, or not with this scheme; the setting allowedHosts '
+                             'can allow it.')
 
 
 def address_group(text):

@@ -344,6 +344,7 @@ def test_no_more_verdicts_are_remembered_than_may_be(monkeypatch, most):
 
 APP = {'allowedOrigins': ['https://x.example', 'https://app.example']}
 NAMED = {'allowedHosts': ['gw.example']}
+HTTPS = {'allowedHosts': ['https://gw.example', 'https://192.168.1.5', 'https://[2001:db8::5]']}
 EXTENSION = {'allowedOrigins': ['chrome-extension://abcdef']}
 STAR = {'allowedOrigins': ['*']}
 LAN, NAME = '192.168.1.5:3613', 'gw.example:3613'
@@ -356,8 +357,11 @@ PAGES = [
     (APP, 'evil.example', [None], []),
     # Loopback pages, and what only looks like one.
     ({}, LAN, ['http://localhost', 'http://localhost:8080', 'https://localhost:8443', 'http://127.0.0.1:9',
-               'http://127.8.9.1', 'http://[::1]:3000'],
-     ['http://localhost.evil.com', 'http://127.0.0.1.evil.com', 'http://notlocalhost',
+               'http://127.8.9.1', 'http://[::1]:3000', 'http://app.localhost:3000', 'https://a.b-c.LOCALHOST',
+               'http://localhost.:3613', 'http://app.localhost.'],
+     ['ws://localhost', 'ftp://app.localhost', 'http://localhost..', 'http://.localhost', 'http://a..localhost',
+      'http://app.localhost.evil.com', 'http://xlocalhost', 'http://app-localhost', 'http://127.1', 'http://2130706433',
+      'http://[::ffff:127.0.0.1]', 'http://localhost.evil.com', 'http://127.0.0.1.evil.com', 'http://notlocalhost',
       'http://evil.com:localhost',
       'http://localhost@evil.com', 'http://localhost:80@evil.com', 'http://[::1].evil.com', 'http://[::1',
       'http://::1', 'http://128.0.0.1', 'http://1.0.0.127']),
@@ -389,6 +393,20 @@ PAGES = [
     (NAMED, NAME, ['http://gw.example:3613'],
      ['http://evil.example:3613', 'http://gw.example', 'http://gw.example:3614']),
     (NAMED, 'GW.Example:3613', ['http://gw.example:3613'], []),
+    (NAMED, 'gw.example', ['http://gw.example', 'https://gw.example'],
+     ['ws://gw.example', 'wss://gw.example', 'ftp://gw.example', 'http://gw.example.']),
+    (NAMED, 'gw.example.', [], ['http://gw.example.', 'https://gw.example']),
+    ({}, '192.168.1.5', ['https://192.168.1.5'], ['ws://192.168.1.5', 'ftp://192.168.1.5']),
+    ({}, 'ws2s.localhost:3613', ['http://ws2s.localhost:3613'], ['http://ws2s.localhost.evil:3613']),
+    # A scheme in allowedHosts: behind TLS only pages that came by TLS are our own.
+    (HTTPS, 'gw.example', ['https://gw.example', 'HTTPS://GW.example'],
+     ['http://gw.example', 'wss://gw.example', 'https://x.gw.example', 'https://gw.example:8443']),
+    (HTTPS, 'gw.example:8443', ['https://gw.example:8443'], ['http://gw.example:8443', 'https://gw.example']),
+    (HTTPS, '192.168.1.5', ['https://192.168.1.5'], ['http://192.168.1.5']),
+    (HTTPS, '192.168.1.6', ['https://192.168.1.6', 'http://192.168.1.6'], []),
+    (HTTPS, '[2001:db8::5]', ['https://[2001:db8::5]'], ['http://[2001:db8::5]']),
+    ({'allowedHosts': ['https://gw.example', 'gw.example']}, 'gw.example', ['http://gw.example'], []),
+    ({'allowedHosts': ['HTTP://GW.example']}, 'gw.example', ['http://gw.example'], ['https://gw.example']),
     (NAMED, 'x.gw.example:3613', [], ['http://x.gw.example:3613']),
     (NAMED, 'gw.example.evil:3613', [], ['http://gw.example.evil:3613']),
     (NAMED, 'evil-gw.example:3613', [], ['http://evil-gw.example:3613']),

@@ -377,14 +377,21 @@ def test_bad_origin_is_an_error_naming_the_key(text):
 @pytest.mark.parametrize('text, name', [
     ('gw.example', 'gw.example'), ('GW.Example', 'gw.example'), ('192.0.2.1', '192.0.2.1'),
     ('[2001:db8::1]', '2001:db8::1'), ('2001:db8::1', '2001:db8::1'),
-    (u'b\xfccher.example', 'xn--bcher-kva.example'),
+    (u'b\xfccher.example', 'xn--bcher-kva.example'), ('gw.example.', 'gw.example'), ('gw_1', 'gw_1'),
+    ('https://gw.example', 'https://gw.example'), ('HTTP://GW.Example.', 'http://gw.example'),
+    ('https://[2001:DB8::1]', 'https://2001:db8::1'), (u'https://b\xfccher.example', 'https://xn--bcher-kva.example'),
 ])
 def test_allowed_host(text, name):
-    assert parse_config(config_text('allowedHosts', [text]))['allowedHosts'] == (name,)
+    config = parse_config(config_text('allowedHosts', [text]))
+    assert config['allowedHosts'] == (name,)
+    assert parse_config(config.as_text()) == config
 
 
 # A name with a port could never match: a rule that is not there.
-@pytest.mark.parametrize('text', ['http://gw.example', 'gw.example/', 'a b', '*', '*.example', 'u@gw.example',
+@pytest.mark.parametrize('text', ['ws://gw.example', '://gw.example', 'http:gw.example', 'https://', 'https://https:',
+                                  'https://gw.example/', 'https://gw.example:443', 'https://u@gw.example', '.', 'a..b',
+                                  '.gw.example', 'a\\b', '-a', 'g%77', u'fa\xdf.de', u'\xe9' * 60, 'a' * 64,
+                                  'gw.example/', 'a b', '*', '*.example', 'u@gw.example',
                                   'gw\n',
                                   'gw.example:3613', '[2001:db8::1]:3613'])
 def test_bad_allowed_host_is_an_error_naming_the_key(text):
