@@ -145,9 +145,7 @@ def test_print_config_gives_a_file_that_gives_it_again(tmpdir):
     (['a\x1b[2J\nb:80'], 1, ['IPv6']),
     (['a\nb:80'], 1, ['plain name']),
     (['sec\\ret.invalid:80'], 1, ['plain name']),
-    (['fa\xc3\x9f.invalid:80' if bytes is str else u'fa\xdf.invalid:80'], 1, ['xn--']),
-    (['no.such.name.invalid:80'], 1, ['no.such.name.invalid:80', 'cannot be resolved']),
-    (['\xe2\x91\xa9.0.0.1:80' if bytes is str else u'\u2469.0.0.1:80'], 0, ['10.0.0.1: allowed']),
+    (['[fe80::1%no-such-interface]:80'], 1, ['[fe80::1%no-such-interface]:80', 'cannot be resolved']),
 ], ids=lambda value: value[0].encode('unicode_escape').decode('ascii') if isinstance(value, list) else '')
 def test_check_says_in_a_line_which_rule_decides(tmpdir, arguments, status, words):
     config = written(tmpdir, {'denyTargets': ['10.0.0.2:6379']})
@@ -375,7 +373,7 @@ def test_what_strangers_say_is_one_printable_line_each():
     assert [line for line in lines if not LINE.match(line)] == []
     story = next(line for line in lines if ' has left: ' in line)
     assert r'\x9b31m' in story and '%0d%0aFAKE%20LINE%1b' in story
-    assert len([line for line in lines if r'\u202e\u2066evil' in line]) == 1
+    assert [line for line in lines if 'evil' in line] == []  # refused before anything was dialled
 
 
 SECRET = 'MARKER-of-a-secret'
