@@ -411,14 +411,14 @@ def read_ports(text):
 
 def ascii_name(name):
     """An international name in its xn-- form, any other text as it is. Raises ValueError, in words for who gave it."""
+    if not NOT_ASCII.search(name):
+        return name
     labels = DOTS.split(text_type(name))
     foreign = [label for label in labels if NOT_ASCII.search(label)]
-    if not foreign:
-        return u'.'.join(labels)
     forms = [unicodedata.normalize('NFKC', label) for label in foreign]  # may be eighteen times as long
     cost = sum(len(form) * (10 + len(NOT_ASCII.findall(form))) for form in forms)
-    if (max(map(len, labels)) > LABEL_CHARACTERS or max(map(len, foreign + forms)) > FOREIGN_CHARACTERS
-            or cost > CODING_COST or DEVIATIONS.search(name)):
+    if (any(len(label) > LABEL_CHARACTERS for label in labels) or cost > CODING_COST or DEVIATIONS.search(name)
+            or any(len(form) > FOREIGN_CHARACTERS for form in foreign + forms)):
         raise ValueError('must be written in its xn-- form')
     try:
         return name.encode('idna').decode('ascii')
