@@ -64,6 +64,7 @@ import sys
 import threading
 import time
 import traceback
+import unicodedata
 
 __version__ = '3.0.0.dev0'
 __all__ = ['Gateway', 'Dialect', 'Send', 'Open', 'Write', 'Grant', 'Carry', 'Shut', 'Hangup', 'Later', 'TEXT',
@@ -362,7 +363,17 @@ Origin = collections.namedtuple('Origin', 'scheme host port')
 
 DEFAULT_PORTS = {'http': 80, 'ws': 80, 'https': 443, 'wss': 443}
 ORIGIN = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?\Z')
-GLOB_MARKS = re.compile(r'[*?\[]')  # without one of these a glob is a name
+GLOB_MARKS = re.compile(r'[*?]')  # without one of these a glob is a name
+PLAIN_NAME = re.compile(r'(?!-)(?=.{1,%d}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?\Z' % HOST_CHARACTERS)
+NOT_PLAIN = 'must be a plain name or an address'
+
+NOT_ASCII = re.compile(u'[^\x00-\x7f]')
+DOTS = re.compile(u'[.\u3002\uff0e\uff61]')  # RFC 3490 section 3.1
+# Sharp s, final sigma and the joiners: Python speaks IDNA 2003, where these lead to another name than in browsers.
+DEVIATIONS = re.compile(u'[\xdf\u1e9e\u03c2\u200c\u200d]')
+LABEL_CHARACTERS, FOREIGN_CHARACTERS = 63, 59  # the longest label, and without the xn-- of its other form
+# Python's codec takes about the square of a label. A name of this cost takes a millisecond on the slowest Python.
+CODING_COST = 1500
 
 
 def read_port(text):
@@ -402,16 +413,51 @@ def read_ports(text):
 
 
 def ascii_name(name):
-    """An international name in its xn-- form."""
+    """An international name in its xn-- form, any other text as it is. Raises ValueError, in words for who gave it."""
+    if not NOT_ASCII.search(name):
+        return name
+    labels = DOTS.split(text_type(name))
+    foreign = [label for label in labels if NOT_ASCII.search(label)]
+    forms = [unicodedata.normalize('NFKC', label) for label in foreign]  # may be eighteen times as long
+    cost = sum(len(form) * (10 + len(NOT_ASCII.findall(form))) for form in forms)
+    if (any(len(label) > LABEL_CHARACTERS for label in labels) or cost > CODING_COST or DEVIATIONS.search(name)
+            or any(len(form) > FOREIGN_CHARACTERS for form in foreign + forms)):
+        raise ValueError('must be written in its xn-- form')
     try:
         return name.encode('idna').decode('ascii')
-    except UnicodeError:  # no name that could be looked up
-        return name
+    except UnicodeError:
+        raise ValueError(NOT_PLAIN)
 
 
-def canonical_name(name):
-    """The one form of a host name in which names are compared: IDNA's ASCII, lower case, no dot at the end."""
-    return ascii_name(name).lower().rstrip('.')
+def canonical_host(host):
+    """An address in its standard spelling, or a plain name. Raises ValueError, in words for who gave ``host``."""
+    name = ascii_name(host)
+    packed = packed_address(name)
+    if packed is None and not PLAIN_NAME.match(name):
+        raise ValueError(NOT_PLAIN)
+    return name if packed is None else text_type(address_text(packed))
+
+
+def canonical_name(host):
+    """The one form in which names are compared, and nothing for an address: globs are for names."""
+    try:
+        name = ascii_name(host)
+    except ValueError:  # what read_host() refuses is never looked up
+        name = host
+    return '' if packed_address(name.partition('%')[0]) else name.lower().rstrip('.')
+
+
+def read_glob(text):
+    """The canonical form of a name, or of a glob of names. Raises ValueError."""
+    if GLOB_MARKS.search(text) and NOT_ASCII.search(text):
+        raise ValueError('must be written in its xn-- form, as a glob of an international name')
+    name = ascii_name(text)
+    if name != '*' and re.match(r'[0-9.*?]+\Z', name):
+        # Such a glob would be matched with names too, and names can be made of digits.
+        raise ValueError('looks like addresses: write a CIDR block such as 10.0.0.0/8')
+    if not PLAIN_NAME.match(GLOB_MARKS.sub('x', name)):
+        raise ValueError(NOT_PLAIN)
+    return canonical_name(name)
 
 
 def read_target_rule(text):
@@ -423,13 +469,11 @@ def read_target_rule(text):
     if network is None and (text.startswith('[') or not host or re.search(r'[\s:/\[\]]', host)):
         raise ConfigError('"%s" is no rule: HOST[:PORTS] with a name, a glob, an address or a CIDR block'
                           % printable(text))
-    if network is None and host != '*' and re.match(r'[0-9.*?]+\Z', host):
-        # Such a glob would be matched with names too, and names can be made of digits.
-        raise ConfigError('"%s" looks like addresses: write a CIDR block such as 10.0.0.0/8' % printable(text))
-    if GLOB_MARKS.search(host) and re.search(u'[^\x00-\x7f]', host):
-        raise ConfigError('"%s": write a glob of an international name in its xn-- form' % printable(text))
-    return TargetRule(text, None if network else canonical_name(host), network,
-                      () if ports is None else read_ports(ports))
+    try:
+        glob = None if network else read_glob(host)
+    except ValueError as error:
+        raise ConfigError('"%s" %s' % (printable(text), error))
+    return TargetRule(text, glob, network, () if ports is None else read_ports(ports))
 
 
 def read_origin(text):
@@ -507,10 +551,15 @@ def origin_or_star(text):
 
 
 def host_name(text):
-    host, port = split_host_port(text)
-    if port is not None or re.search(r'[\s/*@]', host) or (':' in host and packed_address(host) is None):
-        raise ConfigError('"%s" is no host name' % printable(text))
-    return canonical_name(host)
+    """A name of this gateway, behind the scheme that its pages must have, if one is given."""
+    scheme = re.match(r'(?:https?://)?', text.lower()).group()
+    host, port = split_host_port(text[len(scheme):])
+    try:
+        if port is not None:
+            raise ValueError('must stand without its port')
+        return scheme + canonical_host(host).lower().rstrip('.')
+    except ValueError as error:
+        raise ConfigError('"%s" %s' % (printable(text), error))
 
 
 Option = collections.namedtuple('Option', 'key default check help')
@@ -1218,6 +1267,7 @@ def read_close(payload):
 Verdict = collections.namedtuple('Verdict', 'allowed setting why')
 VERDICTS = 1000                # of the rules that are remembered
 
+LOOPBACK_NAME = re.compile(r'([a-z0-9_-]+\.)*localhost\.?\Z')  # RFC 6761 section 6.3
 LOOPBACK_NETWORKS = tuple(read_network(block) for block in ('127.0.0.0/8', '::1/128'))
 
 # Refused without allowConnectToServerLocal: they lead to this machine.
@@ -1227,7 +1277,10 @@ LOCAL_NETWORKS = LOOPBACK_NETWORKS + tuple(read_network(block) for block in ('0.
 # broadcast and the reserved class E, and forms of IPv6 whose real destination cannot be seen (security, 3.3).
 SPECIAL_NETWORKS = tuple((read_network(block), kind) for kind, blocks in (
     ('link-local', '169.254.0.0/16 fe80::/10'), ('site-local', 'fec0::/10'),
-    ('cloud metadata', '168.63.129.16/32 100.100.100.200/32 192.0.0.192/32 fd00:ec2::254/128'),
+    # Azure, Alibaba, Oracle, Volcengine; Amazon's services, Google, Oracle, Scaleway, Akamai, Alibaba, Ubicloud.
+    ('cloud metadata', '168.63.129.16/32 100.100.100.200/32 192.0.0.192/32 100.96.0.96/32 '
+                       'fd00:ec2::/32 fd20:ce::254/128 fd00:c1::a9fe:a9fe/128 fd00:42::42/128 '
+                       'fd00:a9fe:a9fe::1/128 fd00:100::100:200/128 fd00:b1c:100d:5afe:ce::/128'),
     ('multicast', '224.0.0.0/4 ff00::/8'), ('broadcast or reserved', '240.0.0.0/4'),
     ('local NAT64', '64:ff9b:1::/48'), ('Teredo', '2001::/32')) for block in blocks.split())
 
@@ -1275,15 +1328,17 @@ class TargetRules(object):
             verdict = self._verdicts[case] = self._judge(*case)
         return verdict
 
-    def _judge(self, host, port, packed, own=False, own_port=False):
+    def _judge(self, host, port, packed, own=False, own_port=False, *aliases):
         """The Verdict on dialling ``packed``, which ``host`` has resolved to. ``own``: the address is one of this
-        machine's; ``own_port``: this gateway listens on that port."""
+        machine's; ``own_port``: this gateway listens on that port; ``aliases``: what the look-up made of the name, by
+        search domains for instance."""
         name, forms = canonical_name(host), address_forms(packed)
+        names = [name] + [canonical_name(alias) for alias in aliases]
         local = own or any(in_network(form, network) for form in forms for network in LOCAL_NETWORKS)
         # A 6to4 address is not allowed for the sake of the IPv4 address inside: that one is only its router.
         trusted = forms[:1] if in_network(packed, SIX_TO_FOUR) else forms
         for rule in self._deny:
-            if self._matches(rule, name, port, forms):
+            if any(self._matches(rule, each, port, forms) for each in names):
                 return Verdict(False, 'denyTargets', 'denied by denyTargets "%s"' % rule.text)
         if local and own_port:
             return Verdict(False, 'own port', 'this is the port of the gateway itself')
@@ -1325,15 +1380,18 @@ def check_origin(request, config):
         raise HttpError(403, 'This page has no origin that could be allowed, other than by "null" or "*" in '
                              'allowedOrigins.')
     packed = packed_address(origin.host)
-    is_loopback = origin.host == 'localhost' or (
+    is_loopback = LOOPBACK_NAME.match(origin.host) or (
         packed is not None and any(in_network(packed, network) for network in LOOPBACK_NETWORKS))
-    if origin in config['allowedOrigins'] or (is_loopback and origin.scheme in ('http', 'https')):
+    is_page = origin.scheme in ('http', 'https')
+    if origin in config['allowedOrigins'] or (is_loopback and is_page):
         return
-    if origin != read_origin('%s://%s' % (origin.scheme, request.one('host'))):
+    if not is_page or origin != read_origin('%s://%s' % (origin.scheme, request.one('host'))):
         raise HttpError(403, 'Pages of this origin may not connect; the setting allowedOrigins can allow it.')
     # Same origin: but a name that anybody may point at this address proves nothing (DNS rebinding).
-    if packed is None and origin.host not in config['allowedHosts']:
-        raise HttpError(403, 'This name of the gateway is not known; the setting allowedHosts can allow it.')
+    named = set(entry for entry in config['allowedHosts'] if entry.rpartition('/')[2] == origin.host)
+    if (named or packed is None) and not named & {origin.host, '%s://%s' % (origin.scheme, origin.host)}:
+        raise HttpError(403, 'This name of the gateway is not known, or not with this scheme; the setting allowedHosts '
+                             'can allow it.')
 
 
 def address_group(text):
@@ -1363,7 +1421,6 @@ ASKPASS_SCRIPT = b"""#!/bin/sh
 printf '%s\\0' "$1" >&0 && exec head -n 1
 """
 
-PLAIN_NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.-]*\Z')
 PLAIN_USER = re.compile(r'[A-Za-z0-9_.+][A-Za-z0-9_.+-]{0,63}\Z')
 
 
@@ -1379,13 +1436,10 @@ class Hop(collections.namedtuple('Hop', 'host port username password key passphr
 
 def plain_host(host, field='host'):
     """The form in which ssh is given a host: an address, or a name of harmless characters. Raises RequestError."""
-    packed = packed_address(host)
-    if packed is not None:
-        return address_text(packed)
-    name = ascii_name(host)
-    if not PLAIN_NAME.match(name) or len(name) > HOST_CHARACTERS:
-        raise RequestError('%s must be a plain name or an address when SSH is used' % field)
-    return name
+    try:
+        return canonical_host(host)
+    except ValueError as error:
+        raise RequestError('%s %s' % (field, error))
 
 
 def host_key_name(hop):
@@ -1551,11 +1605,10 @@ def read_ssh_line(line):
 
 # A message to the client. `payload`: bytes, in UTF-8 for TEXT.
 Send = collections.namedtuple('Send', 'opcode payload')
-# Connect to a target by a channel that is not in use; on_opened or on_failed follows. The dialect has checked `host`, a
-# text without control characters or brackets of at most HOST_CHARACTERS, and `port`, 1 to 65,535. `hop`: None for a
-# target that is dialled directly. `prefix`: each read of the target becomes one binary message behind these bytes;
-# None: on_data gets it. `window`: bytes that the client may be sent before it has given some back by a Grant; None: any
-# number.
+# Connect to a target by a channel that is not in use; on_opened or on_failed follows. The dialect has checked `host` by
+# read_host(), and `port`, 1 to 65,535. `hop`: None for a target that is dialled directly. `prefix`: each read of the
+# target becomes one binary message behind these bytes; None: on_data gets it. `window`: bytes that the client may be
+# sent before it has given some back by a Grant; None: any number.
 Open = collections.namedtuple('Open', 'channel host port hop prefix window')
 Open.__new__.__defaults__ = (None, None, None)
 Write = collections.namedtuple('Write', 'channel data')   # bytes to the target; before it stands they are kept for it
@@ -1579,7 +1632,6 @@ JSON = json.JSONDecoder(parse_int=lambda text: int(text[:JSON_DIGITS]), parse_co
 NOT_GIVEN = (None, u'')        # pages send their empty fields, too
 SHORT_TEXT = re.compile(b'"(?:[^"\\\\]|\\\\.)*"', re.DOTALL)
 SENDB_HEAD = re.compile(u'{"command": ?"sendb", ?"data": ?"')
-NOT_OF_HOSTS = re.compile(u'[\\s\x00-\x20\x7f-\xa0\ud800-\udfff]', re.UNICODE)
 
 
 class Dialect(object):
@@ -1669,16 +1721,18 @@ def read_request(text):
 
 
 def read_host(value, field='host'):
-    """The host of a connect, without brackets. Raises RequestError before anything is looked up."""
+    """The host of a connect as plain_host() gives it, or an IPv6 address with its zone. Raises RequestError before
+    anything is looked up."""
     if not isinstance(value, text_type) or not 1 <= len(value) <= HOST_CHARACTERS:
         raise RequestError('%s must be a text of 1 to %d characters' % (field, HOST_CHARACTERS))
-    if NOT_OF_HOSTS.search(value):
-        raise RequestError('%s must not contain spaces or control characters' % field)
     if u'[' in value or u']' in value:
         value = value[1:-1] if value.startswith(u'[') and value.endswith(u']') else u''
         if len(packed_address(value) or b'') != 16:
             raise RequestError('only an IPv6 address stands in brackets')
-    return value
+    address, _, zone = value.partition(u'%')
+    if len(packed_address(address) or b'') == 16 and PLAIN_NAME.match(zone):
+        return value
+    return plain_host(value, field)
 
 
 def read_target_port(value, field='port'):
@@ -3228,9 +3282,13 @@ def literal_addresses(host, port):
 
 
 def blocking_resolve(host, port):
-    """Pairs (family, address) that a name stands for, or a Failure."""
+    """Triples (family, address, canonical name) of what a name stands for, or a Failure."""
+    if not PLAIN_NAME.match(host) and packed_address(host.partition('%')[0]) is None:
+        return UNKNOWN_NAME  # the resolver has more spellings of a name, with backslashes, than the rules have seen
     try:
-        return unique_addresses(socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM))[:32] or UNKNOWN_NAME
+        found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, socket.AI_CANONNAME)
+        names = tuple(entry[3] for entry in found if entry[3])[:1]
+        return [pair + names for pair in unique_addresses(found)[:32]] or UNKNOWN_NAME
     except (socket.gaierror, UnicodeError):  # UnicodeError: no name that DNS could carry
         return UNKNOWN_NAME if has_descriptor() else NO_ROOM
     except NetworkError as error:
@@ -3355,22 +3413,22 @@ class Judge(object):
         """Judge by the rules of this Config from now on."""
         self._rules = TargetRules(config)
 
-    def judge(self, host, port, text):
-        """The Verdict on ``text``, an address that ``host`` has resolved to. Raises NetworkError when it is not known
-        whether the machine owns the address."""
+    def judge(self, host, port, text, *aliases):
+        """The Verdict on ``text``, an address that ``host`` has resolved to under the names ``aliases``. Raises
+        NetworkError when it is not known whether the machine owns the address."""
         packed = packed_address(text.partition('%')[0])
         own_port = port in self.ports
         # Where neither rule asks, the system need not be asked whose the address is.
         is_asked = own_port or not self._rules.allow_local
         own = is_asked and any(self._owns(form) for form in address_forms(packed))
-        return self._rules.judge(host, port, packed, own, own_port)
+        return self._rules.judge(host, port, packed, own, own_port, *aliases)
 
 
 class Resolver(object):
     """What it takes to find addresses that may be dialled.
 
-    ``resolve(host, port)`` runs in a thread of ``workers`` and gives pairs (family, address), or a Failure; ``judge``
-    is a Judge.
+    ``resolve(host, port)`` runs in a thread of ``workers`` and gives pairs (family, address), each with the canonical
+    names behind it where they are known, or a Failure; ``judge`` is a Judge.
     """
 
     def __init__(self, loop, workers, resolve, judge):
@@ -3392,10 +3450,10 @@ class Resolver(object):
             return None, found or UNKNOWN_NAME
         allowed, refusal = [], None
         try:
-            for address in found:
-                verdict = self._judge.judge(host, port, address[1][0])
+            for entry in found:
+                verdict = self._judge.judge(host, port, entry[1][0], *entry[2:])
                 if verdict.allowed:
-                    allowed.append(address)
+                    allowed.append(entry[:2])
                 else:
                     refusal = refusal or forbidden(verdict.setting, verdict.why)
         except NetworkError as error:
@@ -5751,11 +5809,15 @@ def check_target(judge, text):
     """Print what would become of a connect to ``text``; the exit status."""
     host, port = split_target(text, '--check')
     name = with_port(printable(host), port)
-    found = literal_addresses(host, port) or blocking_resolve(host, port)
+    try:
+        host = read_host(host if isinstance(host, text_type) else host.decode('utf-8', 'replace'))
+        found = literal_addresses(host, port) or blocking_resolve(host, port)
+    except RequestError as error:
+        found = error.failure
     if isinstance(found, Failure):
         print('%s: %s' % (name, found.message))
         return CANNOT_SERVE
-    verdicts = [(address[0], judge.judge(host, port, address[0])) for _, address in found]
+    verdicts = [(entry[1][0], judge.judge(host, port, entry[1][0], *entry[2:])) for entry in found]
     for address, verdict in verdicts:
         print('%s is %s: %s, %s' % (name, address, 'allowed' if verdict.allowed else 'refused', verdict.why))
     return SERVED if any(verdict.allowed for _, verdict in verdicts) else CANNOT_SERVE

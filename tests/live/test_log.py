@@ -323,16 +323,17 @@ def test_a_path_and_an_origin_are_escaped(lines, running_gateway):
     assert story['path'] == r'/%0a%1b\x9b31m\xe2\x80\xae' and story['origin'] == r'http://\x9b31m\xe2\x80\xae'
 
 
-def test_the_name_of_a_target_is_escaped(lines, running_gateway):
-    """Only what the JSON dialect lets through: the others refuse names with control characters."""
+def test_the_name_of_a_target_is_plain(lines, running_gateway):
+    """The JSON dialect lets only plain names through, and opens them in their canonical form."""
     gateway = running_gateway(resolve=lambda host, port: ws2s.UNKNOWN_NAME)
     with RawClient(gateway.address) as client:
-        assert client.open().ask(command='connect', host=u'\u202eevil\u2066', port=80)['reason'] == 'dns'
+        assert client.open().ask(command='connect', host=u'b\xfccher.test', port=80)['reason'] == 'dns'
+        assert client.ask(command='connect', host=u'\u202eevil\u2066', port=80)['reason'] == 'bad-request'
         assert client.ask(command='connect', host=HOSTILE, port=80)['reason'] == 'bad-request'
         client.close()
         first, last = lines.of_one_who_has_left(gateway)
-    assert r' did not reach \u202eevil\u2066:80 in ' in first
-    assert r', target \u202eevil\u2066:80, ' in last
+    assert ' did not reach xn--bcher-kva.test:80 in ' in first
+    assert ', target xn--bcher-kva.test:80, ' in last
 
 
 class NamingDialect(ws2s.Dialect):

@@ -265,10 +265,30 @@ def test_the_json_dialect_asks_for_nothing_special():
 
 # --- connect: what it takes -----------------------------------------------------------------------
 
-@pytest.mark.parametrize('host', [u'redis.lan', u'REDIS.lan.', u'x', u'10.0.0.1', u'127.1', u'::1',
-                                  u'fe80::1', u'b\xfccher.example', u'a_b-c.example', u'h' * 253], ids=repr)
+LONGEST = u'.'.join([u'h' * 63] * 3 + [u'h' * 61])
+
+
+@pytest.mark.parametrize('host', [
+    u'redis.lan', u'REDIS.lan.', u'x', u'10.0.0.1', u'127.1', u'2130706433', u'0x7f.1', u'017700000001', u'0', u'::1',
+    u'fe80::1', u'fe80::1%eth0', u'fe80::1%1', u'a_b-c.example', u'_ldap._tcp.example', u'r3---sn-x.example', u'a.-b.c',
+    u'h' * 63, u'h' * 63 + u'.', LONGEST, u'xn--fa-hia.de',
+], ids=lambda host: '%.20r' % host)
 def test_host(host):
     play([(connect(host), [Open(1, host, 80)])])
+
+
+@pytest.mark.parametrize('given, host', [
+    (u'b\xfccher.example', u'xn--bcher-kva.example'), (u'B\xdcCHER.Example.', u'xn--bcher-kva.Example.'),
+    (u'a\u3002b\uff0ec\uff61d\u2024e', u'a.b.c.d.e'), (u'\uff41.lan', u'a.lan'), (u'a\xadb\xe9', u'xn--ab-cja'),
+    (u'\u2460\u2461\u2466.0.0.1', u'127.0.0.1'), (u'127\u30020.0.1', u'127.0.0.1'), (u'0:0:0:0:0:0:0:1', u'::1'),
+    (u'2001:DB8::0A', u'2001:db8::a'), (u'[2001:DB8::0A]', u'2001:db8::a'), (u'::ffff:a00:1', u'::ffff:10.0.0.1'),
+    (u'\U0001f4a9.la', u'xn--ls8h.la'), (u'h' * 50 + u'\xe9', None), (u'\xe9' * 30, u'xn--9ca' + u'a' * 29),
+    (u'h' * 63 + u'.\xe9', u'h' * 63 + u'.xn--9ca'),
+], ids=lambda value: '%.20r' % (value,))
+def test_a_host_is_opened_in_its_canonical_form(given, host):
+    """None: whatever the codec makes of it, and as long as a label may be."""
+    action, = new_dialect().on_text(connect(given)[1])
+    assert action == Open(1, host or given.encode('idna').decode('ascii'), 80)
 
 
 @pytest.mark.parametrize('host', [u'::1', u'2001:db8::1', u'::ffff:10.0.0.1'])
@@ -281,6 +301,12 @@ def test_brackets_of_an_ipv6_address_are_taken_off(host):
     u'a\x1f', u'a\x1b', u'a\x7f', u'a\x85', u'a\x9f', u'a\xa0b', u'a\u3000b', u'a\u2028b', u'\ud800',
     u'h' * 254, u'h' * 100000, u'[', u']', u'[]', u'[::1', u'::1]', u'[[::1]]', u'[::1]:80', u'a[b]',
     u'[a.lan]', None, True, 5, 1.5, [], [u'a'], {},
+    u'/var/run/docker.sock', u'-x', u'a;id', u'$(id)', u'a@b', u'%h', u'a,b', u'a\\b', u'a\\.b', u'a\\000', u'"a"',
+    u"'a'",
+    u'.', u'..', u'.a', u'a..b', u'a..', u'*', u'a:80', u'1:2:3', u'a%b', u'10.0.0.1%lo', u'fe80::1%', u'fe80::1%a/b',
+    u'fe80::1%%lo', u'fe80::1%\xe9', u'\xdf.de', u'\u1e9e.de', u'\u03c2.gr', u'a\u200cb', u'a\u200db', u'a\u2025b',
+    u'h' * 64, u'h' * 64 + u'.lan', u'\xe9' * 60, u'\xe9' * 253, u'h' * 64 + u'.\xe9', u'\xe9\uff0c', u'xn--\xe9',
+    u'\ufdfa', u'\ufb03' * 59,
 ], ids=lambda host: '%.20r' % (host,))
 def test_bad_host_is_refused_before_any_look_up(host):
     is_refused_and_the_dialect_goes_on(connect(host))
@@ -455,11 +481,18 @@ def test_ssh_host_and_the_host_behind_it_are_plain(host):
         refused_through_ssh(ssh_host=host)
 
 
-@pytest.mark.parametrize('host', [u'/var/run/docker.sock', u'-x', u'a;id', u'$(id)', u'a@b', u'%h', u'fe80::1%lo',
-                                  u'a,b'])
-def test_a_host_need_not_be_plain_when_nothing_is_to_run_ssh(host):
-    play([(connect(host), [Open(1, host, 80)])])
-    play([(connect(host, ssh_host=u''), [Open(1, host, 80)])])
+def test_an_address_may_have_a_zone_when_nothing_is_to_run_ssh():
+    play([(connect(u'fe80::1%lo', ssh_host=u''), [Open(1, u'fe80::1%lo', 80)])])
+
+
+@pytest.mark.parametrize('host', [u'fa\xdf.de', u'\u03c2.gr', u'a\u200db.example', u'\xe9' * 60])
+@pytest.mark.parametrize('field', ['host', 'ssh_host'])
+def test_an_ambiguous_host_is_asked_for_in_its_xn_form(field, host):
+    fields = dict(SSH, host=u'a.lan', port=80)
+    fields[field] = host
+    reply, = new_dialect().on_text(ask('connect', **fields)[1])
+    assert reply.payload == (b'{"success": false, "code": 1, "message": "%s must be written in its xn-- form", '
+                             b'"reason": "bad-request"}'.replace(b'%s', field.encode('ascii')))
 
 
 @pytest.mark.parametrize('user', [u'x', u'me', u'Me.2_x+y-z', u'_x', u'0', u'a-', u'u' * 64],
