@@ -2791,11 +2791,14 @@ NOT_HERE = HttpError(404, 'There is nothing here under this name.')
 class Job(object):
     """A call that waits, runs or has run. A cancelled one's result goes to ``dispose``."""
 
-    __slots__ = ('group', 'function', 'arguments', 'on_result', 'dispose', 'result', '_workers')
+    __slots__ = ('group', 'function', 'arguments', 'on_result', 'dispose', 'result', 'shares', 'queue', 'began',
+                 '_workers')
 
-    def __init__(self, workers, group, function, arguments, on_result, dispose):
+    def __init__(self, workers, group, function, arguments, on_result, dispose, shares):
         self._workers, self.group, self.function, self.arguments = workers, group, function, arguments
         self.on_result, self.dispose, self.result = on_result, dispose, None
+        self.shares = shares              # pairs (key, most): of those with the same key so many run at one time
+        self.queue = self.began = None    # where it waits; since when it runs
 
     def cancel(self):
         self.on_result = None
@@ -2820,46 +2823,62 @@ class Job(object):
 
 
 class Workers(object):
-    """At most ``threads`` threads, begun when needed. One group has at most half of them, and of the places to wait."""
+    """At most ``threads`` threads, begun when needed. One group has at most half of them, and of the places to wait.
+
+    A call that may not run yet waits in the queue of the first of its shares that is used up. What is done with a call
+    does not depend on how many wait.
+    """
 
     def __init__(self, loop, threads, waiting):
-        self._loop, self._most, self._most_waiting = loop, threads, waiting
+        self._loop, self.most, self._most_waiting = loop, threads, waiting
         self._threads = []
         self._ready = queue.Queue()    # of jobs for idle threads; None sends one home
-        self._waiting = collections.deque()
-        self._running = collections.Counter()
-        self._closed = False
+        self._running = collections.Counter()  # by key of a share; None is that of all threads
+        self._waiting = collections.Counter()  # by group; None is all of them
+        self._queues = {}              # by key: an OrderedDict of jobs, the oldest first
+        self._closed, self._rests_until = False, 0  # without new threads, which the system has refused
 
-    def submit(self, group, function, arguments, on_result, dispose=None):
+    def submit(self, group, function, arguments, on_result, dispose=None, shares=()):
         """Call ``function(*arguments)`` in a thread, then on_result(its result); the Job, or None when too many wait. A
-        function that raises is logged and gives the Failure BROKEN."""
-        mine = sum(1 for job in self._waiting if job.group == group)
-        if len(self._waiting) >= self._most_waiting or mine >= self._most_waiting // 2:
-            return None
-        job = Job(self, group, function, arguments, on_result, dispose)
+        function that raises is logged and gives the Failure BROKEN. ``shares`` come before that of the group."""
+        shares += (group, max(1, self.most // 2)), (None, self.most)
+        job = Job(self, group, function, arguments, on_result, dispose, shares)
         if self._closed:
             job.throw_away()
-            return job
-        self._waiting.append(job)
-        self._hand_out()
+        elif not self._place(job):
+            if self._waiting[group] > self._most_waiting // 2 or self._waiting[None] > self._most_waiting:
+                self.withdraw(job)
+                return None
         return job
 
-    def _hand_out(self):
-        for job in list(self._waiting):  # in their order; a group that has its share is passed over
-            if sum(self._running.values()) >= self._most:
-                return
-            if self._running.get(job.group, 0) < max(1, self._most // 2):
-                self._waiting.remove(job)
-                self._run(job)
+    def _place(self, job):
+        """Is there a thread for it? Else it waits."""
+        for key, most in job.shares:
+            if self._running[key] >= most:
+                job.queue = self._queues.setdefault(key, collections.OrderedDict())
+                job.queue[job] = True
+                self._waiting.update((job.group, None))
+                return False
+        self._run(job)
+        return True
 
     def _run(self, job):
-        if len(self._threads) <= sum(self._running.values()):
-            thread = threading.Thread(target=self._blocking_work, name='ws2s worker')
-            thread.daemon = True
+        for key, _ in job.shares:
+            self._running[key] += 1
+        if len(self._threads) < self._running[None] and self._loop.now >= self._rests_until:
+            self._begin_thread()
+        job.began = self._loop.now
+        self._ready.put(job)
+
+    def _begin_thread(self):
+        thread = threading.Thread(target=self._blocking_work, name='ws2s worker')
+        thread.daemon = True
+        try:
             thread.start()
             self._threads.append(thread)
-        self._running[job.group] += 1
-        self._ready.put(job)
+        except threading.ThreadError as error:  # the job waits until one that is there has done its own
+            self._rests_until = self._loop.now + WARNING_SECONDS
+            LOG.warning('%s: %d must do', error, len(self._threads))
 
     def _blocking_work(self):
         while True:
@@ -2880,27 +2899,47 @@ class Workers(object):
 
     def withdraw(self, job):
         """Was ``job`` still waiting? Then it is not run."""
-        is_waiting = job in self._waiting
-        if is_waiting:
-            self._waiting.remove(job)
-        return is_waiting
+        waits_in, job.queue = job.queue, None
+        if waits_in is None:
+            return False
+        del waits_in[job]
+        for key in (job.group, None):
+            take_away(self._waiting, key)
+        return True
 
     def on_done(self, job):
-        self._running[job.group] -= 1
-        if not self._running[job.group]:
-            del self._running[job.group]  # strangers' addresses must not add up
-        self._hand_out()
+        for key, _ in job.shares:
+            take_away(self._running, key)
+        for key, most in reversed(job.shares):  # those whom others keep out before those who only have their share
+            self._hand_out(key, most)
+
+    def _hand_out(self, key, most):
+        waiting = self._queues.get(key)
+        while waiting and self._running[key] < most:
+            job = next(iter(waiting))
+            self.withdraw(job)
+            self._place(job)  # or it waits for another share now
+        if waiting is not None and not waiting:
+            del self._queues[key]
 
     def close(self, seconds):
         """Send the threads home. One that hangs in a system call is left behind after ``seconds``; it is a daemon."""
         self._closed = True
-        while self._waiting:
-            self._waiting.popleft().throw_away()
+        for waiting in list(self._queues.values()):
+            for job in list(waiting):
+                job.cancel()
         for _ in self._threads:
             self._ready.put(None)
         deadline = monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0, deadline - monotonic()))
+
+
+def take_away(counter, key):
+    """One less; strangers' keys must not add up."""
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]
 
 
 def read_below(folder, path, most):
@@ -2936,6 +2975,17 @@ def blocking_read_file(folder, names):
 # ======================================================================================================================
 # The ways to a target, as steps: look-up and rules, connection, or all of it. Whatever the gateway dials, an SSH server
 # too, is found by a Resolver, which lets no address pass that the rules forbid. Nothing here knows a session.
+
+
+QUICK_SECONDS = 1      # a zone is known while its names are found within so long
+ZONE_LOOKUPS = 8       # under way below a suffix of three labels; twice as many below one of two
+CLIENT_LOOKUPS = 2     # under way for one client: one that it has given up, and another
+KNOWN_ZONES = 1024     # that are remembered
+
+
+def zone_of(host, labels):
+    """The last ``labels`` labels of a name."""
+    return '.'.join(host.lower().rstrip('.').split('.')[-labels:])
 
 
 def literal_addresses(host, port):
@@ -3092,18 +3142,39 @@ class Resolver(object):
     """What it takes to find addresses that may be dialled.
 
     ``resolve(host, port)`` runs in a thread of ``workers`` and gives pairs (family, address), or a Failure; ``judge``
-    is a Judge.
+    is a Judge. A look-up cannot be stopped: where a zone's servers are silent it keeps its thread for half a minute,
+    long after its client has left. So each zone and each client has few threads, and zones of which nothing is known
+    have three quarters of all: the names of quick ones are found however many others hang.
     """
 
     def __init__(self, loop, workers, resolve, judge):
         self.loop, self._workers, self._resolve, self._judge = loop, workers, resolve, judge
+        self._known = collections.OrderedDict()  # zones that were quick, the last one last
 
-    def look_up(self, host, port, group, seconds, on_done):
-        return Lookup(self, host, port, group, seconds, on_done)
+    def look_up(self, host, port, client, seconds, on_done):
+        return Lookup(self, host, port, client, seconds, on_done)
 
-    def submit(self, host, port, group, on_result):
+    def submit(self, host, port, client, on_result):
         """The Job that resolves a name, or None when too many wait."""
-        return self._workers.submit(group, self._resolve, (host, port), on_result)
+        group, most = client[0], self._workers.most
+        zone, registry = zone_of(host, 3), zone_of(host, 2)
+        is_known = zone in self._known
+        shares = ((client, CLIENT_LOOKUPS), ((is_known, 3, zone), ZONE_LOOKUPS),
+                  ((is_known, 2, registry), 2 * ZONE_LOOKUPS))
+        if not is_known:
+            shares += ((False, group), max(1, most * 3 // 8)), (False, max(1, most * 3 // 4))
+        return self._workers.submit(group, self._resolve, (host, port), on_result, shares=shares)
+
+    def note(self, host, job, found):
+        """Remember whether the name's zone is quick. ``found``: what ``job`` has found by now, if anything."""
+        zone = zone_of(host, 3)
+        if job.began is not None and self.loop.now - job.began > QUICK_SECONDS:
+            self._known.pop(zone, None)
+        elif found and not isinstance(found, Failure):
+            self._known.pop(zone, None)
+            self._known[zone] = True
+            if len(self._known) > KNOWN_ZONES:
+                self._known.popitem(last=False)
 
     def allowed(self, host, port, found):
         """``(addresses that may be dialled, None)`` of what a look-up has found, or ``(None, Failure)``.
@@ -3126,25 +3197,27 @@ class Resolver(object):
 
 
 class Lookup(Step):
-    """The addresses of a host that may be dialled: a list of pairs (family, address), found within ``seconds``."""
+    """The addresses of a host that may be dialled: a list of pairs (family, address), found within ``seconds``.
+    ``client``: whose it is, by its address group and its number."""
 
-    def __init__(self, resolver, host, port, group, seconds, on_done):
+    def __init__(self, resolver, host, port, client, seconds, on_done):
         Step.__init__(self, resolver.loop, on_done)
-        self._resolver, self._host, self._port, self._group, self._seconds = resolver, host, port, group, seconds
+        self._resolver, self._host, self._port, self._client, self._seconds = resolver, host, port, client, seconds
         self._job = self._timer = None
 
     def _start(self):
         literal = literal_addresses(self._host, self._port)
         if literal:
-            self._on_found(literal)
+            self._finish(*self._resolver.allowed(self._host, self._port, literal))
             return
         self._timer = self._loop.call_later(self._seconds, self._on_deadline)
-        self._job = self._resolver.submit(self._host, self._port, self._group, self._on_found)
+        self._job = self._resolver.submit(self._host, self._port, self._client, self._on_found)
         if self._job is None:
             self.fail(NO_ROOM)
 
     def _on_found(self, found):
-        self._job = None
+        job, self._job = self._job, None
+        self._resolver.note(self._host, job, found)
         self._finish(*self._resolver.allowed(self._host, self._port, found))
 
     def _on_deadline(self):
@@ -3155,6 +3228,7 @@ class Lookup(Step):
         if self._timer is not None:
             self._timer.cancel()
         if self._job is not None:
+            self._resolver.note(self._host, self._job, None)
             self._job.cancel()
             self._job = None
 
@@ -3242,16 +3316,16 @@ class Connect(Step):
 class Dial(Connect):
     """The whole way to a target that needs no tunnel: look-up, rules, connection; ``seconds`` for all of it."""
 
-    def __init__(self, resolver, host, port, group, seconds, on_done):
+    def __init__(self, resolver, host, port, client, seconds, on_done):
         Connect.__init__(self, resolver.loop, (), seconds, on_done)
-        self._resolver, self._host, self._port, self._group = resolver, host, port, group
+        self._resolver, self._host, self._port, self._client = resolver, host, port, client
 
     def _start(self):
         literal = literal_addresses(self._host, self._port)
         if literal:
             self._on_found(*self._resolver.allowed(self._host, self._port, literal))
             return
-        self._lookup = self._resolver.look_up(self._host, self._port, self._group, self._deadline - self._loop.now,
+        self._lookup = self._resolver.look_up(self._host, self._port, self._client, self._deadline - self._loop.now,
                                               self._on_found)
         self._lookup.begin()
 
@@ -3717,7 +3791,7 @@ class Login(Step):
         self._password = hop.password  # until it is shown
         seconds = tunnel.config['ssh.timeoutSeconds']
         self._deadline, self._timer = self._loop.now + seconds, self._loop.call_later(seconds, self._on_deadline)
-        self._lookup = resolver.look_up(hop.host, hop.port, tunnel.group, seconds, self._on_found)
+        self._lookup = resolver.look_up(hop.host, hop.port, tunnel.client, seconds, self._on_found)
         self._addresses = collections.deque()
         self._opening = self._ssh = None
 
@@ -3860,6 +3934,7 @@ class Tunnel(object):
 
     def __init__(self, tunnels, logins, hop, digest, target):
         self.state, self.group, self.digest = LOGGING_IN, logins.group, digest  # of the login
+        self.client = logins.group, logins.number  # as look-ups count it
         self.loop, self.config = tunnels.loop, tunnels.config  # by its rules the server is judged
         self.ssh = self.directory = self._idle = None
         self._tunnels, self._logins = tunnels, logins
@@ -4146,7 +4221,7 @@ LINGER_BYTES = 16777216        # what a closing peer may still send before it is
 SPREAD = 100.0                 # parts of a period in which clients get what all would get at once
 SPARE_CONNECTIONS = 64         # beyond `limits.clients`, for /healthz and for saying no politely
 DRAINING_CONNECTIONS = 1000    # TCP connections without a client that still deliver what it had sent
-LOOKUP_THREADS = 16
+LOOKUP_THREADS = 256           # they take 25 KB each, and most are begun only when many names hang
 LOOKUPS_WAITING = 1024
 FILE_THREADS = 2
 FILES_WAITING = 1024
@@ -4405,7 +4480,7 @@ class Conversation(object):
             return  # the client has left; what waited for an earlier connect is delivered, but nothing is begun
         upstream = self.upstreams[action.channel] = Upstream(self._gateway, self, action)
         if action.hop is None:
-            way = Dial(self._gateway.resolver, action.host, action.port, session.group,
+            way = Dial(self._gateway.resolver, action.host, action.port, (session.group, session.number),
                        self._gateway.config['limits.connectSeconds'], upstream.on_dialled)
         else:
             self._logins = self._logins or Logins(self._gateway.tunnels, session.group, session.number)
