@@ -47,6 +47,7 @@ import fnmatch
 import functools
 import hashlib
 import heapq
+import io
 import itertools
 import json
 import logging
@@ -227,6 +228,10 @@ CAN_SPLICE = hasattr(os, 'splice')
 # Some Pythons do not tell this number, though the system knows it.
 SO_REUSEPORT = getattr(socket, 'SO_REUSEPORT', 15 if sys.platform.startswith('linux') else 0x200)
 
+# To open a folder that may be searched, but not read. No Python names the other number, that of fcntl(2) on macOS.
+O_PATH = getattr(os, 'O_PATH', 0o10000000 if sys.platform.startswith('linux') else os.O_RDONLY)
+F_GETPATH = 50
+
 # Not all Pythons make an OSError of a socket's error; this name fits everywhere.
 NetworkError = socket.error
 AF_INET, AF_INET6 = socket.AF_INET, socket.AF_INET6
@@ -244,6 +249,13 @@ def packed_address(text):
 
 def address_text(packed):
     return socket.inet_ntop(AF_INET if len(packed) == 4 else AF_INET6, bytes(packed))
+
+
+def path_of(fd):
+    """The path (bytes) of what is open, all links followed, as the system knows it. Raises OSError or IOError."""
+    if sys.platform == 'darwin':
+        return fcntl.fcntl(fd, F_GETPATH, b'\0' * 1024).rstrip(b'\0')
+    return os.readlink(path_bytes('/proc/self/fd/%d' % fd))
 
 
 def is_not_ready(error):
@@ -2942,21 +2954,29 @@ def take_away(counter, key):
         del counter[key]
 
 
+@contextlib.contextmanager
+def opened(path, flags):
+    """A descriptor. Without O_NONBLOCK a named pipe would keep the thread for ever."""
+    fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
+    try:
+        close_on_exec(fd)
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def read_below(folder, path, most):
     """At most ``most`` bytes of the regular file ``path`` (bytes), or None when it is not there, cannot be read, or is
     not in ``folder`` after all links have been followed (security S16)."""
-    path = os.path.realpath(path)
-    if not path.startswith(os.path.join(os.path.realpath(path_bytes(folder)), b'')):
-        return None
     try:
-        # Without O_NONBLOCK a named pipe would keep the thread for ever.
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-        close_on_exec(fd)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
+        folder, path = os.path.realpath(path_bytes(folder)), os.path.realpath(path)
+        if not path.startswith(os.path.join(folder, b'')):
             return None
-        with os.fdopen(fd, 'rb') as file:
-            return file.read(most)
+        with opened(folder, O_PATH) as top, opened(path, os.O_RDONLY) as fd:
+            # A folder on the way may have been exchanged for a link by now: what counts is what has been opened.
+            if path_of(fd).startswith(os.path.join(path_of(top), b'')) and stat.S_ISREG(os.fstat(fd).st_mode):
+                with io.open(fd, 'rb', closefd=False) as file:
+                    return file.read(most)
     except (IOError, OSError):
         return None
 
