@@ -1337,6 +1337,10 @@ def address_group(text):
     return packed[:8] if len(carried) == 16 else carried
 
 
+def group_text(group):
+    return address_text(group + b'\0' * 8) + '/64' if len(group) == 8 else address_text(group)
+
+
 # ======================================================================================================================
 # 7. SSH
 # ======================================================================================================================
@@ -2269,6 +2273,79 @@ SMALL_SHARE = 65536            # what one holder may always hold, however full t
 ACCEPT_BURST = 64              # connections taken in one turn
 ACCEPT_PAUSE = 0.2             # seconds without accepting when descriptors have run out
 WARNING_SECONDS = 10           # between two equal warnings about that
+CLIENT_LINES = 20, 2           # of a client in the log: at once, and a second from then on
+ADDRESS_LINES = 1000, 100      # of all clients from one address
+
+
+class LogRate(object):
+    """Who may have a line in the log: each speaker ``burst`` at once, and ``rate`` a second from then on. The lines that
+    are left out are counted."""
+
+    def __init__(self, burst, rate):
+        self._gap, self._credit = 1 / rate, burst / rate  # in seconds
+        self._speakers = {}  # each with the moment until which it has used its rate up, and its lines left out
+
+    def passes(self, speaker, now):
+        entry = self._speakers.setdefault(speaker, [now, 0])
+        until = max(entry[0], now) + self._gap
+        if until > now + self._credit:
+            entry[1] += 1
+            return False
+        entry[0] = until
+        return True
+
+    def take_left_out(self, speaker):
+        """How many lines of it were left out since this was asked last."""
+        entry = self._speakers.get(speaker, [0, 0])
+        count, entry[1] = entry[1], 0
+        return count
+
+    def sweep(self, now):
+        """Forget those who may say as much as anybody new. Pairs of the others and of what take_left_out() says."""
+        for speaker in [speaker for speaker, (until, count) in self._speakers.items() if until <= now and not count]:
+            del self._speakers[speaker]
+        return [(speaker, self.take_left_out(speaker)) for speaker in self._speakers]
+
+
+class Journal(Handler):
+    """The log's lines about strangers at `info`. No client, and no address, can drive those about others out of the
+    files: what is over its rate is counted, and told every WARNING_SECONDS."""
+
+    def __init__(self, loop):
+        self._loop, self._timer = loop, None
+        self._clients, self._groups = LogRate(*CLIENT_LINES), LogRate(*ADDRESS_LINES)
+
+    def tell(self, group, number, line, *arguments):
+        """A line about the client of this address group and number."""
+        if LOG.isEnabledFor(logging.INFO) and self._passes(self._clients, number):
+            self.tell_of_address(logging.INFO, group, '#%d ' + line, number, *arguments)
+
+    def tell_of_address(self, level, group, line, *arguments):
+        """A line about somebody of whom there will be no other."""
+        if LOG.isEnabledFor(level) and self._passes(self._groups, group):
+            LOG.log(level, line, *arguments)
+
+    def tell_last(self, number, words):
+        """The line that tells of a client's end: it always comes."""
+        self._tell_left_out('#%d' % number, self._clients.take_left_out(number))
+        LOG.info('#%d %s', number, words)
+
+    def _passes(self, rate, speaker):
+        self._timer = self._timer or self._loop.call_later(WARNING_SECONDS, self.catch_up)
+        return rate.passes(speaker, self._loop.now)
+
+    def catch_up(self):
+        """Tell what was left out until now."""
+        numbers, groups = self._clients.sweep(self._loop.now), self._groups.sweep(self._loop.now)
+        self._timer = self._loop.call_later(WARNING_SECONDS, self.catch_up) if numbers or groups else None
+        for number, count in numbers:
+            self._tell_left_out('#%d' % number, count)
+        for group, count in groups:
+            self._tell_left_out(group_text(group), count)
+
+    def _tell_left_out(self, speaker, count):
+        if count:
+            LOG.info('%s and %s more lines', speaker, '{0:,}'.format(count))
 
 
 class Holder(object):
@@ -4289,14 +4366,14 @@ class Upstream(StreamOwner, Holder):
         """The way has come to its end: a connected socket, which may be RESET already, or a Failure."""
         seconds = self._gateway.loop.now - self._born
         if sock is None:
-            LOG.info('#%d did not reach %s in %.3f s: %s', self._number, self.name, seconds,
-                     failure.why or failure.reason)
+            self._gateway.journal.tell(self.group, self._number, 'did not reach %s in %.3f s: %s', self.name, seconds,
+                                       failure.why or failure.reason)
             talk = self._talk
             self.end()
             if talk:
                 talk.on_failed(self, failure)
             return
-        LOG.info('#%d reached %s in %.3f s', self._number, self.name, seconds)
+        self._gateway.journal.tell(self.group, self._number, 'reached %s in %.3f s', self.name, seconds)
         self._move(FLOWING)
         self._way = self._way if self._way.via else None
         # A dialect that gives credit hears of every byte that has gone: its upstreams are full with the first.
@@ -4442,7 +4519,7 @@ class Upstream(StreamOwner, Holder):
             self._timer.cancel()
         left = self.held()
         if left:
-            LOG.info('#%d %s has not got the last %d bytes', self._number, self.name, left)
+            self._gateway.journal.tell(self.group, self._number, '%s has not got the last %d bytes', self.name, left)
         if self.stream:
             self.stream.close(reset=left > 0)  # with a FIN what was cut off would look complete
         if self._early:
@@ -4808,7 +4885,8 @@ class Visit(Client):
         self._part(sentence_reply(error.status, error.sentence, error.headers, with_body))
 
     def _log(self, status, words):
-        LOG.info('#%d %s got %d: %s', self.number, with_port(*self.peer[:2]), status, words)
+        self.gateway.journal.tell_of_address(logging.INFO, self.group, '#%d %s got %d: %s', self.number,
+                                             with_port(*self.peer[:2]), status, words)
 
     def _part(self, reply):
         self.stream.write(reply)
@@ -5047,7 +5125,7 @@ class Session(Silence):
         self.gateway.budget.bytes -= self.kept
         self.kept = 0
         if LOG.isEnabledFor(logging.INFO):
-            LOG.info('#%d %s', self.number, self._story())
+            self.gateway.journal.tell_last(self.number, self._story())
 
     def _story(self):
         """All that a stranger wants to know of this session, in one line."""
@@ -5185,7 +5263,7 @@ class Gateway(object):
         self._listeners, self._socks, self._thread = [], list(socks), None
         self._asked = []
         self._given_up_at = None  # when the loop ends at the latest, once all was ended
-        self.loop = self.lookups = self.files = self.resolver = self.tunnels = None
+        self.loop = self.journal = self.lookups = self.files = self.resolver = self.tunnels = None
         self.address = None
         self._pages = pages_folder()
 
@@ -5263,6 +5341,7 @@ class Gateway(object):
         if self.address is None:
             self.listen()
         self.loop = Loop()
+        self.journal = Journal(self.loop)
         self.lookups = Workers(self.loop, LOOKUP_THREADS, LOOKUPS_WAITING)
         self.files = Workers(self.loop, FILE_THREADS, FILES_WAITING)
         self.resolver = Resolver(self.loop, self.lookups, self._resolve, self.judge)
@@ -5281,6 +5360,7 @@ class Gateway(object):
             self.lookups.close(1)
             self.files.close(1)
             self.tunnels.close(5)
+            self.journal.catch_up()
             self.loop.close()
             LOG.info('ws2s has stopped')
 
@@ -5332,7 +5412,8 @@ class Gateway(object):
             close_on_exec(sock.fileno())
             Visit(self, sock, peer, group)
         else:
-            LOG.warning('%s is turned away: too many connections', with_port(*peer[:2]))
+            self.journal.tell_of_address(logging.WARNING, group, '%s is turned away: too many connections',
+                                         with_port(*peer[:2]))
             sock.close()
 
     def on_client_gone(self, client):
