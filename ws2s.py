@@ -2278,7 +2278,7 @@ ADDRESS_LINES = 1000, 100      # of all clients from one address
 
 
 class LogRate(object):
-    """Who may have a line in the log: each speaker ``burst`` at once, and ``rate`` a second from then on. The lines that
+    """Who may have a line in the log: each speaker ``burst`` at once, and ``rate`` a second from then on. Those that
     are left out are counted."""
 
     def __init__(self, burst, rate):

@@ -38,8 +38,7 @@ def exchange_names(web):
 
 
 @pytest.mark.parametrize('path', ['sub/page.txt', 'sub/deeper/page.txt'])
-def test_a_folder_that_becomes_a_link_between_the_look_at_the_path_and_its_opening_leads_nowhere(web, path,
-                                                                                              monkeypatch):
+def test_a_folder_that_becomes_a_link_before_what_is_in_it_is_opened_leads_nowhere(web, path, monkeypatch):
     assert read(web, path) == INSIDE
     really_open = os.open
 
@@ -79,8 +78,8 @@ def test_nothing_outside_is_read_while_folders_and_links_are_exchanged(running_g
             exchange_names(web)
 
     def look():
-        page = exchange(gateway.address, b'GET /sub/page.txt HTTP/1.1\r\nHost: x\r\n\r\n')[2] if is_served else read(web)
-        found.add(page)
+        request = b'GET /sub/page.txt HTTP/1.1\r\nHost: x\r\n\r\n'
+        found.add(exchange(gateway.address, request)[2] if is_served else read(web))
         return INSIDE in found and len(found) > 1
 
     writer = threading.Thread(target=exchange_all_the_time)
