@@ -47,6 +47,7 @@ import fnmatch
 import functools
 import hashlib
 import heapq
+import io
 import itertools
 import json
 import logging
@@ -230,6 +231,10 @@ CAN_SPLICE = hasattr(os, 'splice')
 # Some Pythons do not tell this number, though the system knows it.
 SO_REUSEPORT = getattr(socket, 'SO_REUSEPORT', 15 if sys.platform.startswith('linux') else 0x200)
 
+# To open a folder that may be searched, but not read. No Python names the other number, that of fcntl(2) on macOS.
+O_PATH = getattr(os, 'O_PATH', 0o10000000 if sys.platform.startswith('linux') else os.O_RDONLY)
+F_GETPATH = 50
+
 # Not all Pythons make an OSError of a socket's error; this name fits everywhere.
 NetworkError = socket.error
 AF_INET, AF_INET6 = socket.AF_INET, socket.AF_INET6
@@ -247,6 +252,13 @@ def packed_address(text):
 
 def address_text(packed):
     return socket.inet_ntop(AF_INET if len(packed) == 4 else AF_INET6, bytes(packed))
+
+
+def path_of(fd):
+    """The path (bytes) of what is open, all links followed, as the system knows it. Raises OSError or IOError."""
+    if sys.platform == 'darwin':
+        return fcntl.fcntl(fd, F_GETPATH, b'\0' * 1024).rstrip(b'\0')
+    return os.readlink(path_bytes('/proc/self/fd/%d' % fd))
 
 
 def is_not_ready(error):
@@ -1401,6 +1413,10 @@ def address_group(text):
     return packed[:8] if len(carried) == 16 else carried
 
 
+def group_text(group):
+    return address_text(group + b'\0' * 8) + '/64' if len(group) == 8 else address_text(group)
+
+
 # ======================================================================================================================
 # 7. SSH
 # ======================================================================================================================
@@ -2542,6 +2558,79 @@ RANKING_SECONDS = 0.25
 ACCEPT_BURST = 64              # connections taken in one turn
 ACCEPT_PAUSE = 0.2             # seconds without accepting when descriptors have run out
 WARNING_SECONDS = 10           # between two equal warnings about that
+CLIENT_LINES = 20, 2           # of a client in the log: at once, and a second from then on
+ADDRESS_LINES = 1000, 100      # of all clients from one address
+
+
+class LogRate(object):
+    """Who may have a line in the log: each speaker ``burst`` at once, and ``rate`` a second from then on. Those that
+    are left out are counted."""
+
+    def __init__(self, burst, rate):
+        self._gap, self._credit = 1 / rate, burst / rate  # in seconds
+        self._speakers = {}  # each with the moment until which it has used its rate up, and its lines left out
+
+    def passes(self, speaker, now):
+        entry = self._speakers.setdefault(speaker, [now, 0])
+        until = max(entry[0], now) + self._gap
+        if until > now + self._credit:
+            entry[1] += 1
+            return False
+        entry[0] = until
+        return True
+
+    def take_left_out(self, speaker):
+        """How many lines of it were left out since this was asked last."""
+        entry = self._speakers.get(speaker, [0, 0])
+        count, entry[1] = entry[1], 0
+        return count
+
+    def sweep(self, now):
+        """Forget those who may say as much as anybody new. Pairs of the others and of what take_left_out() says."""
+        for speaker in [speaker for speaker, (until, count) in self._speakers.items() if until <= now and not count]:
+            del self._speakers[speaker]
+        return [(speaker, self.take_left_out(speaker)) for speaker in self._speakers]
+
+
+class Journal(Handler):
+    """The log's lines about strangers at `info`. No client, and no address, can drive those about others out of the
+    files: what is over its rate is counted, and told every WARNING_SECONDS."""
+
+    def __init__(self, loop):
+        self._loop, self._timer = loop, None
+        self._clients, self._groups = LogRate(*CLIENT_LINES), LogRate(*ADDRESS_LINES)
+
+    def tell(self, group, number, line, *arguments):
+        """A line about the client of this address group and number."""
+        if LOG.isEnabledFor(logging.INFO) and self._passes(self._clients, number):
+            self.tell_of_address(logging.INFO, group, '#%d ' + line, number, *arguments)
+
+    def tell_of_address(self, level, group, line, *arguments):
+        """A line about somebody of whom there will be no other."""
+        if LOG.isEnabledFor(level) and self._passes(self._groups, group):
+            LOG.log(level, line, *arguments)
+
+    def tell_last(self, number, words):
+        """The line that tells of a client's end: it always comes."""
+        self._tell_left_out('#%d' % number, self._clients.take_left_out(number))
+        LOG.info('#%d %s', number, words)
+
+    def _passes(self, rate, speaker):
+        self._timer = self._timer or self._loop.call_later(WARNING_SECONDS, self.catch_up)
+        return rate.passes(speaker, self._loop.now)
+
+    def catch_up(self):
+        """Tell what was left out until now."""
+        numbers, groups = self._clients.sweep(self._loop.now), self._groups.sweep(self._loop.now)
+        self._timer = self._loop.call_later(WARNING_SECONDS, self.catch_up) if numbers or groups else None
+        for number, count in numbers:
+            self._tell_left_out('#%d' % number, count)
+        for group, count in groups:
+            self._tell_left_out(group_text(group), count)
+
+    def _tell_left_out(self, speaker, count):
+        if count:
+            LOG.info('%s and %s more lines', speaker, '{0:,}'.format(count))
 
 
 class Holder(object):
@@ -3124,11 +3213,14 @@ NOT_HERE = HttpError(404, 'There is nothing here under this name.')
 class Job(object):
     """A call that waits, runs or has run. A cancelled one's result goes to ``dispose``."""
 
-    __slots__ = ('group', 'function', 'arguments', 'on_result', 'dispose', 'result', '_workers')
+    __slots__ = ('group', 'function', 'arguments', 'on_result', 'dispose', 'result', 'shares', 'queue', 'began',
+                 '_workers')
 
-    def __init__(self, workers, group, function, arguments, on_result, dispose):
+    def __init__(self, workers, group, function, arguments, on_result, dispose, shares):
         self._workers, self.group, self.function, self.arguments = workers, group, function, arguments
         self.on_result, self.dispose, self.result = on_result, dispose, None
+        self.shares = shares              # pairs (key, most): of those with the same key so many run at one time
+        self.queue = self.began = None    # where it waits; since when it runs
 
     def cancel(self):
         self.on_result = None
@@ -3153,46 +3245,62 @@ class Job(object):
 
 
 class Workers(object):
-    """At most ``threads`` threads, begun when needed. One group has at most half of them, and of the places to wait."""
+    """At most ``threads`` threads, begun when needed. One group has at most half of them, and of the places to wait.
+
+    A call that may not run yet waits in the queue of the first of its shares that is used up. What is done with a call
+    does not depend on how many wait.
+    """
 
     def __init__(self, loop, threads, waiting):
-        self._loop, self._most, self._most_waiting = loop, threads, waiting
+        self._loop, self.most, self._most_waiting = loop, threads, waiting
         self._threads = []
         self._ready = queue.Queue()    # of jobs for idle threads; None sends one home
-        self._waiting = collections.deque()
-        self._running = collections.Counter()
-        self._closed = False
+        self._running = collections.Counter()  # by key of a share; None is that of all threads
+        self._waiting = collections.Counter()  # by group; None is all of them
+        self._queues = {}              # by key: an OrderedDict of jobs, the oldest first
+        self._closed, self._rests_until = False, 0  # without new threads, which the system has refused
 
-    def submit(self, group, function, arguments, on_result, dispose=None):
+    def submit(self, group, function, arguments, on_result, dispose=None, shares=()):
         """Call ``function(*arguments)`` in a thread, then on_result(its result); the Job, or None when too many wait. A
-        function that raises is logged and gives the Failure BROKEN."""
-        mine = sum(1 for job in self._waiting if job.group == group)
-        if len(self._waiting) >= self._most_waiting or mine >= self._most_waiting // 2:
-            return None
-        job = Job(self, group, function, arguments, on_result, dispose)
+        function that raises is logged and gives the Failure BROKEN. ``shares`` come before that of the group."""
+        shares += (group, max(1, self.most // 2)), (None, self.most)
+        job = Job(self, group, function, arguments, on_result, dispose, shares)
         if self._closed:
             job.throw_away()
-            return job
-        self._waiting.append(job)
-        self._hand_out()
+        elif not self._place(job):
+            if self._waiting[group] > self._most_waiting // 2 or self._waiting[None] > self._most_waiting:
+                self.withdraw(job)
+                return None
         return job
 
-    def _hand_out(self):
-        for job in list(self._waiting):  # in their order; a group that has its share is passed over
-            if sum(self._running.values()) >= self._most:
-                return
-            if self._running.get(job.group, 0) < max(1, self._most // 2):
-                self._waiting.remove(job)
-                self._run(job)
+    def _place(self, job):
+        """Is there a thread for it? Else it waits."""
+        for key, most in job.shares:
+            if self._running[key] >= most:
+                job.queue = self._queues.setdefault(key, collections.OrderedDict())
+                job.queue[job] = True
+                self._waiting.update((job.group, None))
+                return False
+        self._run(job)
+        return True
 
     def _run(self, job):
-        if len(self._threads) <= sum(self._running.values()):
-            thread = threading.Thread(target=self._blocking_work, name='ws2s worker')
-            thread.daemon = True
+        for key, _ in job.shares:
+            self._running[key] += 1
+        if len(self._threads) < self._running[None] and self._loop.now >= self._rests_until:
+            self._begin_thread()
+        job.began = self._loop.now
+        self._ready.put(job)
+
+    def _begin_thread(self):
+        thread = threading.Thread(target=self._blocking_work, name='ws2s worker')
+        thread.daemon = True
+        try:
             thread.start()
             self._threads.append(thread)
-        self._running[job.group] += 1
-        self._ready.put(job)
+        except threading.ThreadError as error:  # the job waits until one that is there has done its own
+            self._rests_until = self._loop.now + WARNING_SECONDS
+            LOG.warning('%s: %d must do', error, len(self._threads))
 
     def _blocking_work(self):
         while True:
@@ -3213,22 +3321,35 @@ class Workers(object):
 
     def withdraw(self, job):
         """Was ``job`` still waiting? Then it is not run."""
-        is_waiting = job in self._waiting
-        if is_waiting:
-            self._waiting.remove(job)
-        return is_waiting
+        waits_in, job.queue = job.queue, None
+        if waits_in is None:
+            return False
+        del waits_in[job]
+        for key in (job.group, None):
+            take_away(self._waiting, key)
+        return True
 
     def on_done(self, job):
-        self._running[job.group] -= 1
-        if not self._running[job.group]:
-            del self._running[job.group]  # strangers' addresses must not add up
-        self._hand_out()
+        for key, _ in job.shares:
+            take_away(self._running, key)
+        for key, most in reversed(job.shares):  # those whom others keep out before those who only have their share
+            self._hand_out(key, most)
+
+    def _hand_out(self, key, most):
+        waiting = self._queues.get(key)
+        while waiting and self._running[key] < most:
+            job = next(iter(waiting))
+            self.withdraw(job)
+            self._place(job)  # or it waits for another share now
+        if waiting is not None and not waiting:
+            del self._queues[key]
 
     def close(self, seconds):
         """Send the threads home. One that hangs in a system call is left behind after ``seconds``; it is a daemon."""
         self._closed = True
-        while self._waiting:
-            self._waiting.popleft().throw_away()
+        for waiting in list(self._queues.values()):
+            for job in list(waiting):
+                job.cancel()
         for _ in self._threads:
             self._ready.put(None)
         deadline = monotonic() + seconds
@@ -3236,21 +3357,36 @@ class Workers(object):
             thread.join(max(0, deadline - monotonic()))
 
 
+def take_away(counter, key):
+    """One less; strangers' keys must not add up."""
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]
+
+
+@contextlib.contextmanager
+def opened(path, flags):
+    """A descriptor. Without O_NONBLOCK a named pipe would keep the thread for ever."""
+    fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
+    try:
+        close_on_exec(fd)
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def read_below(folder, path, most):
     """At most ``most`` bytes of the regular file ``path`` (bytes), or None when it is not there, cannot be read, or is
     not in ``folder`` after all links have been followed (security S16)."""
-    path = os.path.realpath(path)
-    if not path.startswith(os.path.join(os.path.realpath(path_bytes(folder)), b'')):
-        return None
     try:
-        # Without O_NONBLOCK a named pipe would keep the thread for ever.
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-        close_on_exec(fd)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
+        folder, path = os.path.realpath(path_bytes(folder)), os.path.realpath(path)
+        if not path.startswith(os.path.join(folder, b'')):
             return None
-        with os.fdopen(fd, 'rb') as file:
-            return file.read(most)
+        with opened(folder, O_PATH) as top, opened(path, os.O_RDONLY) as fd:
+            # A folder on the way may have been exchanged for a link by now: what counts is what has been opened.
+            if path_of(fd).startswith(os.path.join(path_of(top), b'')) and stat.S_ISREG(os.fstat(fd).st_mode):
+                with io.open(fd, 'rb', closefd=False) as file:
+                    return file.read(most)
     except (IOError, OSError):
         return None
 
@@ -3269,6 +3405,17 @@ def blocking_read_file(folder, names):
 # ======================================================================================================================
 # The ways to a target, as steps: look-up and rules, connection, or all of it. Whatever the gateway dials, an SSH server
 # too, is found by a Resolver, which lets no address pass that the rules forbid. Nothing here knows a session.
+
+
+QUICK_SECONDS = 1      # a zone is known while its names are found within so long
+ZONE_LOOKUPS = 8       # under way below a suffix of three labels; twice as many below one of two
+CLIENT_LOOKUPS = 2     # under way for one client: one that it has given up, and another
+KNOWN_ZONES = 1024     # that are remembered
+
+
+def zone_of(host, labels):
+    """The last ``labels`` labels of a name."""
+    return '.'.join(host.lower().rstrip('.').split('.')[-labels:])
 
 
 def literal_addresses(host, port):
@@ -3429,17 +3576,40 @@ class Resolver(object):
 
     ``resolve(host, port)`` runs in a thread of ``workers`` and gives pairs (family, address), each with the canonical
     names behind it where they are known, or a Failure; ``judge`` is a Judge.
+
+    A look-up cannot be stopped: where a zone's servers are silent it keeps its thread for half a minute, long after its
+    client has left. So each zone and each client has few threads, and zones of which nothing is known have three
+    quarters of all: the names of quick ones are found however many others hang.
     """
 
     def __init__(self, loop, workers, resolve, judge):
         self.loop, self._workers, self._resolve, self._judge = loop, workers, resolve, judge
+        self._known = collections.OrderedDict()  # zones that were quick, the last one last
 
-    def look_up(self, host, port, group, seconds, on_done):
-        return Lookup(self, host, port, group, seconds, on_done)
+    def look_up(self, host, port, client, seconds, on_done):
+        return Lookup(self, host, port, client, seconds, on_done)
 
-    def submit(self, host, port, group, on_result):
+    def submit(self, host, port, client, on_result):
         """The Job that resolves a name, or None when too many wait."""
-        return self._workers.submit(group, self._resolve, (host, port), on_result)
+        group, most = client[0], self._workers.most
+        zone, registry = zone_of(host, 3), zone_of(host, 2)
+        is_known = zone in self._known
+        shares = ((client, CLIENT_LOOKUPS), ((is_known, 3, zone), ZONE_LOOKUPS),
+                  ((is_known, 2, registry), 2 * ZONE_LOOKUPS))
+        if not is_known:
+            shares += ((False, group), max(1, most * 3 // 8)), (False, max(1, most * 3 // 4))
+        return self._workers.submit(group, self._resolve, (host, port), on_result, shares=shares)
+
+    def note(self, host, job, found):
+        """Remember whether the name's zone is quick. ``found``: what ``job`` has found by now, if anything."""
+        zone = zone_of(host, 3)
+        if job.began is not None and self.loop.now - job.began > QUICK_SECONDS:
+            self._known.pop(zone, None)
+        elif found and not isinstance(found, Failure):
+            self._known.pop(zone, None)
+            self._known[zone] = True
+            if len(self._known) > KNOWN_ZONES:
+                self._known.popitem(last=False)
 
     def allowed(self, host, port, found):
         """``(addresses that may be dialled, None)`` of what a look-up has found, or ``(None, Failure)``.
@@ -3462,25 +3632,27 @@ class Resolver(object):
 
 
 class Lookup(Step):
-    """The addresses of a host that may be dialled: a list of pairs (family, address), found within ``seconds``."""
+    """The addresses of a host that may be dialled: a list of pairs (family, address), found within ``seconds``.
+    ``client``: whose it is, by its address group and its number."""
 
-    def __init__(self, resolver, host, port, group, seconds, on_done):
+    def __init__(self, resolver, host, port, client, seconds, on_done):
         Step.__init__(self, resolver.loop, on_done)
-        self._resolver, self._host, self._port, self._group, self._seconds = resolver, host, port, group, seconds
+        self._resolver, self._host, self._port, self._client, self._seconds = resolver, host, port, client, seconds
         self._job = self._timer = None
 
     def _start(self):
         literal = literal_addresses(self._host, self._port)
         if literal:
-            self._on_found(literal)
+            self._finish(*self._resolver.allowed(self._host, self._port, literal))
             return
         self._timer = self._loop.call_later(self._seconds, self._on_deadline)
-        self._job = self._resolver.submit(self._host, self._port, self._group, self._on_found)
+        self._job = self._resolver.submit(self._host, self._port, self._client, self._on_found)
         if self._job is None:
             self.fail(NO_ROOM)
 
     def _on_found(self, found):
-        self._job = None
+        job, self._job = self._job, None
+        self._resolver.note(self._host, job, found)
         self._finish(*self._resolver.allowed(self._host, self._port, found))
 
     def _on_deadline(self):
@@ -3491,6 +3663,7 @@ class Lookup(Step):
         if self._timer is not None:
             self._timer.cancel()
         if self._job is not None:
+            self._resolver.note(self._host, self._job, None)
             self._job.cancel()
             self._job = None
 
@@ -3578,16 +3751,16 @@ class Connect(Step):
 class Dial(Connect):
     """The whole way to a target that needs no tunnel: look-up, rules, connection; ``seconds`` for all of it."""
 
-    def __init__(self, resolver, host, port, group, seconds, on_done):
+    def __init__(self, resolver, host, port, client, seconds, on_done):
         Connect.__init__(self, resolver.loop, (), seconds, on_done)
-        self._resolver, self._host, self._port, self._group = resolver, host, port, group
+        self._resolver, self._host, self._port, self._client = resolver, host, port, client
 
     def _start(self):
         literal = literal_addresses(self._host, self._port)
         if literal:
             self._on_found(*self._resolver.allowed(self._host, self._port, literal))
             return
-        self._lookup = self._resolver.look_up(self._host, self._port, self._group, self._deadline - self._loop.now,
+        self._lookup = self._resolver.look_up(self._host, self._port, self._client, self._deadline - self._loop.now,
                                               self._on_found)
         self._lookup.begin()
 
@@ -4053,7 +4226,7 @@ class Login(Step):
         self._password = hop.password  # until it is shown
         seconds = tunnel.config['ssh.timeoutSeconds']
         self._deadline, self._timer = self._loop.now + seconds, self._loop.call_later(seconds, self._on_deadline)
-        self._lookup = resolver.look_up(hop.host, hop.port, tunnel.group, seconds, self._on_found)
+        self._lookup = resolver.look_up(hop.host, hop.port, tunnel.client, seconds, self._on_found)
         self._addresses = collections.deque()
         self._opening = self._ssh = None
 
@@ -4196,6 +4369,7 @@ class Tunnel(object):
 
     def __init__(self, tunnels, logins, hop, digest, target):
         self.state, self.group, self.digest = LOGGING_IN, logins.group, digest  # of the login
+        self.client = logins.group, logins.number  # as look-ups count it
         self.loop, self.config = tunnels.loop, tunnels.config  # by its rules the server is judged
         self.ssh = self.directory = self._idle = None
         self._tunnels, self._logins = tunnels, logins
@@ -4484,7 +4658,7 @@ LINGER_BYTES = 16777216        # what a closing peer may still send before it is
 SPREAD = 100.0                 # parts of a period in which clients get what all would get at once
 SPARE_CONNECTIONS = 64         # beyond `limits.clients`, for /healthz and for saying no politely
 DRAINING_CONNECTIONS = 1000    # TCP connections without a client that still deliver what it had sent
-LOOKUP_THREADS = 16
+LOOKUP_THREADS = 384           # they take 25 KB each, and most are begun only when many names hang
 LOOKUPS_WAITING = 1024
 FILE_THREADS = 2
 FILES_WAITING = 1024
@@ -4532,14 +4706,14 @@ class Upstream(StreamOwner, Holder):
         """The way has come to its end: a connected socket, which may be RESET already, or a Failure."""
         seconds = self._gateway.loop.now - self._born
         if sock is None:
-            LOG.info('#%d did not reach %s in %.3f s: %s', self._number, self.name, seconds,
-                     failure.why or failure.reason)
+            self._gateway.journal.tell(self.group, self._number, 'did not reach %s in %.3f s: %s', self.name, seconds,
+                                       failure.why or failure.reason)
             talk = self._talk
             self.end()
             if talk:
                 talk.on_failed(self, failure)
             return
-        LOG.info('#%d reached %s in %.3f s', self._number, self.name, seconds)
+        self._gateway.journal.tell(self.group, self._number, 'reached %s in %.3f s', self.name, seconds)
         self._move(FLOWING)
         self._way = self._way if self._way.via else None
         # A dialect that gives credit hears of every byte that has gone: its upstreams are full with the first.
@@ -4685,7 +4859,7 @@ class Upstream(StreamOwner, Holder):
             self._timer.cancel()
         left = self.held()
         if left:
-            LOG.info('#%d %s has not got the last %d bytes', self._number, self.name, left)
+            self._gateway.journal.tell(self.group, self._number, '%s has not got the last %d bytes', self.name, left)
         if self.stream:
             self.stream.close(reset=left > 0)  # with a FIN what was cut off would look complete
         if self._early:
@@ -4743,7 +4917,7 @@ class Conversation(object):
             return  # the client has left; what waited for an earlier connect is delivered, but nothing is begun
         upstream = self.upstreams[action.channel] = Upstream(self._gateway, self, action)
         if action.hop is None:
-            way = Dial(self._gateway.resolver, action.host, action.port, session.group,
+            way = Dial(self._gateway.resolver, action.host, action.port, (session.group, session.number),
                        self._gateway.config['limits.connectSeconds'], upstream.on_dialled)
         else:
             self._logins = self._logins or Logins(self._gateway.tunnels, session.group, session.number)
@@ -5083,7 +5257,8 @@ class Visit(Client):
         self._part(sentence_reply(error.status, error.sentence, error.headers, with_body))
 
     def _log(self, status, words):
-        LOG.info('#%d %s got %d: %s', self.number, with_port(*self.peer[:2]), status, words)
+        self.gateway.journal.tell_of_address(logging.INFO, self.group, '#%d %s got %d: %s', self.number,
+                                             with_port(*self.peer[:2]), status, words)
 
     def _part(self, reply):
         self.stream.write(reply)
@@ -5365,9 +5540,10 @@ class Session(Silence):
         if LOG.isEnabledFor(logging.INFO):
             # All that a stranger wants to know of the session, in one line.
             origin, path = self._request
-            LOG.info('#%d %s has left: origin %s, path %s, %s, %.3f s, ended by %s in %s, code %s', self.number,
-                     with_port(*self.peer[:2]), one_word(origin) if origin else '-', printable(path),
-                     self.talk.summary(), self.gateway.loop.now - self._born, *self._ending)
+            words = (with_port(*self.peer[:2]), one_word(origin) if origin else '-', printable(path),
+                     self.talk.summary(), self.gateway.loop.now - self._born) + self._ending
+            self.gateway.journal.tell_last(self.number, '%s has left: origin %s, path %s, %s, %.3f s, ended by %s in %s, '
+                                                        'code %s' % words)
 
     def held(self):
         return self.kept + self.stream.pending + sum(upstream.held() for upstream in self.talk.upstreams.values())
@@ -5546,7 +5722,7 @@ class Gateway(object):
         self._listeners, self._socks, self._thread = [], list(socks), None
         self._asked = []
         self._given_up_at = None  # when the loop ends at the latest, once all was ended
-        self.loop = self.lookups = self.files = self.resolver = self.tunnels = None
+        self.loop = self.journal = self.lookups = self.files = self.resolver = self.tunnels = None
         self.address = None
         self._pages = pages_folder()
 
@@ -5624,6 +5800,7 @@ class Gateway(object):
         if self.address is None:
             self.listen()
         self.loop = Loop()
+        self.journal = Journal(self.loop)
         self.lookups = Workers(self.loop, LOOKUP_THREADS, LOOKUPS_WAITING)
         self.files = Workers(self.loop, FILE_THREADS, FILES_WAITING)
         self.resolver = Resolver(self.loop, self.lookups, self._resolve, self.judge)
@@ -5642,6 +5819,7 @@ class Gateway(object):
             self.lookups.close(1)
             self.files.close(1)
             self.tunnels.close(5)
+            self.journal.catch_up()
             self.loop.close()
             LOG.info('ws2s has stopped')
 
@@ -5693,7 +5871,8 @@ class Gateway(object):
             close_on_exec(sock.fileno())
             Visit(self, sock, peer, group)
         else:
-            LOG.warning('%s is turned away: too many connections', with_port(*peer[:2]))
+            self.journal.tell_of_address(logging.WARNING, group, '%s is turned away: too many connections',
+                                         with_port(*peer[:2]))
             sock.close()
 
     def on_client_gone(self, client):

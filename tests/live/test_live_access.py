@@ -265,7 +265,7 @@ def can_unshare():
         return False
 
 
-@pytest.mark.skipif(not can_unshare(), reason='namespaces of its own are not allowed here')
+@pytest.mark.skipif(not can_unshare(), reason='owed: no namespaces are allowed here')
 def test_a_look_up_tells_the_name_that_search_domains_and_aliases_have_made(tmpdir):
     conf = tmpdir.join('resolv.conf')
     conf.write('nameserver 127.0.0.1\nsearch corp.example\n')
