@@ -5542,8 +5542,8 @@ class Session(Silence):
             origin, path = self._request
             words = (with_port(*self.peer[:2]), one_word(origin) if origin else '-', printable(path),
                      self.talk.summary(), self.gateway.loop.now - self._born) + self._ending
-            self.gateway.journal.tell_last(self.number, '%s has left: origin %s, path %s, %s, %.3f s, ended by %s in %s, '
-                                                        'code %s' % words)
+            self.gateway.journal.tell_last(self.number, '%s has left: origin %s, path %s, %s, %.3f s, ended by %s in '
+                                                        '%s, code %s' % words)
 
     def held(self):
         return self.kept + self.stream.pending + sum(upstream.held() for upstream in self.talk.upstreams.values())
