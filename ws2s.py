@@ -2967,13 +2967,43 @@ def has_descriptor():
         return False
 
 
+# rtnetlink(7): struct nlmsghdr, struct rtmsg and one attribute, RTA_DST; of the reply its type, and that of the route.
+ROUTE_REQUEST, ROUTE_REPLY = struct.Struct('=IHHIIBBBBBBBBIHH'), struct.Struct('=4xH17xB')
+RTM_NEWROUTE, RTM_GETROUTE, NLM_F_REQUEST, RTA_DST = 24, 26, 1, 1
+ROUTES_HERE = tuple((RTM_NEWROUTE, kind) for kind in (2, 3, 4))  # RTN_LOCAL, RTN_BROADCAST, RTN_ANYCAST
+
+MAPPED = packed_address('::ffff:0.0.0.0')[:12]
+STRANGERS = {4: '198.51.100.213', 16: '2001:db8::d5'}  # RFC 5737 and 3849: addresses that nobody has
+
+
 def owns_address(packed):
-    """Is this one of the machine's own addresses? Only to these may a socket be bound. Raises NetworkError."""
+    """Is this one of the machine's own addresses? Raises NetworkError."""
+    packed = packed[12:] if packed[:12] == MAPPED else packed  # which follows the settings of IPv4
+    if is_routed_here(packed):
+        return True
+    # Where the routing table cannot be asked, or is not that of our sockets (a VRF): only to an address of its own does
+    # a system bind a socket. Where it binds to any, the way to the address tells.
     text = address_text(packed)
-    if not can_bind(text):
+    return can_bind(text) and (not can_bind(STRANGERS[len(packed)]) or way_to(text) == text)
+
+
+def is_routed_here(packed):
+    """Does Linux itself take what is sent to this address? False when it does not say. Raises NetworkError when there
+    are no descriptors."""
+    if not hasattr(socket, 'AF_NETLINK'):
         return False
-    # Where the system lets one bind to anything, the way to the address tells.
-    return not can_bind('198.51.100.213') or way_to(text) == text  # RFC 5737: an address that nobody has
+    size = len(packed)
+    request = ROUTE_REQUEST.pack(ROUTE_REQUEST.size + size, RTM_GETROUTE, NLM_F_REQUEST, 0, 0,
+                                 AF_INET if size == 4 else AF_INET6, 8 * size, 0, 0, 0, 0, 0, 0, 0, 4 + size, RTA_DST)
+    try:
+        with contextlib.closing(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)) as sock:
+            sock.send(request + packed, socket.MSG_DONTWAIT)
+            reply = sock.recv(ROUTE_REPLY.size, socket.MSG_DONTWAIT)  # it is there as soon as the request is sent
+    except NetworkError as error:
+        if failure_of(error.errno) is NO_ROOM:
+            raise
+        return False
+    return len(reply) == ROUTE_REPLY.size and ROUTE_REPLY.unpack(reply) in ROUTES_HERE
 
 
 def datagram_socket(text):
@@ -5103,7 +5133,7 @@ class Gateway(object):
         for sock in self._socks:
             prepare(sock)  # what is accepted there has the same options
         self.address = self._socks[0].getsockname()[:2]
-        self.judge.ports = {self.address[1]}
+        self.judge.ports = set(sock.getsockname()[1] for sock in self._socks)
         LOG.info('ws2s %s listens on %s', __version__, with_port(*self.address))
 
     def start(self):
