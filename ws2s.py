@@ -5502,16 +5502,28 @@ def inherited_sockets():
 def inherited_socket(fd):
     """Raises ServeError."""
     try:
-        sock = socket.fromfd(fd, AF_INET, socket.SOCK_STREAM)
-        family = AF_INET6 if len(sock.getsockname()) == 4 else AF_INET
-        sock.close()
+        with contextlib.closing(socket.fromfd(fd, AF_INET, socket.SOCK_STREAM)) as unknown:
+            family = listening_family(unknown, fd)
         sock = socket.fromfd(fd, family, socket.SOCK_STREAM)
         os.close(fd)
     except (NetworkError, OSError):
-        raise ServeError('descriptor %d, which was to be a listening socket, is none' % fd)
+        raise ServeError('descriptor %d is no socket' % fd)
     sock.setblocking(False)
     close_on_exec(sock.fileno())
     return sock
+
+
+def listening_family(sock, fd):
+    """That of a listening TCP socket. Raises ServeError for any other, which would accept nothing, or nobody whom the
+    rules know."""
+    name = sock.getsockname()
+    if not isinstance(name, tuple):
+        raise ServeError('descriptor %d is a Unix socket; only TCP sockets are served' % fd)
+    packed = packed_address(str(name[0]).partition('%')[0])  # of other families the first part is no address
+    kind, listens = [sock.getsockopt(socket.SOL_SOCKET, option) for option in (socket.SO_TYPE, socket.SO_ACCEPTCONN)]
+    if packed is None or kind != socket.SOCK_STREAM or not listens:
+        raise ServeError('descriptor %d is no listening TCP socket (Accept=yes?)' % fd)
+    return AF_INET if len(packed) == 4 else AF_INET6
 
 
 def obey_signals(gateway):

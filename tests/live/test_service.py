@@ -1330,18 +1330,36 @@ def test_a_notify_socket_that_is_not_there_is_no_obstacle(service, program):
     assert 'Traceback' not in '\n'.join(running.lines)
 
 
-# A parent as a service manager: descriptor 3 is a listening socket, or a file.
+# A parent as a service manager: descriptor 3 is a listening socket, or something else; 4 is a listening one, where there
+# are two.
 HANDING = """
 import os, socket, sys
-sock = socket.socket()
-sock.bind(('127.0.0.1', 0))
-sock.listen(5)
-source = os.open('/dev/null', os.O_RDWR) if sys.argv[1] == 'file' else sock.fileno()
+kind = sys.argv[1]
+families = {'unix': socket.AF_UNIX, 'abstract': socket.AF_UNIX, 'netlink': getattr(socket, 'AF_NETLINK', None)}
+family = socket.AF_INET6 if '6' in kind else families.get(kind, socket.AF_INET)
+sock = socket.socket(family, socket.SOCK_DGRAM if kind in ('udp', 'udp6', 'netlink') else socket.SOCK_STREAM)
+names = {'unix': 's', 'abstract': chr(0) + os.getcwd(), 'netlink': (0, 0)}
+sock.bind(names.get(kind, ('::1' if '6' in kind else '127.0.0.1', 0)))
+if kind not in ('udp', 'udp6', 'netlink', 'bound', 'bound6'):
+    sock.listen(5)
+if kind.startswith('accepted'):
+    listener, client = sock, socket.socket(family)
+    client.connect(listener.getsockname())
+    sock = listener.accept()[0]
+    client.sendall(b'GET /healthz HTTP/1.0' + b'\\r\\n' * 2)
+source = {'file': os.open('/dev/null', os.O_RDWR), 'pipe': os.pipe()[0]}.get(kind, sock.fileno())
 os.dup2(source, 9)
+second = socket.socket()
+second.bind(('127.0.0.1', 0))
+second.listen(5)
+os.dup2(second.fileno(), 10)
 os.dup2(9, 3)
+os.dup2(10, 4)
+if hasattr(os, 'set_inheritable') and kind.startswith('accepted'):
+    os.set_inheritable(client.fileno(), True)
 os.close(9)
-os.environ['LISTEN_PID'] = str(os.getpid() + (sys.argv[1] == 'wrong'))
-os.environ['LISTEN_FDS'] = '1'
+os.environ['LISTEN_PID'] = str(os.getpid() + (kind == 'wrong'))
+os.environ['LISTEN_FDS'] = '2' if kind == 'two' else '1'
 os.execv(sys.executable, [sys.executable] + sys.argv[2:])
 """
 
@@ -1359,10 +1377,42 @@ def test_a_listening_socket_is_taken_from_a_service_manager_that_means_this_proc
 
 
 @BOTH
-def test_a_descriptor_that_is_no_socket_is_one_line(service, program):
-    with foreground(service, program, ['-c', HANDING, 'file']) as running:
+@pytest.mark.parametrize('kind', ['file', 'pipe', 'udp', 'udp6', 'bound', 'bound6', 'accepted', 'accepted6', 'netlink'])
+def test_a_descriptor_that_is_no_listening_tcp_socket_is_one_line(service, program, kind):
+    refuses_descriptor(service, program, kind, 'descriptor 3 is no ')
+
+
+@BOTH
+@pytest.mark.parametrize('kind', ['unix', 'abstract'])
+def test_a_unix_socket_is_named_as_one(service, program, kind):
+    refuses_descriptor(service, program, kind, 'descriptor 3 is a Unix socket')
+
+
+def refuses_descriptor(service, program, kind, words):
+    with foreground(service, program, ['-c', HANDING, kind]) as running:
         assert running.wait() == 1
-        assert len(running.lines) == 1 and 'descriptor 3' in running.lines[0]
+        assert len(running.lines) == 1 and words in running.lines[0]
+
+
+@BOTH
+def test_of_two_sockets_that_are_handed_over_both_are_served_and_both_ports_are_own(service, program):
+    with foreground(service, program, ['-c', HANDING, 'two']) as running:
+        assert answers(running.address)
+        ports = listening_ports(running.pid)
+        assert len(ports) == 2 and running.address[1] in ports
+        for port in ports:
+            assert answers(('127.0.0.1', port))
+            assert [reply_code(('127.0.0.1', other), port) for other in ports] == [4, 4]
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 0
+
+
+def listening_ports(pid):
+    """On which this process listens by TCP and IPv4."""
+    inodes = set(os.readlink('/proc/%d/fd/%s' % (pid, fd)) for fd in os.listdir('/proc/%d/fd' % pid))
+    with open('/proc/%d/net/tcp' % pid) as file:
+        rows = [line.split() for line in file.readlines()[1:]]
+    return [int(row[1].rpartition(':')[2], 16) for row in rows if row[3] == '0A' and 'socket:[%s]' % row[9] in inodes]
 
 
 def test_ws2sd_in_the_foreground_logs_to_standard_error_and_stops_at_a_signal(service):
