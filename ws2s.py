@@ -5424,10 +5424,10 @@ def log_handler(config):
                                                 encoding='utf-8')
 
 
-def open_log_file(path):
+def open_log_file(path, flags=0):
     """A descriptor that appends to it, and waits for nobody. Raises ServeError."""
     try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY, 0o600)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | flags, 0o600)
     except (IOError, OSError) as error:
         raise ServeError('cannot log to %s: %s' % (printable(path), os.strerror(error.errno)))
     except UnicodeError:

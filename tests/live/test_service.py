@@ -256,6 +256,70 @@ def test_a_home_that_cannot_be_is_one_line(service, tmpdir):
         assert (status, output) == (1, '') and re.match(r'ws2sd: [ -~]+\n\Z', errors), errors
 
 
+@pytest.mark.parametrize('mode', [0o720, 0o702, 0o770, 0o777, 0o1777])
+@pytest.mark.parametrize('command', ['start', 'run', 'restart'])
+def test_a_home_that_others_can_write_is_refused(service, command, mode):
+    os.chmod(service.home, mode)
+    assert 'written by others' in service.refuses(1, command)
+    assert os.listdir(service.home) == ['config.json']
+
+
+@pytest.mark.parametrize('mode', [0o700, 0o750, 0o755])
+def test_a_home_that_others_can_only_read_is_taken(service, mode):
+    os.chmod(service.home, mode)
+    service.start()
+    service.do('restart')
+    service.do('stop')
+
+
+def test_a_home_of_another_user_is_refused_by_root_too(tmpdir, monkeypatch):
+    ws2sd = load_ws2sd()
+    tmpdir.mkdir('home')
+    for owner in set([0, 12345]) - set([os.getuid()]):
+        monkeypatch.setattr(os, 'geteuid', lambda: owner)
+        with pytest.raises(ws2sd.ws2s.ServeError) as caught:
+            ws2sd.Home(str(tmpdir.join('home'))).make()
+        assert 'another user' in str(caught.value)
+    assert tmpdir.join('home').listdir() == []
+
+
+@pytest.mark.parametrize('named', [False, True], ids=['default', 'named'])
+def test_a_log_in_the_home_is_no_link_to_elsewhere(service, tmpdir, named):
+    tmpdir.join('elsewhere').write('')
+    os.symlink(str(tmpdir.join('elsewhere')), service.path('ws2s.log'))
+    service.configure(log={'file': 'home/../home/ws2s.log' if named else None})
+    assert 'cannot log to' in service.refuses(1, 'start')
+    os.unlink(service.path('ws2s.log'))
+    service.start()
+    os.unlink(service.path('ws2s.log'))
+    os.symlink(str(tmpdir.join('elsewhere')), service.path('ws2s.log'))
+    service.do('reload')
+    assert tmpdir.join('elsewhere').read() == ''
+
+
+def test_a_log_elsewhere_may_be_a_link(service, tmpdir):
+    tmpdir.join('elsewhere').write('')
+    os.symlink(str(tmpdir.join('elsewhere')), str(tmpdir.join('log')))
+    service.configure(log={'file': 'log'})
+    service.start()
+    assert 'listens on' in tmpdir.join('elsewhere').read()
+
+
+@pytest.mark.parametrize('kind', ['link', 'fifo'])
+def test_a_state_that_is_no_file_is_not_read_and_gives_way(service, tmpdir, kind):
+    tmpdir.join('elsewhere').write('{"workers": [1], "address": "evil:1", "pid": 1}')
+    for name in ('state', 'state.new'):
+        if kind == 'link':
+            os.symlink(str(tmpdir.join('elsewhere')), service.path(name))
+        else:
+            os.mkfifo(service.path(name))
+    assert load_ws2sd().read_state(service.path('state')) == {}
+    service.start()
+    assert stat.S_ISREG(os.lstat(service.path('state')).st_mode)
+    assert 'evil' in tmpdir.join('elsewhere').read()
+    assert answers(service.address)
+
+
 def test_a_log_that_cannot_be_written_is_one_line(service):
     service.configure(log={'file': service.path('missing/ws2s.log')})
     assert 'missing' in service.refuses(1, 'start')
