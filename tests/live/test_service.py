@@ -410,6 +410,96 @@ def test_workers_that_die_at_once_are_begun_again_after_growing_pauses(service):
     assert answers(service.address)
 
 
+# ws2sd whose workers are not begun again as long as this test may take.
+LASTING_DEATH = """
+import sys
+sys.path[:0] = %r
+from service import load_ws2sd
+ws2sd = load_ws2sd()
+ws2sd.PAUSES, ws2sd.YOUNG_SECONDS = (600, 600), 600
+sys.exit(ws2sd.main(sys.argv[2:]))
+""" % [os.path.dirname(WS2SD), os.path.dirname(os.path.abspath(__file__))]
+
+
+@pytest.mark.parametrize('host', ['127.0.0.1', '::', 'localhost'])
+def test_the_share_of_a_dead_worker_goes_to_the_others_at_once_and_where_there_is_none_clients_wait(service, host):
+    service.configure(workers=3, listen={'host': host, 'port': 0})
+    with foreground(service, 'ws2sd', ['-c', LASTING_DEATH]) as running:
+        assert running.address
+        for left in (3, 2, 1):
+            workers = wait_until(lambda: len(service.workers) == left and service.workers, 20)
+            port = service.address[1]
+            for address in [('127.0.0.1', port)] + [('::1', port)] * (service.address[0] != '127.0.0.1'):
+                for _ in range(25):
+                    assert answers(address)
+            kill(workers[0], signal.SIGKILL)
+        wait_until(lambda: not service.workers)
+        for _ in range(25):
+            socket.create_connection(('127.0.0.1', port), 10).close()
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 0
+
+
+class Places(object):
+    """Those of a supervisor whose workers are numbers, with sockets that share a port."""
+
+    def __init__(self, count, is_shared=False):
+        module = load_ws2sd()
+        module.PAUSES = (600, 600)
+        self.supervisor = module.Supervisor(None, None, None, module.Report(), None)
+        socks = module.ws2s.bound_sockets('127.0.0.1', 0, shares=True)
+        self.address = socks[0].getsockname()
+        self.places = [module.Place(self.supervisor, socks)]
+        for number in range(1, count):
+            socks = socks if is_shared else module.ws2s.bound_sockets('127.0.0.1', self.address[1], shares=True)
+            self.places.append(module.Place(self.supervisor, socks))
+        for place in self.places:
+            place._fork = lambda place=place: setattr(place, 'pid', 1)
+            place.begin()
+        self.supervisor._places = self.places
+
+    def die(self, place):
+        place.pid = None
+        place.begin_again()
+
+    def listening(self):
+        return [bool(place.socks[0].getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) for place in self.places]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for place in self.places:
+            place.close()
+        self.supervisor.loop.close()
+
+
+def test_those_who_wait_are_served_by_the_worker_that_begins_first():
+    with Places(3) as them:
+        first, second, third = them.places
+        for place, listening in ((third, [1, 1, 0]), (second, [1, 0, 0]), (first, [1, 0, 0])):
+            them.die(place)
+            assert them.listening() == listening
+        client = socket.create_connection(them.address, 10)
+        second.begin()
+        assert them.listening() == [0, 1, 0]
+        accepted, name = second.socks[0].accept()
+        assert name == client.getsockname()
+        for sock in (accepted, client):
+            sock.close()
+        first.begin()
+        third.begin()
+        assert them.listening() == [1, 1, 1]
+        them.die(second)
+        assert them.listening() == [1, 0, 1]
+
+
+def test_sockets_that_all_workers_share_go_on_listening():
+    with Places(2, is_shared=True) as them:
+        them.die(them.places[0])
+        assert them.listening() == [1, 1]
+
+
 def test_a_killed_supervisor_ends_its_workers_and_does_not_hinder_the_next_start(service):
     service.start()
     workers, address = service.workers, service.address
