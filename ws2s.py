@@ -522,11 +522,11 @@ OPTIONS = (
     Option('allowedHosts', (), listing(host_name), 'names of this gateway under which its own pages may connect'),
     Option('web', None, either(words, None, False), 'folder of static files; null: those of ws2s; false: none'),
     Option('workers', 0, whole(0, 1024), 'processes of the background service; 0 is one per core'),
-    Option('limits.clients', 10000, whole(1, 10 ** 6), 'WebSockets at one time'),
+    Option('limits.clients', 10000, whole(1, 10 ** 6), 'WebSockets at one time, in each worker'),
     Option('limits.clientsPerAddress', 0, whole(0, 10 ** 6), 'of them from one address (IPv6: one /64); 0 is any'),
     Option('limits.messageBytes', 16777216, whole(1024, 2 ** 30), 'longest text message of a client'),
     Option('limits.bufferBytes', 262144, whole(16384, 2 ** 30), 'bytes that wait one way before the source must wait'),
-    Option('limits.totalBytes', 536870912, whole(1048576, 2 ** 40), 'bytes that all clients may make the gateway hold'),
+    Option('limits.totalBytes', 536870912, whole(1048576, 2 ** 40), 'bytes that all clients may make a worker hold'),
     Option('limits.handshakeSeconds', 10, seconds(0.05), 'for the whole HTTP request'),
     Option('limits.connectSeconds', 10, seconds(0.05), 'for look-up and connect'),
     Option('limits.pingSeconds', 30, seconds(0), 'between pings; a client silent for two of these is gone; 0 is never'),
@@ -538,7 +538,7 @@ OPTIONS = (
     Option('ssh.knownHosts', '~/.ws2s/known_hosts', plain_path, 'file of the known host keys'),
     Option('ssh.configFile', None, either(plain_path, None), 'file of further options for ssh, ciphers for instance'),
     Option('ssh.keyDirectories', (), listing(plain_path), 'folders of keys that clients may name by their path'),
-    Option('ssh.maxTunnels', 100, whole(1, 10000), 'ssh processes at one time'),
+    Option('ssh.maxTunnels', 100, whole(1, 10000), 'ssh processes at one time, in each worker'),
     Option('ssh.timeoutSeconds', 15, seconds(0.05), 'for the way to the SSH server and the login there'),
     Option('log.level', 'info', one_of('debug', 'info', 'warning', 'error'), 'least level that is logged'),
     Option('log.file', None, either(words, None), 'file to log to instead of standard error'),
@@ -5621,6 +5621,8 @@ def run_command(arguments):
     config = with_arguments(read_config_file(arguments.config), arguments)
     if arguments.print_config:
         print(config.as_text())
+        if config['workers'] != 1:
+            sys.stderr.write('ws2s: under ws2sd each worker has these limits for itself, see "workers"\n')
         return SERVED
     judge = Judge(config, owns_address)
     judge.ports.add(config['listen.port'])

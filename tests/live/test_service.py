@@ -444,7 +444,7 @@ class Places(object):
     """Those of a supervisor whose workers are numbers, with sockets that share a port."""
 
     def __init__(self, count, is_shared=False):
-        module = load_ws2sd()
+        self.module = module = load_ws2sd()
         module.PAUSES = (600, 600)
         self.supervisor = module.Supervisor(None, None, None, module.Report(), None)
         socks = module.ws2s.bound_sockets('127.0.0.1', 0, shares=True)
@@ -1484,8 +1484,7 @@ def test_a_notify_socket_that_is_not_there_is_no_obstacle(service, program):
     assert 'Traceback' not in '\n'.join(running.lines)
 
 
-# A parent as a service manager: descriptor 3 is a listening socket, or something else; 4 is a listening one, where there
-# are two.
+# A parent as a service manager: descriptor 3 is a listening socket, or something else, and 4 is a listening one.
 HANDING = """
 import os, socket, sys
 kind = sys.argv[1]
@@ -1531,7 +1530,8 @@ def test_a_listening_socket_is_taken_from_a_service_manager_that_means_this_proc
 
 
 @BOTH
-@pytest.mark.parametrize('kind', ['file', 'pipe', 'udp', 'udp6', 'bound', 'bound6', 'accepted', 'accepted6', 'netlink'])
+@pytest.mark.parametrize('kind', ['file', 'pipe', 'udp', 'udp6', 'bound', 'bound6', 'accepted', 'accepted6',
+                                  'netlink'])
 def test_a_descriptor_that_is_no_listening_tcp_socket_is_one_line(service, program, kind):
     refuses_descriptor(service, program, kind, 'descriptor 3 is no ')
 
