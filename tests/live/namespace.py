@@ -2,9 +2,9 @@
 """Run in a network namespace of its own: what gateways there say to connects.
 
 Standard input is JSON: ``ip``, a list of commands of ip(8) that set the network up; ``sysctl``, what to write into
-files below /proc/sys/net; ``hosts``. Standard output is JSON: ``hosts``, for each the codes of a connect to a service of
-this machine by a gateway that lets nobody reach it, and of one to the port of a gateway that does; ``touched``, how many
-connections the service has seen; or only ``unable``, why there can be no such network.
+files below /proc/sys/net; ``hosts``. Standard output is JSON: ``hosts``, for each the codes of a connect to a service
+of this machine by a gateway that lets nobody reach it, and of one to the port of a gateway that does; ``touched``, how
+many connections the service has seen; or only ``unable``, why there can be no such network.
 """
 
 import json

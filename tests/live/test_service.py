@@ -418,7 +418,7 @@ from service import load_ws2sd
 ws2sd = load_ws2sd()
 ws2sd.PAUSES, ws2sd.YOUNG_SECONDS = (600, 600), 600
 sys.exit(ws2sd.main(sys.argv[2:]))
-""" % [os.path.dirname(WS2SD), os.path.dirname(os.path.abspath(__file__))]
+""" % ([os.path.dirname(WS2SD), os.path.dirname(os.path.abspath(__file__))],)
 
 
 @pytest.mark.parametrize('host', ['127.0.0.1', '::', 'localhost'])
