@@ -5343,7 +5343,7 @@ def parse_arguments(argv):
 def read_config_file(path):
     """The Config of the named file, or of the default one when it exists. Raises ConfigError."""
     default = os.path.expanduser(DEFAULT_CONFIG_FILE)
-    if path is None and not os.path.exists(default):
+    if path is None and (default.startswith('~') or not os.path.exists(default)):  # no file, or a user without a home
         return DEFAULTS
     path = path or default
     try:

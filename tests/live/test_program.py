@@ -184,6 +184,13 @@ def test_a_named_config_file_takes_the_place_of_the_default_one(tmpdir):
 
 # -- what arguments do -------------------------------------------------------------------------------------------------
 
+def test_a_user_without_a_home_has_no_default_file(tmpdir, monkeypatch):
+    tmpdir.mkdir('~').mkdir('.ws2s').join('config.json').write('broken')
+    monkeypatch.chdir(str(tmpdir))
+    monkeypatch.setattr(os.path, 'expanduser', lambda path: path)
+    assert ws2s.read_config_file(None) is ws2s.DEFAULTS
+
+
 def test_listen_says_where(tmpdir):
     with started(['--listen', '127.0.0.2:0'], str(tmpdir)) as program:
         assert program.address[0] == '127.0.0.2'

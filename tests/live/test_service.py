@@ -129,6 +129,24 @@ def open_files(pid):
     return list(files_of(pid).values())
 
 
+def test_a_daemon_closes_what_is_open_and_does_not_try_all_that_might_be():
+    pid = os.fork()
+    if not pid:
+        try:
+            hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard if 0 < hard < 1000000 else 1000000, hard))
+            ws2sd, closerange, tried = load_ws2sd(), os.closerange, []
+            os.closerange = lambda first, end: tried.append(end - first) or closerange(first, end)
+            kept = os.dup(0)
+            ws2sd.close_all_but(kept)
+            left = set(ws2sd.os.listdir('/dev/fd')) - set('012')
+            is_closed = len(left) == 2 and str(kept) in left  # the other one is of listdir() itself
+            os._exit(0 if is_closed and sum(tried) < 200 else 1)
+        finally:
+            os._exit(2)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
 def test_a_worker_holds_nothing_of_the_supervisor_or_of_another_worker(service):
     service.configure(workers=4)
     service.start()
@@ -264,6 +282,33 @@ def test_a_home_that_others_can_write_is_refused(service, command, mode):
     assert os.listdir(service.home) == ['config.json']
 
 
+@pytest.mark.parametrize('command', ['start', 'run', 'stop', 'reload', 'status', 'restart'])
+def test_a_user_without_a_home_is_asked_for_one(tmpdir, monkeypatch, command, capsys):
+    ws2sd = load_ws2sd()
+    monkeypatch.setattr(os.path, 'expanduser', lambda path: path)
+    monkeypatch.chdir(str(tmpdir))
+    assert ws2sd.main([command]) == 1
+    output, errors = capsys.readouterr()
+    assert output == '' and re.match(r'ws2sd: [ -~]+\n\Z', errors) and '--home' in errors
+    assert tmpdir.listdir() == []
+
+
+def test_with_a_home_of_its_own_a_user_without_one_has_the_known_hosts_there(tmpdir, monkeypatch):
+    ws2sd = load_ws2sd()
+    monkeypatch.setattr(os.path, 'expanduser', lambda path: path)
+    home = ws2sd.Home(str(tmpdir.join('home')))
+    home.make()
+    assert home.read_config()['ssh.knownHosts'] == str(tmpdir.join('home', 'known_hosts'))
+
+
+@pytest.mark.parametrize('words, environment', [
+    ([], {'PYTHONSAFEPATH': '1'}), (['-I', '-B'] if sys.version_info[0] > 2 else ['-E'], {})], ids=['safe path', '-I'])
+def test_ws2s_is_found_beside_ws2sd_also_where_python_does_not_look_there(tmpdir, words, environment):
+    command = Command([sys.executable] + words + [WS2SD, 'help'], str(tmpdir), environment=environment)
+    status, output, errors = command.outcome()
+    assert (status, errors) == (0, '') and 'restart' in output
+
+
 @pytest.mark.parametrize('mode', [0o700, 0o750, 0o755])
 def test_a_home_that_others_can_only_read_is_taken(service, mode):
     os.chmod(service.home, mode)
@@ -348,7 +393,46 @@ def test_of_many_starts_at_once_one_wins_and_the_others_say_so(service, count):
 def test_without_a_number_there_is_a_worker_for_each_core(service):
     service.configure(workers=0)
     service.start()
-    assert len(service.workers) == load_ws2sd().multiprocessing.cpu_count()
+    ws2sd = load_ws2sd()
+    assert len(service.workers) == ws2sd.usable_cores()
+
+
+def test_cores_on_which_the_service_may_not_run_get_no_worker(service):
+    can_tell, ws2sd = hasattr(os, 'sched_setaffinity'), load_ws2sd()  # Python 2.7 cannot
+    service.configure(workers=0)
+    service.do('start', preexec_fn=run_on_one_core if can_tell else None)
+    assert len(service.workers) == (1 if can_tell else ws2sd.usable_cores())
+
+
+def run_on_one_core():
+    os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+
+
+OF_TWO, OF_ONE = '2:cpu,cpuacct:/x/y', '0::/x/y'
+
+
+@pytest.mark.parametrize('groups, files, expected', [
+    ('', {}, []), (OF_ONE, {}, []), (OF_ONE, {'x/y/cpu.max': 'max 100000'}, []),
+    (OF_ONE, {'x/y/cpu.max': '100000 100000'}, [1]), (OF_ONE, {'x/y/cpu.max': '150000 100000'}, [2]),
+    (OF_ONE, {'x/y/cpu.max': '1000 100000'}, [1]), (OF_ONE, {'x/y/cpu.max': '250000 50000'}, [5]),
+    (OF_ONE, {'x/y/cpu.max': 'max 100000', 'x/cpu.max': '300000 100000'}, [3]),
+    (OF_ONE, {'cpu.max': '200000 100000'}, [2]), ('0::/', {'cpu.max': '200000 100000'}, [2]),
+    (OF_ONE, {'x/y/cpu.max': '400000 100000', 'x/cpu.max': '300000 100000'}, [4, 3]),
+    (OF_ONE, {'x/y/cpu.max': ''}, []), (OF_ONE, {'x/y/cpu.max': '5 0'}, []), (OF_ONE, {'x/y/cpu.max': 'odd'}, []),
+    (OF_TWO, {'cpu/x/y/cpu.cfs_quota_us': '-1', 'cpu/x/y/cpu.cfs_period_us': '100000'}, []),
+    (OF_TWO, {'cpu/x/y/cpu.cfs_quota_us': '150000', 'cpu/x/y/cpu.cfs_period_us': '100000'}, [2]),
+    (OF_TWO, {'cpu/cpu.cfs_quota_us': '50000', 'cpu/cpu.cfs_period_us': '100000'}, [1]),
+    ('4:memory:/x\n' + OF_TWO, {'cpu/x/cpu.cfs_quota_us': '50000', 'cpu/x/cpu.cfs_period_us': '100000'}, [1]),
+    ('3:cpuset:/x/y', {'cpu/x/y/cpu.cfs_quota_us': '50000', 'cpu/x/y/cpu.cfs_period_us': '100000'}, []),
+], ids=str)
+def test_the_time_of_a_control_group_bounds_the_workers(tmpdir, groups, files, expected):
+    ws2sd = load_ws2sd()
+    tmpdir.join('own').write(groups)
+    for name in files:
+        tmpdir.join('groups', *name.split('/')).write(files[name] + '\n', ensure=True)
+    ws2sd.OWN_GROUPS, ws2sd.GROUPS = str(tmpdir.join('own')), str(tmpdir.join('groups'))
+    assert ws2sd.group_cores() == expected
+    assert 1 <= ws2sd.usable_cores() <= min(expected + [ws2sd.multiprocessing.cpu_count()])
 
 
 def test_a_web_folder_in_the_users_home_is_found_as_by_ws2s(service, tmpdir):
