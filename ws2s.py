@@ -586,11 +586,11 @@ OPTIONS = (
     Option('allowedHosts', (), listing(host_name), 'names of this gateway under which its own pages may connect'),
     Option('web', None, either(words, None, False), 'folder of static files; null: those of ws2s; false: none'),
     Option('workers', 0, whole(0, 1024), 'processes of the background service; 0 is one per core'),
-    Option('limits.clients', 10000, whole(1, 10 ** 6), 'WebSockets at one time'),
+    Option('limits.clients', 10000, whole(1, 10 ** 6), 'WebSockets at one time, in each worker'),
     Option('limits.clientsPerAddress', 0, whole(0, 10 ** 6), 'of them from one address (IPv6: one /64); 0 is any'),
     Option('limits.messageBytes', 16777216, whole(1024, 2 ** 30), 'longest text message of a client'),
     Option('limits.bufferBytes', 262144, whole(16384, 2 ** 30), 'bytes that wait one way before the source must wait'),
-    Option('limits.totalBytes', 536870912, whole(1048576, 2 ** 40), 'bytes that all clients may make the gateway hold'),
+    Option('limits.totalBytes', 536870912, whole(1048576, 2 ** 40), 'bytes that all clients may make a worker hold'),
     Option('limits.handshakeSeconds', 10, seconds(0.05), 'for the whole HTTP request'),
     Option('limits.connectSeconds', 10, seconds(0.05), 'for look-up and connect'),
     Option('limits.pingSeconds', 30, seconds(0), 'between pings; a client silent for two of these is gone; 0 is never'),
@@ -603,7 +603,7 @@ OPTIONS = (
     Option('ssh.knownHosts', '~/.ws2s/known_hosts', plain_path, 'file of the known host keys'),
     Option('ssh.configFile', None, either(plain_path, None), 'file of further options for ssh, ciphers for instance'),
     Option('ssh.keyDirectories', (), listing(plain_path), 'folders of keys that clients may name by their path'),
-    Option('ssh.maxTunnels', 100, whole(1, 10000), 'ssh processes at one time'),
+    Option('ssh.maxTunnels', 100, whole(1, 10000), 'ssh processes at one time, in each worker'),
     Option('ssh.timeoutSeconds', 15, seconds(0.05), 'for the way to the SSH server and the login there'),
     Option('log.level', 'info', one_of('debug', 'info', 'warning', 'error'), 'least level that is logged'),
     Option('log.file', None, either(words, None), 'file to log to instead of standard error'),
@@ -3451,13 +3451,43 @@ def has_descriptor():
         return False
 
 
+# rtnetlink(7): struct nlmsghdr, struct rtmsg and one attribute, RTA_DST; of the reply its type, and that of the route.
+ROUTE_REQUEST, ROUTE_REPLY = struct.Struct('=IHHIIBBBBBBBBIHH'), struct.Struct('=4xH17xB')
+RTM_NEWROUTE, RTM_GETROUTE, NLM_F_REQUEST, RTA_DST = 24, 26, 1, 1
+ROUTES_HERE = tuple((RTM_NEWROUTE, kind) for kind in (2, 3, 4))  # RTN_LOCAL, RTN_BROADCAST, RTN_ANYCAST
+
+MAPPED = packed_address('::ffff:0.0.0.0')[:12]
+STRANGERS = {4: '198.51.100.213', 16: '2001:db8::d5'}  # RFC 5737 and 3849: addresses that nobody has
+
+
 def owns_address(packed):
-    """Is this one of the machine's own addresses? Only to these may a socket be bound. Raises NetworkError."""
+    """Is this one of the machine's own addresses? Raises NetworkError."""
+    packed = packed[12:] if packed[:12] == MAPPED else packed  # which follows the settings of IPv4
+    if is_routed_here(packed):
+        return True
+    # Where the routing table cannot be asked, or is not that of our sockets (a VRF): only to an address of its own does
+    # a system bind a socket. Where it binds to any, the way to the address tells.
     text = address_text(packed)
-    if not can_bind(text):
+    return can_bind(text) and (not can_bind(STRANGERS[len(packed)]) or way_to(text) == text)
+
+
+def is_routed_here(packed):
+    """Does Linux itself take what is sent to this address? False when it does not say. Raises NetworkError when there
+    are no descriptors."""
+    if not hasattr(socket, 'AF_NETLINK'):
         return False
-    # Where the system lets one bind to anything, the way to the address tells.
-    return not can_bind('198.51.100.213') or way_to(text) == text  # RFC 5737: an address that nobody has
+    size = len(packed)
+    request = ROUTE_REQUEST.pack(ROUTE_REQUEST.size + size, RTM_GETROUTE, NLM_F_REQUEST, 0, 0,
+                                 AF_INET if size == 4 else AF_INET6, 8 * size, 0, 0, 0, 0, 0, 0, 0, 4 + size, RTA_DST)
+    try:
+        with contextlib.closing(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)) as sock:
+            sock.send(request + packed, socket.MSG_DONTWAIT)
+            reply = sock.recv(ROUTE_REPLY.size, socket.MSG_DONTWAIT)  # it is there as soon as the request is sent
+    except NetworkError as error:
+        if failure_of(error.errno) is NO_ROOM:
+            raise
+        return False
+    return len(reply) == ROUTE_REPLY.size and ROUTE_REPLY.unpack(reply) in ROUTES_HERE
 
 
 def datagram_socket(text):
@@ -5735,7 +5765,7 @@ class Gateway(object):
         for sock in self._socks:
             prepare(sock)  # what is accepted there has the same options
         self.address = self._socks[0].getsockname()[:2]
-        self.judge.ports = {self.address[1]}
+        self.judge.ports = set(sock.getsockname()[1] for sock in self._socks)
         LOG.info('ws2s %s listens on %s', __version__, with_port(*self.address))
 
     def start(self):
@@ -5950,7 +5980,7 @@ def parse_arguments(argv):
 def read_config_file(path):
     """The Config of the named file, or of the default one when it exists. Raises ConfigError."""
     default = os.path.expanduser(DEFAULT_CONFIG_FILE)
-    if path is None and not os.path.exists(default):
+    if path is None and (default.startswith('~') or not os.path.exists(default)):  # no file, or a user without a home
         return DEFAULTS
     path = path or default
     try:
@@ -6035,10 +6065,10 @@ def log_handler(config):
                                                 encoding='utf-8')
 
 
-def open_log_file(path):
+def open_log_file(path, flags=0):
     """A descriptor that appends to it, and waits for nobody. Raises ServeError."""
     try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY, 0o600)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | flags, 0o600)
     except (IOError, OSError) as error:
         raise ServeError('cannot log to %s: %s' % (printable(path), os.strerror(error.errno)))
     except UnicodeError:
@@ -6113,16 +6143,28 @@ def inherited_sockets():
 def inherited_socket(fd):
     """Raises ServeError."""
     try:
-        sock = socket.fromfd(fd, AF_INET, socket.SOCK_STREAM)
-        family = AF_INET6 if len(sock.getsockname()) == 4 else AF_INET
-        sock.close()
+        with contextlib.closing(socket.fromfd(fd, AF_INET, socket.SOCK_STREAM)) as unknown:
+            family = listening_family(unknown, fd)
         sock = socket.fromfd(fd, family, socket.SOCK_STREAM)
         os.close(fd)
     except (NetworkError, OSError):
-        raise ServeError('descriptor %d, which was to be a listening socket, is none' % fd)
+        raise ServeError('descriptor %d is no socket' % fd)
     sock.setblocking(False)
     close_on_exec(sock.fileno())
     return sock
+
+
+def listening_family(sock, fd):
+    """That of a listening TCP socket. Raises ServeError for any other, which would accept nothing, or nobody whom the
+    rules know."""
+    name = sock.getsockname()
+    if not isinstance(name, tuple):
+        raise ServeError('descriptor %d is a Unix socket; only TCP sockets are served' % fd)
+    packed = packed_address(str(name[0]).partition('%')[0])  # of other families the first part is no address
+    kind, listens = [sock.getsockopt(socket.SOL_SOCKET, option) for option in (socket.SO_TYPE, socket.SO_ACCEPTCONN)]
+    if packed is None or kind != socket.SOCK_STREAM or not listens:
+        raise ServeError('descriptor %d is no listening TCP socket (Accept=yes?)' % fd)
+    return AF_INET if len(packed) == 4 else AF_INET6
 
 
 def obey_signals(gateway):
@@ -6220,6 +6262,8 @@ def run_command(arguments):
     config = with_arguments(read_config_file(arguments.config), arguments)
     if arguments.print_config:
         print(config.as_text())
+        if config['workers'] != 1:
+            sys.stderr.write('ws2s: under ws2sd each worker has these limits for itself, see "workers"\n')
         return SERVED
     judge = Judge(config, owns_address)
     judge.ports.add(config['listen.port'])

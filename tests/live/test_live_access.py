@@ -147,6 +147,18 @@ def test_the_port_of_the_gateway_itself_is_never_dialled(running_gateway, host, 
 # -- names that stand for more than one address, or for another each time ----------------------------------------------
 
 @needs_own_address
+@pytest.mark.parametrize('host', ['127.0.0.1', '127.0.0.2', '::ffff:127.0.0.1', 'localhost'])
+def test_the_port_of_each_listener_is_the_gateways_own(running_gateway, host):
+    socks = [sock for _ in range(3) for sock in ws2s.bound_sockets('127.0.0.1', 0)]
+    ports = [sock.getsockname()[1] for sock in socks]
+    gateway = running_gateway(socks=socks)
+    assert len(set(ports)) == 3
+    for port in ports:
+        assert verdict(gateway, host, port) == FORBIDDEN
+        with RawClient(('127.0.0.1', port)) as client:
+            assert client.open().ask(command='ping')['success']
+
+
 @pytest.mark.parametrize('answer', [[OWN, '127.0.0.1'], ['127.0.0.1', OWN], ['::1', '127.0.0.2', OWN]], ids=repr)
 def test_of_a_mixed_answer_only_what_is_allowed_is_dialled(running_gateway, answer):
     """The machine's own address plays the public one: this gateway is told that it owns none."""

@@ -19,13 +19,14 @@ from targets import closed_port, echo, serving, silence
 from waiting import wait_until, wait_until_still
 
 ALLOW_LOCAL = {'allowConnectToServerLocal': True}
+EACH_WORKER = 'ws2s: under ws2sd each worker has these limits for itself, see "workers"\n'
 HEALTHZ = b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'
 
 
-def printed(arguments, tmpdir, status=0):
-    """What a call prints that ends with ``status``; without complaint."""
+def printed(arguments, tmpdir, status=0, remark=''):
+    """What a call prints that ends with ``status``; on standard error stands only the remark."""
     found, output, errors = run_to_end(arguments, str(tmpdir))
-    assert (found, errors) == (status, '')
+    assert (found, errors) == (status, remark)
     return output
 
 
@@ -115,7 +116,7 @@ def test_version_and_help_are_printed(tmpdir):
 
 
 def test_print_config_gives_a_file_that_gives_it_again(tmpdir):
-    plain = json.loads(printed(['--print-config'], tmpdir))
+    plain = json.loads(printed(['--print-config'], tmpdir, remark=EACH_WORKER))
     assert plain['listen'] == {'host': '127.0.0.1', 'port': 3613} and plain['allowConnectToServerLocal'] is False
     assert plain['allowTargets'] == plain['denyTargets'] == plain['allowedOrigins'] == plain['allowedHosts'] == []
     assert plain['web'] is None and plain['workers'] == 0 and plain['limits']['messageBytes'] == 16777216
@@ -123,13 +124,20 @@ def test_print_config_gives_a_file_that_gives_it_again(tmpdir):
               'limits': {'pingSeconds': 1.5}}
     text = printed(['--config', written(tmpdir, before), '--listen', '[::1]:80', '--allow-local', '--allow-origin',
                     'https://two.test', '--allow-origin', 'null', '--web', u'some folder', '--log-level', 'debug',
-                    '--print-config'], tmpdir)
+                    '--print-config'], tmpdir, remark=EACH_WORKER)
     tree = json.loads(text)
     assert tree['listen'] == {'host': '::1', 'port': 80} and tree['allowConnectToServerLocal'] is True
     assert tree['allowedOrigins'] == ['http://one.test', 'https://two.test', 'null']
     assert tree['denyTargets'] == before['denyTargets'] and tree['limits']['pingSeconds'] == 1.5
     assert (tree['web'], tree['log']['level']) == ('some folder', 'debug')
-    assert printed(['--config', written(tmpdir, text.encode('ascii')), '--print-config'], tmpdir) == text
+    assert printed(['--config', written(tmpdir, text.encode('ascii')), '--print-config'], tmpdir,
+                   remark=EACH_WORKER) == text
+
+
+@pytest.mark.parametrize('workers, remark', [(0, EACH_WORKER), (1, ''), (2, EACH_WORKER)])
+def test_print_config_says_of_what_has_more_than_one_worker_that_limits_are_per_worker(tmpdir, workers, remark):
+    text = printed(['--config', written(tmpdir, {'workers': workers}), '--print-config'], tmpdir, remark=remark)
+    assert json.loads(text)['workers'] == workers
 
 
 @pytest.mark.parametrize('arguments, status, words', [
@@ -172,11 +180,19 @@ def test_a_config_file_of_version_2_works_unchanged_and_nothing_is_written(tmpdi
 
 def test_a_named_config_file_takes_the_place_of_the_default_one(tmpdir):
     tmpdir.mkdir('.ws2s').join('config.json').write('{"web": "default"}')
-    assert json.loads(printed(['--print-config'], tmpdir))['web'] == 'default'
-    assert json.loads(printed(['--print-config', '--config', written(tmpdir, {})], tmpdir))['web'] is None
+    assert json.loads(printed(['--print-config'], tmpdir, remark=EACH_WORKER))['web'] == 'default'
+    text = printed(['--print-config', '--config', written(tmpdir, {})], tmpdir, remark=EACH_WORKER)
+    assert json.loads(text)['web'] is None
 
 
 # -- what arguments do -------------------------------------------------------------------------------------------------
+
+def test_a_user_without_a_home_has_no_default_file(tmpdir, monkeypatch):
+    tmpdir.mkdir('~').mkdir('.ws2s').join('config.json').write('broken')
+    monkeypatch.chdir(str(tmpdir))
+    monkeypatch.setattr(os.path, 'expanduser', lambda path: path)
+    assert ws2s.read_config_file(None) is ws2s.DEFAULTS
+
 
 def test_listen_says_where(tmpdir):
     with started(['--listen', '127.0.0.2:0'], str(tmpdir)) as program:

@@ -129,6 +129,24 @@ def open_files(pid):
     return list(files_of(pid).values())
 
 
+def test_a_daemon_closes_what_is_open_and_does_not_try_all_that_might_be():
+    pid = os.fork()
+    if not pid:
+        try:
+            hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard if 0 < hard < 1000000 else 1000000, hard))
+            ws2sd, closerange, tried = load_ws2sd(), os.closerange, []
+            os.closerange = lambda first, end: tried.append(end - first) or closerange(first, end)
+            kept = os.dup(0)
+            ws2sd.close_all_but(kept)
+            left = set(ws2sd.os.listdir('/dev/fd')) - set('012')
+            is_closed = len(left) == 2 and str(kept) in left  # the other one is of listdir() itself
+            os._exit(0 if is_closed and sum(tried) < 200 else 1)
+        finally:
+            os._exit(2)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
 def test_a_worker_holds_nothing_of_the_supervisor_or_of_another_worker(service):
     service.configure(workers=4)
     service.start()
@@ -256,6 +274,97 @@ def test_a_home_that_cannot_be_is_one_line(service, tmpdir):
         assert (status, output) == (1, '') and re.match(r'ws2sd: [ -~]+\n\Z', errors), errors
 
 
+@pytest.mark.parametrize('mode', [0o720, 0o702, 0o770, 0o777, 0o1777])
+@pytest.mark.parametrize('command', ['start', 'run', 'restart'])
+def test_a_home_that_others_can_write_is_refused(service, command, mode):
+    os.chmod(service.home, mode)
+    assert 'written by others' in service.refuses(1, command)
+    assert os.listdir(service.home) == ['config.json']
+
+
+@pytest.mark.parametrize('command', ['start', 'run', 'stop', 'reload', 'status', 'restart'])
+def test_a_user_without_a_home_is_asked_for_one(tmpdir, monkeypatch, command, capsys):
+    ws2sd = load_ws2sd()
+    monkeypatch.setattr(os.path, 'expanduser', lambda path: path)
+    monkeypatch.chdir(str(tmpdir))
+    assert ws2sd.main([command]) == 1
+    output, errors = capsys.readouterr()
+    assert output == '' and re.match(r'ws2sd: [ -~]+\n\Z', errors) and '--home' in errors
+    assert tmpdir.listdir() == []
+
+
+def test_with_a_home_of_its_own_a_user_without_one_has_the_known_hosts_there(tmpdir, monkeypatch):
+    ws2sd = load_ws2sd()
+    monkeypatch.setattr(os.path, 'expanduser', lambda path: path)
+    home = ws2sd.Home(str(tmpdir.join('home')))
+    home.make()
+    assert home.read_config()['ssh.knownHosts'] == str(tmpdir.join('home', 'known_hosts'))
+
+
+@pytest.mark.parametrize('words, environment', [
+    ([], {'PYTHONSAFEPATH': '1'}), (['-I', '-B'] if sys.version_info[0] > 2 else ['-E'], {})], ids=['safe path', '-I'])
+def test_ws2s_is_found_beside_ws2sd_also_where_python_does_not_look_there(tmpdir, words, environment):
+    command = Command([sys.executable] + words + [WS2SD, 'help'], str(tmpdir), environment=environment)
+    status, output, errors = command.outcome()
+    assert (status, errors) == (0, '') and 'restart' in output
+
+
+@pytest.mark.parametrize('mode', [0o700, 0o750, 0o755])
+def test_a_home_that_others_can_only_read_is_taken(service, mode):
+    os.chmod(service.home, mode)
+    service.start()
+    service.do('restart')
+    service.do('stop')
+
+
+def test_a_home_of_another_user_is_refused_by_root_too(tmpdir, monkeypatch):
+    ws2sd = load_ws2sd()
+    tmpdir.mkdir('home')
+    for owner in set([0, 12345]) - set([os.getuid()]):
+        monkeypatch.setattr(os, 'geteuid', lambda: owner)
+        with pytest.raises(ws2sd.ws2s.ServeError) as caught:
+            ws2sd.Home(str(tmpdir.join('home'))).make()
+        assert 'another user' in str(caught.value)
+    assert tmpdir.join('home').listdir() == []
+
+
+@pytest.mark.parametrize('named', [False, True], ids=['default', 'named'])
+def test_a_log_in_the_home_is_no_link_to_elsewhere(service, tmpdir, named):
+    tmpdir.join('elsewhere').write('')
+    os.symlink(str(tmpdir.join('elsewhere')), service.path('ws2s.log'))
+    service.configure(log={'file': 'home/../home/ws2s.log' if named else None})
+    assert 'cannot log to' in service.refuses(1, 'start')
+    os.unlink(service.path('ws2s.log'))
+    service.start()
+    os.unlink(service.path('ws2s.log'))
+    os.symlink(str(tmpdir.join('elsewhere')), service.path('ws2s.log'))
+    service.do('reload')
+    assert tmpdir.join('elsewhere').read() == ''
+
+
+def test_a_log_elsewhere_may_be_a_link(service, tmpdir):
+    tmpdir.join('elsewhere').write('')
+    os.symlink(str(tmpdir.join('elsewhere')), str(tmpdir.join('log')))
+    service.configure(log={'file': 'log'})
+    service.start()
+    assert 'listens on' in tmpdir.join('elsewhere').read()
+
+
+@pytest.mark.parametrize('kind', ['link', 'fifo'])
+def test_a_state_that_is_no_file_is_not_read_and_gives_way(service, tmpdir, kind):
+    tmpdir.join('elsewhere').write('{"workers": [1], "address": "evil:1", "pid": 1}')
+    for name in ('state', 'state.new'):
+        if kind == 'link':
+            os.symlink(str(tmpdir.join('elsewhere')), service.path(name))
+        else:
+            os.mkfifo(service.path(name))
+    assert load_ws2sd().read_state(service.path('state')) == {}
+    service.start()
+    assert stat.S_ISREG(os.lstat(service.path('state')).st_mode)
+    assert 'evil' in tmpdir.join('elsewhere').read()
+    assert answers(service.address)
+
+
 def test_a_log_that_cannot_be_written_is_one_line(service):
     service.configure(log={'file': service.path('missing/ws2s.log')})
     assert 'missing' in service.refuses(1, 'start')
@@ -284,7 +393,46 @@ def test_of_many_starts_at_once_one_wins_and_the_others_say_so(service, count):
 def test_without_a_number_there_is_a_worker_for_each_core(service):
     service.configure(workers=0)
     service.start()
-    assert len(service.workers) == load_ws2sd().multiprocessing.cpu_count()
+    ws2sd = load_ws2sd()
+    assert len(service.workers) == ws2sd.usable_cores()
+
+
+def test_cores_on_which_the_service_may_not_run_get_no_worker(service):
+    can_tell, ws2sd = hasattr(os, 'sched_setaffinity'), load_ws2sd()  # Python 2.7 cannot
+    service.configure(workers=0)
+    service.do('start', preexec_fn=run_on_one_core if can_tell else None)
+    assert len(service.workers) == (1 if can_tell else ws2sd.usable_cores())
+
+
+def run_on_one_core():
+    os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+
+
+OF_TWO, OF_ONE = '2:cpu,cpuacct:/x/y', '0::/x/y'
+
+
+@pytest.mark.parametrize('groups, files, expected', [
+    ('', {}, []), (OF_ONE, {}, []), (OF_ONE, {'x/y/cpu.max': 'max 100000'}, []),
+    (OF_ONE, {'x/y/cpu.max': '100000 100000'}, [1]), (OF_ONE, {'x/y/cpu.max': '150000 100000'}, [2]),
+    (OF_ONE, {'x/y/cpu.max': '1000 100000'}, [1]), (OF_ONE, {'x/y/cpu.max': '250000 50000'}, [5]),
+    (OF_ONE, {'x/y/cpu.max': 'max 100000', 'x/cpu.max': '300000 100000'}, [3]),
+    (OF_ONE, {'cpu.max': '200000 100000'}, [2]), ('0::/', {'cpu.max': '200000 100000'}, [2]),
+    (OF_ONE, {'x/y/cpu.max': '400000 100000', 'x/cpu.max': '300000 100000'}, [4, 3]),
+    (OF_ONE, {'x/y/cpu.max': ''}, []), (OF_ONE, {'x/y/cpu.max': '5 0'}, []), (OF_ONE, {'x/y/cpu.max': 'odd'}, []),
+    (OF_TWO, {'cpu/x/y/cpu.cfs_quota_us': '-1', 'cpu/x/y/cpu.cfs_period_us': '100000'}, []),
+    (OF_TWO, {'cpu/x/y/cpu.cfs_quota_us': '150000', 'cpu/x/y/cpu.cfs_period_us': '100000'}, [2]),
+    (OF_TWO, {'cpu/cpu.cfs_quota_us': '50000', 'cpu/cpu.cfs_period_us': '100000'}, [1]),
+    ('4:memory:/x\n' + OF_TWO, {'cpu/x/cpu.cfs_quota_us': '50000', 'cpu/x/cpu.cfs_period_us': '100000'}, [1]),
+    ('3:cpuset:/x/y', {'cpu/x/y/cpu.cfs_quota_us': '50000', 'cpu/x/y/cpu.cfs_period_us': '100000'}, []),
+], ids=str)
+def test_the_time_of_a_control_group_bounds_the_workers(tmpdir, groups, files, expected):
+    ws2sd = load_ws2sd()
+    tmpdir.join('own').write(groups)
+    for name in files:
+        tmpdir.join('groups', *name.split('/')).write(files[name] + '\n', ensure=True)
+    ws2sd.OWN_GROUPS, ws2sd.GROUPS = str(tmpdir.join('own')), str(tmpdir.join('groups'))
+    assert ws2sd.group_cores() == expected
+    assert 1 <= ws2sd.usable_cores() <= min(expected + [ws2sd.multiprocessing.cpu_count()])
 
 
 def test_a_web_folder_in_the_users_home_is_found_as_by_ws2s(service, tmpdir):
@@ -344,6 +492,96 @@ def test_workers_that_die_at_once_are_begun_again_after_growing_pauses(service):
     assert re.findall('another begins in ([0-9.]+) s', '\n'.join(service.log)) == ['0', '0.1', '0.5', '1']
     wait_until(lambda: service.workers)
     assert answers(service.address)
+
+
+# ws2sd whose workers are not begun again as long as this test may take.
+LASTING_DEATH = """
+import sys
+sys.path[:0] = %r
+from service import load_ws2sd
+ws2sd = load_ws2sd()
+ws2sd.PAUSES, ws2sd.YOUNG_SECONDS = (600, 600), 600
+sys.exit(ws2sd.main(sys.argv[2:]))
+""" % ([os.path.dirname(WS2SD), os.path.dirname(os.path.abspath(__file__))],)
+
+
+@pytest.mark.parametrize('host', ['127.0.0.1', '::', 'localhost'])
+def test_the_share_of_a_dead_worker_goes_to_the_others_at_once_and_where_there_is_none_clients_wait(service, host):
+    service.configure(workers=3, listen={'host': host, 'port': 0})
+    with foreground(service, 'ws2sd', ['-c', LASTING_DEATH]) as running:
+        assert running.address
+        for left in (3, 2, 1):
+            workers = wait_until(lambda: len(service.workers) == left and service.workers, 20)
+            port = service.address[1]
+            for address in [('127.0.0.1', port)] + [('::1', port)] * (service.address[0] != '127.0.0.1'):
+                for _ in range(25):
+                    assert answers(address)
+            kill(workers[0], signal.SIGKILL)
+        wait_until(lambda: not service.workers)
+        for _ in range(25):
+            socket.create_connection(('127.0.0.1', port), 10).close()
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 0
+
+
+class Places(object):
+    """Those of a supervisor whose workers are numbers, with sockets that share a port."""
+
+    def __init__(self, count, is_shared=False):
+        self.module = module = load_ws2sd()
+        module.PAUSES = (600, 600)
+        self.supervisor = module.Supervisor(None, None, None, module.Report(), None)
+        socks = module.ws2s.bound_sockets('127.0.0.1', 0, shares=True)
+        self.address = socks[0].getsockname()
+        self.places = [module.Place(self.supervisor, socks)]
+        for number in range(1, count):
+            socks = socks if is_shared else module.ws2s.bound_sockets('127.0.0.1', self.address[1], shares=True)
+            self.places.append(module.Place(self.supervisor, socks))
+        for place in self.places:
+            place._fork = lambda place=place: setattr(place, 'pid', 1)
+            place.begin()
+        self.supervisor._places = self.places
+
+    def die(self, place):
+        place.pid = None
+        place.begin_again()
+
+    def listening(self):
+        return [bool(place.socks[0].getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) for place in self.places]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for place in self.places:
+            place.close()
+        self.supervisor.loop.close()
+
+
+def test_those_who_wait_are_served_by_the_worker_that_begins_first():
+    with Places(3) as them:
+        first, second, third = them.places
+        for place, listening in ((third, [1, 1, 0]), (second, [1, 0, 0]), (first, [1, 0, 0])):
+            them.die(place)
+            assert them.listening() == listening
+        client = socket.create_connection(them.address, 10)
+        second.begin()
+        assert them.listening() == [0, 1, 0]
+        accepted, name = second.socks[0].accept()
+        assert name == client.getsockname()
+        for sock in (accepted, client):
+            sock.close()
+        first.begin()
+        third.begin()
+        assert them.listening() == [1, 1, 1]
+        them.die(second)
+        assert them.listening() == [1, 0, 1]
+
+
+def test_sockets_that_all_workers_share_go_on_listening():
+    with Places(2, is_shared=True) as them:
+        them.die(them.places[0])
+        assert them.listening() == [1, 1]
 
 
 def test_a_killed_supervisor_ends_its_workers_and_does_not_hinder_the_next_start(service):
@@ -1330,18 +1568,35 @@ def test_a_notify_socket_that_is_not_there_is_no_obstacle(service, program):
     assert 'Traceback' not in '\n'.join(running.lines)
 
 
-# A parent as a service manager: descriptor 3 is a listening socket, or a file.
+# A parent as a service manager: descriptor 3 is a listening socket, or something else, and 4 is a listening one.
 HANDING = """
 import os, socket, sys
-sock = socket.socket()
-sock.bind(('127.0.0.1', 0))
-sock.listen(5)
-source = os.open('/dev/null', os.O_RDWR) if sys.argv[1] == 'file' else sock.fileno()
+kind = sys.argv[1]
+families = {'unix': socket.AF_UNIX, 'abstract': socket.AF_UNIX, 'netlink': getattr(socket, 'AF_NETLINK', None)}
+family = socket.AF_INET6 if '6' in kind else families.get(kind, socket.AF_INET)
+sock = socket.socket(family, socket.SOCK_DGRAM if kind in ('udp', 'udp6', 'netlink') else socket.SOCK_STREAM)
+names = {'unix': 's', 'abstract': chr(0) + os.getcwd(), 'netlink': (0, 0)}
+sock.bind(names.get(kind, ('::1' if '6' in kind else '127.0.0.1', 0)))
+if kind not in ('udp', 'udp6', 'netlink', 'bound', 'bound6'):
+    sock.listen(5)
+if kind.startswith('accepted'):
+    listener, client = sock, socket.socket(family)
+    client.connect(listener.getsockname())
+    sock = listener.accept()[0]
+    client.sendall(b'GET /healthz HTTP/1.0' + b'\\r\\n' * 2)
+source = {'file': os.open('/dev/null', os.O_RDWR), 'pipe': os.pipe()[0]}.get(kind, sock.fileno())
 os.dup2(source, 9)
+second = socket.socket()
+second.bind(('127.0.0.1', 0))
+second.listen(5)
+os.dup2(second.fileno(), 10)
 os.dup2(9, 3)
+os.dup2(10, 4)
+if hasattr(os, 'set_inheritable') and kind.startswith('accepted'):
+    os.set_inheritable(client.fileno(), True)
 os.close(9)
-os.environ['LISTEN_PID'] = str(os.getpid() + (sys.argv[1] == 'wrong'))
-os.environ['LISTEN_FDS'] = '1'
+os.environ['LISTEN_PID'] = str(os.getpid() + (kind == 'wrong'))
+os.environ['LISTEN_FDS'] = '2' if kind == 'two' else '1'
 os.execv(sys.executable, [sys.executable] + sys.argv[2:])
 """
 
@@ -1359,10 +1614,43 @@ def test_a_listening_socket_is_taken_from_a_service_manager_that_means_this_proc
 
 
 @BOTH
-def test_a_descriptor_that_is_no_socket_is_one_line(service, program):
-    with foreground(service, program, ['-c', HANDING, 'file']) as running:
+@pytest.mark.parametrize('kind', ['file', 'pipe', 'udp', 'udp6', 'bound', 'bound6', 'accepted', 'accepted6',
+                                  'netlink'])
+def test_a_descriptor_that_is_no_listening_tcp_socket_is_one_line(service, program, kind):
+    refuses_descriptor(service, program, kind, 'descriptor 3 is no ')
+
+
+@BOTH
+@pytest.mark.parametrize('kind', ['unix', 'abstract'])
+def test_a_unix_socket_is_named_as_one(service, program, kind):
+    refuses_descriptor(service, program, kind, 'descriptor 3 is a Unix socket')
+
+
+def refuses_descriptor(service, program, kind, words):
+    with foreground(service, program, ['-c', HANDING, kind]) as running:
         assert running.wait() == 1
-        assert len(running.lines) == 1 and 'descriptor 3' in running.lines[0]
+        assert len(running.lines) == 1 and words in running.lines[0]
+
+
+@BOTH
+def test_of_two_sockets_that_are_handed_over_both_are_served_and_both_ports_are_own(service, program):
+    with foreground(service, program, ['-c', HANDING, 'two']) as running:
+        assert answers(running.address)
+        ports = listening_ports(running.pid)
+        assert len(ports) == 2 and running.address[1] in ports
+        for port in ports:
+            assert answers(('127.0.0.1', port))
+            assert [reply_code(('127.0.0.1', other), port) for other in ports] == [4, 4]
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 0
+
+
+def listening_ports(pid):
+    """On which this process listens by TCP and IPv4."""
+    inodes = set(os.readlink('/proc/%d/fd/%s' % (pid, fd)) for fd in os.listdir('/proc/%d/fd' % pid))
+    with open('/proc/%d/net/tcp' % pid) as file:
+        rows = [line.split() for line in file.readlines()[1:]]
+    return [int(row[1].rpartition(':')[2], 16) for row in rows if row[3] == '0A' and 'socket:[%s]' % row[9] in inodes]
 
 
 def test_ws2sd_in_the_foreground_logs_to_standard_error_and_stops_at_a_signal(service):
