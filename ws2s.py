@@ -1342,8 +1342,8 @@ def address_group(text):
 # ======================================================================================================================
 # 7. SSH
 # ======================================================================================================================
-# What ssh is told and what it says: its arguments and configuration, the lines of its standard error, its questions, the
-# host keys that it learns. Whatever a client can choose is checked here and is a value to ssh, never an option or a
+# What ssh is told and what it says: its arguments and configuration, the lines of its standard error, its questions and
+# the host keys that it learns. Whatever a client can choose is checked here and is a value to ssh, never an option or a
 # destination. Where ssh goes stands in a private file: every local user can read arguments.
 
 # The word in the place of a destination; what is really dialled stands in HostName.
@@ -1547,7 +1547,7 @@ def has_few_iterations(data):
     """Of a key in any other form. An encrypted one (RFC 5958) begins with a SEQUENCE that names derivation and cipher;
     what could be one for a reader less strict than we are is refused. Raises ValueError or IndexError."""
     head = bytearray(data[:8])
-    if head[0] & 31 not in (16, 31):
+    if not head or head[0] & 31 not in (16, 31):
         return True  # no SEQUENCE, in whatever spelling
     start = 2 + (head[1] & 127 if head[1] > 128 else 0)
     if head[0] != SEQUENCE or head[start] not in (INTEGER, SEQUENCE):
@@ -3824,7 +3824,7 @@ class Ssh(object):
         self.is_connected = self._is_ready = False  # to its server; logged in there
         self._fault = SSH_FAILED                    # why it ends, as far as it has said
         self._lines, self._question = LineParser(), b''
-        self._credit, self._charged = LOGIN_LINES, loop.now  # lines that it may still say, and since when
+        self._credit, self._charged = LOGIN_LINES, None  # lines that it may still say, and as of when
         self._row = collections.deque()  # pairs (Forward, path); the first is connected, and ssh has not taken it yet
         self._channels = {}              # by ssh's number: Forwards whose target is being dialled, or stands
         self._log = Feed(loop, child.process.stderr, self._on_log)
@@ -3867,6 +3867,7 @@ class Ssh(object):
     def _on_ready(self, event):
         if not self._is_ready:
             self._is_ready = True
+            self._credit, self._charged = LOG_LINES, self._loop.now
             self._questions.close()
             self.child.questions.close()
             self.owner.on_ready()

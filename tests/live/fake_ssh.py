@@ -269,8 +269,9 @@ class Call(object):
 
     def _note_call(self):
         # Not os.environ: Python itself may have set something in it.
-        self._note('call', pid=os.getpid(), argv=self._argv, settings=self._settings, environment=in_text(process_file('self', 'environ')),
-                   descriptors=self._descriptors, cwd=os.getcwd(), session=os.getsid(0), group=os.getpgrp())
+        self._note('call', pid=os.getpid(), argv=self._argv, settings=self._settings,
+                   environment=in_text(process_file('self', 'environ')), descriptors=self._descriptors,
+                   cwd=os.getcwd(), session=os.getsid(0), group=os.getpgrp())
 
     def _key(self):
         named = [option.partition('=')[2] for option in option_values(self._argv, '-o')

@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import re
+import resource
 import socket
 import subprocess
 import threading
@@ -19,8 +20,8 @@ import time
 import pytest
 
 import ws2s
-from fake_ssh import (FakeSsh, all_processes, forwarding, is_alive, option_values, private_directory,
-                      private_temporary_directory, process_file, setting)
+from fake_ssh import (FakeSsh, all_processes, forwarding, is_alive, private_directory, private_temporary_directory,
+                      process_fields, process_file, setting)
 from raw_client import RawClient
 from ssh_server import make_key, running_sshd, some_account
 from targets import echo, serving, sink
@@ -504,6 +505,73 @@ def test_what_a_server_has_ssh_say_after_the_login_does_no_harm(running_gateway,
         assert set(codes) <= {0, -1, 5, 3}, codes
         check_that_others_are_served(gateway)
     assert_plain(log)
+
+
+FLOOD_AFTER_LOGIN = 300000  # lines; more than a server says that carries something
+
+
+@pytest.mark.quiet
+@pytest.mark.parametrize('line', ['\n', 'debug1: Remote: x\n', 'debug2: channel 2: open confirm\n', 'some words\n'],
+                         ids=['nothing', 'debugging', 'forged', 'words'])
+def test_a_flood_of_lines_after_the_login_ends_the_tunnel_and_delays_nobody(running_gateway, fake, line):
+    fake.does(CONNECTED, ['serve'], ['wait'], ['say', line * FLOOD_AFTER_LOGIN], another=[['serve']])
+    gateway = running_gateway(fake.config(), resolve=to_loopback)
+    with serving(echo) as port, RawClient(gateway.address) as client, RawClient(gateway.address) as other:
+        fake.leads_to(port)
+        other.open()
+        assert outcome(client.open().ask(command='connect', **BENIGN)) == DONE
+        fake.go()
+        longest = 0
+        while is_waiting(client):
+            began = time.time()
+            other.ask(command='ping')
+            longest = max(longest, time.time() - began)
+        assert client.receive_json()['code'] == 5
+        assert longest < 0.5
+        assert outcome(client.ask(command='connect', **dict(BENIGN, ssh_username='another'))) == DONE
+
+
+def test_what_ssh_says_of_a_large_download_is_no_flood(running_gateway, fake):
+    """A line for each 96 KiB: so many are a gigabyte."""
+    line = 'debug2: channel 2: window 1998848 sent adjust 98304\r\n'
+    fake.does(CONNECTED, ['serve'], ['wait'], ['say', line * 15000], ['say', 'debug2: channel 2: rcvd eof\r\n'])
+    gateway = running_gateway(fake.config(), resolve=to_loopback)
+    with serving(echo) as port, RawClient(gateway.address) as client:
+        fake.leads_to(port)
+        assert outcome(client.open().ask(command='connect', **BENIGN)) == DONE
+        tunnel, = gateway.tunnels.tunnels
+        fake.go()
+        wait_until(lambda: not tunnel.ssh.count(), what='the last line to be read')
+        client.send_json(command='send', data='via ssh')
+        assert client.receive_data(7) == b'via ssh'
+
+
+# -- CPU time ----------------------------------------------------------------------------------------------------------
+
+def niceness(pid):
+    return int(process_fields(pid)[16])
+
+
+def cpu_limit(pid):
+    """Seconds after which it is ended, or b'unlimited'."""
+    return re.search(b'Max cpu time +([^ ]+)', process_file(pid, 'limits')).group(1)
+
+
+@pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_CPU)[1] != resource.RLIM_INFINITY, reason='limited already')
+def test_ssh_stands_back_and_may_compute_for_some_seconds_until_it_has_logged_in(running_gateway, fake):
+    fake.does(['wait'], ['serve'])
+    gateway = running_gateway(fake.config(), resolve=to_loopback)
+    with serving(echo) as port, RawClient(gateway.address) as client:
+        fake.leads_to(port)
+        client.open().send_json(command='connect', **BENIGN)
+        wait_until(lambda: fake.notes('waiting'))
+        pid = fake.calls()[0]['pid']
+        wait_until(lambda: niceness(pid) == min(19, niceness(os.getpid()) + 10), what='ssh to stand back')
+        if hasattr(resource, 'prlimit'):
+            wait_until(lambda: cpu_limit(pid) == b'5', what='the limit')
+        fake.go()
+        assert outcome(client.receive_json()) == DONE
+        assert cpu_limit(pid) == b'unlimited'
 
 
 FLOOD = 32 << 20

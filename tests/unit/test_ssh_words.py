@@ -426,7 +426,8 @@ if not ws2s.PY2:  # tracemalloc came with 3.4
 
 CONNECTED, READY = ws2s.SshConnected(), ws2s.SshReady()
 AUTH, HOSTKEY, HOSTKEY_NEW, TIMEOUT, UNREACHABLE, STRANGE, HUNG_UP = (ws2s.SshFault(failure) for failure in (
-    ws2s.SSH_AUTH, ws2s.SSH_HOSTKEY, ws2s.SSH_HOSTKEY_NEW, ws2s.SSH_TIMEOUT, ws2s.SSH_UNREACHABLE, ws2s.SSH_STRANGE, ws2s.SSH_HUNG_UP))
+    ws2s.SSH_AUTH, ws2s.SSH_HOSTKEY, ws2s.SSH_HOSTKEY_NEW, ws2s.SSH_TIMEOUT,
+    ws2s.SSH_UNREACHABLE, ws2s.SSH_STRANGE, ws2s.SSH_HUNG_UP))
 
 
 def begun(number):
@@ -726,8 +727,8 @@ PLAIN = sequence(integer(0), sequence(NAME, der(5)), der(4, b'\x30' * 300))
 CHEAP = {
     'openssl': pbkdf2(2048, SHA256), 'the most': pbkdf2(1000000, SHA256), 'key length': pbkdf2(600000, integer(32)),
     'scrypt': scrypt(16384, 8, 1), 'one scheme': sequence(sequence(NAME, sequence(SALT, integer(2048))), der(4, b'e')),
-    'not encrypted': PLAIN, 'ssh-keygen': bcrypt(16), 'ssh-keygen -a 256': bcrypt(256), 'no passphrase': bcrypt(0, b'none'),
-    'no key': b'not a key',
+    'not encrypted': PLAIN, 'no passphrase': bcrypt(0, b'none'), 'ssh-keygen': bcrypt(16), '-a 256': bcrypt(256),
+    'no key': b'not a key', 'nothing': b'',
 }
 COSTLY = {
     'pbkdf2': pbkdf2(8388607, SHA256), 'a little more': pbkdf2(1000001), 'key length': pbkdf2(1 << 40, integer(32)),
@@ -740,7 +741,7 @@ COSTLY = {
 UNREADABLE = {
     'indefinite lengths': b'\x30\x80\x30\x80' + NAME + sequence(SALT, integer(8388607)) + b'\0\0' + SALT + b'\0\0',
     'long tag': b'\x3f\x10' + pbkdf2(8388607)[1:], 'constructed salt': encrypted(sequence(der(0x24, SALT), integer(1))),
-    'a set': encrypted(der(0x31, SALT, integer(1))), 'nothing': b'', 'cut': pbkdf2(8388607)[:40],
+    'a set': encrypted(der(0x31, SALT, integer(1))), 'cut': pbkdf2(8388607)[:40],
     'only a head': b'\x30', 'huge length': b'\x30\x84\xff\xff\xff\xff\x30\x84\xff\xff\xff\xff',
     'cut bcrypt': bcrypt(16)[:30],
 }
@@ -783,7 +784,7 @@ def test_what_is_encrypted_twice_is_refused(label, is_taken):
 
 
 def test_no_key_however_damaged_is_more_than_refused(dice):
-    for data in list(CHEAP.values()) + list(COSTLY.values()):
+    for data in [data for data in list(CHEAP.values()) + list(COSTLY.values()) if data]:
         for place in range(min(len(data), 150)):
             refusal(in_pem(data[:place]))
         for _ in range(100):
@@ -816,7 +817,7 @@ def test_the_origin_of_a_key_is_what_counts_as_one_address(address, origin):
     (b'b.lan ssh-rsa AAAA', b'\n' + NEW[:-1] + b' ws2s:192.0.2.7\n'),  # an editor that leaves no line end
     (b'[a.lan]:2222 ssh-rsa AAAA\n\n  \n', NEW[:-1] + b' ws2s:192.0.2.7\n'),
     (NEW, b''), (NEW[:-1] + b' ws2s:192.0.2.8\nx', b''), (NEW.replace(b'C3', b'C4'), ws2s.SSH_HOSTKEY)],
-    ids=range(7))
+    ids=lambda value: '%.40r' % (value,))
 def test_a_new_key_is_learnt_once_and_never_beside_another(known, learnt):
     assert ws2s.line_to_learn(known, NEW, ORIGIN) == learnt
 
