@@ -3861,7 +3861,7 @@ class Ssh(object):
 
     def _on_complaint(self, event):
         if not self.is_connected:  # later it could be the server's words, which do not belong in a log
-            name = 'ssh.configFile, behind %d lines of ws2s,' % OUR_LINES
+            name = 'ssh.configFile (below %d lines of ws2s)' % OUR_LINES
             LOG.error('ssh: %s', printable(event.text.replace(self.child.path(CONFIG_NAME), name)))
 
     def _on_ready(self, event):

@@ -518,6 +518,15 @@ def test_a_gateway_that_cannot_run_ssh_says(server, start, login, echo_port, ssh
         assert not server.has_been_asked()
 
 
+def test_an_option_that_ssh_does_not_know_is_told_in_the_log_by_its_file(server, start, place, login, echo_port, caplog):
+    path = os.path.join(place.path, 'options')
+    write(path, u'Compression yes\nNoSuchOption yes\n')
+    with opened(start({'configFile': path})) as client:
+        assert failed(client, echo_port, **login) == (6, 'ssh-failed')
+    logged = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(logged) == 1 and logged[0].startswith('ssh: ssh.configFile (below 5 lines of ws2s): line 7: Bad config')
+
+
 @pytest.mark.parametrize('options', [{'AllowTcpForwarding': 'no'}, {'PermitOpen': '127.0.0.1:1'},
                                      {'DisableForwarding': 'yes'}], ids=lambda options: list(options)[0])
 def test_a_server_that_prohibits_the_target_is_ssh_failed(account, start, keys, echo_port, options):
