@@ -3671,8 +3671,20 @@ def spawn(arguments, askpass='', stdin=None):
             raise
         raise NoSshError('%s cannot be run: %s (ssh.program)' % (printable(arguments[0]), os.strerror(error.errno)))
     take_back_seat(process.pid)
+    take_group_along(process.pid)
     fcntl.fcntl(process.stderr, fcntl.F_SETFL, fcntl.fcntl(process.stderr, fcntl.F_GETFL) | os.O_NONBLOCK)
     return process
+
+
+def take_group_along(pid):
+    """Where Linux shares the CPU between sessions, niceness counts within one alone, and each has a niceness itself."""
+    path = '/proc/%d/autogroup' % pid
+    try:
+        if os.path.exists(path):
+            with open(path, 'w') as file:
+                file.write('%d' % NICENESS)
+    except (IOError, OSError) as error:  # it takes ten in a second; or the process has ended
+        LOG.debug('ssh: no niceness for the session of process %d: %s', pid, os.strerror(error.errno))
 
 
 def blocking_open_tunnel(config, hop, address, target, seconds):

@@ -518,7 +518,7 @@ def test_a_gateway_that_cannot_run_ssh_says(server, start, login, echo_port, ssh
         assert not server.has_been_asked()
 
 
-def test_an_option_that_ssh_does_not_know_is_told_in_the_log_by_its_file(server, start, place, login, echo_port, caplog):
+def test_an_option_that_ssh_does_not_know_is_told_in_the_log(server, start, place, login, echo_port, caplog):
     path = os.path.join(place.path, 'options')
     write(path, u'Compression yes\nNoSuchOption yes\n')
     with opened(start({'configFile': path})) as client:

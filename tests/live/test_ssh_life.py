@@ -474,7 +474,7 @@ def test_one_tunnel_more_than_allowed_is_refused_at_once(running_gateway, fake):
         assert is_echoing(one)
         three.connect_to(port)
         two.abort()
-        wait_until(lambda: outcome(three.ask(**request())) == DONE, SOON)
+        wait_until(lambda: outcome(three.ask(**request())) == DONE)
         assert len(fake.calls()) == 3
 
 
