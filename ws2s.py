@@ -81,6 +81,9 @@ PY2 = sys.version_info[0] == 2
 
 READ, WRITE = 1, 4 if PY2 else 2
 
+# How far a child stands behind us when there is not enough CPU time for all; where there is, it is as fast as ever.
+NICENESS = 10
+
 if PY2:
     import Queue as queue
     text_type = unicode  # noqa: F821
@@ -184,8 +187,10 @@ if PY2:
         return path if isinstance(path, bytes) else path.encode('utf-8')
 
     def begin_child():
-        """In a child, before it becomes another program: a session of its own, and an end to all of our descriptors."""
+        """In a child, before it becomes another program: a session of its own, a back seat, and an end to all of our
+        descriptors."""
         os.setsid()
+        os.nice(NICENESS)
         try:
             found = [int(name) for name in os.listdir('/dev/fd') if int(name) > 2]
         except OSError:
@@ -200,6 +205,9 @@ if PY2:
     # How Popen is told to start a child. Left to itself it would close each descriptor that the limit allows for, open
     # or not: with a limit of a million that takes longer than a login.
     DETACHED = {'close_fds': False, 'preexec_fn': begin_child}
+
+    def take_back_seat(pid):
+        """Nothing to do: begin_child() has done it."""
 else:
     import queue
     import selectors
@@ -224,6 +232,10 @@ else:
 
     # How Popen is told to start a child: with none of our descriptors, in a session and a process group of its own.
     DETACHED = {'close_fds': True, 'start_new_session': True}
+
+    def take_back_seat(pid):
+        """From outside, as code of ours that ran in the child could find a lock held by a thread that is not there."""
+        os.setpriority(os.PRIO_PROCESS, pid, min(19, os.nice(0) + NICENESS))
 
 # Where a Python and its system let bytes go from socket to socket inside the kernel: Linux, from 3.10 on.
 CAN_SPLICE = hasattr(os, 'splice')
@@ -293,6 +305,8 @@ UNREACHABLE = Failure(1, 'unreachable', 'the target cannot be reached')
 NO_ROOM = Failure(1, 'limit', 'the gateway has too much to do just now, please try again')
 SSH_AUTH = Failure(6, 'ssh-auth', 'the SSH server did not accept the login')
 SSH_HOSTKEY = Failure(6, 'ssh-hostkey', 'the host key of the SSH server is not the one that is known')
+SSH_HOSTKEY_NEW = Failure(6, 'ssh-hostkey', 'the host key of the SSH server is not known, and this gateway learns no '
+                                            'more of them (ssh.hostKeyChecking, ssh.knownHosts)')
 SSH_UNREACHABLE = Failure(6, 'ssh-unreachable', 'the SSH server cannot be reached')
 SSH_TIMEOUT = Failure(6, 'ssh-timeout', 'the SSH server did not answer in time')
 SSH_DISABLED = Failure(6, 'ssh-disabled', 'this gateway does not offer SSH (ssh.enabled)')
@@ -1420,8 +1434,9 @@ def group_text(group):
 # ======================================================================================================================
 # 7. SSH
 # ======================================================================================================================
-# What ssh is told and what it says: its command line, the lines of its standard error, its questions. Whatever a client
-# can choose is checked here and stands in ssh's arguments as a value, never as an option or a destination.
+# What ssh is told and what it says: its arguments and configuration, the lines of its standard error, its questions and
+# the host keys that it learns. Whatever a client can choose is checked here and is a value to ssh, never an option or a
+# destination. Where ssh goes stands in a private file: every local user can read arguments.
 
 # The word in the place of a destination; what is really dialled stands in HostName.
 DESTINATION = 'ws2s-hop'
@@ -1429,8 +1444,18 @@ KEY_CHARACTERS = 16384         # of the text of a private key
 SSH_LINE_BYTES = 8192          # of one line of ssh's standard error; the rest of a longer one is not looked at
 TUNNEL_ALIVE_SECONDS = 15      # between ssh's questions whether its server is there; three without answer end it
 
+# What deriving the key of a key from its passphrase may take; programs take a tenth of it when they are not told.
+KEY_ROUNDS = 256               # of bcrypt, two seconds
+KEY_ITERATIONS = 1000000       # of PBKDF2 and its elders
+KEY_SCRYPT = 4194304           # of scrypt: N times r times p
+KNOWN_HOSTS_BYTES = 1048576    # of the file of host keys; then no new ones are learnt
+ORIGIN_BYTES = 104857          # of it for keys that came from one address: a stranger's server may have many names
+HOST_KEY_BYTES = 16384         # of the line of one host key
+
 # Names in a tunnel's private directory.
 CONTROL_NAME, KEY_NAME, ASKPASS_NAME, PID_NAME = 'c', 'k', 'askpass', 'pid'
+CONFIG_NAME, LEARNT_NAME = 'config', 'learnt'
+OUR_LINES = 5  # of ssh's configuration, above those of the operator
 
 # Hands ssh's question to the gateway and its answer to ssh. The secret passes by no variable, argument or file.
 ASKPASS_SCRIPT = b"""#!/bin/sh
@@ -1469,12 +1494,20 @@ def local_path(directory, number):
     return '%s/s%d' % (directory, number)
 
 
-def forward_argument(directory, number, target):
-    """The value of ``-L`` for a pair (host, port). Raises RequestError for a host that is not plain. A host that begins
-    with a slash would be a socket of the SSH server."""
+def forward_line(directory, number, target):
+    """The line of ssh's configuration that forwards to a pair (host, port). Raises RequestError for a host that is not
+    plain. A host that begins with a slash would be a socket of the SSH server."""
     host, port = target
     # The folder may have letters that the host has not: both as the system's own kind of text.
-    return '%s:%s' % (local_path(directory, number), str(with_port(plain_host(host), port)))
+    return 'LocalForward "%s" "%s"\n' % (local_path(directory, number), str(with_port(plain_host(host), port)))
+
+
+def tunnel_lines(hop, address, directory, target):
+    """The lines of ssh's configuration that say where to log in, dialled at ``address``, and forward to ``target``, a
+    (host, port). The first value of an option counts: what follows cannot change them. Raises RequestError."""
+    values = (('HostName', address.replace('%', '%%')), ('HostKeyAlias', host_key_name(hop)), ('Port', hop.port),
+              ('User', hop.username))
+    return ''.join('%s "%s"\n' % (name, str(value)) for name, value in values) + forward_line(directory, 1, target)
 
 
 FIXED_OPTIONS = (
@@ -1493,31 +1526,30 @@ FIXED_OPTIONS = (
     'NumberOfPasswordPrompts=1')
 
 
-def login_options(config, hop):
-    known_hosts = '/dev/null' if config['ssh.hostKeyChecking'] == 'no' else config['ssh.knownHosts']
+def login_options(config, hop, directory):
+    # ssh writes a new key into the first file, whether the login succeeds or not.
+    checking, known_hosts = config['ssh.hostKeyChecking'], config['ssh.knownHosts']
+    files = {'no': ['/dev/null'], 'yes': [known_hosts],
+             'accept-new': ['%s/%s' % (directory, LEARNT_NAME), known_hosts]}[checking]
     switches = (('PubkeyAuthentication', hop.key), ('PasswordAuthentication', hop.password),
                 ('KbdInteractiveAuthentication', hop.password), ('BatchMode', not (hop.password or hop.passphrase)))
     methods = (['publickey'] if hop.key else []) + (['password', 'keyboard-interactive'] if hop.password else [])
-    return ['StrictHostKeyChecking=%s' % config['ssh.hostKeyChecking'], 'UserKnownHostsFile="%s"' % known_hosts,
+    return ['StrictHostKeyChecking=%s' % checking,
+            'UserKnownHostsFile=%s' % ' '.join('"%s"' % name for name in files),
             'PreferredAuthentications=%s' % (','.join(methods) or 'none')
             ] + ['%s=%s' % (name, 'yes' if value else 'no') for name, value in switches]
 
 
-def base_arguments(config, directory):
-    return [config['ssh.program'], '-F', config['ssh.configFile'] or '/dev/null',
-            '-S', '%s/%s' % (directory, CONTROL_NAME)]
+def base_arguments(config, directory, settings):
+    return [config['ssh.program'], '-F', settings, '-S', '%s/%s' % (directory, CONTROL_NAME)]
 
 
-def tunnel_arguments(config, hop, address, seconds, directory, target):
-    """The command line that logs in at ``hop``, dialled at ``address``, and forwards to ``target``, a (host, port).
-
-    ``seconds``: for the connection and the server's first words. Raises RequestError.
-    """
-    options = list(FIXED_OPTIONS) + login_options(config, hop)
-    options += ['HostName=%s' % address.replace('%', '%%'), 'HostKeyAlias=%s' % host_key_name(hop),
-                'ConnectTimeout=%d' % max(1, int(seconds + 0.5))]  # ssh takes whole seconds
-    arguments = base_arguments(config, directory) + ['-M', '-N', '-T', '-a', '-x', '-p', '%d' % hop.port,
-                                                     '-l', hop.username, '-L', forward_argument(directory, 1, target)]
+def tunnel_arguments(config, hop, seconds, directory):
+    """The command line that does what tunnel_lines() say. ``seconds``: for the connection and the server's first
+    words."""
+    options = list(FIXED_OPTIONS) + login_options(config, hop, directory)
+    options.append('ConnectTimeout=%d' % max(1, int(seconds + 0.5)))  # ssh takes whole seconds
+    arguments = base_arguments(config, directory, '%s/%s' % (directory, CONFIG_NAME)) + ['-M', '-N', '-T', '-a', '-x']
     if hop.key:
         arguments += ['-i', '%s/%s' % (directory, KEY_NAME)]
     for option in options:
@@ -1525,14 +1557,120 @@ def tunnel_arguments(config, hop, address, seconds, directory, target):
     return arguments + ['--', DESTINATION]
 
 
-def forward_arguments(config, directory, number, target):
-    """The command line that has the ssh of this directory forward to one more target. Raises RequestError."""
-    return base_arguments(config, directory) + ['-O', 'forward', '-L', forward_argument(directory, number, target),
-                                                '--', DESTINATION]
+def forward_arguments(config, directory):
+    """The command line that has the ssh of this directory forward as its standard input says, a forward_line()."""
+    return base_arguments(config, directory, '/dev/stdin') + ['-O', 'forward', '--', DESTINATION]
+
+
+def key_origin(address):
+    """The comment in known_hosts of the keys of an SSH server: what counts as one address."""
+    group = address_group(address)
+    return b'ws2s:' + address_text(group if len(group) == 4 else group.ljust(16, b'\0')).encode('ascii')
+
+
+def has_room_for_key(known, origin, length=HOST_KEY_BYTES):
+    """May the text ``known`` of known_hosts take a line of ``length`` bytes that came from ``origin``?"""
+    if len(known) + length > KNOWN_HOSTS_BYTES:
+        return False
+    return len(known) + length <= ORIGIN_BYTES or length + sum(
+        len(line) + 1 for line in known.split(b'\n') if line.endswith(b' ' + origin)) <= ORIGIN_BYTES
+
+
+def line_to_learn(known, new, origin):
+    """What ``known`` is to take of ``new``, the line that ssh has written: nothing when another tunnel was faster; or
+    a Failure."""
+    fields = new.split()
+    if len(fields) != 3 or new.count(b'\n') != 1 or len(new) > HOST_KEY_BYTES:
+        return SSH_HOSTKEY_NEW
+    for line in known.split(b'\n'):
+        if line.split()[:2] == fields[:2]:
+            return b'' if line.split()[2] == fields[2] else SSH_HOSTKEY
+    line = b' '.join(fields + [origin]) + b'\n'
+    if not has_room_for_key(known, origin, len(line)):
+        return SSH_HOSTKEY_NEW
+    return line if known.endswith(b'\n') or not known else b'\n' + line
 
 
 def is_key_text(key):
     return key.startswith('-----BEGIN ')
+
+
+OLD_KEYS = re.compile(u'(?:RSA|DSA|EC) PRIVATE KEY')
+SSH_KEY = b'openssh-key-v1\0'
+INTEGER, OCTETS, NULL, OBJECT, SEQUENCE = 2, 4, 5, 6, 0x30  # of DER (X.690)
+
+
+def check_key(text):
+    """Raise RequestError for a key that takes very long to decrypt, which ssh does for any server and passphrase."""
+    for block in text.split(u'-----BEGIN ')[1:]:
+        label, _, body = block.partition(u'-----END ')[0].partition(u'-----')
+        try:
+            is_cheap = is_cheap_key(label, body)
+        except (ValueError, IndexError, struct.error, binascii.Error):
+            raise RequestError('ssh_private_key is not a key that can be read')
+        if not is_cheap:
+            raise RequestError('ssh_private_key takes too long to decrypt: its passphrase is hashed too many times')
+
+
+def is_cheap_key(label, body):
+    if u':' in body:  # encrypted as a whole with a passphrase that is hashed once; below that nothing can be seen
+        return bool(OLD_KEYS.match(label)) or u'DEK-Info' not in body
+    data = binascii.a2b_base64(body.encode('ascii') + b'==')
+    return has_few_rounds(data[len(SSH_KEY):]) if data.startswith(SSH_KEY) else has_few_iterations(data)
+
+
+def ssh_string(data):
+    """The first string of ``data`` in the encoding of RFC 4251 section 5, and what follows it."""
+    length, = struct.unpack('!I', data[:4])
+    return data[4:4 + length], data[4 + length:]
+
+
+def has_few_rounds(data):
+    """Of a key in OpenSSH's own form (PROTOCOL.key): the names of a cipher and a derivation, its parameters, ..."""
+    derivation, rest = ssh_string(ssh_string(data)[1])
+    return derivation == b'none' or struct.unpack('!I', ssh_string(ssh_string(rest)[0])[1][:4])[0] <= KEY_ROUNDS
+
+
+def has_few_iterations(data):
+    """Of a key in any other form. An encrypted one (RFC 5958) begins with a SEQUENCE that names derivation and cipher;
+    what could be one for a reader less strict than we are is refused. Raises ValueError or IndexError."""
+    head = bytearray(data[:8])
+    if not head or head[0] & 31 not in (16, 31):
+        return True  # no SEQUENCE, in whatever spelling
+    start = 2 + (head[1] & 127 if head[1] > 128 else 0)
+    if head[0] != SEQUENCE or head[start] not in (INTEGER, SEQUENCE):
+        raise ValueError('another spelling of DER')
+    if head[start] == INTEGER:
+        return True  # not encrypted: a version comes first
+    return all(max(numbers or [0]) <= KEY_ITERATIONS
+               and (len(numbers) < 3 or numbers[0] * numbers[1] * numbers[2] <= KEY_SCRYPT)
+               for numbers in der_numbers(der_value(data[start:])[1]))
+
+
+def der_value(data):
+    """Tag and content of the first value of ``data``, and what follows it. Raises ValueError or IndexError."""
+    head = bytearray(data[:2])
+    length, start = head[1], 2
+    if length > 127:
+        start += length - 128
+        length = to_int(data[2:start]) if 2 < start <= 6 else len(data)
+    if len(data) < start + length:
+        raise ValueError('cut off, or not DER')
+    return head[0], data[start:start + length], data[start + length:]
+
+
+def der_numbers(data, depth=0):
+    """For each SEQUENCE in ``data`` the list of the INTEGERs in it. Raises ValueError or IndexError."""
+    found, numbers = [], []
+    while data:
+        tag, content, data = der_value(data)
+        if tag == INTEGER:
+            numbers.append(to_int(content))
+        elif tag == SEQUENCE and depth < 8:
+            found += der_numbers(content, depth + 1)
+        elif tag not in (OCTETS, NULL, OBJECT):
+            raise ValueError('no parameter of a derivation or a cipher')
+    return found + [numbers]
 
 
 def is_for_key(question, directory):
@@ -1567,7 +1705,7 @@ def target_failure(words):
 
 
 # What a line of ssh's standard error tells; the first row that fits. These words have been the same since OpenSSH 7.0.
-SSH_LINES = tuple((re.compile(pattern), meaning) for pattern, meaning in (
+SSH_LINES = (
     (r'debug1: Connection established', SshConnected()),
     (r'debug1: Entering interactive session', SshReady()),
     (r'debug1: channel (\d{1,9}): new .*direct-tcpip', lambda found: ChannelBegun(int(found.group(1)))),
@@ -1579,31 +1717,44 @@ SSH_LINES = tuple((re.compile(pattern), meaning) for pattern, meaning in (
     (r'Unable to negotiate ', SshFault(SSH_STRANGE)),  # before others: the server has a say in its end
     (r'.*Permission denied \(|.*Too many authentication failures|.*No more authentication methods',
      SshFault(SSH_AUTH)),
+    (r'No \S+ host key is known for ', SshFault(SSH_HOSTKEY_NEW)),
     (r'Host key verification failed|.*HOST IDENTIFICATION HAS CHANGED', SshFault(SSH_HOSTKEY)),
     (r'.*(?:Connection|Operation) timed out|Connection to .* timed out|Timeout, server', SshFault(SSH_TIMEOUT)),
     (r'ssh: connect to host |ssh: connect to address |.*Could not resolve hostname', SshFault(SSH_UNREACHABLE)),
     (r'kex_exchange_identification|ssh_exchange_identification|banner exchange|Connection (?:closed|reset) by|'
      r'ssh_dispatch_run_fatal', SshFault(SSH_HUNG_UP)),
-    (r"(?:command-line|/[^:]*):? line \d+: .*|No user exists .*|Bad owner .*|Can't open user config .*",
+    (r"(?:command-line|/[^:\n]*):? line \d+: .*|No user exists .*|Bad owner .*|Can't open user config .*",
      lambda found: SshComplaint(found.group())),
-))
+)
+SSH_PATTERNS = tuple((re.compile(pattern), meaning) for pattern, meaning in SSH_LINES)
+
+# One search over many lines finds those that a row may fit. A server can have ssh say a thousand lines per read.
+TELLING_LINE = re.compile('^(?=.{9})(?:debug[12]: (?=[CEc])|(?!debug))(?:%s).*' % '|'.join(
+    re.sub('^debug[12]: ', '', pattern) for pattern, meaning in SSH_LINES if meaning is not None), re.MULTILINE)
 
 
 class LineParser(object):
-    """Lines of text out of bytes that come in pieces; of a long one only the beginning."""
+    """Whole lines out of bytes that come in pieces; of a long one only the beginning."""
 
     def __init__(self):
         self._rest = b''
 
     def receive(self, data):
-        lines = (self._rest + data).split(b'\n')
-        self._rest = lines.pop()[:SSH_LINE_BYTES]
-        return [line[:SSH_LINE_BYTES].rstrip(b'\r').decode('latin-1') for line in lines]
+        """A text of lines that have ended."""
+        lines, end, rest = (self._rest + data).rpartition(b'\n')
+        self._rest = rest[:SSH_LINE_BYTES]
+        return (lines + end).decode('latin-1')
+
+
+def read_ssh_lines(text):
+    """What lines of ssh's standard error tell: an event for each of the few that tell something."""
+    events = (read_ssh_line(found.group()[:SSH_LINE_BYTES].rstrip('\r')) for found in TELLING_LINE.finditer(text))
+    return (event for event in events if event is not None)
 
 
 def read_ssh_line(line):
-    """What a line (text) of ssh's standard error tells, or None for most of them."""
-    for pattern, meaning in SSH_LINES:
+    """What one line (text) tells, or None."""
+    for pattern, meaning in SSH_PATTERNS:
         found = pattern.match(line)
         if found:
             return meaning(found) if callable(meaning) else meaning
@@ -1805,6 +1956,7 @@ def read_key(request):
         raise RequestError('ssh_private_key must be a text of at most %d plain characters' % KEY_CHARACTERS)
     key = key.strip().replace(u'\r\n', u'\n')
     if is_key_text(key):
+        check_key(key)
         return key + u'\n'
     if not key.startswith(u'/') or u'\n' in key:
         raise RequestError(NO_SUCH_KEY.message)
@@ -3811,7 +3963,8 @@ class Dial(Connect):
 # socket in a private directory, which is locked as long as we live: what a killed gateway left, the next one clears.
 
 PRIVATE_PREFIX = 'ws2s-tunnel-'
-PRIVATE_NAMES = re.compile(r'(?:%s(?:\..*)?|%s|%s|%s|s[0-9]+)\Z' % (CONTROL_NAME, KEY_NAME, ASKPASS_NAME, PID_NAME))
+PRIVATE_NAMES = re.compile(r'(?:%s(?:\..*)?|%s|s[0-9]+)\Z' % (CONTROL_NAME, '|'.join(
+    (KEY_NAME, ASKPASS_NAME, PID_NAME, CONFIG_NAME, LEARNT_NAME))))
 PRIVATE_PATH_BYTES = 80   # a Unix socket's path has room for 104; ssh itself adds 19 to this
 YOUNG_SECONDS = 60        # a directory is locked long before
 TUNNEL_JOBS = 2560000          # places to wait: 256 for each that ssh.maxTunnels may allow, twice what one needs
@@ -3819,10 +3972,14 @@ TUNNEL_THREADS = 4             # they begin ssh processes and clear up after the
 TUNNEL_IDLE_SECONDS = 10       # a tunnel without connections stays for so long, should its client connect again
 TUNNEL_TARGETS = 64            # of one tunnel; each takes ssh a listening socket
 TUNNEL_CHANNELS = 256          # connections of one tunnel that its server has not ended
+LOGIN_CPU_SECONDS = 5          # of ssh until its login is done; its server and its key tell what that takes
+GIVE_WAY_SECONDS = 3           # after so long a login must leave its place to a newcomer, when there is no other
 LOGIN_LINES = 10000            # of ssh's standard error before the login is done; a server's banner is among them
-LOG_BYTES = 4096               # one read of it: each line costs time that other clients wait
+LOG_LINES = 20000              # of it per second after that, and at once; one for 96 KiB of a download is usual
+TELLING_LINES = 10             # lines that take as long to read as one that tells something
+CHANNEL_LINES = 60             # that a connection makes ssh say from its beginning to its end
+LOG_BYTES = 2048               # one read of it: each line costs time that other clients wait
 PIPE_BYTES = 65536             # what a pipe holds at most
-KNOWN_HOSTS_BYTES = 1048576    # of the file of host keys; then no new ones are learnt
 PROMPT_BYTES = 8192            # of what ssh asks for
 
 # What a failed look-up of the SSH server is called.
@@ -3865,15 +4022,37 @@ def check_ssh_settings(config):
         raise ConfigError('"ssh.configFile": %s: %s' % (printable(path), os.strerror(error.errno)))
 
 
-def has_room_for_keys(path):
-    """Can ssh write down one more host key? Where it cannot, it would go on without a word, and learn nothing. Keys are
-    learnt before the login: whoever has many names for a server of his own must not fill the disk."""
+@contextlib.contextmanager
+def known_hosts_file(path):
+    """The file, made where it is missing, and what is in it. No other tunnel or gateway changes it meanwhile."""
     make_folder(os.path.dirname(path))
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o600), 'wb') as file:
-        has_room = os.fstat(file.fileno()).st_size < KNOWN_HOSTS_BYTES
-    if not has_room:
-        LOG.warning('ssh: %s is full: no new host keys are learnt', printable(path))
-    return has_room
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o600)
+    close_on_exec(fd)
+    with os.fdopen(fd, 'a+b') as file:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        file.seek(0)
+        known = file.read(KNOWN_HOSTS_BYTES + 1)
+        file.seek(0, os.SEEK_END)
+        yield file, known
+
+
+def may_learn_key(path, origin):
+    """Does the file take one more host key? Asked before the login: who is to be refused then gets no password."""
+    with known_hosts_file(path) as (_, known):
+        if has_room_for_key(known, origin):
+            return True
+    LOG.warning('ssh: %s has no room for more keys of %s: none are learnt', printable(path), printable(origin))
+    return False
+
+
+def learn_key(path, new, origin):
+    """Write down the host key of a server that has let somebody log in; a Failure when that may not be."""
+    with known_hosts_file(path) as (file, known):
+        line = line_to_learn(known, new, origin)
+        if not isinstance(line, Failure):
+            file.write(line)
+            line = None
+    return line
 
 
 def make_folder(path):
@@ -3936,8 +4115,9 @@ class Child(object):
     def path(self, name):
         return os.path.join(self.directory, name)
 
-    def run(self, arguments, key, asks):
-        """``key``: its text or None; ``asks``: ssh may ask for a secret."""
+    def run(self, arguments, settings, key, asks):
+        """``settings``: of ssh; ``key``: its text or None; ``asks``: ssh may ask for a secret."""
+        write_private(self.path(CONFIG_NAME), settings, 0o600)
         if key:
             write_private(self.path(KEY_NAME), key, 0o600)
         if asks:
@@ -3949,6 +4129,7 @@ class Child(object):
         close_on_exec(self.questions.fileno())
         with contextlib.closing(far):
             self.process = spawn(arguments, self.path(ASKPASS_NAME), far)
+        limit_cpu(self.process.pid, LOGIN_CPU_SECONDS)
         write_private(self.path(PID_NAME), b'%d' % self.process.pid, 0o600)
 
     def blocking_bury(self):
@@ -3980,12 +4161,39 @@ def remove_directory(path):
 
 
 def blocking_forget_login(directory):
-    """Remove the key, which ssh has read."""
-    for name in (KEY_NAME, ASKPASS_NAME):
+    """Remove what ssh has read for its login."""
+    for name in (KEY_NAME, ASKPASS_NAME, CONFIG_NAME, LEARNT_NAME):
         try:
             os.unlink(os.path.join(directory, name))
         except OSError as error:  # none was needed, or the tunnel has ended meanwhile
             LOG.debug('no %s to remove: %s', name, os.strerror(error.errno))
+
+
+def blocking_end_login(directory, pid, path, origin):
+    """What the login was needed for is done: a new host key is learnt, the rest is removed. A Failure when the key may
+    not be learnt."""
+    try:
+        limit_cpu(pid, None)
+        new = read_below(directory, path_bytes(os.path.join(directory, LEARNT_NAME)), HOST_KEY_BYTES + 1)
+        return learn_key(path, new, origin) if new else None
+    except (IOError, OSError) as error:
+        return failure_to_begin(error)
+    finally:
+        blocking_forget_login(directory)
+
+
+def limit_cpu(pid, seconds):
+    """End a process that has used so many seconds of CPU time; None: however many. Only on Linux, from Python 3.4 on,
+    can such a limit be lifted from outside when the login is done; elsewhere there is none."""
+    if not hasattr(resource, 'prlimit'):
+        return
+    try:
+        _, most = resource.prlimit(pid, resource.RLIMIT_CPU)
+        is_set = seconds and (most == resource.RLIM_INFINITY or seconds < most)
+        resource.prlimit(pid, resource.RLIMIT_CPU, (seconds if is_set else most, most))
+        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))  # its end by this limit would leave a core with secrets
+    except OSError as error:
+        LOG.debug('ssh: no limit of CPU time for process %d: %s', pid, os.strerror(error.errno))  # it has ended
 
 
 def spawn(arguments, askpass='', stdin=None):
@@ -4001,31 +4209,57 @@ def spawn(arguments, askpass='', stdin=None):
         if failure_of(error.errno) is NO_ROOM or error.errno == errno.EAGAIN:
             raise
         raise NoSshError('%s cannot be run: %s (ssh.program)' % (printable(arguments[0]), os.strerror(error.errno)))
+    take_back_seat(process.pid)
+    take_group_along(process.pid)
     fcntl.fcntl(process.stderr, fcntl.F_SETFL, fcntl.fcntl(process.stderr, fcntl.F_GETFL) | os.O_NONBLOCK)
     return process
+
+
+def take_group_along(pid):
+    """Where Linux shares the CPU between sessions, niceness counts within one alone, and each has a niceness itself."""
+    path = '/proc/%d/autogroup' % pid
+    try:
+        if os.path.exists(path):
+            with open(path, 'w') as file:
+                file.write('%d' % NICENESS)
+    except (IOError, OSError) as error:  # it takes ten in a second; or the process has ended
+        LOG.debug('ssh: no niceness for the session of process %d: %s', pid, os.strerror(error.errno))
 
 
 def blocking_open_tunnel(config, hop, address, target, seconds):
     """A Child whose ssh dials ``address``, logs in at ``hop`` and will forward to ``target``, or a Failure."""
     child = Child()
     try:
-        if config['ssh.hostKeyChecking'] == 'accept-new' and not has_room_for_keys(config['ssh.knownHosts']):
+        if config['ssh.hostKeyChecking'] == 'accept-new' and not may_learn_key(config['ssh.knownHosts'],
+                                                                               key_origin(address)):
             config = config.replace({'ssh.hostKeyChecking': 'yes'})
         key = hop.key and key_text(hop.key, config['ssh.keyDirectories'])
         child.make_directory()
-        arguments = tunnel_arguments(config, hop, address, seconds, child.directory, target)
-        child.run(arguments, key, hop.password or hop.passphrase)
+        settings = path_bytes(tunnel_lines(hop, address, child.directory, target)) + operators_lines(config)
+        arguments = tunnel_arguments(config, hop, seconds, child.directory)
+        child.run(arguments, settings, key, hop.password or hop.passphrase)
         return child
     except Exception as error:
         child.blocking_bury()
         return failure_to_begin(error)
 
 
+def operators_lines(config):
+    with open(path_bytes(config['ssh.configFile'] or os.devnull), 'rb') as file:
+        return file.read()
+
+
 def blocking_ask_for_forward(config, directory, number, target):
     """A Child that tells the ssh of ``directory`` to listen for one more target, or a Failure."""
     child = Child()
     try:
-        child.process = spawn(forward_arguments(config, directory, number, target))
+        far, near = os.pipe()
+        close_on_exec(far)
+        close_on_exec(near)
+        with os.fdopen(far, 'rb') as stdin, os.fdopen(near, 'wb') as file:
+            file.write(path_bytes(forward_line(directory, number, target)))  # far less than a pipe holds
+            file.flush()
+            child.process = spawn(forward_arguments(config, directory), stdin=stdin)
         return child
     except Exception as error:
         return failure_to_begin(error)
@@ -4137,27 +4371,31 @@ class Ssh(object):
     row."""
 
     def __init__(self, loop, child, owner):
-        self.child, self.owner = child, owner
+        self.child, self.owner, self._loop = child, owner, loop
         self.is_connected = self._is_ready = False  # to its server; logged in there
         self._fault = SSH_FAILED                    # why it ends, as far as it has said
-        self._lines, self._count, self._question = LineParser(), 0, b''
+        self._lines, self._question = LineParser(), b''
+        self._credit, self._charged = LOGIN_LINES, None  # lines that it may still say, and as of when
         self._row = collections.deque()  # pairs (Forward, path); the first is connected, and ssh has not taken it yet
         self._channels = {}              # by ssh's number: Forwards whose target is being dialled, or stands
         self._log = Feed(loop, child.process.stderr, self._on_log)
         self._questions = Feed(loop, child.questions, self._on_question)
 
     def _on_log(self, data):
-        for line in self._lines.receive(data):
-            self._count += 1
-            event = read_ssh_line(line)
-            if event is not None:
-                self.ON_EVENT[type(event)](self, event)
+        lines = self._lines.receive(data)
+        self._credit -= lines.count('\n')
+        for event in read_ssh_lines(lines):
+            self._credit -= TELLING_LINES if self._is_ready else 0
+            self.ON_EVENT[type(event)](self, event)
             if self.owner is None:
                 return  # that line was the end
-        if self._count > LOGIN_LINES and not self._is_ready:
-            self.owner.on_ended(SSH_FAILED)  # each line takes time from other clients, and a server may say many
-        elif not data:
+        if self._is_ready:
+            earned = (self._loop.now - self._charged) * LOG_LINES
+            self._credit, self._charged = min(LOG_LINES, self._credit + earned), self._loop.now
+        if not data:
             self.owner.on_ended(self._fault)
+        elif self._credit < 0:
+            self.owner.on_ended(SSH_FAILED)  # each line takes time from other clients, and a server may say many
 
     def catch_up(self):
         """Read what it has said up to now: no more than a pipe holds."""
@@ -4174,11 +4412,13 @@ class Ssh(object):
 
     def _on_complaint(self, event):
         if not self.is_connected:  # later it could be the server's words, which do not belong in a log
-            LOG.error('ssh: %s', printable(event.text))
+            name = 'ssh.configFile (below %d lines of ws2s)' % OUR_LINES
+            LOG.error('ssh: %s', printable(event.text.replace(self.child.path(CONFIG_NAME), name)))
 
     def _on_ready(self, event):
         if not self._is_ready:
             self._is_ready = True
+            self._credit, self._charged = LOG_LINES, self._loop.now
             self._questions.close()
             self.child.questions.close()
             self.owner.on_ready()
@@ -4188,6 +4428,7 @@ class Ssh(object):
             forward, _ = self._row.popleft()
             self._channels[event.number] = forward
             forward.is_taken = True
+            self._credit += CHANNEL_LINES
             self._connect_first()
 
     def _on_opened(self, event):
@@ -4257,7 +4498,7 @@ class Login(Step):
         seconds = tunnel.config['ssh.timeoutSeconds']
         self._deadline, self._timer = self._loop.now + seconds, self._loop.call_later(seconds, self._on_deadline)
         self._lookup = resolver.look_up(hop.host, hop.port, tunnel.client, seconds, self._on_found)
-        self._addresses = collections.deque()
+        self._addresses, self._address = collections.deque(), None
         self._opening = self._ssh = None
 
     def _start(self):
@@ -4273,7 +4514,8 @@ class Login(Step):
     def _try_next(self):
         """A silent address must not use up the time of those after it."""
         share = max(0, self._deadline - self._loop.now) / len(self._addresses)
-        arguments = self._tunnel.config, self._hop, self._addresses.popleft(), self._target, share
+        self._address = self._addresses.popleft()
+        arguments = self._tunnel.config, self._hop, self._address, self._target, share
         self._opening = self._tunnel.submit(blocking_open_tunnel, arguments, self._on_begun)
 
     def _on_begun(self, result):
@@ -4296,8 +4538,17 @@ class Login(Step):
             self.fail(SSH_AUTH)  # asked again, it was wrong; and a server must not be given a second word
 
     def on_ready(self):
-        ssh, self._ssh = self._ssh, None
-        self._finish(ssh, None)
+        """Logged in. A server whose key has not been written down is not used."""
+        child = self._ssh.child
+        arguments = child.directory, child.process.pid, self._tunnel.config['ssh.knownHosts'], key_origin(self._address)
+        self._tunnel.submit(blocking_end_login, arguments, self._on_learnt)
+
+    def _on_learnt(self, failure):
+        if failure:
+            self.fail(failure)
+        elif self._on_done is not None:
+            ssh, self._ssh = self._ssh, None
+            self._finish(ssh, None)
 
     def on_ended(self, failure):
         is_connected = self._ssh.is_connected
@@ -4401,6 +4652,7 @@ class Tunnel(object):
         self.state, self.group, self.digest = LOGGING_IN, logins.group, digest  # of the login
         self.client = logins.group, logins.number  # as look-ups count it
         self.loop, self.config = tunnels.loop, tunnels.config  # by its rules the server is judged
+        self.begun, self.gives_way = self.loop.now, False  # its place belongs to another already
         self.ssh = self.directory = self._idle = None
         self._tunnels, self._logins = tunnels, logins
         self._forwards, self._jobs = set(), 0
@@ -4420,7 +4672,6 @@ class Tunnel(object):
         self._move(STANDING)
         self.ssh, self.directory, ssh.owner = ssh, ssh.child.directory, self
         LOG.debug('#%d has logged in', self._logins.number)
-        self.submit(blocking_forget_login, (self.directory,))
         for forward in self._forwards:
             forward.on_login(self._tunnels.config['limits.connectSeconds'])
         for end in list(self._ends.values()):
@@ -4512,6 +4763,11 @@ class Tunnel(object):
         """Its place among ssh.maxTunnels is free when nothing of it is left."""
         if self.state == DOWN and not self._jobs:
             self._tunnels.tunnels.discard(self)
+
+    def give_way(self):
+        """To a newcomer, who waits neither for the threads nor for a server that may never answer."""
+        self.gives_way = True
+        self.fail(SSH_TIMEOUT)
 
     on_ended = fail  # of the Ssh
 
@@ -4654,14 +4910,31 @@ class Tunnels(object):
         self.config = with_real_paths(config)
 
     def open(self, logins, hop, digest, target):
-        """A Tunnel that begins to log in, or None when there are too many. One address has half of ssh.maxTunnels."""
-        most = self.config['ssh.maxTunnels']
-        mine = sum(1 for tunnel in self.tunnels if tunnel.group == logins.group)
-        if len(self.tunnels) >= most or mine >= (most + 1) // 2:
+        """A Tunnel that begins to log in, or None when there are too many."""
+        if not self._make_place(logins.group):
             return None
         tunnel = Tunnel(self, logins, hop, digest, target)
         self.tunnels.add(tunnel)
         return tunnel
+
+    def _make_place(self, group):
+        """Is there a place for one more of ``group``? One address has half of ssh.maxTunnels. Where there is none, a
+        login under way gives way, the oldest one of those that have most of them: at once to others than its group when
+        that has more than a quarter of the places for its logins, else after a while. One that is done never does."""
+        most = self.config['ssh.maxTunnels']
+        places = [tunnel for tunnel in self.tunnels if not tunnel.gives_way]
+        logins = [tunnel for tunnel in places if tunnel.state == LOGGING_IN]
+        of_all, of_logins = (collections.Counter(tunnel.group for tunnel in some) for some in (places, logins))
+        has_share = of_all[group] >= (most + 1) // 2
+        if len(places) < most and not has_share:
+            return True
+        ready = [tunnel for tunnel in logins if self.loop.now - tunnel.begun > GIVE_WAY_SECONDS
+                 or tunnel.group != group and of_logins[tunnel.group] > max(1, most // 4)]
+        if has_share:
+            ready = [tunnel for tunnel in ready if tunnel.group == group]
+        if ready:
+            max(ready, key=lambda tunnel: (of_logins[tunnel.group], -tunnel.begun)).give_way()
+        return bool(ready)
 
     def end(self):
         """End them all. They are gone from ``tunnels`` when the threads have cleared up."""

@@ -26,6 +26,7 @@ import errno
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -143,6 +144,23 @@ def option_values(argv, flag):
     return [after for before, after in zip(argv, argv[1:]) if before == flag]
 
 
+def settings(call, name):
+    """The values of an option in the file that `-F` names, each a list of words."""
+    return [words[1:] for words in call['settings'] if words[0] == name]
+
+
+def setting(call, name):
+    """The value of an option that stands there once, and has one word."""
+    (word,), = settings(call, name)
+    return word
+
+
+def forwarding(call):
+    """(path, where it leads) of the one forwarding that a call was asked for."""
+    (path, target), = settings(call, 'LocalForward')
+    return path, target
+
+
 def private_directory(call):
     """The gateway's directory for the tunnel of a call."""
     return os.path.dirname(option_values(call['argv'], '-S')[0])
@@ -224,6 +242,7 @@ class Call(object):
         self._folder = folder
         self._forwarding = None
         self._argv = [in_text(argument_bytes(argument)) for argument in sys.argv[1:]]
+        self._settings = words_of_lines(option_values(self._argv, '-F')[0])
         with open(os.path.join(folder, 'scenario')) as file:
             self._scenario = json.load(file)
 
@@ -237,8 +256,10 @@ class Call(object):
     def _steps(self):
         if '-O' in self._argv:
             return self._scenario['forward']
-        user = (option_values(self._argv, '-l') + [None])[0]
-        return self._scenario['users'].get(user, self._scenario['steps'])
+        return self._scenario['users'].get(self._values('User')[0][0], self._scenario['steps'])
+
+    def _values(self, name):
+        return settings({'settings': self._settings}, name)
 
     def _note(self, kind, **what):
         line = json.dumps(dict(what, kind=kind)) + '\n'
@@ -248,8 +269,9 @@ class Call(object):
 
     def _note_call(self):
         # Not os.environ: Python itself may have set something in it.
-        self._note('call', pid=os.getpid(), argv=self._argv, environment=in_text(process_file('self', 'environ')),
-                   descriptors=self._descriptors, cwd=os.getcwd(), session=os.getsid(0), group=os.getpgrp())
+        self._note('call', pid=os.getpid(), argv=self._argv, settings=self._settings,
+                   environment=in_text(process_file('self', 'environ')), descriptors=self._descriptors,
+                   cwd=os.getcwd(), session=os.getsid(0), group=os.getpgrp())
 
     def _key(self):
         named = [option.partition('=')[2] for option in option_values(self._argv, '-o')
@@ -313,9 +335,9 @@ class Call(object):
 
     def _serve(self):
         self._forwarding = Forwarding(self._scenario['target'])
-        for specification in option_values(self._argv, '-L'):
-            say_line('debug1: Local forwarding listening on path %s.' % specification.partition(':')[0])
-            self._forwarding.listen(specification)
+        for path, target in self._values('LocalForward'):
+            say_line('debug1: Local forwarding listening on path %s.' % path)
+            self._forwarding.listen('%s:%s' % (path, target))
         self._forwarding.take_more(option_values(self._argv, '-S')[0])
         say_line('debug1: Entering interactive session.')
         self._note('serving')
@@ -323,11 +345,19 @@ class Call(object):
     def _forward(self):
         sock = socket.socket(socket.AF_UNIX)
         sock.connect(option_values(self._argv, '-S')[0])
-        sock.sendall(in_bytes(option_values(self._argv, '-L')[0]) + b'\n')
+        sock.sendall(in_bytes(':'.join(self._values('LocalForward')[0])) + b'\n')
         sys.exit(0 if sock.recv(1) else 255)
 
     STEPS = {'say': _say, 'flood': _flood, 'ask': _ask, 'ask-in-vain': _ask_in_vain, 'look': _look, 'wait': _wait,
              'ignore': _ignore, 'end': _end, 'hang': _hang, 'serve': _serve, 'forward': _forward}
+
+
+def words_of_lines(path):
+    """The lines of a file of options, each as the list of its words; an argument may be quoted."""
+    with open(path, 'rb') as file:
+        lines = in_text(file.read()).split('\n')
+    return [[quoted or plain for quoted, plain in re.findall(r'"([^"]*)"|([^\s"]+)', line)]
+            for line in lines if line.strip() and not line.lstrip().startswith('#')]
 
 
 def content_of(path):

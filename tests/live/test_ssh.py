@@ -518,6 +518,15 @@ def test_a_gateway_that_cannot_run_ssh_says(server, start, login, echo_port, ssh
         assert not server.has_been_asked()
 
 
+def test_an_option_that_ssh_does_not_know_is_told_in_the_log(server, start, place, login, echo_port, caplog):
+    path = os.path.join(place.path, 'options')
+    write(path, u'Compression yes\nNoSuchOption yes\n')
+    with opened(start({'configFile': path})) as client:
+        assert failed(client, echo_port, **login) == (6, 'ssh-failed')
+    logged = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(logged) == 1 and logged[0].startswith('ssh: ssh.configFile (below 5 lines of ws2s): line 7: Bad config')
+
+
 @pytest.mark.parametrize('options', [{'AllowTcpForwarding': 'no'}, {'PermitOpen': '127.0.0.1:1'},
                                      {'DisableForwarding': 'yes'}], ids=lambda options: list(options)[0])
 def test_a_server_that_prohibits_the_target_is_ssh_failed(account, start, keys, echo_port, options):
@@ -615,8 +624,8 @@ def mode_of(path):
 
 
 def known_key(server):
-    """The line of a file of known hosts for ``server``."""
-    return u'[127.0.0.1]:%d %s\n' % (server.port, u' '.join(server.host_key.public.split()[:2]))
+    """The line of a file of known hosts for ``server``, as the gateway writes it."""
+    return u'[127.0.0.1]:%d %s ws2s:127.0.0.1\n' % (server.port, u' '.join(server.host_key.public.split()[:2]))
 
 
 def test_accept_new_learns_the_key_of_a_new_server_and_later_changes_nothing(server, gateway, place, login, echo_port):
@@ -635,7 +644,7 @@ def test_accept_new_learns_the_key_of_a_new_server_and_later_changes_nothing(ser
 def test_a_host_is_known_by_the_name_that_the_client_gave(server, gateway, place, login, echo_port):
     with opened(gateway) as client:
         client.connect_to(echo_port, **dict(login, ssh_host='LOCALHOST'))
-    assert read(place.known_hosts) == known_key(server).replace(u'127.0.0.1', u'localhost')
+    assert read(place.known_hosts) == known_key(server).replace(u'[127.0.0.1]', u'[localhost]')
 
 
 def test_two_servers_are_learnt_side_by_side(account, start, keys, place, echo_port):
@@ -687,6 +696,61 @@ def test_a_known_host_is_taken_by_who_wants_known_ones(server, start, place, log
     write(place.known_hosts, known_key(server))
     with opened(start({'hostKeyChecking': 'yes'})) as client:
         assert_echoes(client.connect_to(echo_port, binary=True, **login))
+
+
+@pytest.mark.parametrize('credentials', [wrong_key, both(wrong_password, key(passphrase=PASSPHRASE), lambda *_: {
+    'ssh_private_key_password': u'wrong'}), lambda *_: {}], ids=['wrong key', 'wrong password', 'none'])
+def test_of_a_server_that_lets_nobody_in_no_key_is_learnt(server, gateway, place, keys, echo_port, credentials):
+    with opened(gateway) as client:
+        assert failed(client, echo_port, **server.hop(**credentials(server, keys))) == (6, 'ssh-auth')
+    assert read(place.known_hosts) == u''
+
+
+def test_those_who_log_in_to_a_new_server_at_one_time_learn_its_key_once(server, gateway, place, login, echo_port):
+    with opened(gateway) as one, opened(gateway) as two, opened(gateway) as three:
+        for client in (one, two, three):
+            client.send_json(command='connect', host='127.0.0.1', port=echo_port, **login)
+        assert [client.receive_json()['code'] for client in (one, two, three)] == [0] * 3
+    assert read(place.known_hosts) == known_key(server)
+
+
+NOT_KNOWN = 'the host key of the SSH server is not known'
+
+
+def test_a_server_with_many_names_fills_its_share_and_others_are_still_learnt(account, running_gateway, place, keys,
+                                                                              echo_port, monkeypatch):
+    """Whoever has a server of his own may log in there, by as many names and ports as he likes."""
+    # As long as one more has room, however long it is; these lines have some 115 bytes.
+    monkeypatch.setattr(ws2s, 'ORIGIN_BYTES', ws2s.HOST_KEY_BYTES + 250)
+    addresses = '127.0.0.1\nListenAddress 127.0.0.2'
+    gateway = running_gateway({'ssh': {'knownHosts': place.known_hosts}}, resolve=lambda host, port: [
+        (socket.AF_INET, ('127.0.0.2' if host.startswith('honest') else '127.0.0.1', port))])
+    with running_sshd(account, ListenAddress=addresses) as server, opened(gateway) as client:
+        login = server.hop(**key()(server, keys))
+
+        def reply(name):
+            return client.ask(command='connect', host='127.0.0.1', port=echo_port, **dict(login, ssh_host=name))
+
+        replies = [reply('name%d.test' % number) for number in range(6)]
+        assert [found['code'] for found in replies] == [0] * 3 + [6] * 3
+        assert [found['reason'] for found in replies[3:]] == ['ssh-hostkey'] * 3
+        assert replies[3]['message'].startswith(NOT_KNOWN)
+        assert reply('name0.test')['code'] == 0  # what is known stays so
+        assert reply('honest.test')['code'] == 0
+        assert server.logins() == 5
+    names = [line.split(u' ')[0] for line in read(place.known_hosts).splitlines()]
+    assert names == [u'[%s.test]:%d' % (name, server.port) for name in ('name0', 'name1', 'name2', 'honest')]
+
+
+@pytest.mark.parametrize('settings, size', [({'hostKeyChecking': 'yes'}, 0), ({}, ws2s.KNOWN_HOSTS_BYTES)],
+                         ids=['as none are learnt', 'as the file is full'])
+def test_a_new_server_is_refused_in_words_of_its_own(server, start, place, login, echo_port, settings, size):
+    os.mkdir(os.path.dirname(place.known_hosts))
+    write(place.known_hosts, u'#' * (size - 1) + u'\n')
+    with opened(start(settings)) as client:
+        reply = client.ask(command='connect', host='127.0.0.1', port=echo_port, **login)
+        assert failure(reply) == (6, 'ssh-hostkey') and reply['message'].startswith(NOT_KNOWN)
+    assert not server.has_been_asked()
 
 
 # -- targets behind the hop --------------------------------------------------------------------------------------------
@@ -1130,6 +1194,8 @@ def test_no_secret_is_seen_by_other_users_nor_logged(server, gateway, client, ke
     seen = [read('/proc/%d/%s' % (pid, name)) for pid in ssh_processes() for name in ('cmdline', 'environ')]
     assert seen
     assert failed(client, echo_port, **dict(fields, ssh_password=u'Sesame-shut-77', ssh_private_key=GARBAGE))[0] == 6
+    where = server.account.name, str(server.port), str(echo_port)
+    assert not [word for word in where for text in seen if word in text]
     seen += [record.getMessage() for record in caplog.records]
     secrets = [u'Sesame', PASSPHRASE, GARBAGE.split(u'\n')[1]] + fields['ssh_private_key'].split(u'\n')[1:-2]
     assert not [(secret, text) for secret in secrets for text in seen if secret in text]

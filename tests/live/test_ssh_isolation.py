@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import re
+import resource
 import socket
 import subprocess
 import threading
@@ -19,8 +20,8 @@ import time
 import pytest
 
 import ws2s
-from fake_ssh import (FakeSsh, all_processes, is_alive, option_values, private_directory,
-                      private_temporary_directory, process_file)
+from fake_ssh import (FakeSsh, all_processes, forwarding, is_alive, private_directory, private_temporary_directory,
+                      process_fields, process_file, setting)
 from raw_client import RawClient
 from ssh_server import make_key, running_sshd, some_account
 from targets import echo, serving, sink
@@ -110,7 +111,7 @@ FULL_LOGIN = [['ask', PASSPHRASE_PROMPT], ['ask', PASSWORD_PROMPT], ['serve']]
 KEY = Secrets().key
 BENIGN = {'host': 'target.test', 'port': 4321, 'ssh_host': 'hop.test', 'ssh_port': 2222, 'ssh_username': 'someuser',
           'ssh_password': 'a password', 'ssh_private_key': KEY, 'ssh_private_key_password': 'a passphrase'}
-# What of it stands in the arguments.
+# What of it stands in ssh's configuration.
 VISIBLE = {'host': 'target.test', 'port': '4321', 'ssh_host': 'hop.test', 'ssh_port': '2222',
            'ssh_username': 'someuser'}
 
@@ -177,6 +178,10 @@ def plain_argv(call):
             for argument in call['argv']]
 
 
+def plain_settings(call):
+    return [[word.replace(private_directory(call), 'FOLDER') for word in line] for line in call['settings']]
+
+
 def plain_environment(call):
     return call['environment'].replace(private_directory(call), 'FOLDER')
 
@@ -199,12 +204,14 @@ def test_what_is_legal_stands_where_it_belongs_and_nowhere_else(running_gateway,
         benign = connected_call(gateway, fake)
         for field, value, form in LEGAL:
             call = connected_call(gateway, fake, **{field: value})
-            expected = [argument.replace(VISIBLE[field], form) for argument in plain_argv(benign)]
-            assert plain_argv(call) == expected
+            expected = [[word.replace(VISIBLE[field], form) for word in line] for line in plain_settings(benign)]
+            assert plain_settings(call) == expected
+            assert plain_argv(call) == plain_argv(benign)
             assert plain_environment(call) == plain_environment(benign)
     assert plain_argv(benign)[-2:] == ['--', 'ws2s-hop']
-    assert option_values(benign['argv'], '-l') == ['someuser'] and option_values(benign['argv'], '-p') == ['2222']
-    assert option_values(plain_argv(benign), '-L') == ['FOLDER/s1:target.test:4321']
+    assert plain_settings(benign) == [['HostName', '127.0.0.1'], ['HostKeyAlias', '[hop.test]:2222'], ['Port', '2222'],
+                                      ['User', 'someuser'], ['LocalForward', 'FOLDER/s1', 'target.test:4321']]
+    assert not [word for word in VISIBLE.values() for argument in benign['argv'] if word in argument]
 
 
 def test_an_address_as_ssh_host_is_dialled_as_it_is(running_gateway, fake):
@@ -212,8 +219,8 @@ def test_an_address_as_ssh_host_is_dialled_as_it_is(running_gateway, fake):
     with serving(sink) as port:
         fake.leads_to(port)
         for host in (u'::1', u'[::1]'):
-            options = option_values(connected_call(gateway, fake, ssh_host=host)['argv'], '-o')
-            assert [option for option in options if '::1' in option] == ['HostName=::1', 'HostKeyAlias=[::1]:2222']
+            call = connected_call(gateway, fake, ssh_host=host)
+            assert (setting(call, 'HostName'), setting(call, 'HostKeyAlias')) == ('::1', '[::1]:2222')
 
 
 @pytest.mark.parametrize('value', [u'', None], ids=['an empty text', 'null'])
@@ -221,7 +228,7 @@ def test_an_empty_ssh_port_is_22(running_gateway, fake, value):
     gateway = running_gateway(fake.config(), resolve=to_loopback)
     with serving(sink) as port:
         fake.leads_to(port)
-        assert option_values(connected_call(gateway, fake, ssh_port=value)['argv'], '-p') == ['22']
+        assert setting(connected_call(gateway, fake, ssh_port=value), 'Port') == '22'
 
 
 # Two at a time, as password and passphrase.
@@ -500,6 +507,73 @@ def test_what_a_server_has_ssh_say_after_the_login_does_no_harm(running_gateway,
     assert_plain(log)
 
 
+FLOOD_AFTER_LOGIN = 300000  # lines; more than a server says that carries something
+
+
+@pytest.mark.quiet
+@pytest.mark.parametrize('line', ['\n', 'debug1: Remote: x\n', 'debug2: channel 2: open confirm\n', 'some words\n'],
+                         ids=['nothing', 'debugging', 'forged', 'words'])
+def test_a_flood_of_lines_after_the_login_ends_the_tunnel_and_delays_nobody(running_gateway, fake, line):
+    fake.does(CONNECTED, ['serve'], ['wait'], ['say', line * FLOOD_AFTER_LOGIN], another=[['serve']])
+    gateway = running_gateway(fake.config(), resolve=to_loopback)
+    with serving(echo) as port, RawClient(gateway.address) as client, RawClient(gateway.address) as other:
+        fake.leads_to(port)
+        other.open()
+        assert outcome(client.open().ask(command='connect', **BENIGN)) == DONE
+        fake.go()
+        longest = 0
+        while is_waiting(client):
+            began = time.time()
+            other.ask(command='ping')
+            longest = max(longest, time.time() - began)
+        assert client.receive_json()['code'] == 5
+        assert longest < 0.5
+        assert outcome(client.ask(command='connect', **dict(BENIGN, ssh_username='another'))) == DONE
+
+
+def test_what_ssh_says_of_a_large_download_is_no_flood(running_gateway, fake):
+    """A line for each 96 KiB: so many are a gigabyte."""
+    line = 'debug2: channel 2: window 1998848 sent adjust 98304\r\n'
+    fake.does(CONNECTED, ['serve'], ['wait'], ['say', line * 15000], ['say', 'debug2: channel 2: rcvd eof\r\n'])
+    gateway = running_gateway(fake.config(), resolve=to_loopback)
+    with serving(echo) as port, RawClient(gateway.address) as client:
+        fake.leads_to(port)
+        assert outcome(client.open().ask(command='connect', **BENIGN)) == DONE
+        tunnel, = gateway.tunnels.tunnels
+        fake.go()
+        wait_until(lambda: not tunnel.ssh.count(), what='the last line to be read')
+        client.send_json(command='send', data='via ssh')
+        assert client.receive_data(7) == b'via ssh'
+
+
+# -- CPU time ----------------------------------------------------------------------------------------------------------
+
+def niceness(pid):
+    return int(process_fields(pid)[16])
+
+
+def cpu_limit(pid):
+    """Seconds after which it is ended, or b'unlimited'."""
+    return re.search(b'Max cpu time +([^ ]+)', process_file(pid, 'limits')).group(1)
+
+
+@pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_CPU)[1] != resource.RLIM_INFINITY, reason='limited already')
+def test_ssh_stands_back_and_may_compute_for_some_seconds_until_it_has_logged_in(running_gateway, fake):
+    fake.does(['wait'], ['serve'])
+    gateway = running_gateway(fake.config(), resolve=to_loopback)
+    with serving(echo) as port, RawClient(gateway.address) as client:
+        fake.leads_to(port)
+        client.open().send_json(command='connect', **BENIGN)
+        wait_until(lambda: fake.notes('waiting'))
+        pid = fake.calls()[0]['pid']
+        wait_until(lambda: niceness(pid) == min(19, niceness(os.getpid()) + 10), what='ssh to stand back')
+        if hasattr(resource, 'prlimit'):
+            wait_until(lambda: cpu_limit(pid) == b'5', what='the limit')
+        fake.go()
+        assert outcome(client.receive_json()) == DONE
+        assert cpu_limit(pid) == b'unlimited'
+
+
 FLOOD = 32 << 20
 
 
@@ -547,17 +621,16 @@ def test_a_config_file_that_cannot_be_read_is_an_error(running_gateway, fake, tm
     assert 'ssh.configFile' in str(error.value)
 
 
-def test_a_config_file_takes_the_place_of_dev_null(running_gateway, fake, tmpdir):
+def test_what_a_config_file_says_stands_below_what_the_client_says(running_gateway, fake, tmpdir):
     path = tmpdir.join('options')
     path.write('# IdentityFile /x\n\nHost *\n    Ciphers aes128-ctr\n    compression yes\n')
     with serving(sink) as port:
         fake.leads_to(port)
         plain = connected_call(running_gateway(fake.config(), resolve=to_loopback), fake)
         with_file = connected_call(running_gateway(fake.config(configFile=str(path)), resolve=to_loopback), fake)
-    assert option_values(plain['argv'], '-F') == ['/dev/null'] and plain['argv'][0] == '-F'
-    assert option_values(with_file['argv'], '-F') == [str(path)]
-    assert plain_argv(with_file) == [str(path) if word == '/dev/null' and before == '-F' else word
-                                     for before, word in zip([None] + plain_argv(plain), plain_argv(plain))]
+    assert plain_settings(with_file) == plain_settings(plain) + [['Host', '*'], ['Ciphers', 'aes128-ctr'],
+                                                                 ['compression', 'yes']]
+    assert plain_argv(with_file) == plain_argv(plain) and plain['argv'][0] == '-F'
 
 
 # -- the process -------------------------------------------------------------------------------------------------------
@@ -624,10 +697,9 @@ def test_a_second_target_of_a_websocket_is_added_by_a_process_as_well_guarded(ru
     folder = private_directory(fake.calls()[0])
     for call, host in zip(fake.forwardings(), ['xn--bcher-kva.test', '[::1]']):
         check_process(call)
-        path = option_values(call['argv'], '-L')[0].partition(':')[0]
-        assert call['argv'] == ['-F', '/dev/null', '-S', folder + '/c', '-O', 'forward', '-L',
-                                '%s:%s:4321' % (path, host), '--', 'ws2s-hop']
-        assert os.path.dirname(path) == folder
+        assert call['argv'] == ['-F', '/dev/stdin', '-S', folder + '/c', '-O', 'forward', '--', 'ws2s-hop']
+        assert len(call['settings']) == 1 and forwarding(call)[1] == host + ':4321'
+        assert os.path.dirname(forwarding(call)[0]) == folder
     assert len(fake.forwardings()) == 2
     assert not [pid for pid in fake.processes() if is_alive(pid) and pid != fake.calls()[0]['pid']]
 

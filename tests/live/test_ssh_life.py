@@ -474,7 +474,7 @@ def test_one_tunnel_more_than_allowed_is_refused_at_once(running_gateway, fake):
         assert is_echoing(one)
         three.connect_to(port)
         two.abort()
-        wait_until(lambda: outcome(three.ask(**request())) == DONE, SOON)
+        wait_until(lambda: outcome(three.ask(**request())) == DONE)
         assert len(fake.calls()) == 3
 
 
@@ -499,6 +499,75 @@ def test_a_flood_of_lines_before_the_login_ends_it_and_delays_nobody(fake, tmpdi
                 assert outcome(client.receive_json()) == (6, 'ssh-failed')
         gateway.signal(signal.SIGTERM)
         assert gateway.wait() == 0
+
+
+# -- places ------------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def hung(running_gateway, fake):
+    """``hung(most, {source: count})``: a gateway with ssh.maxTunnels=most, and clients whose logins hang there."""
+    clients = []
+    fake.does(['serve'], hung=[['hang']])
+
+    def begin(most, counts):
+        gateway = running_gateway(fake.config(maxTunnels=most), resolve=to_loopback)
+        for source, count in sorted(counts.items()):
+            for _ in range(count):
+                clients.append(RawClient(gateway.address, source=source).open())
+                clients[-1].send_json(**request(ssh_username='hung'))
+        wait_until(lambda: len(fake.notes('hanging')) == len(clients))
+        return gateway, clients
+
+    with serving(echo) as port:
+        fake.leads_to(port)
+        yield begin
+        for client in clients:
+            client.sock.close()
+
+
+def has_reply(client):
+    return bool(select.select([client.sock], [], [], 0)[0])
+
+
+def test_two_addresses_whose_logins_hang_keep_no_third_one_out(hung, fake):
+    gateway, clients = hung(8, {'127.0.0.2': 4, '127.0.0.3': 4})
+    with RawClient(gateway.address) as one, RawClient(gateway.address) as two:
+        assert outcome(one.open().ask(**request())) == DONE
+        assert outcome(two.open().ask(**request())) == DONE
+        wait_until(lambda: has_reply(clients[0]) and has_reply(clients[4]), what='the oldest of both to give way')
+        assert [outcome(clients[place].receive_json()) for place in (0, 4)] == [(6, 'ssh-timeout')] * 2
+        assert not [client for client in clients if has_reply(client)]
+        assert is_echoing(one) and is_echoing(two)
+
+
+def test_a_login_under_way_keeps_its_place_for_a_while_and_one_that_is_done_for_good(hung, fake, monkeypatch):
+    monkeypatch.setattr(ws2s, 'GIVE_WAY_SECONDS', 3600)
+    gateway, clients = hung(4, {'127.0.0.2': 1})
+    with RawClient(gateway.address) as one, RawClient(gateway.address, source='127.0.0.3') as two, \
+            RawClient(gateway.address, source='127.0.0.4') as three:
+        for client in (one, two, three):
+            assert outcome(client.open().ask(**request())) == DONE
+        with RawClient(gateway.address, source='127.0.0.5') as late:
+            assert outcome(late.open().ask(**request())) == (1, 'limit')
+            monkeypatch.setattr(ws2s, 'GIVE_WAY_SECONDS', 0)
+            assert outcome(late.ask(**request())) == DONE
+            assert outcome(clients[0].receive_json()) == (6, 'ssh-timeout')
+            assert outcome(clients[0].ask(**request())) == (1, 'limit')  # all are done now
+            assert is_echoing(one) and is_echoing(two) and is_echoing(three) and is_echoing(late)
+    wait_until(lambda: is_empty_of_tunnels(gateway), SOON)
+
+
+def is_empty_of_tunnels(gateway):
+    return not gateway.tunnels.tunnels
+
+
+def test_an_address_that_has_its_half_ends_logins_of_its_own_only(hung, fake, monkeypatch):
+    monkeypatch.setattr(ws2s, 'GIVE_WAY_SECONDS', 0)
+    gateway, clients = hung(6, {'127.0.0.2': 3, '127.0.0.3': 1})
+    with RawClient(gateway.address, source='127.0.0.2') as late:
+        assert outcome(late.open().ask(**request())) == DONE
+        assert outcome(clients[0].receive_json()) == (6, 'ssh-timeout')
+        assert not [client for client in clients[1:] if has_reply(client)]
 
 
 # -- where there is no room --------------------------------------------------------------------------------------------

@@ -3,8 +3,10 @@
 
 The lines of ssh come from OpenSSH 7, 8 and 9; the forms of its file of options were tried with OpenSSH 9.2.
 """
+import binascii
 import collections
 import re
+import struct
 
 import pytest
 
@@ -114,20 +116,18 @@ def test_host_key_name_is_the_one_in_known_hosts(host, port, name):
     assert ws2s.host_key_name(hop(host, port)) == name
 
 
-@pytest.mark.parametrize('number, target, argument', [
-    (1, (u'redis.lan', 6379), '/tmp/private-1/s1:redis.lan:6379'), (12, (u'::1', 80), '/tmp/private-1/s12:[::1]:80'),
-    (3, (u'0:0::1', 80), '/tmp/private-1/s3:[::1]:80'), (2, (u'b\xfccher.lan', 1),
-                                                         '/tmp/private-1/s2:xn--bcher-kva.lan:1')])
-def test_forward_argument(number, target, argument):
-    assert ws2s.forward_argument(DIRECTORY, number, target) == argument
-    assert argument.startswith(ws2s.local_path(DIRECTORY, number) + ':')
+@pytest.mark.parametrize('number, target, leads_to', [
+    (1, (u'redis.lan', 6379), 'redis.lan:6379'), (12, (u'::1', 80), '[::1]:80'), (3, (u'0:0::1', 80), '[::1]:80'),
+    (2, (u'b\xfccher.lan', 1), 'xn--bcher-kva.lan:1')])
+def test_forward_line(number, target, leads_to):
+    line = ws2s.forward_line(DIRECTORY, number, target)
+    assert line == 'LocalForward "/tmp/private-1/s%d" "%s"\n' % (number, leads_to)
+    assert ws2s.local_path(DIRECTORY, number) in line
 
 
 @pytest.mark.parametrize('host', NOT_PLAIN, ids=lambda host: '%.20r' % host)
 def test_no_forwarding_to_what_is_no_plain_host(host):
-    for build in (lambda: ws2s.forward_argument(DIRECTORY, 1, (host, 80)),
-                  lambda: ws2s.forward_arguments(ws2s.DEFAULTS, DIRECTORY, 2, (host, 80)),
-                  lambda: tunnel(hop(), target=(host, 80))):
+    for build in (lambda: ws2s.forward_line(DIRECTORY, 1, (host, 80)), lambda: lines(hop(), target=(host, 80))):
         with pytest.raises(ws2s.RequestError):
             build()
 
@@ -136,7 +136,7 @@ def test_no_forwarding_to_what_is_no_plain_host(host):
 
 Call = collections.namedtuple('Call', 'program flags values options rest')
 
-ALONE, WITH_VALUE = set('-M -N -T -a -x'.split()), set('-F -S -p -l -L -i -e -o -O'.split())
+ALONE, WITH_VALUE = set('-M -N -T -a -x'.split()), set('-F -S -i -e -o -O'.split())
 
 
 def read_call(argv):
@@ -160,8 +160,16 @@ def with_ssh(**options):
     return ws2s.DEFAULTS.replace(dict(('ssh.' + name, value) for name, value in options.items()))
 
 
-def tunnel(one, address=u'192.0.2.7', seconds=10, target=TARGET, **options):
-    return ws2s.tunnel_arguments(with_ssh(**options), one, address, seconds, DIRECTORY, target)
+def tunnel(one, seconds=10, **options):
+    return ws2s.tunnel_arguments(with_ssh(**options), one, seconds, DIRECTORY)
+
+
+def lines(one, address=u'192.0.2.7', target=TARGET):
+    """The configuration as a list of (name, [value, ...]); each line is a name and quoted values."""
+    text = ws2s.tunnel_lines(one, address, DIRECTORY, target)
+    assert text.endswith('\n') and text.count('\n') == ws2s.OUR_LINES
+    assert re.match(r'(?:[A-Z][A-Za-z]+(?: "[^"\n]+")+\n)+\Z', text)
+    return [(line.partition(' ')[0], re.findall('"([^"]*)"', line)) for line in text.splitlines()]
 
 
 LOGINS = {
@@ -196,12 +204,13 @@ def test_each_tunnel_is_isolated(login, checking):
     call = read_call(tunnel(hop(**LOGINS[login]), hostKeyChecking=checking, knownHosts='/srv/known hosts'))
     assert dict((name, call.options.get(name)) for name in ISOLATION) == ISOLATION
     assert call.flags == ALONE
-    assert call.values['-F'] == ['/dev/null']
+    assert call.values['-F'] == [DIRECTORY + '/config']
     assert call.values['-S'] == [DIRECTORY + '/c']
     assert 0 < int(call.options['ServerAliveInterval']) <= 30
     assert call.options['StrictHostKeyChecking'] == checking
-    known_hosts = '/dev/null' if checking == 'no' else '/srv/known hosts'
-    assert call.options['UserKnownHostsFile'] == '"%s"' % known_hosts
+    files = {'no': '"/dev/null"', 'yes': '"/srv/known hosts"',
+             'accept-new': '"%s/learnt" "/srv/known hosts"' % DIRECTORY}
+    assert call.options['UserKnownHostsFile'] == files[checking]  # ssh writes into the first one
 
 
 def test_there_is_no_escape_character():
@@ -222,7 +231,7 @@ def test_only_what_was_given_is_shown_to_the_server(login):
 
 @pytest.mark.parametrize('login', sorted(LOGINS))
 def test_secrets_and_paths_of_keys_stand_in_no_argument(login):
-    line = ' '.join(tunnel(hop(**LOGINS[login])))
+    line = ' '.join(tunnel(hop(**LOGINS[login]))) + repr(lines(hop(**LOGINS[login])))
     for secret in ('swordfish', 'opensesame', 'b3Blbn', 'PRIVATE', '/keys/me'):
         assert secret not in line
 
@@ -230,11 +239,15 @@ def test_secrets_and_paths_of_keys_stand_in_no_argument(login):
 def test_where_a_tunnel_goes():
     call = read_call(tunnel(hop(u'Bastion.LAN', 2222, u'me-2'), seconds=7.9))
     assert call.program == 'ssh'
-    assert call.options['HostName'] == '192.0.2.7' and call.options['HostKeyAlias'] == '[bastion.lan]:2222'
-    assert (call.values['-p'], call.values['-l']) == (['2222'], ['me-2'])
-    assert call.values['-L'] == [DIRECTORY + '/s1:redis.lan:6379']
     assert call.options['ConnectTimeout'] == '8'
     assert call.rest == ['ws2s-hop']
+    assert lines(hop(u'Bastion.LAN', 2222, u'me-2')) == [
+        ('HostName', ['192.0.2.7']), ('HostKeyAlias', ['[bastion.lan]:2222']), ('Port', ['2222']), ('User', ['me-2']),
+        ('LocalForward', [DIRECTORY + '/s1', 'redis.lan:6379'])]
+
+
+def test_the_arguments_are_those_of_any_other_client_with_such_a_login():
+    assert tunnel(hop(u'Bastion.LAN', 2222, u'me-2', PASSWORD)) == tunnel(hop(u'::1', 22, u'you', b'other'))
 
 
 @pytest.mark.parametrize('seconds, timeout', [(0, '1'), (0.05, '1'), (1, '1'), (3.4, '3'), (3.99, '4'), (15, '15'),
@@ -246,14 +259,13 @@ def test_timeout_is_whole_seconds_and_never_0_which_is_none(seconds, timeout):
 @pytest.mark.parametrize('address, name', [
     (u'192.0.2.7', '192.0.2.7'), (u'2001:db8::1', '2001:db8::1'), (u'fe80::1%eth0', 'fe80::1%%eth0')])
 def test_the_address_that_was_judged_is_dialled(address, name):
-    assert read_call(tunnel(hop(), address=address)).options['HostName'] == name
+    assert lines(hop(), address=address)[0] == ('HostName', [name])
 
 
-def test_program_and_file_of_options_of_the_operator():
-    options = {'program': '/opt/ssh 9/ssh', 'configFile': '/etc/ws2s/old servers'}
-    for argv in (tunnel(hop(), **options), ws2s.forward_arguments(with_ssh(**options), DIRECTORY, 2, TARGET)):
-        call = read_call(argv)
-        assert (call.program, call.values['-F']) == ('/opt/ssh 9/ssh', ['/etc/ws2s/old servers'])
+def test_program_of_the_operator():
+    options = {'program': '/opt/ssh 9/ssh'}
+    for argv in (tunnel(hop(), **options), ws2s.forward_arguments(with_ssh(**options), DIRECTORY)):
+        assert read_call(argv).program == '/opt/ssh 9/ssh'
 
 
 def test_young_options_do_not_hurt_an_older_ssh():
@@ -265,12 +277,10 @@ def test_young_options_do_not_hurt_an_older_ssh():
                                         'SessionType'.split())
 
 
-@pytest.mark.parametrize('number, target, argument', [(2, TARGET, '/s2:redis.lan:6379'),
-                                                      (65, (u'::1', 80), '/s65:[::1]:80')])
-def test_one_more_target(number, target, argument):
-    call = read_call(ws2s.forward_arguments(ws2s.DEFAULTS, DIRECTORY, number, target))
-    assert call == Call('ssh', set(), {'-F': ['/dev/null'], '-S': [DIRECTORY + '/c'], '-O': ['forward'],
-                                       '-L': [DIRECTORY + argument]}, {}, ['ws2s-hop'])
+def test_one_more_target_stands_in_no_argument():
+    call = read_call(ws2s.forward_arguments(ws2s.DEFAULTS, DIRECTORY))
+    assert call == Call('ssh', set(), {'-F': ['/dev/stdin'], '-S': [DIRECTORY + '/c'], '-O': ['forward']}, {},
+                        ['ws2s-hop'])
 
 
 NASTY = u'ab1._' * 12 + u'-+;$()`\n\0/@:[]%\'"\\ \t\r=,*?!#~{}|&<>^\x7f\x85\xe9\u2460\u202e\uff0d\uff0f\ud800'
@@ -292,15 +302,12 @@ def test_whatever_passes_the_checks_stays_a_value(dice):
     assert len(hosts) > 100 and len(users) > 100
     known = read_call(tunnel(hop(password=PASSWORD)))
     for host, user, target in zip(hosts, users, reversed(hosts)):
-        arguments = tunnel(hop(host, 2222, user, password=PASSWORD), target=(target, 80))
-        call = read_call(arguments)
-        assert (call.flags, set(call.values), set(call.options)) == (known.flags, set(known.values),
-                                                                     set(known.options))
-        assert arguments.count('--') == 1 and call.rest == ['ws2s-hop']
-        assert call.values['-l'] == [user] and re.match(r'[A-Za-z0-9_.+][A-Za-z0-9_.+-]*\Z', user)
-        assert call.values['-L'] == ['%s/s1:%s:80' % (DIRECTORY, target if ':' not in target else '[%s]' % target)]
-        assert re.match(r'\[[a-z0-9_:][a-z0-9_.:-]*\]:2222\Z', call.options['HostKeyAlias'])
-        assert all(call.options[name] == known.options[name] for name in known.options if name != 'HostKeyAlias')
+        one = hop(host, 2222, user, password=PASSWORD)
+        assert read_call(tunnel(one)) == known
+        (_, _), (_, (alias,)), (_, _), (_, (name,)), (_, (_, leads_to)) = lines(one, target=(target, 80))
+        assert name == user and re.match(r'[A-Za-z0-9_.+][A-Za-z0-9_.+-]*\Z', user)
+        assert leads_to == '%s:80' % (target if ':' not in target else '[%s]' % target)
+        assert re.match(r'\[[a-z0-9_:][a-z0-9_.:-]*\]:2222\Z', alias)
 
 
 # --- Its questions --------------------------------------------------------------------------------
@@ -358,10 +365,9 @@ def test_each_field_and_the_salt_change_the_digest():
 # --- Lines ----------------------------------------------------------------------------------------
 
 def read_lines(pieces):
-    parser, lines = ws2s.LineParser(), []
-    for piece in pieces:
-        lines += parser.receive(piece)
-    return lines
+    parser = ws2s.LineParser()
+    whole = u''.join(parser.receive(piece) for piece in pieces)
+    return [line[:8192].rstrip(u'\r') for line in whole.split(u'\n')[:-1]]
 
 
 LINES = [
@@ -397,8 +403,8 @@ def test_empty_pieces_are_no_lines():
 
 def test_a_line_without_end_is_cut_and_the_next_one_is_whole():
     parser = ws2s.LineParser()
-    assert [line for _ in range(1000) for line in parser.receive(b'x' * 65536)] == []
-    assert parser.receive(b'\nnext\n') == [u'x' * 8192, u'next']
+    assert set(parser.receive(b'x' * 65536) for _ in range(1000)) == {u''}
+    assert parser.receive(b'\nnext\n') == u'x' * 8192 + u'\nnext\n'
 
 
 if not ws2s.PY2:  # tracemalloc came with 3.4
@@ -419,8 +425,9 @@ if not ws2s.PY2:  # tracemalloc came with 3.4
 # --- What ssh says --------------------------------------------------------------------------------
 
 CONNECTED, READY = ws2s.SshConnected(), ws2s.SshReady()
-AUTH, HOSTKEY, TIMEOUT, UNREACHABLE, STRANGE, HUNG_UP = (ws2s.SshFault(failure) for failure in (
-    ws2s.SSH_AUTH, ws2s.SSH_HOSTKEY, ws2s.SSH_TIMEOUT, ws2s.SSH_UNREACHABLE, ws2s.SSH_STRANGE, ws2s.SSH_HUNG_UP))
+AUTH, HOSTKEY, HOSTKEY_NEW, TIMEOUT, UNREACHABLE, STRANGE, HUNG_UP = (ws2s.SshFault(failure) for failure in (
+    ws2s.SSH_AUTH, ws2s.SSH_HOSTKEY, ws2s.SSH_HOSTKEY_NEW, ws2s.SSH_TIMEOUT,
+    ws2s.SSH_UNREACHABLE, ws2s.SSH_STRANGE, ws2s.SSH_HUNG_UP))
 
 
 def begun(number):
@@ -458,6 +465,7 @@ TELLING = [
     (u'Received disconnect from 10.0.0.1 port 22:2: Too many authentication failures', AUTH),
     (u'Received disconnect from 10.0.0.1: 2: Too many authentication failures for me', AUTH),
     (u'Host key verification failed.', HOSTKEY),
+    (u'No ED25519 host key is known for [a.lan]:22 and you have requested strict checking.', HOSTKEY_NEW),
     (u'@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @', HOSTKEY),
     (u'ssh: connect to host 127.0.0.1 port 1: Connection refused', UNREACHABLE),
     (u'ssh: connect to host 10.0.0.1 port 22: No route to host', UNREACHABLE),
@@ -571,17 +579,21 @@ ITS_LINES = [
 def test_line_that_tells_something(line, event):
     found = ws2s.read_ssh_line(line)
     assert (type(found), found) == (type(event), event)
+    among_others = list(ws2s.read_ssh_lines(u'\ndebug1: x\nwelcome\n%s\r\nwelcome\n\n' % line))
+    assert among_others == [event] and type(among_others[0]) is type(event)
 
 
 @pytest.mark.parametrize('line', SILENT, ids=lambda line: '%.70r' % line)
 def test_line_that_tells_nothing(line):
     assert ws2s.read_ssh_line(line) is None
+    assert list(ws2s.read_ssh_lines(u'\n%s\n%s\n' % (line, line))) == []
 
 
 @pytest.mark.parametrize('words', SERVERS_WORDS)
 @pytest.mark.parametrize('line, event', ITS_LINES, ids=lambda value: '%.40s' % (value,))
 def test_the_servers_words_within_a_line_tell_nothing(line, event, words):
     assert ws2s.read_ssh_line(line % words) == event
+    assert list(ws2s.read_ssh_lines(line % words + u'\n')) == ([event] if event else [])
 
 
 @pytest.mark.parametrize('words', SERVERS_WORDS)
@@ -606,8 +618,9 @@ SESSION_EVENTS = [CONNECTED, READY, begun(2), no_way(2, ws2s.REFUSED), begun(3),
 def test_a_session_whichever_way_it_is_cut(behind):
     places = [place for place, byte in enumerate(bytearray(SESSION)) if byte in bytearray(b'\r\n:')]
     for pieces in every_split(SESSION, near=places):
-        found = [ws2s.read_ssh_line(line) for line in read_lines(pieces + [behind])]
-        assert [event for event in found if event is not None] == SESSION_EVENTS, shown(pieces)
+        parser = ws2s.LineParser()
+        found = [event for piece in pieces + [behind] for event in ws2s.read_ssh_lines(parser.receive(piece))]
+        assert found == SESSION_EVENTS, shown(pieces)
 
 
 @pytest.mark.parametrize('piece', [
@@ -625,7 +638,8 @@ def test_hostile_lines_are_read_in_linear_time(piece):
                  u'command-line', u'Connection ', u'debug1: channel '):
         for _ in range(5):
             ws2s.read_ssh_line((head + piece * 8192)[:8192])
-    assert ws2s.monotonic() - began < 2  # what is quadratic takes a minute
+            list(ws2s.read_ssh_lines((head + piece * 8192)[:8192] + u'\n'))
+    assert ws2s.monotonic() - began < 4  # what is quadratic takes a minute
 
 
 # --- Targets behind the server --------------------------------------------------------------------
@@ -657,3 +671,178 @@ def test_hostile_lines_are_read_in_linear_time(piece):
 ], ids=lambda value: value if isinstance(value, ws2s.text_type) else None)
 def test_failure_of_a_target_behind_the_server(words, failure):
     assert ws2s.target_failure(words) == failure
+
+
+# --- Keys that take long --------------------------------------------------------------------------
+
+def der(tag, *parts):
+    content = b''.join(parts)
+    size = len(content)
+    head = [size] if size < 128 else [0x82, size >> 8, size & 255]
+    return bytes(bytearray([tag] + head)) + content
+
+
+def integer(number):
+    digits = '%x' % number
+    return der(2, binascii.unhexlify('00' + '0' * (len(digits) % 2) + digits))
+
+
+def sequence(*parts):
+    return der(0x30, *parts)
+
+
+SALT, NAME, CIPHER = der(4, b's' * 8), der(6, b'\x2a\x86\x48'), sequence(der(6, b'\x60'), der(4, b'i' * 16))
+
+
+def encrypted(parameters):
+    """PKCS#8 by PBES2, as openssl makes it."""
+    scheme = sequence(NAME, sequence(sequence(NAME, parameters), CIPHER))
+    return sequence(scheme, der(4, b'\xee' * 1200))
+
+
+def in_pem(data, label=u'ENCRYPTED PRIVATE KEY', head=u''):
+    text = binascii.b2a_base64(data).decode('ascii')
+    return u'-----BEGIN %s-----\n%s%s-----END %s-----\n' % (label, head, text, label)
+
+
+def pbkdf2(iterations, *more):
+    return encrypted(sequence(SALT, integer(iterations), *more))
+
+
+def scrypt(n, r, p):
+    return encrypted(sequence(SALT, integer(n), integer(r), integer(p)))
+
+
+def string(data):
+    return struct.pack('!I', len(data)) + data
+
+
+def bcrypt(rounds, name=b'bcrypt'):
+    options = string(b's' * 16) + struct.pack('!I', rounds) if name == b'bcrypt' else b''
+    return b'openssh-key-v1\0' + string(b'aes256-ctr') + string(name) + string(options) + struct.pack('!I', 1) + b'k'
+
+
+SHA256 = sequence(NAME, der(5))
+PLAIN = sequence(integer(0), sequence(NAME, der(5)), der(4, b'\x30' * 300))
+CHEAP = {
+    'openssl': pbkdf2(2048, SHA256), 'the most': pbkdf2(1000000, SHA256), 'key length': pbkdf2(600000, integer(32)),
+    'scrypt': scrypt(16384, 8, 1), 'one scheme': sequence(sequence(NAME, sequence(SALT, integer(2048))), der(4, b'e')),
+    'not encrypted': PLAIN, 'no passphrase': bcrypt(0, b'none'), 'ssh-keygen': bcrypt(16), '-a 256': bcrypt(256),
+    'no key': b'not a key', 'nothing': b'',
+}
+COSTLY = {
+    'pbkdf2': pbkdf2(8388607, SHA256), 'a little more': pbkdf2(1000001), 'key length': pbkdf2(1 << 40, integer(32)),
+    'leading zeros': encrypted(sequence(SALT, der(2, b'\0' * 90 + b'\x7f\xff\xff'))),
+    'one scheme': sequence(sequence(NAME, sequence(SALT, integer(1 << 31))), der(4, b'e')),
+    'scrypt n': scrypt(1 << 30, 8, 1), 'scrypt p': scrypt(16384, 8, 1 << 16), 'scrypt r': scrypt(1024, 1 << 19, 1),
+    'bcrypt': bcrypt(257), 'bcrypt for days': bcrypt(0xffffffff),
+}
+# What somebody who reads DER less strictly, as OpenSSL does, might understand.
+UNREADABLE = {
+    'indefinite lengths': b'\x30\x80\x30\x80' + NAME + sequence(SALT, integer(8388607)) + b'\0\0' + SALT + b'\0\0',
+    'long tag': b'\x3f\x10' + pbkdf2(8388607)[1:], 'constructed salt': encrypted(sequence(der(0x24, SALT), integer(1))),
+    'a set': encrypted(der(0x31, SALT, integer(1))), 'cut': pbkdf2(8388607)[:40],
+    'only a head': b'\x30', 'huge length': b'\x30\x84\xff\xff\xff\xff\x30\x84\xff\xff\xff\xff',
+    'cut bcrypt': bcrypt(16)[:30],
+}
+TOO_LONG = 'ssh_private_key takes too long to decrypt: its passphrase is hashed too many times'
+
+
+def refusal(key):
+    try:
+        ws2s.read_hop({u'ssh_host': u'h', u'ssh_username': u'me', u'ssh_private_key': key})
+        return None
+    except ws2s.RequestError as error:
+        return error.failure
+
+
+@pytest.mark.parametrize('name', sorted(CHEAP))
+def test_a_key_that_takes_little_time_is_taken(name):
+    for label in (u'ENCRYPTED PRIVATE KEY', u'PRIVATE KEY', u'OPENSSH PRIVATE KEY', u'X'):
+        assert refusal(in_pem(CHEAP[name], label)) is None
+
+
+@pytest.mark.parametrize('name', sorted(COSTLY))
+def test_a_key_that_takes_very_long_is_refused(name):
+    """Whatever is written above it: readers look at the content."""
+    for label in (u'ENCRYPTED PRIVATE KEY', u'PRIVATE KEY', u'OPENSSH PRIVATE KEY', u'X'):
+        for text in (in_pem(COSTLY[name], label), in_pem(PLAIN, u'PRIVATE KEY') + in_pem(COSTLY[name], label)):
+            failure = refusal(text)
+            assert (failure.code, failure.reason, failure.message) == (1, 'bad-request', TOO_LONG)
+
+
+@pytest.mark.parametrize('name', sorted(UNREADABLE))
+def test_an_encrypted_key_in_an_odd_spelling_is_refused(name):
+    assert refusal(in_pem(UNREADABLE[name])).message == 'ssh_private_key is not a key that can be read'
+
+
+@pytest.mark.parametrize('label, is_taken', [(u'RSA PRIVATE KEY', True), (u'EC PRIVATE KEY', True),
+                                             (u'ENCRYPTED PRIVATE KEY', False), (u'X', False)])
+def test_what_is_encrypted_twice_is_refused(label, is_taken):
+    head = u'Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\n'
+    assert (refusal(in_pem(pbkdf2(8388607), label, head)) is None) == is_taken
+
+
+def test_no_key_however_damaged_is_more_than_refused(dice):
+    for data in [data for data in list(CHEAP.values()) + list(COSTLY.values()) if data]:
+        for place in range(min(len(data), 150)):
+            refusal(in_pem(data[:place]))
+        for _ in range(100):
+            damaged = bytearray(data)
+            for _ in range(dice.randrange(1, 4)):
+                damaged[dice.randrange(min(len(damaged), 90))] = dice.randrange(256)
+            refusal(in_pem(bytes(damaged)))
+    for _ in range(2000):
+        refusal(in_pem(bytes(bytearray(dice.choice([0x30, 0x80, 2, 4, 6, 0, dice.randrange(256)])
+                                       for _ in range(dice.randrange(40))))))
+        refusal(u'-----BEGIN ' + u''.join(dice.choice(u'-BEGIN D:=\nAM/') for _ in range(dice.randrange(60))))
+
+
+# --- Host keys ------------------------------------------------------------------------------------
+
+ORIGIN = b'ws2s:192.0.2.7'
+NEW = b'[a.lan]:2222 ssh-ed25519 AAAAC3Nz\n'
+
+
+@pytest.mark.parametrize('address, origin', [
+    (u'192.0.2.7', b'ws2s:192.0.2.7'), (u'::ffff:192.0.2.7', b'ws2s:192.0.2.7'),
+    (u'2001:db8:1:2:3::4', b'ws2s:2001:db8:1:2::'),
+    (u'2001:db8:1:2::5', b'ws2s:2001:db8:1:2::'), (u'fe80::1%eth0', b'ws2s:fe80::')])
+def test_the_origin_of_a_key_is_what_counts_as_one_address(address, origin):
+    assert ws2s.key_origin(address) == origin
+
+
+@pytest.mark.parametrize('known, learnt', [
+    (b'', NEW[:-1] + b' ws2s:192.0.2.7\n'), (b'# mine\n', NEW[:-1] + b' ws2s:192.0.2.7\n'),
+    (b'b.lan ssh-rsa AAAA', b'\n' + NEW[:-1] + b' ws2s:192.0.2.7\n'),  # an editor that leaves no line end
+    (b'[a.lan]:2222 ssh-rsa AAAA\n\n  \n', NEW[:-1] + b' ws2s:192.0.2.7\n'),
+    (NEW, b''), (NEW[:-1] + b' ws2s:192.0.2.8\nx', b''), (NEW.replace(b'C3', b'C4'), ws2s.SSH_HOSTKEY)],
+    ids=lambda value: '%.40r' % (value,))
+def test_a_new_key_is_learnt_once_and_never_beside_another(known, learnt):
+    assert ws2s.line_to_learn(known, NEW, ORIGIN) == learnt
+
+
+@pytest.mark.parametrize('new', [NEW + NEW, b'\n', b'# x\n', NEW[:-1], b'a b\n', b'a ssh-rsa %s\n' % (b'A' * 16384)],
+                         ids=lambda new: '%.20r' % new)
+def test_what_is_no_line_of_ssh_is_not_learnt(new):
+    assert ws2s.line_to_learn(b'', new, ORIGIN) is ws2s.SSH_HOSTKEY_NEW
+
+
+def learn_all(known, names, origin, size):
+    """``known`` with the keys of as many servers as it takes."""
+    for name in names:
+        line = ws2s.line_to_learn(known, b'h%d ssh-rsa %s\n' % (name, b'A' * size), origin)
+        if line is ws2s.SSH_HOSTKEY_NEW:
+            return known
+        known += line
+    raise AssertionError('it takes whatever comes')
+
+
+def test_the_names_of_one_address_take_a_tenth_and_all_of_them_no_more_than_the_whole():
+    known = learn_all(b'', range(1000), ORIGIN, size=2800)
+    assert ws2s.ORIGIN_BYTES - 3000 < len(known) <= ws2s.ORIGIN_BYTES <= ws2s.KNOWN_HOSTS_BYTES // 10
+    assert not ws2s.has_room_for_key(known, ORIGIN) and ws2s.has_room_for_key(known, b'ws2s:192.0.2.70')
+    assert ws2s.line_to_learn(known, NEW, b'ws2s:192.0.2.70') == NEW[:-1] + b' ws2s:192.0.2.70\n'
+    full = known * 10 + b'#' * (ws2s.KNOWN_HOSTS_BYTES - 10 * len(known) - 1) + b'\n'
+    assert ws2s.line_to_learn(full, NEW, b'ws2s:192.0.2.70') is ws2s.SSH_HOSTKEY_NEW
+    assert ws2s.line_to_learn(full, b'h0 ssh-rsa %s\n' % (b'A' * 2800), ORIGIN) == b''  # what is known stays so
