@@ -1,10 +1,11 @@
 # -*- coding: utf-8 -*-
 """Attackers: a program of its own, which gives way to all others (nice 19). ``python floods.py KIND HOST PORT COUNT
-SOURCE``; it ends with its standard input, or after a while, and then says how much it was answered."""
+SOURCE...``; it ends with its standard input, or after a while, and then says how much it was answered."""
 
 import base64
 import contextlib
 import errno
+import itertools
 import os
 import select
 import socket
@@ -41,8 +42,8 @@ class Attack(object):
 
 
 @contextlib.contextmanager
-def attack(kind, address, count, source='127.0.0.2'):
-    with running(os.path.abspath(__file__), kind, address[0], address[1], count, source) as program:
+def attack(kind, address, count, sources=('127.0.0.2',)):
+    with running(os.path.abspath(__file__), kind, address[0], address[1], count, *sources) as program:
         yield Attack(program)
 
 
@@ -244,11 +245,11 @@ class Crowd(object):
 class Scene(object):
     """Who is attacked, by how many, and from where."""
 
-    def __init__(self, address, count, source):
-        self.address, self.count, self.source = address, count, source
+    def __init__(self, address, count, sources):
+        self.address, self.count, self._sources = address, count, itertools.cycle(sources)
 
     def client(self, **parameters):
-        return RawClient(self.address, timeout=60, source=self.source, **parameters)
+        return RawClient(self.address, timeout=60, source=next(self._sources), **parameters)
 
     def websockets(self):
         return [self.client().open() for _ in range(self.count)]
@@ -300,8 +301,21 @@ class Dripper(Handler):
         return [] if lives else [Dripper(self._scene)]
 
 
-def dripping(scene):
-    return [Dripper(scene) for _ in range(scene.count)]
+class Silence(Handler):
+    """Asks for nothing; when it is ended another takes its place. Each that has connected counts as answered."""
+
+    answers = 1
+
+    def __init__(self, scene):
+        Handler.__init__(self, scene.client().sock)
+        self._scene = scene
+
+    def newcomers(self, lives):
+        return [] if lives else [Silence(self._scene)]
+
+
+def many_of(kind):
+    return lambda scene: [kind(scene) for _ in range(scene.count)]
 
 
 # -- connections that come and go, in threads --------------------------------------------------------------------------
@@ -415,7 +429,8 @@ KINDS = {
     'binary floods read': crowd(flooded(Reader, binary=True)),
     'binary floods not read': crowd(flooded(Stopped, binary=True)),
     'floods with a window': crowd(flooded(Granter, binary=True, window=WINDOW)),
-    'dripping headers': crowd(dripping),
+    'dripping headers': crowd(many_of(Dripper)),
+    'silence': crowd(many_of(Silence)),
     'resets after the connect': storm(resets_after_connect),
     'WebSockets that reset': storm(websockets_that_reset),
     'opens': storm(opens_and_closes),
@@ -427,10 +442,10 @@ KINDS = {
 KINDS.update((name, crowd(repeating_long(make))) for name, make in LONG_MESSAGES.items())
 
 
-def main(kind, host, port, count, source):
+def main(kind, host, port, count, *sources):
     os.nice(19)
     raise_descriptor_limit()
-    running_attack = KINDS[kind](Scene((host, int(port)), int(count), source))
+    running_attack = KINDS[kind](Scene((host, int(port)), int(count), sources))
     tell('attacking')
     running_attack.run()
     tell('answered', running_attack.total())

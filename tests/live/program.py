@@ -98,6 +98,19 @@ def running_program(config=None, arguments=(), python=None, preexec=None):
 
 
 @contextlib.contextmanager
+def logging_program(log, config=None):
+    """A Program that logs to the file ``log`` (a path of py), which nobody has to read meanwhile, and its address. It
+    must not have failed within."""
+    settings = dict({'listen': {'port': 0}, 'allowConnectToServerLocal': True, 'log': {'file': str(log)}},
+                    **(config or {}))
+    with running_program(settings) as program:
+        line = wait_until(lambda: log.check() and [line for line in log.readlines() if ' listens on ' in line], 20)[0]
+        yield program, ('127.0.0.1', int(line.rpartition(':')[2]))
+        assert program.process.poll() is None
+    assert 'a mistake of ws2s itself' not in log.read()
+
+
+@contextlib.contextmanager
 def started(arguments, home, python=None, preexec=None, command=(WS2S,), **environment):
     """A Program with just these arguments, at home in ``home``. It is killed in the end if it still runs."""
     process = subprocess.Popen([python or sys.executable] + list(command) + list(arguments), cwd=home,

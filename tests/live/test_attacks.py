@@ -5,15 +5,12 @@ Each trial measures him alone, and at once again beside a flood. What disturbs b
 the bars are also ratios to what he has alone, and the best of three trials counts.
 """
 
-import contextlib
-
 import pytest
 
 from floods import LONG_MESSAGES, attack
 from innocent import innocent, percentile
-from program import running_program
+from program import logging_program
 from targets import echo, serving
-from waiting import wait_until
 
 pytestmark = [pytest.mark.quiet, pytest.mark.trials]
 
@@ -23,25 +20,11 @@ TRIALS = 3
 TRIPS = 80, 150             # alone, and beside
 
 
-@contextlib.contextmanager
-def watched_gateway(tmpdir, config):
-    """The address of a gateway that is a program, and an Innocent with it. Nobody has to read its log."""
-    log = tmpdir.join('ws2s.log')
-    settings = dict({'listen': {'port': 0}, 'allowConnectToServerLocal': True, 'log': {'file': str(log)}}, **config)
-    with running_program(settings) as program, serving(echo) as port:
-        line = wait_until(lambda: log.check() and [line for line in log.readlines() if ' listens on ' in line], 20)[0]
-        address = ('127.0.0.1', int(line.rpartition(':')[2]))
-        with innocent(address, port, TRIPS) as meter:
-            yield address, meter
-            assert program.process.poll() is None
-        assert 'a mistake of ws2s itself' not in log.read()
-    log.remove()
-
-
 class Trial(object):
 
     def __init__(self, tmpdir, kind, count, config):
-        with watched_gateway(tmpdir, config) as (address, meter):
+        with logging_program(tmpdir.join('ws2s.log'), config) as (_, address), serving(echo) as port, \
+                innocent(address, port, TRIPS) as meter:
             self._alone = meter.measure()
             with attack(kind, address, count) as attackers:
                 self._beside = meter.measure()
