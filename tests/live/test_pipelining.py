@@ -18,8 +18,8 @@ from waiting import wait_until
 pytestmark = pytest.mark.usefixtures('no_mistakes', 'many_descriptors')
 
 NOT_CONNECTED, BAD, REFUSED = (3, 'not-connected'), (1, 'bad-request'), (2, 'refused')
-BROKEN = [b'', b'{', b'[]', b'{}', b'null', b'{"command": "nothing"}', b'{"command": ["ping"]}', b'{"command": "ping",}',
-          b'[' * 10001, b'{"more": "' + b'\\n' * 3000 + b'"}']
+BROKEN = [b'', b'{', b'[]', b'{}', b'null', b'{"command": "nothing"}', b'{"command": ["ping"]}',
+          b'{"command": "ping",}', b'[' * 10001, b'{"more": "' + b'\\n' * 3000 + b'"}']
 
 
 class Talk(object):

@@ -57,7 +57,7 @@ def faults_of(act, *arguments):
     ids=['84 of one address', '84 of 12', '564 of one', '564 of 12', '10064 of 12'])
 def test_silent_connections_on_all_places_keep_nobody_out(tmpdir, places, sources):
     config = {'limits': {'clients': places}}
-    with logging_program(tmpdir.join('ws2s.log'), config) as (_, address), serving(echo) as port, \
+    with logging_program(tmpdir, config) as (_, address), serving(echo) as port, \
             RawClient(address) as early:
         early.open().connect_to(port, binary=True)
         with attack('silence', address, places + SPARE, sources):
