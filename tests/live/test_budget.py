@@ -16,7 +16,8 @@ from tape import Reading, Tape, record
 from targets import echo, saying, serving, silence, sink
 from waiting import assert_holds, wait_until
 
-pytestmark = [pytest.mark.trials, pytest.mark.usefixtures('no_mistakes', 'many_descriptors', 'small_kernel_buffers')]
+pytestmark = [pytest.mark.quiet, pytest.mark.trials,
+              pytest.mark.usefixtures('no_mistakes', 'many_descriptors', 'small_kernel_buffers')]
 
 MEGABYTE = 1 << 20
 TOTAL = 8 * MEGABYTE      # limits.totalBytes

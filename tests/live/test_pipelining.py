@@ -23,10 +23,11 @@ BROKEN = [b'', b'{', b'[]', b'{}', b'null', b'{"command": "nothing"}', b'{"comma
 
 
 class Talk(object):
-    """Requests, one after another, what must be answered to them, and what each target must get."""
+    """Requests, one after another, what must be answered to them, and what each target must get. Pongs come in order
+    among themselves: they may overtake what waits for a connect."""
 
     def __init__(self, port, seed=1):
-        self.frames, self.replies, self.arrived = [], [], []
+        self.frames, self.replies, self.pongs, self.arrived = [], [], [], []
         self._port, self._closed_port, self._chance = port, closed_port(), random.Random(seed)
         self._is_connected = False
 
@@ -107,7 +108,7 @@ class Talk(object):
     def websocket_ping(self):
         mark = b'%d' % len(self.frames)
         self.frames.append(frame(PING, mark))
-        self.replies.append(mark)
+        self.pongs.append(mark)
 
 
 class Replies(object):
@@ -157,11 +158,6 @@ def in_odd_pieces(client, data):
         data = data[size:]
 
 
-def of_replies(replies):
-    """Pongs may overtake what waits for a connect; they come in order among themselves."""
-    return [one for one in replies if not isinstance(one, bytes)], [one for one in replies if isinstance(one, bytes)]
-
-
 CUTS = ['one write', 'odd pieces', 'byte by byte']
 
 
@@ -172,12 +168,11 @@ def test_all_that_is_sent_at_once_is_answered_completely_and_in_order(gateway, s
         client.open()
         talk = Talk(port).say(count)
         talk.close()
-        replies = Replies(client, len(talk.replies))
+        replies = Replies(client, len(talk.replies) + len(talk.pongs))
         send(client, b''.join(talk.frames))
         replies.join()
-        expected, pongs = of_replies(talk.replies)
-        assert replies.found == expected
-        assert replies.pongs == pongs
+        assert replies.found == talk.replies
+        assert replies.pongs == talk.pongs
         wait_until(lambda: len(received) == len(talk.arrived))
         assert sorted(received) == sorted(talk.arrived)
 
@@ -196,9 +191,8 @@ def test_all_that_is_sent_before_a_close_is_carried_out(gateway, send, count):
         wait_until(lambda: received)
         assert received == talk.arrived
         # What waits for a connect is not answered any more when the client has left.
-        expected, pongs = of_replies(talk.replies)
-        assert replies.found == expected[:len(replies.found)]
-        assert (replies.pongs, replies.close) == (pongs, struct.pack('!H', 1000))
+        assert replies.found == talk.replies[:len(replies.found)]
+        assert (replies.pongs, replies.close) == (talk.pongs, struct.pack('!H', 1000))
     wait_until(lambda: is_empty(gateway))
 
 
@@ -228,11 +222,11 @@ def test_many_that_send_all_at_once_are_each_answered_completely_and_in_order(ga
         try:
             talks = [Talk(port, seed).say(100) for seed in range(20)]
             clients.extend(RawClient(gateway.address, timeout=30).open() for _ in talks)
-            heard = [Replies(client, len(talk.replies)) for client, talk in zip(clients, talks)]
+            heard = [Replies(client, len(talk.replies) + len(talk.pongs)) for client, talk in zip(clients, talks)]
             for client, talk in zip(clients, talks):
                 client.send(b''.join(talk.frames))
             for replies, talk in zip(heard, talks):
-                assert replies.join().found == of_replies(talk.replies)[0]
+                assert replies.join().found == talk.replies
         finally:
             for client in clients:
                 client.sock.close()

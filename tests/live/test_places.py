@@ -13,7 +13,7 @@ from census import is_empty
 from floods import attack
 from program import logging_program
 from raw_client import BINARY, RawClient, exchange
-from targets import echo, recorder, released, serving, silence
+from targets import echo, recorder, released, serving
 from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures('no_mistakes', 'many_descriptors')
@@ -144,7 +144,7 @@ def test_connections_left_with_nothing_under_way_do_not_cut_what_another_of_the_
         go.wait(20)
         recorder(received)(sock)
 
-    with serving(slow, receive_buffer=4096) as slow_port, serving(silence) as silent_port, released(go):
+    with serving(slow, receive_buffer=4096) as slow_port, serving(lambda sock: go.wait(20)) as mute_port, released(go):
         with RawClient(gateway.address) as honest:
             honest.open().connect_to(slow_port)
             honest.send_frame(BINARY, data)
@@ -153,7 +153,7 @@ def test_connections_left_with_nothing_under_way_do_not_cut_what_another_of_the_
         with RawClient(gateway.address) as attacker:
             attacker.open()
             for _ in range(60):
-                assert attacker.connect_to(silent_port).ask(command='close')['message'] == 'close done'
+                assert attacker.connect_to(mute_port).ask(command='close')['message'] == 'close done'
         wait_until(lambda: not gateway.clients)
         go.set()
         wait_until(lambda: received)
