@@ -47,6 +47,7 @@ import fnmatch
 import functools
 import hashlib
 import heapq
+import io
 import itertools
 import json
 import logging
@@ -64,6 +65,7 @@ import sys
 import threading
 import time
 import traceback
+import unicodedata
 
 __version__ = '3.0.0.dev0'
 __all__ = ['Gateway', 'Dialect', 'Send', 'Open', 'Write', 'Grant', 'Carry', 'Shut', 'Hangup', 'Later', 'TEXT',
@@ -87,6 +89,8 @@ if PY2:
     def monotonic():
         """Seconds of a clock that no one sets. Here it ticks in hundredths: times(2) counts from the boot."""
         return os.times()[4]
+
+    stopwatch = time.time  # for parts of a turn, which are shorter than that; should somebody set it, one is cut wrong
 
     def to_int(data):
         return int(binascii.hexlify(data), 16)
@@ -201,7 +205,7 @@ else:
     import selectors
     text_type = str
     integer_types = (int,)
-    monotonic = time.monotonic
+    monotonic = stopwatch = time.monotonic
     Poller = selectors.DefaultSelector
 
     to_int = functools.partial(int.from_bytes, byteorder='big')
@@ -227,6 +231,10 @@ CAN_SPLICE = hasattr(os, 'splice')
 # Some Pythons do not tell this number, though the system knows it.
 SO_REUSEPORT = getattr(socket, 'SO_REUSEPORT', 15 if sys.platform.startswith('linux') else 0x200)
 
+# To open a folder that may be searched, but not read. No Python names the other number, that of fcntl(2) on macOS.
+O_PATH = getattr(os, 'O_PATH', 0o10000000 if sys.platform.startswith('linux') else os.O_RDONLY)
+F_GETPATH = 50
+
 # Not all Pythons make an OSError of a socket's error; this name fits everywhere.
 NetworkError = socket.error
 AF_INET, AF_INET6 = socket.AF_INET, socket.AF_INET6
@@ -246,6 +254,13 @@ def address_text(packed):
     return socket.inet_ntop(AF_INET if len(packed) == 4 else AF_INET6, bytes(packed))
 
 
+def path_of(fd):
+    """The path (bytes) of what is open, all links followed, as the system knows it. Raises OSError or IOError."""
+    if sys.platform == 'darwin':
+        return fcntl.fcntl(fd, F_GETPATH, b'\0' * 1024).rstrip(b'\0')
+    return os.readlink(path_bytes('/proc/self/fd/%d' % fd))
+
+
 def is_not_ready(error):
     """Does this error only say that the socket has nothing to give or no room just now?"""
     return error.errno in (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
@@ -258,7 +273,7 @@ def is_not_ready(error):
 
 # RFC 6455 sections 5.2 and 7.4.1
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
-GOING_AWAY, PROTOCOL_ERROR, BAD_TEXT, TOO_BIG, INTERNAL, TRY_LATER = 1001, 1002, 1007, 1009, 1011, 1013
+GOING_AWAY, PROTOCOL_ERROR, BAD_TEXT, POLICY, TOO_BIG, INTERNAL, TRY_LATER = 1001, 1002, 1007, 1008, 1009, 1011, 1013
 
 HOST_CHARACTERS = 253  # the longest name that DNS can carry
 
@@ -271,6 +286,7 @@ NOT_CONNECTED = Failure(3, 'not-connected', 'nothing is connected, please connec
 CLOSED = Failure(5, 'closed', 'connection closed by peer')
 RESET = Failure(5, 'reset', 'connection reset by peer')
 IDLE = Failure(5, 'idle', 'connection closed: nothing was sent either way for too long')
+STALLED = Failure(5, 'idle', 'connection closed: the target took nothing for too long')
 UNKNOWN_NAME = Failure(1, 'dns', 'the name of the host cannot be resolved')
 TIMEOUT = Failure(1, 'timeout', 'the target did not answer in time')
 UNREACHABLE = Failure(1, 'unreachable', 'the target cannot be reached')
@@ -359,7 +375,17 @@ Origin = collections.namedtuple('Origin', 'scheme host port')
 
 DEFAULT_PORTS = {'http': 80, 'ws': 80, 'https': 443, 'wss': 443}
 ORIGIN = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?\Z')
-GLOB_MARKS = re.compile(r'[*?\[]')  # without one of these a glob is a name
+GLOB_MARKS = re.compile(r'[*?]')  # without one of these a glob is a name
+PLAIN_NAME = re.compile(r'(?!-)(?=.{1,%d}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?\Z' % HOST_CHARACTERS)
+NOT_PLAIN = 'must be a plain name or an address'
+
+NOT_ASCII = re.compile(u'[^\x00-\x7f]')
+DOTS = re.compile(u'[.\u3002\uff0e\uff61]')  # RFC 3490 section 3.1
+# Sharp s, final sigma and the joiners: Python speaks IDNA 2003, where these lead to another name than in browsers.
+DEVIATIONS = re.compile(u'[\xdf\u1e9e\u03c2\u200c\u200d]')
+LABEL_CHARACTERS, FOREIGN_CHARACTERS = 63, 59  # the longest label, and without the xn-- of its other form
+# Python's codec takes about the square of a label. A name of this cost takes a millisecond on the slowest Python.
+CODING_COST = 1500
 
 
 def read_port(text):
@@ -399,16 +425,51 @@ def read_ports(text):
 
 
 def ascii_name(name):
-    """An international name in its xn-- form."""
+    """An international name in its xn-- form, any other text as it is. Raises ValueError, in words for who gave it."""
+    if not NOT_ASCII.search(name):
+        return name
+    labels = DOTS.split(text_type(name))
+    foreign = [label for label in labels if NOT_ASCII.search(label)]
+    forms = [unicodedata.normalize('NFKC', label) for label in foreign]  # may be eighteen times as long
+    cost = sum(len(form) * (10 + len(NOT_ASCII.findall(form))) for form in forms)
+    if (any(len(label) > LABEL_CHARACTERS for label in labels) or cost > CODING_COST or DEVIATIONS.search(name)
+            or any(len(form) > FOREIGN_CHARACTERS for form in foreign + forms)):
+        raise ValueError('must be written in its xn-- form')
     try:
         return name.encode('idna').decode('ascii')
-    except UnicodeError:  # no name that could be looked up
-        return name
+    except UnicodeError:
+        raise ValueError(NOT_PLAIN)
 
 
-def canonical_name(name):
-    """The one form of a host name in which names are compared: IDNA's ASCII, lower case, no dot at the end."""
-    return ascii_name(name).lower().rstrip('.')
+def canonical_host(host):
+    """An address in its standard spelling, or a plain name. Raises ValueError, in words for who gave ``host``."""
+    name = ascii_name(host)
+    packed = packed_address(name)
+    if packed is None and not PLAIN_NAME.match(name):
+        raise ValueError(NOT_PLAIN)
+    return name if packed is None else text_type(address_text(packed))
+
+
+def canonical_name(host):
+    """The one form in which names are compared, and nothing for an address: globs are for names."""
+    try:
+        name = ascii_name(host)
+    except ValueError:  # what read_host() refuses is never looked up
+        name = host
+    return '' if packed_address(name.partition('%')[0]) else name.lower().rstrip('.')
+
+
+def read_glob(text):
+    """The canonical form of a name, or of a glob of names. Raises ValueError."""
+    if GLOB_MARKS.search(text) and NOT_ASCII.search(text):
+        raise ValueError('must be written in its xn-- form, as a glob of an international name')
+    name = ascii_name(text)
+    if name != '*' and re.match(r'[0-9.*?]+\Z', name):
+        # Such a glob would be matched with names too, and names can be made of digits.
+        raise ValueError('looks like addresses: write a CIDR block such as 10.0.0.0/8')
+    if not PLAIN_NAME.match(GLOB_MARKS.sub('x', name)):
+        raise ValueError(NOT_PLAIN)
+    return canonical_name(name)
 
 
 def read_target_rule(text):
@@ -420,13 +481,11 @@ def read_target_rule(text):
     if network is None and (text.startswith('[') or not host or re.search(r'[\s:/\[\]]', host)):
         raise ConfigError('"%s" is no rule: HOST[:PORTS] with a name, a glob, an address or a CIDR block'
                           % printable(text))
-    if network is None and host != '*' and re.match(r'[0-9.*?]+\Z', host):
-        # Such a glob would be matched with names too, and names can be made of digits.
-        raise ConfigError('"%s" looks like addresses: write a CIDR block such as 10.0.0.0/8' % printable(text))
-    if GLOB_MARKS.search(host) and re.search(u'[^\x00-\x7f]', host):
-        raise ConfigError('"%s": write a glob of an international name in its xn-- form' % printable(text))
-    return TargetRule(text, None if network else canonical_name(host), network,
-                      () if ports is None else read_ports(ports))
+    try:
+        glob = None if network else read_glob(host)
+    except ValueError as error:
+        raise ConfigError('"%s" %s' % (printable(text), error))
+    return TargetRule(text, glob, network, () if ports is None else read_ports(ports))
 
 
 def read_origin(text):
@@ -504,10 +563,15 @@ def origin_or_star(text):
 
 
 def host_name(text):
-    host, port = split_host_port(text)
-    if port is not None or re.search(r'[\s/*@]', host) or (':' in host and packed_address(host) is None):
-        raise ConfigError('"%s" is no host name' % printable(text))
-    return canonical_name(host)
+    """A name of this gateway, behind the scheme that its pages must have, if one is given."""
+    scheme = re.match(r'(?:https?://)?', text.lower()).group()
+    host, port = split_host_port(text[len(scheme):])
+    try:
+        if port is not None:
+            raise ValueError('must stand without its port')
+        return scheme + canonical_host(host).lower().rstrip('.')
+    except ValueError as error:
+        raise ConfigError('"%s" %s' % (printable(text), error))
 
 
 Option = collections.namedtuple('Option', 'key default check help')
@@ -531,6 +595,7 @@ OPTIONS = (
     Option('limits.connectSeconds', 10, seconds(0.05), 'for look-up and connect'),
     Option('limits.pingSeconds', 30, seconds(0), 'between pings; a client silent for two of these is gone; 0 is never'),
     Option('limits.idleSeconds', 0, seconds(0), 'a TCP connection without data for so long is closed; 0 is never'),
+    Option('limits.stallSeconds', 300, seconds(0), 'for a message to go on, or for waiting bytes to go; 0 is for ever'),
     Option('limits.drainSeconds', 5, seconds(0), 'for what is still under way when something is closed'),
     Option('ssh.enabled', True, flag, 'may clients go through SSH servers?'),
     Option('ssh.program', 'ssh', words, 'the OpenSSH client to run, 7.0 or newer'),
@@ -720,8 +785,9 @@ class RequestParser(object):
         self._data = bytearray()
         self._checked = 0
 
-    def has_begun(self):
-        return bool(self._data)
+    def held(self):
+        """Bytes of a request that is not complete."""
+        return len(self._data)
 
     def receive(self, data):
         """A pair (Request, bytes that came after it), or None when more must come. Raises HttpError."""
@@ -879,6 +945,7 @@ OPEN, CLOSING, CLOSED_DOWN = 'open', 'closing', 'closed'
 WEBSOCKET_MOVES = {OPEN: (CLOSING, CLOSED_DOWN), CLOSING: (CLOSED_DOWN,), CLOSED_DOWN: ()}
 
 Text = collections.namedtuple('Text', 'text')               # a whole text message
+LongText = collections.namedtuple('LongText', 'data')       # one of more than LONG_TEXT bytes: checked, not yet decoded
 Piece = collections.namedtuple('Piece', 'data final')       # a piece of a binary message
 Ping = collections.namedtuple('Ping', 'payload')            # already answered
 Pong = collections.namedtuple('Pong', 'payload')
@@ -889,6 +956,7 @@ XOR_TABLES = [bytes(bytearray(byte ^ key for byte in range(256))) for key in ran
 SMALL_PAYLOAD = 512  # bytes; below it one big integer is quicker than four translations
 FRAME_START = struct.Struct('!BB').unpack_from
 CONTROL_BYTES = 125            # RFC 6455 section 5.5
+LONG_TEXT = 65536              # bytes; what understands a longer message does so in parts, so that others do not wait
 PONGS_WAITING = 16             # with more pings than these in one read the earlier ones are not answered
 
 
@@ -1004,16 +1072,17 @@ class WebSocket(object):
     with ``whole`` whole, too, and as long at most.
     """
 
-    __slots__ = ('state', 'out', 'due', 'held', '_limit', '_whole', '_rest', '_first', '_key', '_message', '_kept',
-                 '_check', '_input_over', '_pongs')
+    __slots__ = ('state', 'out', 'due', 'held', 'is_behind', '_limit', '_whole', '_rest', '_first', '_key', '_message',
+                 '_kept', '_check', '_input_over', '_pongs')
 
     def __init__(self, message_bytes, whole=False):
         self.state = OPEN
         self.out = []             # chunks for data_to_send()
         self.due = 0              # bytes of the frame under way that are still to come
         self.held = 0             # bytes of what has not become an event yet
+        self.is_behind = False    # has receive() stopped before the end of what is there?
         self._limit, self._whole = message_bytes, whole
-        self._rest = b''          # the start of a frame head or of a control frame: less than 150 bytes
+        self._rest = b''          # the start of a frame head or of a control frame, and what receive() has left
         self._first = 0           # the first byte of the frame under way
         self._key = None          # its masking key, turned to what comes next; None between frames
         self._message = None      # TEXT or BINARY while a message is under way
@@ -1022,16 +1091,24 @@ class WebSocket(object):
         self._input_over = False  # after the peer's Close, or its fault
         self._pongs = 0           # that are in `out`
 
-    def receive(self, data):
-        """The events in ``data`` (bytes) and what was held before. A Closed or a Fault is the last one ever."""
+    def receive(self, data, most=-1):
+        """The events in ``data`` (bytes) and what was held before. A Closed or a Fault is the last one ever.
+
+        After ``most`` frames, and after a LongText, what is left waits for the next call: then `is_behind` is true.
+        """
+        self.is_behind = False
         if self._input_over:
             return []
         if self._rest:
             data, self._rest = self._rest + data, b''
         events, start, end = [], 0, len(data)
         try:
-            while (start < end or self._key) and not self._input_over:
+            while (start < end or self._key) and not (self._input_over or self.is_behind):
                 if self._key is None:
+                    if not most:
+                        self.is_behind = True
+                        break
+                    most -= 1
                     head = read_frame_head(data, start)
                     if head is None:
                         break
@@ -1097,17 +1174,19 @@ class WebSocket(object):
     def _take_text(self, piece, final, events):
         """Section 8.1: fail at the first byte that is wrong, wherever frames and reads happen to be cut."""
         try:
-            if self._check is None and final:
-                text = utf8_text(piece)  # all of it is there, so none of it need be kept
+            if self._check is None and final and len(piece) <= LONG_TEXT:
+                event = Text(utf8_text(piece))  # all of it is there, so none of it need be kept
             else:
                 self._check = self._check or Utf8Check()
                 self._check.check(piece, final)
                 self._keep(piece)
-                text = utf8_text(self._kept) if final and self.state == OPEN else u''
+                is_long = len(self._kept) > LONG_TEXT
+                event = final and (LongText(self._kept) if is_long else Text(utf8_text(self._kept)))
         except UnicodeError:
             raise WebSocketError(BAD_TEXT, 'a text message is not UTF-8')
         if final and self.state == OPEN:
-            events.append(Text(text))
+            events.append(event)
+            self.is_behind = isinstance(event, LongText)
 
     def _take_binary(self, piece, final, events):
         if not final or self._kept:
@@ -1200,6 +1279,7 @@ def read_close(payload):
 Verdict = collections.namedtuple('Verdict', 'allowed setting why')
 VERDICTS = 1000                # of the rules that are remembered
 
+LOOPBACK_NAME = re.compile(r'([a-z0-9_-]+\.)*localhost\.?\Z')  # RFC 6761 section 6.3
 LOOPBACK_NETWORKS = tuple(read_network(block) for block in ('127.0.0.0/8', '::1/128'))
 
 # Refused without allowConnectToServerLocal: they lead to this machine.
@@ -1209,7 +1289,10 @@ LOCAL_NETWORKS = LOOPBACK_NETWORKS + tuple(read_network(block) for block in ('0.
 # broadcast and the reserved class E, and forms of IPv6 whose real destination cannot be seen (security, 3.3).
 SPECIAL_NETWORKS = tuple((read_network(block), kind) for kind, blocks in (
     ('link-local', '169.254.0.0/16 fe80::/10'), ('site-local', 'fec0::/10'),
-    ('cloud metadata', '168.63.129.16/32 100.100.100.200/32 192.0.0.192/32 fd00:ec2::254/128'),
+    # Azure, Alibaba, Oracle, Volcengine; Amazon's services, Google, Oracle, Scaleway, Akamai, Alibaba, Ubicloud.
+    ('cloud metadata', '168.63.129.16/32 100.100.100.200/32 192.0.0.192/32 100.96.0.96/32 '
+                       'fd00:ec2::/32 fd20:ce::254/128 fd00:c1::a9fe:a9fe/128 fd00:42::42/128 '
+                       'fd00:a9fe:a9fe::1/128 fd00:100::100:200/128 fd00:b1c:100d:5afe:ce::/128'),
     ('multicast', '224.0.0.0/4 ff00::/8'), ('broadcast or reserved', '240.0.0.0/4'),
     ('local NAT64', '64:ff9b:1::/48'), ('Teredo', '2001::/32')) for block in blocks.split())
 
@@ -1257,15 +1340,17 @@ class TargetRules(object):
             verdict = self._verdicts[case] = self._judge(*case)
         return verdict
 
-    def _judge(self, host, port, packed, own=False, own_port=False):
+    def _judge(self, host, port, packed, own=False, own_port=False, *aliases):
         """The Verdict on dialling ``packed``, which ``host`` has resolved to. ``own``: the address is one of this
-        machine's; ``own_port``: this gateway listens on that port."""
+        machine's; ``own_port``: this gateway listens on that port; ``aliases``: what the look-up made of the name, by
+        search domains for instance."""
         name, forms = canonical_name(host), address_forms(packed)
+        names = [name] + [canonical_name(alias) for alias in aliases]
         local = own or any(in_network(form, network) for form in forms for network in LOCAL_NETWORKS)
         # A 6to4 address is not allowed for the sake of the IPv4 address inside: that one is only its router.
         trusted = forms[:1] if in_network(packed, SIX_TO_FOUR) else forms
         for rule in self._deny:
-            if self._matches(rule, name, port, forms):
+            if any(self._matches(rule, each, port, forms) for each in names):
                 return Verdict(False, 'denyTargets', 'denied by denyTargets "%s"' % rule.text)
         if local and own_port:
             return Verdict(False, 'own port', 'this is the port of the gateway itself')
@@ -1307,15 +1392,18 @@ def check_origin(request, config):
         raise HttpError(403, 'This page has no origin that could be allowed, other than by "null" or "*" in '
                              'allowedOrigins.')
     packed = packed_address(origin.host)
-    is_loopback = origin.host == 'localhost' or (
+    is_loopback = LOOPBACK_NAME.match(origin.host) or (
         packed is not None and any(in_network(packed, network) for network in LOOPBACK_NETWORKS))
-    if origin in config['allowedOrigins'] or (is_loopback and origin.scheme in ('http', 'https')):
+    is_page = origin.scheme in ('http', 'https')
+    if origin in config['allowedOrigins'] or (is_loopback and is_page):
         return
-    if origin != read_origin('%s://%s' % (origin.scheme, request.one('host'))):
+    if not is_page or origin != read_origin('%s://%s' % (origin.scheme, request.one('host'))):
         raise HttpError(403, 'Pages of this origin may not connect; the setting allowedOrigins can allow it.')
     # Same origin: but a name that anybody may point at this address proves nothing (DNS rebinding).
-    if packed is None and origin.host not in config['allowedHosts']:
-        raise HttpError(403, 'This name of the gateway is not known; the setting allowedHosts can allow it.')
+    named = set(entry for entry in config['allowedHosts'] if entry.rpartition('/')[2] == origin.host)
+    if (named or packed is None) and not named & {origin.host, '%s://%s' % (origin.scheme, origin.host)}:
+        raise HttpError(403, 'This name of the gateway is not known, or not with this scheme; the setting allowedHosts '
+                             'can allow it.')
 
 
 def address_group(text):
@@ -1323,6 +1411,10 @@ def address_group(text):
     packed = packed_address(text.partition('%')[0]) or b''
     carried = address_forms(packed)[-1]
     return packed[:8] if len(carried) == 16 else carried
+
+
+def group_text(group):
+    return address_text(group + b'\0' * 8) + '/64' if len(group) == 8 else address_text(group)
 
 
 # ======================================================================================================================
@@ -1345,7 +1437,6 @@ ASKPASS_SCRIPT = b"""#!/bin/sh
 printf '%s\\0' "$1" >&0 && exec head -n 1
 """
 
-PLAIN_NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.-]*\Z')
 PLAIN_USER = re.compile(r'[A-Za-z0-9_.+][A-Za-z0-9_.+-]{0,63}\Z')
 
 
@@ -1361,13 +1452,10 @@ class Hop(collections.namedtuple('Hop', 'host port username password key passphr
 
 def plain_host(host, field='host'):
     """The form in which ssh is given a host: an address, or a name of harmless characters. Raises RequestError."""
-    packed = packed_address(host)
-    if packed is not None:
-        return address_text(packed)
-    name = ascii_name(host)
-    if not PLAIN_NAME.match(name) or len(name) > HOST_CHARACTERS:
-        raise RequestError('%s must be a plain name or an address when SSH is used' % field)
-    return name
+    try:
+        return canonical_host(host)
+    except ValueError as error:
+        raise RequestError('%s %s' % (field, error))
 
 
 def host_key_name(hop):
@@ -1533,11 +1621,10 @@ def read_ssh_line(line):
 
 # A message to the client. `payload`: bytes, in UTF-8 for TEXT.
 Send = collections.namedtuple('Send', 'opcode payload')
-# Connect to a target by a channel that is not in use; on_opened or on_failed follows. The dialect has checked `host`, a
-# text without control characters or brackets of at most HOST_CHARACTERS, and `port`, 1 to 65,535. `hop`: None for a
-# target that is dialled directly. `prefix`: each read of the target becomes one binary message behind these bytes;
-# None: on_data gets it. `window`: bytes that the client may be sent before it has given some back by a Grant; None: any
-# number.
+# Connect to a target by a channel that is not in use; on_opened or on_failed follows. The dialect has checked `host` by
+# read_host(), and `port`, 1 to 65,535. `hop`: None for a target that is dialled directly. `prefix`: each read of the
+# target becomes one binary message behind these bytes; None: on_data gets it. `window`: bytes that the client may be
+# sent before it has given some back by a Grant; None: any number.
 Open = collections.namedtuple('Open', 'channel host port hop prefix window')
 Open.__new__.__defaults__ = (None, None, None)
 Write = collections.namedtuple('Write', 'channel data')   # bytes to the target; before it stands they are kept for it
@@ -1548,15 +1635,19 @@ Hangup = collections.namedtuple('Hangup', 'code reason')  # close the WebSocket;
 Later = collections.namedtuple('Later', 'seconds')        # on_later follows, once; only the last Later counts
 
 WINDOW_BYTES = 16384           # the smallest window that a client may ask for
-JSON_MARKS = 10000             # commas and brackets in one request; a row of `[]` would take fifty times its size
 JSON_DIGITS = 20               # that are read of one number: long ones cost their square on old Pythons (security S09)
-WAITING_BYTES = 128            # what one waiting message costs beside its own bytes
+WAITING_BYTES = 512            # what one waiting request costs beside its own bytes
+REQUESTS = 16                  # of those that have waited are carried out before others have their turn
+PART_BYTES = 65536             # of a long request are understood before others have their turn
+END_BYTES = 4096               # of a long request stand before and behind its one long text
+PLACEHOLDER = u'x' * 20000     # stands for that text, and is longer than any other field may be
+ESCAPE_CHARACTERS = 6          # of the longest in JSON
 SECRET_BYTES = 1000            # of a password or passphrase; ssh itself takes 1,023
 
 JSON = json.JSONDecoder(parse_int=lambda text: int(text[:JSON_DIGITS]), parse_constant=no_constant)
 NOT_GIVEN = (None, u'')        # pages send their empty fields, too
+SHORT_TEXT = re.compile(b'"(?:[^"\\\\]|\\\\.)*"', re.DOTALL)
 SENDB_HEAD = re.compile(u'{"command": ?"sendb", ?"data": ?"')
-NOT_OF_HOSTS = re.compile(u'[\\s\x00-\x20\x7f-\xa0\ud800-\udfff]', re.UNICODE)
 
 
 class Dialect(object):
@@ -1574,6 +1665,7 @@ class Dialect(object):
     # True: the dialect tells its client how much each channel may be sent, and hears by on_drained when that has gone.
     # A channel that is full does not stop the others; all of them together may hold `limits.messageBytes`.
     credits = False
+    is_behind = False       # True: on_turn() is called until it is not, and nothing more of the client before that
     backlog = 0             # bytes held in messages that wait; above `limits.bufferBytes` no more are read
 
     def __init__(self, request, config):
@@ -1585,6 +1677,15 @@ class Dialect(object):
 
     def on_text(self, text):
         """A whole text message has come."""
+        return []
+
+    def on_long_text(self, data):
+        """As on_text(), for one of more than LONG_TEXT bytes; ``data`` is its UTF-8, a bytearray. Whoever understands
+        it at once keeps the other clients waiting."""
+        return self.on_text(utf8_text(data))
+
+    def on_turn(self):
+        """The others have had their turn: go on with what is still to do, for a millisecond or so."""
         return []
 
     def on_binary(self, piece, final):
@@ -1624,33 +1725,8 @@ class Dialect(object):
         return []
 
 
-def count_marks(text, start, end):
-    return text.count(u'[', start, end) + text.count(u'{', start, end) + text.count(u',', start, end)
-
-
-def has_many_marks(text):
-    """Would parsing ``text`` make so many objects that they take many times its own size?
-
-    Marks within strings do not count. All is done by searches that copy next to nothing: a regular expression would
-    itself take many times the size of the text.
-    """
-    if len(text) <= JSON_MARKS or count_marks(text, 0, len(text)) <= JSON_MARKS:
-        return False
-    text = text.replace(u'\\\\', u'').replace(u'\\"', u'')  # now every quote begins or ends a string
-    marks = start = 0
-    for _ in range(2 * JSON_MARKS):  # with more strings than these there are more marks, or it is not JSON
-        begin = text.find(u'"', start)
-        marks += count_marks(text, start, len(text) if begin < 0 else begin)
-        start = text.find(u'"', begin + 1) + 1
-        if marks > JSON_MARKS or begin < 0 or not start:
-            return marks > JSON_MARKS
-    return True
-
-
 def read_request(text):
     """The dict of one JSON request. Raises RequestError."""
-    if has_many_marks(text):
-        raise RequestError('the request has too many members')
     try:
         request = JSON.decode(text)
     except (ValueError, RuntimeError):  # RuntimeError: nested too deeply
@@ -1661,16 +1737,18 @@ def read_request(text):
 
 
 def read_host(value, field='host'):
-    """The host of a connect, without brackets. Raises RequestError before anything is looked up."""
+    """The host of a connect as plain_host() gives it, or an IPv6 address with its zone. Raises RequestError before
+    anything is looked up."""
     if not isinstance(value, text_type) or not 1 <= len(value) <= HOST_CHARACTERS:
         raise RequestError('%s must be a text of 1 to %d characters' % (field, HOST_CHARACTERS))
-    if NOT_OF_HOSTS.search(value):
-        raise RequestError('%s must not contain spaces or control characters' % field)
     if u'[' in value or u']' in value:
         value = value[1:-1] if value.startswith(u'[') and value.endswith(u']') else u''
         if len(packed_address(value) or b'') != 16:
             raise RequestError('only an IPv6 address stands in brackets')
-    return value
+    address, _, zone = value.partition(u'%')
+    if len(packed_address(address) or b'') == 16 and PLAIN_NAME.match(zone):
+        return value
+    return plain_host(value, field)
 
 
 def read_target_port(value, field='port'):
@@ -1733,14 +1811,15 @@ def read_key(request):
     return key
 
 
-def read_base64(value):
-    """The bytes of standard, padded base64. Raises RequestError; Python's own decoder skips what it does not know."""
+def read_base64(value, is_end=True):
+    """The bytes of standard base64, which is padded where it ends. Raises RequestError; Python's own decoder skips what
+    it does not know."""
     if not isinstance(value, text_type):
         raise RequestError('data must be a text')
     try:
         data = binascii.a2b_base64(value)
         # With strays or a cut end the length does not fit what was decoded.
-        if len(value) % 4 or len(data) != len(value) // 4 * 3 - value[-2:].count(u'='):
+        if len(value) % 4 or len(data) != len(value) // 4 * 3 - (value[-2:].count(u'=') if is_end else 0):
             raise ValueError('strays in base64')
     except (ValueError, binascii.Error):  # not ASCII; no base64
         raise RequestError('data is not base64')
@@ -1777,6 +1856,178 @@ def failed(failure):
         failure.code, json.dumps(failure.message), failure.reason)).encode('ascii'))
 
 
+class DataParts(list):
+    """The bytes of a long `data`, in pieces."""
+
+
+class LongRequest(object):
+    """A request of more than LONG_TEXT bytes: one long text, and little before and behind it. It is understood part by
+    part, so that nobody waits long. Raises RequestError.
+
+    ``data``: its UTF-8. ``held``: bytes that are held here. ``request``: the dict in the end, its `data` as DataParts.
+    """
+
+    __slots__ = ('held', 'request', '_data', '_start', '_at', '_parts', '_coded', '_rest')
+
+    def __init__(self, data):
+        self._data, self.held, self.request = data, 2 * len(data), None
+        self._start = self._at = None  # where the long text begins, and how far it has been read
+        self._parts = DataParts()
+        self._coded, self._rest = collections.deque(), b''  # what of the parts is still to be decoded from base64
+
+    def go_on(self):
+        """Understand one more part; true when that was the last one."""
+        if self.request is not None:
+            self._decode()
+        elif self._at is not None:
+            self._read()
+        else:
+            self._trim()
+        return self.request is not None and not self._coded
+
+    def _trim(self):
+        """Spaces may stand behind a request, and be many."""
+        end = self._data[-16 * PART_BYTES:]
+        kept = len(end.rstrip(b' \t\r\n'))
+        del self._data[len(self._data) - len(end) + kept:]
+        if len(self._data) <= LONG_TEXT:
+            self.request = read_request(utf8_text(self._data))
+        elif kept:
+            self._start = self._at = long_text_start(self._data)
+
+    def _read(self):
+        stop = min(self._at + PART_BYTES, len(self._data))
+        while stop < len(self._data) and self._data[stop] & 0xc0 == 0x80:  # not between the bytes of a character
+            stop -= 1
+        text = utf8_text(self._data[self._at:stop])
+        content, count, is_end = read_part(text)
+        self._at += len(utf8_bytes(text[:count]))
+        if content:
+            self._parts.append(read_text(content))
+        if is_end:
+            self._finish()
+        elif stop == len(self._data):
+            raise RequestError('the request is not JSON')
+
+    def _finish(self):
+        """The long text is read: the rest is short."""
+        if len(self._data) - self._at > END_BYTES:
+            raise RequestError(TOO_MUCH)
+        before, behind = utf8_text(self._data[:self._start]), utf8_text(self._data[self._at:])
+        request = read_request(before + PLACEHOLDER + behind)
+        self._data = None
+        if request.get(u'data') == PLACEHOLDER:
+            request[u'data'] = self._parts
+            if request.get(u'command') == u'sendb':
+                self._coded.extend(self._parts)
+                del self._parts[:]
+        self.request = request
+
+    def _decode(self):
+        coded = self._rest + self._coded.popleft()
+        count = len(coded) // 4 * 4 if self._coded else len(coded)
+        self._parts.append(read_base64(coded[:count].decode('latin-1'), is_end=not self._coded))
+        self._rest = coded[count:]
+
+
+TOO_MUCH = 'a request of more than %d bytes is one long text, and little before and behind it' % LONG_TEXT
+
+
+def long_text_start(data):
+    """Where in a long request its first text begins that does not soon end. Raises RequestError."""
+    head, start = bytes(data[:END_BYTES]), 0
+    while True:
+        start = head.find(b'"', start)
+        if start < 0:
+            raise RequestError(TOO_MUCH)
+        text = SHORT_TEXT.match(head, start)
+        if text is None:
+            return start + 1
+        start = text.end()
+
+
+def read_part(text):
+    """What a part of a text in JSON stands for, how many characters that were, and whether the text ends there: an
+    escape that is cut off is left. Raises RequestError."""
+    for left in range(ESCAPE_CHARACTERS):
+        part = text[:len(text) - left]
+        try:
+            content, end = JSON.raw_decode(u'"%s"' % part)
+        except ValueError:  # an escape is cut off, or wrong
+            continue
+        if end < len(part) + 2:
+            return content, end - 2, True
+        if u'\ud800' <= content[-1:] <= u'\udbff':  # the first half of a pair: the other half follows
+            return content[:-1], len(part) - ESCAPE_CHARACTERS, False
+        return content, len(part), False
+    raise RequestError('the request is not JSON')
+
+
+UNCONNECTED, CONNECTING, CONNECTED = 'unconnected', 'connecting', 'connected'
+
+CHANNEL_MOVES = {UNCONNECTED: (CONNECTING,), CONNECTING: (CONNECTED, UNCONNECTED), CONNECTED: (UNCONNECTED,)}
+
+
+# What a request asks for is a deed: its name and arguments. To understand a request and to carry out its deed are two
+# steps: between them the deed may wait for a connect.
+
+SAY, CONNECT, WRITE_PARTS, PASS_ON, DISCONNECT, ACK = 'say', 'connect', 'write', 'pass on', 'disconnect', 'ack'
+
+
+def read_deed(text):
+    data = sendb_data(text)
+    if data:
+        return WRITE_PARTS, (data,), DONE[b'sendb']
+    try:
+        return deed_of(read_request(text))
+    except RequestError as error:
+        return SAY, failed(error.failure)
+
+
+def deed_of(request):
+    """Raises RequestError."""
+    command = request.get(u'command')
+    if not isinstance(command, text_type) or command not in COMMANDS:
+        raise RequestError('unknown command')
+    return COMMANDS[command](request)
+
+
+def read_connect(request):
+    try:
+        host, port = read_host(request.get(u'host')), read_target_port(request.get(u'port'))
+        binary, window = read_flag(request, u'binary'), read_window(request.get(u'window'))
+        if request.get(u'tls'):  # to ignore that would send secrets in the clear
+            raise RequestError('this gateway does not offer TLS to the target', 'tls')
+        hop = read_hop(request)
+        host = plain_host(host) if hop else host
+    except RequestError as error:
+        return CONNECT, None, failed(error.failure)
+    return CONNECT, (host, port, hop, b'' if binary else None, window), None
+
+
+def read_write(read, done, request):
+    value = request.get(u'data')
+    try:
+        return WRITE_PARTS, value if isinstance(value, DataParts) else (read(value),), done
+    except RequestError as error:
+        return WRITE_PARTS, (), failed(error.failure)
+
+
+def read_ack(request):
+    """Gives room back; the only request without a reply, whatever is wrong with it (protocol, 1)."""
+    count = request.get(u'bytes')
+    is_count = isinstance(count, integer_types) and not isinstance(count, bool) and count > 0
+    return ACK, count if is_count else 0
+
+
+COMMANDS = {
+    u'connect': read_connect, u'ack': read_ack,
+    u'send': lambda request: read_write(read_text, DONE[b'send'], request),
+    u'sendb': lambda request: read_write(read_base64, DONE[b'sendb'], request),
+    u'close': lambda request: (DISCONNECT,),
+    u'ping': lambda request: (SAY, DONE[b'ping'])}
+
+
 UNCONNECTED, CONNECTING, CONNECTED = 'unconnected', 'connecting', 'connected'
 
 CHANNEL_MOVES = {UNCONNECTED: (CONNECTING,), CONNECTING: (CONNECTED, UNCONNECTED), CONNECTED: (UNCONNECTED,)}
@@ -1785,121 +2036,133 @@ CHANNEL_MOVES = {UNCONNECTED: (CONNECTING,), CONNECTING: (CONNECTED, UNCONNECTED
 class JsonDialect(Dialect):
     """The ws2s protocol: JSON requests and replies, one TCP connection at a time (protocol, 1 and 2)."""
 
-    __slots__ = ('backlog', '_state', '_channel', '_waiting')
+    __slots__ = ('backlog', 'is_behind', '_state', '_channel', '_waiting', '_long')
 
     name = 'json'
 
     def __init__(self, request, config):
         self._state, self._channel = UNCONNECTED, 0
-        self._waiting, self.backlog = None, 0  # messages that came while connecting are carried out after it
+        self._waiting, self.backlog = None, 0  # pairs of a deed and its size, which came while connecting
+        self._long, self.is_behind = None, False
 
     def _move(self, state):
         assert state in CHANNEL_MOVES[self._state], (self._state, state)
         self._state = state
 
     def on_text(self, text):
-        if self._state == CONNECTING:
-            return self._wait(text, None, 4 * len(text))  # some Pythons take so much for a character
-        return self._obey(text)
+        return self._take(read_deed(text), 4 * len(text))  # some Pythons take so much for a character
 
     def on_binary(self, piece, final):
-        if self._state == CONNECTING:
-            return self._wait(piece, final, len(piece))
-        return self._pass_on(piece, final)
+        return self._take((PASS_ON, piece, final), len(piece))
 
-    def _wait(self, content, final, size):
+    def on_long_text(self, data):
+        self._long = LongRequest(data)
+        self.backlog += self._long.held
+        self.is_behind = True
+        return []
+
+    def on_turn(self):
+        return self._read_on() if self._long else self._carry(self._go_on())
+
+    def _read_on(self):
+        """One more part of a long request."""
+        long, deed = self._long, None
+        try:
+            if long.go_on():
+                deed = deed_of(long.request)
+        except RequestError as error:
+            deed = SAY, failed(error.failure)
+        if deed is None:
+            return []
+        self._long = None
+        self.backlog -= long.held
+        actions = self._take(deed, long.held)
+        self._look()
+        return actions
+
+    # -- deeds ---------------------------------------------------------------------------------------------------------
+
+    def _take(self, deed, size):
+        if self._state != CONNECTING and not self._waiting:
+            return self.DEEDS[deed[0]](self, *deed[1:])
         if self._waiting is None:
             self._waiting = collections.deque()
-        self._waiting.append((content, final, size + WAITING_BYTES))
+        self._waiting.append((deed, size + WAITING_BYTES))
         self.backlog += size + WAITING_BYTES
         return []
 
-    def _go_on(self):
+    def _go_on(self, most=REQUESTS):
         """Carry out what has waited, up to the next connect."""
         actions = []
-        while self._waiting and self._state != CONNECTING:
-            content, final, size = self._waiting.popleft()
+        while self._waiting and self._state != CONNECTING and most:
+            deed, size = self._waiting.popleft()
             self.backlog -= size
-            actions += self._obey(content) if final is None else self._pass_on(content, final)
+            actions += self.DEEDS[deed[0]](self, *deed[1:])
+            most -= 1
         if not self._waiting:
             self._waiting = None
+        self._look()
         return actions
 
-    def _obey(self, text):
-        data = sendb_data(text) if self._state == CONNECTED else None
-        if data:
-            return [Write(self._channel, data), DONE[b'sendb']]
-        try:
-            request = read_request(text)
-            command = request.get(u'command')
-            if not isinstance(command, text_type) or command not in self.COMMANDS:
-                raise RequestError('unknown command')
-            return self.COMMANDS[command](self, request)
-        except RequestError as error:
-            return [failed(error.failure)]
+    def _look(self):
+        self.is_behind = bool(self._long or self._waiting and self._state != CONNECTING)
 
-    def _connect(self, request):
+    def _carry(self, actions):
+        """When nothing waits any more binary pieces need not come by here."""
+        return actions + [Carry(self._channel)] if self._state == CONNECTED and not self._waiting else actions
+
+    def _say(self, reply):
+        return [reply]
+
+    def _connect(self, target, refusal):
         # The old connection goes even when the request is refused: what follows was not meant for it.
-        actions = self._disconnect()
-        try:
-            host, port = read_host(request.get(u'host')), read_target_port(request.get(u'port'))
-            binary, window = read_flag(request, u'binary'), read_window(request.get(u'window'))
-            if request.get(u'tls'):  # to ignore that would send secrets in the clear
-                raise RequestError('this gateway does not offer TLS to the target', 'tls')
-            hop = read_hop(request)
-            host = plain_host(host) if hop else host
-        except RequestError as error:
-            return actions + [failed(error.failure)]
+        actions = self._shut()
+        if refusal:
+            return actions + [refusal]
         self._move(CONNECTING)
         self._channel += 1
-        return actions + [Open(self._channel, host, port, hop, b'' if binary else None, window)]
+        return actions + [Open(self._channel, *target)]
 
     def _disconnect(self):
+        return self._shut() + [DONE[b'close']]
+
+    def _shut(self):
         if self._state != CONNECTED:
             return []
         self._move(UNCONNECTED)
         return [Shut(self._channel)]
 
-    def _write(self, read, request, command):
+    def _write(self, parts, reply):
         if self._state != CONNECTED:
             return [failed(NOT_CONNECTED)]
-        data = read(request.get(u'data'))
-        return [Write(self._channel, data), DONE[command]] if data else [DONE[command]]
-
-    def _ack(self, request):
-        """Gives room back; the only request without a reply, whatever is wrong with it (protocol, 1)."""
-        count = request.get(u'bytes')
-        is_count = isinstance(count, integer_types) and not isinstance(count, bool) and count > 0
-        return [Grant(self._channel, count)] if is_count and self._state == CONNECTED else []
-
-    COMMANDS = {
-        u'connect': _connect, u'ack': _ack,
-        u'send': lambda self, request: self._write(read_text, request, b'send'),
-        u'sendb': lambda self, request: self._write(read_base64, request, b'sendb'),
-        u'close': lambda self, request: self._disconnect() + [DONE[b'close']],
-        u'ping': lambda self, request: [DONE[b'ping']]}
+        return [Write(self._channel, part) for part in parts if part] + [reply]
 
     def _pass_on(self, piece, final):
         if self._state == CONNECTED:
             return [Write(self._channel, piece)] if piece else []
         return [failed(NOT_CONNECTED)] if final else []
 
+    def _ack(self, count):
+        return [Grant(self._channel, count)] if count and self._state == CONNECTED else []
+
+    DEEDS = {SAY: _say, CONNECT: _connect, DISCONNECT: _disconnect, WRITE_PARTS: _write, PASS_ON: _pass_on, ACK: _ack}
+
+    # -- the target ----------------------------------------------------------------------------------------------------
+
     def on_opened(self, channel):
         self._move(CONNECTED)
-        actions = [DONE[b'connect']] + self._go_on()
-        # What waited may have begun another connect, or have closed this one.
-        return actions + [Carry(channel)] if self._state == CONNECTED else actions
+        return self._carry([DONE[b'connect']] + self._go_on())
 
     def on_failed(self, channel, failure):
         self._move(UNCONNECTED)
-        return [failed(failure)] + self._go_on()
+        return self._carry([failed(failure)] + self._go_on())
 
     def on_leave(self):
         """What waits for the target that is being dialled was sent in time: the upstream keeps it."""
         if self._state != CONNECTING:
             return []
         self._move(CONNECTED)
-        return self._go_on()
+        return self._go_on(most=-1)
 
     def on_data(self, channel, data):
         # Put together by hand: json.dumps would look at every character of the base64 (protocol, 2).
@@ -1924,8 +2187,12 @@ DIALECTS = ((lambda request: True, JsonDialect),)
 # From here on the world: sockets, clocks, threads, files, logs. One thread runs the loop; nothing in it may block.
 #
 # A turn: poll; dispatch what is ready; what other threads posted and what was put off; timers that are due; settle what
-# was touched. To settle a stream is to send what was written and to tell the poller what the stream wants now: interest
-# is derived from state each time, never toggled by hand.
+# was touched; then the row. To settle a stream is to send what was written and to tell the poller what the stream wants
+# now: interest is derived from state each time, never toggled by hand.
+#
+# In the row stands whoever needs much, one behind the other: who has sent more than was taken at once, who brings bulk,
+# who has just come, who wants to dial. The row has some milliseconds of a turn: so those who need little are never kept
+# waiting by many who need much, and of these each has its turn.
 #
 # What is turned over are Handlers, whose verbs are below.
 
@@ -1937,6 +2204,7 @@ FAIR_BYTES = 32768       # one read in a turn in which many sockets are ready
 RECEIVE_BYTES = 131072   # one read
 KEPT_BYTES = 1048576     # freed memory that is kept, in blocks of at most so many
 SEND_BATCH = 32          # streams that have something to send before it is sent
+ROW_SECONDS = 0.002      # of a turn for those who need much
 PIPES = 32               # that may stand full at one time; each takes two descriptors and BULK_BYTES
 
 
@@ -1950,10 +2218,13 @@ class Handler(object):
     """What the loop calls. ``sock`` may be anything with a fileno(), ``events`` is what the poller knows of it."""
 
     __slots__ = ()
-    sock, events, touched = None, 0, False
+    sock, events, touched, in_row = None, 0, False, False
 
     def on_ready(self, events):
         """There is something to read, or room to write."""
+
+    def on_turn(self):
+        """The handler was lined up, and all before it have had their turn. It may have been closed since."""
 
     def settle(self):
         """The handler was touched. No harm is done when it has been closed since."""
@@ -2093,6 +2364,7 @@ class Loop(object):
         self._numbers = itertools.count()
         self._written, self._touched = [], []
         self._unsent = 0            # bytes that those written to have queued since they were settled
+        self._row, self._newcomers = collections.deque(), collections.deque()
         self._soon = collections.deque()
         self._posted = collections.deque()
         raise_mmap_threshold()
@@ -2136,6 +2408,13 @@ class Loop(object):
             self._unsent += FAIR_BYTES // SEND_BATCH if count else 0
         self._unsent += count
 
+    def line_up(self, handler, is_new=False):
+        """Call on_turn() of ``handler`` when those who stand in the row already have had their turn; ``is_new``: it is
+        for somebody who has had none yet."""
+        if not handler.in_row:
+            handler.in_row = True
+            (self._newcomers if is_new else self._row).append(handler)
+
     def call_soon(self, callback):
         """Call a method in this turn, when what is ready has been dispatched; from within such a call in the next."""
         self._soon.append(callback)
@@ -2165,7 +2444,7 @@ class Loop(object):
     def turn(self):
         # No poller takes a month. A timer that was cancelled may wake us once: that does no harm.
         patience = min(3600, max(0, self._timers[0][0] - monotonic())) if self._timers else None
-        is_busy = self._written or self._touched or self._soon or self._posted
+        is_busy = self._written or self._touched or self._row or self._newcomers or self._soon or self._posted
         ready = self._poller.select(0 if is_busy else patience)
         self.now = monotonic()  # before the dispatch: what begins now must not begin when the poll fell asleep
         # The more are ready the shorter each must be, or whoever comes last waits for many long ones.
@@ -2178,8 +2457,7 @@ class Loop(object):
                 except Exception:
                     self._on_mistake_of(handler)
                 if self._unsent >= FAIR_BYTES:
-                    batch, self._written, self._unsent = self._written, [], 0
-                    self._settle(batch)
+                    self._settle_written()
         self.now = monotonic()
         for waiting in self._posted, self._soon:
             if waiting:
@@ -2189,6 +2467,8 @@ class Loop(object):
         while self._written or self._touched:
             batch, self._written, self._touched, self._unsent = self._written + self._touched, [], [], 0
             self._settle(batch)
+        if self._row or self._newcomers:
+            self._run_row()
 
     def _call(self, method):
         """One handler's mistake must not end the others."""
@@ -2216,6 +2496,26 @@ class Loop(object):
             else:
                 callback, timer.callback = timer.callback, None
                 self._call(callback)
+
+    def _run_row(self):
+        end = stopwatch() + ROW_SECONDS
+        for number in range(len(self._row) + len(self._newcomers)):  # whoever lines up again has had a turn
+            row = self._newcomers if self._newcomers and (number % 2 == 0 or not self._row) else self._row
+            handler = row.popleft()
+            handler.in_row = False
+            try:
+                handler.on_turn()
+            except Exception:
+                self._on_mistake_of(handler)
+            if self._unsent >= FAIR_BYTES:
+                self._settle_written()
+            if stopwatch() >= end:
+                break
+        self._settle_written()  # what was only touched can wait for the next turn, which comes at once
+
+    def _settle_written(self):
+        batch, self._written, self._unsent = self._written, [], 0
+        self._settle(batch)
 
     def _settle(self, batch):
         for handler in batch:
@@ -2253,10 +2553,84 @@ SMALL_RECEIVE = 8192           # one read of a client while no long frame is und
 SEND_CHUNKS = 64               # that one system call is given at most
 SEND_BYTES = 1048576           # one stream's turn; a bulk transfer must not delay the others
 SMALL_CHUNK = 4096             # shorter ones are joined in a stream's queue
-SMALL_SHARE = 65536            # what one holder may always hold, however full the gateway is
+SMALL_SHARE = 65536            # behind so many bytes a Close would come too late
+RANKING_SECONDS = 0.25
 ACCEPT_BURST = 64              # connections taken in one turn
 ACCEPT_PAUSE = 0.2             # seconds without accepting when descriptors have run out
 WARNING_SECONDS = 10           # between two equal warnings about that
+CLIENT_LINES = 20, 2           # of a client in the log: at once, and a second from then on
+ADDRESS_LINES = 1000, 100      # of all clients from one address
+
+
+class LogRate(object):
+    """Who may have a line in the log: each speaker ``burst`` at once, and ``rate`` a second from then on. Those that
+    are left out are counted."""
+
+    def __init__(self, burst, rate):
+        self._gap, self._credit = 1 / rate, burst / rate  # in seconds
+        self._speakers = {}  # each with the moment until which it has used its rate up, and its lines left out
+
+    def passes(self, speaker, now):
+        entry = self._speakers.setdefault(speaker, [now, 0])
+        until = max(entry[0], now) + self._gap
+        if until > now + self._credit:
+            entry[1] += 1
+            return False
+        entry[0] = until
+        return True
+
+    def take_left_out(self, speaker):
+        """How many lines of it were left out since this was asked last."""
+        entry = self._speakers.get(speaker, [0, 0])
+        count, entry[1] = entry[1], 0
+        return count
+
+    def sweep(self, now):
+        """Forget those who may say as much as anybody new. Pairs of the others and of what take_left_out() says."""
+        for speaker in [speaker for speaker, (until, count) in self._speakers.items() if until <= now and not count]:
+            del self._speakers[speaker]
+        return [(speaker, self.take_left_out(speaker)) for speaker in self._speakers]
+
+
+class Journal(Handler):
+    """The log's lines about strangers at `info`. No client, and no address, can drive those about others out of the
+    files: what is over its rate is counted, and told every WARNING_SECONDS."""
+
+    def __init__(self, loop):
+        self._loop, self._timer = loop, None
+        self._clients, self._groups = LogRate(*CLIENT_LINES), LogRate(*ADDRESS_LINES)
+
+    def tell(self, group, number, line, *arguments):
+        """A line about the client of this address group and number."""
+        if LOG.isEnabledFor(logging.INFO) and self._passes(self._clients, number):
+            self.tell_of_address(logging.INFO, group, '#%d ' + line, number, *arguments)
+
+    def tell_of_address(self, level, group, line, *arguments):
+        """A line about somebody of whom there will be no other."""
+        if LOG.isEnabledFor(level) and self._passes(self._groups, group):
+            LOG.log(level, line, *arguments)
+
+    def tell_last(self, number, words):
+        """The line that tells of a client's end: it always comes."""
+        self._tell_left_out('#%d' % number, self._clients.take_left_out(number))
+        LOG.info('#%d %s', number, words)
+
+    def _passes(self, rate, speaker):
+        self._timer = self._timer or self._loop.call_later(WARNING_SECONDS, self.catch_up)
+        return rate.passes(speaker, self._loop.now)
+
+    def catch_up(self):
+        """Tell what was left out until now."""
+        numbers, groups = self._clients.sweep(self._loop.now), self._groups.sweep(self._loop.now)
+        self._timer = self._loop.call_later(WARNING_SECONDS, self.catch_up) if numbers or groups else None
+        for number, count in numbers:
+            self._tell_left_out('#%d' % number, count)
+        for group, count in groups:
+            self._tell_left_out(group_text(group), count)
+
+    def _tell_left_out(self, speaker, count):
+        if count:
+            LOG.info('%s and %s more lines', speaker, '{0:,}'.format(count))
 
 
 class Holder(object):
@@ -2276,6 +2650,34 @@ class Holder(object):
         """All together hold too much: give up what is held here."""
 
 
+class Ranking(object):
+    """Who must go first, from one walk over all: of the address group that weighs most the member of the highest rank.
+    Good for a short while, for the groups lose by it and others grow."""
+
+    def __init__(self, entries):
+        """``entries``: tuples (group, weight, rank, member)."""
+        groups = {}
+        for entry in entries:
+            groups.setdefault(entry[0], []).append(entry)
+        self._heap = [(-sum(entry[1] for entry in members), group, sorted(members, key=lambda entry: entry[2]))
+                      for group, members in groups.items()]
+        heapq.heapify(self._heap)
+        self._least = self._heap[0][0] / 2 if self._heap else 0  # later another group may be the heaviest
+        self._until = monotonic() + RANKING_SECONDS
+
+    def next(self):
+        """The next member, which goes; None when the Ranking is to be made anew, or nobody is left."""
+        if not self._heap or self._heap[0][0] > self._least or monotonic() > self._until:
+            return None
+        weight, group, members = self._heap[0]
+        _, size, _, member = members.pop()
+        if members:
+            heapq.heapreplace(self._heap, (weight + size, group, members))
+        else:
+            heapq.heappop(self._heap)
+        return member
+
+
 class Budget(object):
     """Bytes that all clients of a gateway together may make it hold, and who must go when they are too many."""
 
@@ -2284,6 +2686,7 @@ class Budget(object):
         self.resize(most)
         self.present = set()  # clients
         self.left = {}        # upstreams whose client has gone, by address group: each an OrderedDict, the oldest first
+        self._ranking = Ranking(())
 
     def resize(self, most):
         self.most, self.scarce = most, most - 2 * RECEIVE_BYTES
@@ -2296,30 +2699,32 @@ class Budget(object):
         return min(count, max(SMALL_RECEIVE, (self.most - self.bytes) // 2))
 
     def enforce(self, holder):
-        """``holder`` has grown. Over the bound the group that holds most gives up what it has left for targets, the
-        largest first, then its largest client, until it fits; a small share may always stay."""
+        """``holder`` has grown. Over the bound the address group that holds most loses its largest holder, until it
+        fits."""
         if self._is_enforcing:
             return  # whoever is given up has a last word, and settles
         self._is_enforcing = True
         try:
             holder.flush()
-            victim = holder if holder.held() > SMALL_SHARE else None
-            while victim is not None and self.bytes > self.most:
-                victim = self._heaviest()
-                if victim is not None:
-                    victim.flush()
-                    if victim.held() > SMALL_SHARE:
-                        victim.on_full()
+            while self.bytes > self.most:
+                victim = self._ranking.next() or self._first_of_all()
+                if victim is None:
+                    return
+                held = victim.held()
+                victim.flush()
+                if victim.held() > held // 2:  # else most of it was on its way
+                    victim.on_full()
         finally:
             self._is_enforcing = False
 
-    def _heaviest(self):
-        left = set(upstream for group in self.left.values() for upstream in group)
-        large = [one for one in left | self.present if one.held() > SMALL_SHARE]
-        weights = collections.Counter()
-        for one in large:
-            weights[one.group] += one.held()
-        return max(large, key=lambda one: (weights[one.group], one in left, one.held())) if large else None
+    def _first_of_all(self):
+        entries = []
+        for holder in itertools.chain(self.present, *self.left.values()):
+            held = holder.held()
+            if held:
+                entries.append((holder.group, held, held, holder))
+        self._ranking = Ranking(entries)
+        return self._ranking.next()
 
 
 def prepare(sock):
@@ -2415,6 +2820,10 @@ class StreamOwner(object):
     def on_received(self, stream, data):
         """``data`` has come, no more than wants_data() had said."""
 
+    def goes_on(self):
+        """The turn of a stream in the row: has the owner gone on with what had come before? Else it is read."""
+        return False
+
     def sink(self, stream):
         """Another Stream, to which the owner would pass all that comes just as it is, by on_pipe(); or None."""
 
@@ -2443,12 +2852,13 @@ class Stream(Handler):
     ``high``: bytes in the queue from which the stream is congested, until three quarters of them are gone.
     """
 
-    __slots__ = ('sock', 'events', 'touched', 'owner', 'pending', 'congested', 'eof', 'broken', 'finishing', 'finished',
-                 'moved', 'wire', '_loop', '_high', '_budget', '_out', '_pours')
+    __slots__ = ('sock', 'events', 'touched', 'in_row', 'owner', 'pending', 'congested', 'eof', 'broken', 'finishing',
+                 'finished', 'moved', 'taken', 'wire', 'is_new', '_loop', '_high', '_budget', '_out', '_pours',
+                 '_is_bulky')
 
     def __init__(self, loop, sock, owner, high, budget):
         self.sock, self.owner = sock, owner
-        self.events, self.touched = 0, False
+        self.events, self.touched, self.in_row = 0, False, False
         self.pending = 0          # bytes in the queue
         self.congested = False
         self.eof = False          # the peer's half is closed
@@ -2456,10 +2866,13 @@ class Stream(Handler):
         self.finishing = False    # a FIN follows what is queued
         self.finished = False
         self.moved = loop.now     # when bytes last went or came
+        self.taken = loop.now     # when bytes last went, or began to wait
         self.wire = PLAIN
         self._loop, self._high, self._budget = loop, high, budget
         self._out = ()            # an OutQueue while there is something in it: most streams are idle
         self._pours = False       # is much coming, so that the way through a pipe is worth a try?
+        self._is_bulky = False    # does what comes take long?
+        self.is_new = False       # is what comes the first that this client asks for?
         loop.touch(self)
 
     # -- out -----------------------------------------------------------------------------------------------------------
@@ -2480,6 +2893,7 @@ class Stream(Handler):
             return size
         if not self._out:
             self._out, self.moved = out, self._loop.now  # what begins to wait now has not waited long
+            self.taken = self.moved
         self._loop.touch(self, size)
         self.pending += size
         self._budget.bytes += size
@@ -2504,7 +2918,7 @@ class Stream(Handler):
                 left -= sent
                 self.pending -= sent
                 self._budget.bytes -= sent
-                self.moved = self._loop.now
+                self.moved = self.taken = self._loop.now
         except NetworkError as error:
             self._on_not_sent(error)
         # Two marks, so that the source is not started and stopped for every chunk.
@@ -2633,10 +3047,17 @@ class Stream(Handler):
 
     # -- in ------------------------------------------------------------------------------------------------------------
 
-    def on_ready(self, events):
+    def on_turn(self):
+        if self.sock is not None and not self.owner.goes_on():
+            self.on_ready(READ, is_turn=True)
+
+    def on_ready(self, events, is_turn=False):
         if events & WRITE:
             self._loop.touch(self)
         if not events & READ:
+            return
+        if (self._is_bulky or self.is_new) and not is_turn:
+            self._loop.line_up(self, self.is_new)
             return
         count = 0 if self.eof else self.owner.wants_data(self)
         if not count:
@@ -2654,6 +3075,7 @@ class Stream(Handler):
             return
         if data:
             self.moved = self._loop.now
+            self._is_bulky, self.is_new = len(data) >= SMALL_RECEIVE, False
             self._pours = CAN_SPLICE and len(data) >= POUR_BYTES
             self.owner.on_received(self, data)
         else:
@@ -2791,11 +3213,14 @@ NOT_HERE = HttpError(404, 'There is nothing here under this name.')
 class Job(object):
     """A call that waits, runs or has run. A cancelled one's result goes to ``dispose``."""
 
-    __slots__ = ('group', 'function', 'arguments', 'on_result', 'dispose', 'result', '_workers')
+    __slots__ = ('group', 'function', 'arguments', 'on_result', 'dispose', 'result', 'shares', 'queue', 'began',
+                 '_workers')
 
-    def __init__(self, workers, group, function, arguments, on_result, dispose):
+    def __init__(self, workers, group, function, arguments, on_result, dispose, shares):
         self._workers, self.group, self.function, self.arguments = workers, group, function, arguments
         self.on_result, self.dispose, self.result = on_result, dispose, None
+        self.shares = shares              # pairs (key, most): of those with the same key so many run at one time
+        self.queue = self.began = None    # where it waits; since when it runs
 
     def cancel(self):
         self.on_result = None
@@ -2820,46 +3245,62 @@ class Job(object):
 
 
 class Workers(object):
-    """At most ``threads`` threads, begun when needed. One group has at most half of them, and of the places to wait."""
+    """At most ``threads`` threads, begun when needed. One group has at most half of them, and of the places to wait.
+
+    A call that may not run yet waits in the queue of the first of its shares that is used up. What is done with a call
+    does not depend on how many wait.
+    """
 
     def __init__(self, loop, threads, waiting):
-        self._loop, self._most, self._most_waiting = loop, threads, waiting
+        self._loop, self.most, self._most_waiting = loop, threads, waiting
         self._threads = []
         self._ready = queue.Queue()    # of jobs for idle threads; None sends one home
-        self._waiting = collections.deque()
-        self._running = collections.Counter()
-        self._closed = False
+        self._running = collections.Counter()  # by key of a share; None is that of all threads
+        self._waiting = collections.Counter()  # by group; None is all of them
+        self._queues = {}              # by key: an OrderedDict of jobs, the oldest first
+        self._closed, self._rests_until = False, 0  # without new threads, which the system has refused
 
-    def submit(self, group, function, arguments, on_result, dispose=None):
+    def submit(self, group, function, arguments, on_result, dispose=None, shares=()):
         """Call ``function(*arguments)`` in a thread, then on_result(its result); the Job, or None when too many wait. A
-        function that raises is logged and gives the Failure BROKEN."""
-        mine = sum(1 for job in self._waiting if job.group == group)
-        if len(self._waiting) >= self._most_waiting or mine >= self._most_waiting // 2:
-            return None
-        job = Job(self, group, function, arguments, on_result, dispose)
+        function that raises is logged and gives the Failure BROKEN. ``shares`` come before that of the group."""
+        shares += (group, max(1, self.most // 2)), (None, self.most)
+        job = Job(self, group, function, arguments, on_result, dispose, shares)
         if self._closed:
             job.throw_away()
-            return job
-        self._waiting.append(job)
-        self._hand_out()
+        elif not self._place(job):
+            if self._waiting[group] > self._most_waiting // 2 or self._waiting[None] > self._most_waiting:
+                self.withdraw(job)
+                return None
         return job
 
-    def _hand_out(self):
-        for job in list(self._waiting):  # in their order; a group that has its share is passed over
-            if sum(self._running.values()) >= self._most:
-                return
-            if self._running.get(job.group, 0) < max(1, self._most // 2):
-                self._waiting.remove(job)
-                self._run(job)
+    def _place(self, job):
+        """Is there a thread for it? Else it waits."""
+        for key, most in job.shares:
+            if self._running[key] >= most:
+                job.queue = self._queues.setdefault(key, collections.OrderedDict())
+                job.queue[job] = True
+                self._waiting.update((job.group, None))
+                return False
+        self._run(job)
+        return True
 
     def _run(self, job):
-        if len(self._threads) <= sum(self._running.values()):
-            thread = threading.Thread(target=self._blocking_work, name='ws2s worker')
-            thread.daemon = True
+        for key, _ in job.shares:
+            self._running[key] += 1
+        if len(self._threads) < self._running[None] and self._loop.now >= self._rests_until:
+            self._begin_thread()
+        job.began = self._loop.now
+        self._ready.put(job)
+
+    def _begin_thread(self):
+        thread = threading.Thread(target=self._blocking_work, name='ws2s worker')
+        thread.daemon = True
+        try:
             thread.start()
             self._threads.append(thread)
-        self._running[job.group] += 1
-        self._ready.put(job)
+        except threading.ThreadError as error:  # the job waits until one that is there has done its own
+            self._rests_until = self._loop.now + WARNING_SECONDS
+            LOG.warning('%s: %d must do', error, len(self._threads))
 
     def _blocking_work(self):
         while True:
@@ -2880,22 +3321,35 @@ class Workers(object):
 
     def withdraw(self, job):
         """Was ``job`` still waiting? Then it is not run."""
-        is_waiting = job in self._waiting
-        if is_waiting:
-            self._waiting.remove(job)
-        return is_waiting
+        waits_in, job.queue = job.queue, None
+        if waits_in is None:
+            return False
+        del waits_in[job]
+        for key in (job.group, None):
+            take_away(self._waiting, key)
+        return True
 
     def on_done(self, job):
-        self._running[job.group] -= 1
-        if not self._running[job.group]:
-            del self._running[job.group]  # strangers' addresses must not add up
-        self._hand_out()
+        for key, _ in job.shares:
+            take_away(self._running, key)
+        for key, most in reversed(job.shares):  # those whom others keep out before those who only have their share
+            self._hand_out(key, most)
+
+    def _hand_out(self, key, most):
+        waiting = self._queues.get(key)
+        while waiting and self._running[key] < most:
+            job = next(iter(waiting))
+            self.withdraw(job)
+            self._place(job)  # or it waits for another share now
+        if waiting is not None and not waiting:
+            del self._queues[key]
 
     def close(self, seconds):
         """Send the threads home. One that hangs in a system call is left behind after ``seconds``; it is a daemon."""
         self._closed = True
-        while self._waiting:
-            self._waiting.popleft().throw_away()
+        for waiting in list(self._queues.values()):
+            for job in list(waiting):
+                job.cancel()
         for _ in self._threads:
             self._ready.put(None)
         deadline = monotonic() + seconds
@@ -2903,21 +3357,36 @@ class Workers(object):
             thread.join(max(0, deadline - monotonic()))
 
 
+def take_away(counter, key):
+    """One less; strangers' keys must not add up."""
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]
+
+
+@contextlib.contextmanager
+def opened(path, flags):
+    """A descriptor. Without O_NONBLOCK a named pipe would keep the thread for ever."""
+    fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
+    try:
+        close_on_exec(fd)
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def read_below(folder, path, most):
     """At most ``most`` bytes of the regular file ``path`` (bytes), or None when it is not there, cannot be read, or is
     not in ``folder`` after all links have been followed (security S16)."""
-    path = os.path.realpath(path)
-    if not path.startswith(os.path.join(os.path.realpath(path_bytes(folder)), b'')):
-        return None
     try:
-        # Without O_NONBLOCK a named pipe would keep the thread for ever.
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-        close_on_exec(fd)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
+        folder, path = os.path.realpath(path_bytes(folder)), os.path.realpath(path)
+        if not path.startswith(os.path.join(folder, b'')):
             return None
-        with os.fdopen(fd, 'rb') as file:
-            return file.read(most)
+        with opened(folder, O_PATH) as top, opened(path, os.O_RDONLY) as fd:
+            # A folder on the way may have been exchanged for a link by now: what counts is what has been opened.
+            if path_of(fd).startswith(os.path.join(path_of(top), b'')) and stat.S_ISREG(os.fstat(fd).st_mode):
+                with io.open(fd, 'rb', closefd=False) as file:
+                    return file.read(most)
     except (IOError, OSError):
         return None
 
@@ -2938,6 +3407,17 @@ def blocking_read_file(folder, names):
 # too, is found by a Resolver, which lets no address pass that the rules forbid. Nothing here knows a session.
 
 
+QUICK_SECONDS = 1      # a zone is known while its names are found within so long
+ZONE_LOOKUPS = 8       # under way below a suffix of three labels; twice as many below one of two
+CLIENT_LOOKUPS = 2     # under way for one client: one that it has given up, and another
+KNOWN_ZONES = 1024     # that are remembered
+
+
+def zone_of(host, labels):
+    """The last ``labels`` labels of a name."""
+    return '.'.join(host.lower().rstrip('.').split('.')[-labels:])
+
+
 def literal_addresses(host, port):
     """Pairs (family, address) of an address in its standard spelling, which needs no look-up; none for a name."""
     packed = packed_address(host)
@@ -2949,9 +3429,13 @@ def literal_addresses(host, port):
 
 
 def blocking_resolve(host, port):
-    """Pairs (family, address) that a name stands for, or a Failure."""
+    """Triples (family, address, canonical name) of what a name stands for, or a Failure."""
+    if not PLAIN_NAME.match(host) and packed_address(host.partition('%')[0]) is None:
+        return UNKNOWN_NAME  # the resolver has more spellings of a name, with backslashes, than the rules have seen
     try:
-        return unique_addresses(socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM))[:32] or UNKNOWN_NAME
+        found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, socket.AI_CANONNAME)
+        names = tuple(entry[3] for entry in found if entry[3])[:1]
+        return [pair + names for pair in unique_addresses(found)[:32]] or UNKNOWN_NAME
     except (socket.gaierror, UnicodeError):  # UnicodeError: no name that DNS could carry
         return UNKNOWN_NAME if has_descriptor() else NO_ROOM
     except NetworkError as error:
@@ -3029,11 +3513,10 @@ class Step(Handler):
         self._loop, self._on_done = loop, on_done
 
     def begin(self):
-        """To begin when the turn has dispatched what is ready keeps answers out of begin(), and lets no client begin
-        one connection after another within a turn."""
-        self._loop.call_soon(self._begin)
+        """To begin when the turn has dispatched what is ready keeps answers out of begin()."""
+        self._loop.call_soon(self.on_turn)
 
-    def _begin(self):
+    def on_turn(self):
         if self._on_done is not None:  # else the step was cancelled in the turn in which it began
             self._start()
 
@@ -3077,33 +3560,56 @@ class Judge(object):
         """Judge by the rules of this Config from now on."""
         self._rules = TargetRules(config)
 
-    def judge(self, host, port, text):
-        """The Verdict on ``text``, an address that ``host`` has resolved to. Raises NetworkError when it is not known
-        whether the machine owns the address."""
+    def judge(self, host, port, text, *aliases):
+        """The Verdict on ``text``, an address that ``host`` has resolved to under the names ``aliases``. Raises
+        NetworkError when it is not known whether the machine owns the address."""
         packed = packed_address(text.partition('%')[0])
         own_port = port in self.ports
         # Where neither rule asks, the system need not be asked whose the address is.
         is_asked = own_port or not self._rules.allow_local
         own = is_asked and any(self._owns(form) for form in address_forms(packed))
-        return self._rules.judge(host, port, packed, own, own_port)
+        return self._rules.judge(host, port, packed, own, own_port, *aliases)
 
 
 class Resolver(object):
     """What it takes to find addresses that may be dialled.
 
-    ``resolve(host, port)`` runs in a thread of ``workers`` and gives pairs (family, address), or a Failure; ``judge``
-    is a Judge.
+    ``resolve(host, port)`` runs in a thread of ``workers`` and gives pairs (family, address), each with the canonical
+    names behind it where they are known, or a Failure; ``judge`` is a Judge.
+
+    A look-up cannot be stopped: where a zone's servers are silent it keeps its thread for half a minute, long after its
+    client has left. So each zone and each client has few threads, and zones of which nothing is known have three
+    quarters of all: the names of quick ones are found however many others hang.
     """
 
     def __init__(self, loop, workers, resolve, judge):
         self.loop, self._workers, self._resolve, self._judge = loop, workers, resolve, judge
+        self._known = collections.OrderedDict()  # zones that were quick, the last one last
 
-    def look_up(self, host, port, group, seconds, on_done):
-        return Lookup(self, host, port, group, seconds, on_done)
+    def look_up(self, host, port, client, seconds, on_done):
+        return Lookup(self, host, port, client, seconds, on_done)
 
-    def submit(self, host, port, group, on_result):
+    def submit(self, host, port, client, on_result):
         """The Job that resolves a name, or None when too many wait."""
-        return self._workers.submit(group, self._resolve, (host, port), on_result)
+        group, most = client[0], self._workers.most
+        zone, registry = zone_of(host, 3), zone_of(host, 2)
+        is_known = zone in self._known
+        shares = ((client, CLIENT_LOOKUPS), ((is_known, 3, zone), ZONE_LOOKUPS),
+                  ((is_known, 2, registry), 2 * ZONE_LOOKUPS))
+        if not is_known:
+            shares += ((False, group), max(1, most * 3 // 8)), (False, max(1, most * 3 // 4))
+        return self._workers.submit(group, self._resolve, (host, port), on_result, shares=shares)
+
+    def note(self, host, job, found):
+        """Remember whether the name's zone is quick. ``found``: what ``job`` has found by now, if anything."""
+        zone = zone_of(host, 3)
+        if job.began is not None and self.loop.now - job.began > QUICK_SECONDS:
+            self._known.pop(zone, None)
+        elif found and not isinstance(found, Failure):
+            self._known.pop(zone, None)
+            self._known[zone] = True
+            if len(self._known) > KNOWN_ZONES:
+                self._known.popitem(last=False)
 
     def allowed(self, host, port, found):
         """``(addresses that may be dialled, None)`` of what a look-up has found, or ``(None, Failure)``.
@@ -3114,10 +3620,10 @@ class Resolver(object):
             return None, found or UNKNOWN_NAME
         allowed, refusal = [], None
         try:
-            for address in found:
-                verdict = self._judge.judge(host, port, address[1][0])
+            for entry in found:
+                verdict = self._judge.judge(host, port, entry[1][0], *entry[2:])
                 if verdict.allowed:
-                    allowed.append(address)
+                    allowed.append(entry[:2])
                 else:
                     refusal = refusal or forbidden(verdict.setting, verdict.why)
         except NetworkError as error:
@@ -3126,25 +3632,27 @@ class Resolver(object):
 
 
 class Lookup(Step):
-    """The addresses of a host that may be dialled: a list of pairs (family, address), found within ``seconds``."""
+    """The addresses of a host that may be dialled: a list of pairs (family, address), found within ``seconds``.
+    ``client``: whose it is, by its address group and its number."""
 
-    def __init__(self, resolver, host, port, group, seconds, on_done):
+    def __init__(self, resolver, host, port, client, seconds, on_done):
         Step.__init__(self, resolver.loop, on_done)
-        self._resolver, self._host, self._port, self._group, self._seconds = resolver, host, port, group, seconds
+        self._resolver, self._host, self._port, self._client, self._seconds = resolver, host, port, client, seconds
         self._job = self._timer = None
 
     def _start(self):
         literal = literal_addresses(self._host, self._port)
         if literal:
-            self._on_found(literal)
+            self._finish(*self._resolver.allowed(self._host, self._port, literal))
             return
         self._timer = self._loop.call_later(self._seconds, self._on_deadline)
-        self._job = self._resolver.submit(self._host, self._port, self._group, self._on_found)
+        self._job = self._resolver.submit(self._host, self._port, self._client, self._on_found)
         if self._job is None:
             self.fail(NO_ROOM)
 
     def _on_found(self, found):
-        self._job = None
+        job, self._job = self._job, None
+        self._resolver.note(self._host, job, found)
         self._finish(*self._resolver.allowed(self._host, self._port, found))
 
     def _on_deadline(self):
@@ -3155,6 +3663,7 @@ class Lookup(Step):
         if self._timer is not None:
             self._timer.cancel()
         if self._job is not None:
+            self._resolver.note(self._host, self._job, None)
             self._job.cancel()
             self._job = None
 
@@ -3242,16 +3751,16 @@ class Connect(Step):
 class Dial(Connect):
     """The whole way to a target that needs no tunnel: look-up, rules, connection; ``seconds`` for all of it."""
 
-    def __init__(self, resolver, host, port, group, seconds, on_done):
+    def __init__(self, resolver, host, port, client, seconds, on_done):
         Connect.__init__(self, resolver.loop, (), seconds, on_done)
-        self._resolver, self._host, self._port, self._group = resolver, host, port, group
+        self._resolver, self._host, self._port, self._client = resolver, host, port, client
 
     def _start(self):
         literal = literal_addresses(self._host, self._port)
         if literal:
             self._on_found(*self._resolver.allowed(self._host, self._port, literal))
             return
-        self._lookup = self._resolver.look_up(self._host, self._port, self._group, self._deadline - self._loop.now,
+        self._lookup = self._resolver.look_up(self._host, self._port, self._client, self._deadline - self._loop.now,
                                               self._on_found)
         self._lookup.begin()
 
@@ -3717,7 +4226,7 @@ class Login(Step):
         self._password = hop.password  # until it is shown
         seconds = tunnel.config['ssh.timeoutSeconds']
         self._deadline, self._timer = self._loop.now + seconds, self._loop.call_later(seconds, self._on_deadline)
-        self._lookup = resolver.look_up(hop.host, hop.port, tunnel.group, seconds, self._on_found)
+        self._lookup = resolver.look_up(hop.host, hop.port, tunnel.client, seconds, self._on_found)
         self._addresses = collections.deque()
         self._opening = self._ssh = None
 
@@ -3860,6 +4369,7 @@ class Tunnel(object):
 
     def __init__(self, tunnels, logins, hop, digest, target):
         self.state, self.group, self.digest = LOGGING_IN, logins.group, digest  # of the login
+        self.client = logins.group, logins.number  # as look-ups count it
         self.loop, self.config = tunnels.loop, tunnels.config  # by its rules the server is judged
         self.ssh = self.directory = self._idle = None
         self._tunnels, self._logins = tunnels, logins
@@ -4142,11 +4652,13 @@ class Tunnels(object):
 # Each has a few named states, their legal moves in one table, and one way out: end(), which may be called twice.
 
 HANDSHAKE_BYTES = HEADER_BYTES + SMALL_RECEIVE  # messages may come behind a request
+QUICK_FRAMES = 2               # of a read are understood at once
+FRAMES = 16                    # in each turn of the rest
 LINGER_BYTES = 16777216        # what a closing peer may still send before it is cut off
 SPREAD = 100.0                 # parts of a period in which clients get what all would get at once
 SPARE_CONNECTIONS = 64         # beyond `limits.clients`, for /healthz and for saying no politely
 DRAINING_CONNECTIONS = 1000    # TCP connections without a client that still deliver what it had sent
-LOOKUP_THREADS = 16
+LOOKUP_THREADS = 384           # they take 25 KB each, and most are begun only when many names hang
 LOOKUPS_WAITING = 1024
 FILE_THREADS = 2
 FILES_WAITING = 1024
@@ -4181,10 +4693,10 @@ class Upstream(StreamOwner, Holder):
         self._timer = self._early = self._way = None
         gateway.upstreams.add(self)
 
-    def dial(self, way):
-        """Take the way, a Step whose on_done is on_dialled()."""
+    def dial(self, way, is_new):
+        """Take the way, a Step whose on_done is on_dialled(), in the row: nobody's connects delay what flows."""
         self._way, self.name = way, self.name + way.via
-        way.begin()
+        self._gateway.loop.line_up(way, is_new)
 
     def _move(self, state):
         assert state in UPSTREAM_MOVES[self.state], (self.state, state)
@@ -4194,14 +4706,14 @@ class Upstream(StreamOwner, Holder):
         """The way has come to its end: a connected socket, which may be RESET already, or a Failure."""
         seconds = self._gateway.loop.now - self._born
         if sock is None:
-            LOG.info('#%d did not reach %s in %.3f s: %s', self._number, self.name, seconds,
-                     failure.why or failure.reason)
+            self._gateway.journal.tell(self.group, self._number, 'did not reach %s in %.3f s: %s', self.name, seconds,
+                                       failure.why or failure.reason)
             talk = self._talk
             self.end()
             if talk:
                 talk.on_failed(self, failure)
             return
-        LOG.info('#%d reached %s in %.3f s', self._number, self.name, seconds)
+        self._gateway.journal.tell(self.group, self._number, 'reached %s in %.3f s', self.name, seconds)
         self._move(FLOWING)
         self._way = self._way if self._way.via else None
         # A dialect that gives credit hears of every byte that has gone: its upstreams are full with the first.
@@ -4347,7 +4859,7 @@ class Upstream(StreamOwner, Holder):
             self._timer.cancel()
         left = self.held()
         if left:
-            LOG.info('#%d %s has not got the last %d bytes', self._number, self.name, left)
+            self._gateway.journal.tell(self.group, self._number, '%s has not got the last %d bytes', self.name, left)
         if self.stream:
             self.stream.close(reset=left > 0)  # with a FIN what was cut off would look complete
         if self._early:
@@ -4405,12 +4917,12 @@ class Conversation(object):
             return  # the client has left; what waited for an earlier connect is delivered, but nothing is begun
         upstream = self.upstreams[action.channel] = Upstream(self._gateway, self, action)
         if action.hop is None:
-            way = Dial(self._gateway.resolver, action.host, action.port, session.group,
+            way = Dial(self._gateway.resolver, action.host, action.port, (session.group, session.number),
                        self._gateway.config['limits.connectSeconds'], upstream.on_dialled)
         else:
             self._logins = self._logins or Logins(self._gateway.tunnels, session.group, session.number)
             way = self._logins.forward(action.hop, action.host, action.port, upstream.on_dialled)
-        upstream.dial(way)
+        upstream.dial(way, is_new=not self.targets)
         self.target, self.targets = upstream.name, self.targets + 1
 
     def _do_write(self, action):
@@ -4441,7 +4953,7 @@ class Conversation(object):
     PERFORM = {Send: _do_send, Open: _do_open, Write: _do_write, Grant: _do_grant, Carry: _do_carry, Shut: _do_shut,
                Hangup: _do_hangup, Later: _do_later}
 
-    def _tell(self, on_event, *arguments):
+    def tell(self, on_event, *arguments):
         """Give the dialect an event. Its mistake ends this session alone, whichever stream or timer brought it."""
         try:
             self.perform(on_event(*arguments))
@@ -4453,13 +4965,13 @@ class Conversation(object):
 
     def _on_later(self):
         self._later = None
-        self._tell(self.dialect.on_later)
+        self.tell(self.dialect.on_later)
 
     def on_mistake(self):
         self.session.on_mistake()
 
     def on_opened(self, upstream):
-        self._tell(self.dialect.on_opened, upstream.channel)
+        self.tell(self.dialect.on_opened, upstream.channel)
         if self._gateway.config['limits.idleSeconds']:
             self.session.watch_silence()
 
@@ -4467,7 +4979,7 @@ class Conversation(object):
         self._tell_end(self.dialect.on_failed, upstream, failure, 'dial')
 
     def on_data(self, upstream, data):
-        self._tell(self.dialect.on_data, upstream.channel, data)
+        self.tell(self.dialect.on_data, upstream.channel, data)
 
     def on_closed(self, upstream, failure):
         self._tell_end(self.dialect.on_closed, upstream, failure, 'data')
@@ -4475,7 +4987,7 @@ class Conversation(object):
     def _tell_end(self, on_event, upstream, failure, phase):
         """Whatever comes of it was the target's doing."""
         self._ended = phase
-        self._tell(on_event, upstream.channel, failure)
+        self.tell(on_event, upstream.channel, failure)
         self._ended = None
 
     def on_flow(self, upstream, is_full):
@@ -4483,7 +4995,13 @@ class Conversation(object):
         if not is_full:
             self.session.touch()
             if self.dialect.credits:
-                self._tell(self.dialect.on_drained, upstream.channel)
+                self.tell(self.dialect.on_drained, upstream.channel)
+
+    def give_up(self):
+        """What waits for targets must not be kept for them when the client goes."""
+        for upstream in list(self.upstreams.values()):
+            if upstream.held():
+                upstream.end()
 
     def is_choked(self):
         """Do the upstreams hold too much for the client to be read? Asked only while they may: there may be many."""
@@ -4493,6 +5011,12 @@ class Conversation(object):
                      or sum(upstream.held() for upstream in upstreams) >= self._gateway.config['limits.messageBytes'])
         self.may_choke = is_choked or bool(full) or any(upstream.state == DIALLING for upstream in upstreams)
         return is_choked
+
+    def summary(self):
+        """For the log: dialect, last target, and bytes of all."""
+        more = ' and %d more' % (self.targets - 1) if self.targets > 1 else ''
+        return '%s, target %s%s, %d bytes up, %d down' % (self.dialect.name, self.target or '-', more, self.sent,
+                                                          self.received)
 
     def phase(self):
         """A word for the log: what is going on."""
@@ -4545,10 +5069,12 @@ class Client(StreamOwner, Holder):
         self.gateway, self.number, self.group, self.peer = other.gateway, other.number, other.group, other.peer
         self.state, self.stream, self.timer = state, other.stream, other.timer
         self.kept = 0  # bytes beside the queues of streams that the budget counts for this client
+        other.keep(0)
         other.move(ENDED)
         self.stream.owner = self
         if self.timer.callback:
             self.timer.callback = self.on_time
+        self.gateway.places.hold(other)
         self.gateway.clients.discard(other)
         self.gateway.clients.add(self)
 
@@ -4556,6 +5082,11 @@ class Client(StreamOwner, Holder):
         """Something has changed that decides whether the client is read."""
         if not self.stream.events & READ:
             self.gateway.loop.touch(self.stream)
+
+    def keep(self, count):
+        """``count`` bytes are held here beside the queues of streams."""
+        self.gateway.budget.bytes += count - self.kept
+        self.kept = count
 
     def move(self, state):
         assert state in CLIENT_MOVES[self.state], (self.state, state)
@@ -4594,6 +5125,7 @@ class Client(StreamOwner, Holder):
     def end(self):
         if self.state != ENDED:
             self.move(ENDED)
+            self.keep(0)
             self.timer.cancel()
             self.stream.close()
             self.gateway.on_client_gone(self)
@@ -4606,6 +5138,7 @@ class Farewell(Client):
 
     def __init__(self, other):
         self.take_over(other, LINGERING)
+        self.gateway.places.release(self)
         self._discarded = 0
         self.rearm(self.gateway.config['limits.drainSeconds'])
         self.stream.finish()
@@ -4639,7 +5172,9 @@ class Visit(Client):
         self.state, self.kept, self._parser, self._job = HANDSHAKE, 0, RequestParser(), None
         self.timer = gateway.loop.call_later(gateway.config['limits.handshakeSeconds'], self.on_time)
         self.stream = Stream(gateway.loop, sock, self, gateway.config['limits.bufferBytes'], gateway.budget)
+        self.stream.is_new = True
         gateway.clients.add(self)
+        gateway.places.release(self)
 
     def wants_data(self, stream):
         """Who has asked for a file has nothing more to say."""
@@ -4653,10 +5188,18 @@ class Visit(Client):
                 session = self._upgrade(parsed[0])
             elif parsed:
                 self._reply(parsed[0])
+            else:
+                self._hold()
         except HttpError as error:
             self._refuse(error)
         if session:
             session.begin(parsed[1])
+
+    def _hold(self):
+        """The request is not complete: what is there counts."""
+        self.keep(self._parser.held())
+        if self.gateway.budget.bytes > self.gateway.budget.most:
+            self.gateway.budget.enforce(self)
 
     def _upgrade(self, request):
         """The Session that goes on from here. Raises HttpError."""
@@ -4687,6 +5230,7 @@ class Visit(Client):
             self._refuse(NOT_HERE, request)
             return
         self.move(ANSWERING)
+        self.gateway.places.release(self)  # anew: others have asked for nothing
         self._job = self.gateway.files.submit(self.group, blocking_read_file, (self.gateway.web_folder(), names),
                                               lambda data: self._on_file(request, names[-1], data))
         if self._job is None:
@@ -4713,7 +5257,8 @@ class Visit(Client):
         self._part(sentence_reply(error.status, error.sentence, error.headers, with_body))
 
     def _log(self, status, words):
-        LOG.info('#%d %s got %d: %s', self.number, with_port(*self.peer[:2]), status, words)
+        self.gateway.journal.tell_of_address(logging.INFO, self.group, '#%d %s got %d: %s', self.number,
+                                             with_port(*self.peer[:2]), status, words)
 
     def _part(self, reply):
         self.stream.write(reply)
@@ -4735,7 +5280,7 @@ class Visit(Client):
 
     def on_stopping(self, is_over=False):
         """Browsers open connections in advance: nothing was asked on such a one."""
-        if self.state == HANDSHAKE and not self._parser.has_begun():
+        if self.state == HANDSHAKE and not self._parser.held():
             self.end()
 
     def on_mistake(self):
@@ -4752,9 +5297,10 @@ class Visit(Client):
 
 
 class Silence(Client):
-    """A client whose silence is watched: by pings, and by `limits.idleSeconds` for each of its upstreams."""
+    """A client whose silence is watched: by pings, by `limits.idleSeconds` for each of its upstreams, and by
+    `limits.stallSeconds` for whatever waits."""
 
-    __slots__ = ('heard', 'pinged', 'talk')
+    __slots__ = ('heard', 'pinged', 'grown', 'talk')
 
     def watch_silence(self):
         """Arm the timer for the earliest moment that counts. One that fires too early only looks again."""
@@ -4764,8 +5310,16 @@ class Silence(Client):
         if config['limits.idleSeconds']:
             moments += [self._last_moved(upstream) + config['limits.idleSeconds']
                         for upstream in self.talk.upstreams.values() if upstream.stream]
+        if config['limits.stallSeconds']:
+            moments.append(self._first_stall() + config['limits.stallSeconds'])
         if self.state == OPEN and moments:
             self._look_at(min(moments))
+
+    def _first_stall(self):
+        """When that began to wait which has waited longest; now, when nothing does."""
+        streams = [upstream.stream for upstream in self.talk.upstreams.values() if upstream.stream]
+        moments = [stream.taken for stream in streams + [self.stream] if stream.pending]
+        return min(moments + [self.grown if self.ws.held else self.gateway.loop.now])
 
     def _look_at(self, moment):
         if self.timer.callback is None or self.timer.when > moment:
@@ -4774,7 +5328,8 @@ class Silence(Client):
     def on_config(self):
         """What it says of time counts from now on; but not all are pinged at one time."""
         config = self.gateway.config
-        periods = [period for period in (config['limits.pingSeconds'], config['limits.idleSeconds']) if period]
+        periods = [config['limits.%sSeconds' % name] for name in ('ping', 'idle', 'stall')]
+        periods = [period for period in periods if period]
         if self.state == OPEN and periods:
             self._look_at(self.gateway.loop.now + min(periods) * (self.number % SPREAD) / SPREAD)
 
@@ -4791,9 +5346,24 @@ class Silence(Client):
         for upstream in list(self.talk.upstreams.values()):
             if idle_after and upstream.stream and self._last_moved(upstream) + idle_after <= now:
                 upstream.lose(IDLE)
+        if config['limits.stallSeconds']:
+            self._end_stalled(now - config['limits.stallSeconds'])
         if self.state == OPEN and ping_after and (self.pinged or self.heard) + ping_after <= now:
             self._on_silence()
         self.watch_silence()
+
+    def _end_stalled(self, moment):
+        """Give up what has not moved since ``moment``: targets, a message, the client."""
+        for upstream in list(self.talk.upstreams.values()):
+            if upstream.stream and upstream.stream.pending and upstream.stream.taken <= moment:
+                upstream.lose(STALLED)
+                if not self.talk.dialect.credits:  # else other channels may well go on
+                    self.hang_up(POLICY, 'the target takes nothing')
+        if self.state == OPEN and self.stream.pending and self.stream.taken <= moment:
+            LOG.info('#%d takes nothing', self.number)
+            self.end()
+        elif self.state == OPEN and self.ws.held and self.grown <= moment and self.wants_data(self.stream):
+            self.hang_up(POLICY, 'a message that does not go on')
 
     def _on_silence(self):
         """Silence counts only while we listen: a client that we throttle cannot make itself heard."""
@@ -4818,7 +5388,7 @@ class Session(Silence):
         self.ws = WebSocket(gateway.config['limits.messageBytes'], dialect.whole_messages)
         self.talk = Conversation(gateway, self, dialect)
         self._ending = None      # who ends the session, in which phase, and the close code
-        self._born = self.heard = gateway.loop.now
+        self._born = self.heard = self.grown = gateway.loop.now  # grown: when a message last did
         self.pinged = None       # when our last ping went out, if nothing was heard since
         self._request = request.one('origin'), request.path
         self.take_over(visit, OPEN)  # last: until here a mistake is the visit's
@@ -4834,23 +5404,37 @@ class Session(Silence):
 
     def wants_data(self, stream):
         talk = self.talk
-        if self.state == OPEN and (stream.congested or (talk.may_choke and talk.is_choked())
-                                   or talk.dialect.backlog >= self.gateway.config['limits.bufferBytes']):
+        if self.ws.is_behind or self.state == OPEN and (
+                stream.congested or talk.dialect.is_behind or (talk.may_choke and talk.is_choked())
+                or talk.dialect.backlog >= self.gateway.config['limits.bufferBytes']):
             return 0
         return min(self.gateway.loop.share, SMALL_RECEIVE + self.ws.due)
 
-    def on_received(self, stream, data):
+    def on_received(self, stream, data, most=QUICK_FRAMES):
         self.heard, self.pinged = self.gateway.loop.now, None
         self.gateway.is_verbose = LOG.isEnabledFor(logging.DEBUG)
-        for event in self.ws.receive(data):
+        for event in self.ws.receive(data, most):
             if self.gateway.is_verbose:
                 LOG.debug('#%d < %s', self.number, event_words(event))
             self.ON_EVENT[type(event)](self, event)
         self.settle()
 
+    def goes_on(self):
+        is_behind = self.ws.is_behind
+        if self.state == OPEN and self.talk.dialect.is_behind:
+            self.talk.tell(self.talk.dialect.on_turn)
+        elif is_behind:
+            self.on_received(self.stream, b'', FRAMES)
+        else:
+            return False
+        self.touch()
+        return True
+
     def _on_text(self, event):
         if self.state == OPEN:
-            self.talk.perform(self.talk.dialect.on_text(event.text))
+            dialect = self.talk.dialect
+            on_text = dialect.on_text if type(event) is Text else dialect.on_long_text
+            self.talk.perform(on_text(event[0]))
 
     def _on_piece(self, event):
         if self.talk.carried:
@@ -4866,7 +5450,7 @@ class Session(Silence):
         self.ws.close(event.code, event.reason)
         self._part(event.code, deliver=False)
 
-    ON_EVENT = {Text: _on_text, Piece: _on_piece, Closed: _on_close, Fault: _on_fault,
+    ON_EVENT = {Text: _on_text, LongText: _on_text, Piece: _on_piece, Closed: _on_close, Fault: _on_fault,
                 Ping: lambda self, event: None, Pong: lambda self, event: None}
 
     def on_end(self, stream, is_reset):
@@ -4905,7 +5489,9 @@ class Session(Silence):
             self.stream.write(*self.ws.data_to_send())
         if kept != self.kept:
             budget.bytes += kept - self.kept
-            self.kept = kept
+            self.kept, self.grown = kept, self.gateway.loop.now
+        if self.ws.is_behind or self.talk.dialect.is_behind:
+            self.gateway.loop.line_up(self.stream)
         if budget.bytes > budget.most:
             budget.enforce(self)
         if self.gateway.draining:
@@ -4925,6 +5511,7 @@ class Session(Silence):
             self.ws.close(code, reason)
             self._note(by, code)
             self.move(CLOSING)
+            self.gateway.places.release(self)
             self.talk.release(deliver=False)
             self.settle()
             if self.state == CLOSING and self.ws.state == CLOSED_DOWN:  # the peer's last word has come already
@@ -4949,19 +5536,14 @@ class Session(Silence):
         if self.state == OPEN:
             self.move(CLOSING)
         self.talk.release(deliver)
-        self.gateway.budget.bytes -= self.kept
-        self.kept = 0
+        self.keep(0)
         if LOG.isEnabledFor(logging.INFO):
-            LOG.info('#%d %s', self.number, self._story())
-
-    def _story(self):
-        """All that a stranger wants to know of this session, in one line."""
-        talk, (origin, path) = self.talk, self._request
-        request = with_port(*self.peer[:2]), one_word(origin) if origin else '-', printable(path), talk.dialect.name
-        more = ' and %d more' % (talk.targets - 1) if talk.targets > 1 else ''
-        sums = talk.target or '-', more, talk.sent, talk.received, self.gateway.loop.now - self._born
-        return ('%s has left: origin %s, path %s, %s, target %s%s, %d bytes up, %d down, %.3f s, '
-                'ended by %s in %s, code %s' % (request + sums + self._ending))
+            # All that a stranger wants to know of the session, in one line.
+            origin, path = self._request
+            words = (with_port(*self.peer[:2]), one_word(origin) if origin else '-', printable(path),
+                     self.talk.summary(), self.gateway.loop.now - self._born) + self._ending
+            self.gateway.journal.tell_last(self.number, '%s has left: origin %s, path %s, %s, %.3f s, ended by %s in %s, '
+                                                        'code %s' % words)
 
     def held(self):
         return self.kept + self.stream.pending + sum(upstream.held() for upstream in self.talk.upstreams.values())
@@ -4973,6 +5555,7 @@ class Session(Silence):
 
     def on_full(self):
         LOG.warning('#%d is ended: limits.totalBytes is reached', self.number)
+        self.talk.give_up()
         if self.stream.pending > SMALL_SHARE or self.state != OPEN:
             self.end()  # a Close would wait behind what the client does not read, and that is what must go
         else:
@@ -5031,42 +5614,91 @@ def pages_folder():
     return next((folder for folder in folders if os.path.isfile(os.path.join(folder, 'index.html'))), None)
 
 
+class Place(object):
+    """The connections of one address group, the WebSockets among them, and the Clients that give way, oldest first."""
+
+    __slots__ = ('connections', 'open', 'yielding')
+
+    def __init__(self):
+        self.connections = self.open = 0
+        self.yielding = ()
+
+
 class Places(object):
-    """How many connections and WebSockets there are, in all and from each address group, and how many there may be."""
+    """How many connections and WebSockets there are, in all and from each address group, and how many there may be.
+
+    Whoever has asked for nothing yet, or only lingers, gives way to a newcomer: the oldest of the group that has most
+    of those. So there is always a place to ask from, for /healthz say.
+    """
 
     def __init__(self, config):
         self.config = config
         self._connections = self._open = 0
-        self._groups = {}  # by address group: how many connections, and how many WebSockets among them
+        self._groups, self._ranking = {}, Ranking(())
 
     def take(self, group):
-        """Is there a place for one more connection? Then it is taken."""
-        most, mine = self.config['limits.clientsPerAddress'], self._groups.setdefault(group, [0, 0])
-        self._connections += 1
-        mine[0] += 1
-        if (self._connections > self.config['limits.clients'] + SPARE_CONNECTIONS
-                or (most and mine[0] > most + SPARE_CONNECTIONS)):
-            self.give_back(group)
+        """Is there a place for one more connection, or is one made? Then it is taken."""
+        most, mine = self.config['limits.clientsPerAddress'], self._groups.get(group)
+        if most and mine and mine.connections >= most + min(SPARE_CONNECTIONS, 2 * most):
+            gone = next(iter(mine.yielding), None)
+        elif self._connections >= self.config['limits.clients'] + SPARE_CONNECTIONS:
+            gone = self._next()
+        else:
+            gone = True
+        if gone is None:
             return False
+        if gone is not True:
+            gone.end()
+        self._connections += 1
+        self._groups.setdefault(group, Place()).connections += 1
         return True
 
-    def give_back(self, group):
+    def _next(self):
+        """Who gives way of all, or None."""
+        for _ in range(2):
+            client = self._ranking.next()
+            while client is not None:
+                place = self._groups.get(client.group)
+                if place and client in place.yielding:
+                    return client
+                client = self._ranking.next()
+            self._ranking = Ranking([(group, 1, -number, one) for group, place in self._groups.items()
+                                     for number, one in enumerate(place.yielding)])
+        return None
+
+    def give_back(self, client):
+        self.hold(client)
+        place = self._groups[client.group]
         self._connections -= 1
-        self._groups[group][0] -= 1
-        if not self._groups[group][0]:
-            del self._groups[group]  # the groups are strangers' addresses: none is kept for nothing
+        place.connections -= 1
+        if not place.connections:
+            del self._groups[client.group]  # the groups are strangers' addresses: none is kept for nothing
+
+    def release(self, client):
+        """The client gives way from now on, after those who do already."""
+        self.hold(client)
+        place = self._groups[client.group]
+        place.yielding = place.yielding or collections.OrderedDict()
+        place.yielding[client] = True
+
+    def hold(self, client):
+        """The client gives way to nobody."""
+        place = self._groups[client.group]
+        if client in place.yielding:
+            del place.yielding[client]
+            place.yielding = place.yielding or ()
 
     def check(self, group):
         """Raise HttpError 503 when there is no place for one more WebSocket."""
         most = self.config['limits.clientsPerAddress']
         if self._open >= self.config['limits.clients']:
             raise HttpError(503, 'The gateway has too many clients (limits.clients).')
-        if most and self._groups[group][1] >= most:
+        if most and self._groups[group].open >= most:
             raise HttpError(503, 'The gateway has too many clients from this address (limits.clientsPerAddress).')
 
     def count_open(self, group, change):
         self._open += change
-        self._groups[group][1] += change
+        self._groups[group].open += change
 
 
 class Gateway(object):
@@ -5090,7 +5722,7 @@ class Gateway(object):
         self._listeners, self._socks, self._thread = [], list(socks), None
         self._asked = []
         self._given_up_at = None  # when the loop ends at the latest, once all was ended
-        self.loop = self.lookups = self.files = self.resolver = self.tunnels = None
+        self.loop = self.journal = self.lookups = self.files = self.resolver = self.tunnels = None
         self.address = None
         self._pages = pages_folder()
 
@@ -5168,6 +5800,7 @@ class Gateway(object):
         if self.address is None:
             self.listen()
         self.loop = Loop()
+        self.journal = Journal(self.loop)
         self.lookups = Workers(self.loop, LOOKUP_THREADS, LOOKUPS_WAITING)
         self.files = Workers(self.loop, FILE_THREADS, FILES_WAITING)
         self.resolver = Resolver(self.loop, self.lookups, self._resolve, self.judge)
@@ -5186,6 +5819,7 @@ class Gateway(object):
             self.lookups.close(1)
             self.files.close(1)
             self.tunnels.close(5)
+            self.journal.catch_up()
             self.loop.close()
             LOG.info('ws2s has stopped')
 
@@ -5237,12 +5871,13 @@ class Gateway(object):
             close_on_exec(sock.fileno())
             Visit(self, sock, peer, group)
         else:
-            LOG.warning('%s is turned away: too many connections', with_port(*peer[:2]))
+            self.journal.tell_of_address(logging.WARNING, group, '%s is turned away: too many connections',
+                                         with_port(*peer[:2]))
             sock.close()
 
     def on_client_gone(self, client):
         self.clients.discard(client)
-        self.places.give_back(client.group)
+        self.places.give_back(client)
 
     def dialect_for(self, request):
         """The dialect object that serves this request. Raises HttpError."""
@@ -5262,11 +5897,13 @@ class Gateway(object):
         return 'the folder ws2s-js is not beside it' if self.config['web'] is None else 'its configuration says so'
 
     def on_left(self, upstream):
-        """Upstreams whose client has left are bounded too: of those who have the most the oldest must go."""
+        """Upstreams whose client has left are bounded too: of the group that has most goes the first that owes nothing
+        to its target, else the oldest."""
         left = self.budget.left
         left.setdefault(upstream.group, collections.OrderedDict())[upstream] = True
         if sum(map(len, left.values())) > DRAINING_CONNECTIONS:
-            next(iter(max(left.values(), key=len))).end()
+            largest = max(left.values(), key=len)
+            next((one for one in largest if not one.held()), next(iter(largest))).end()
 
     def on_upstream_ended(self, upstream):
         self.upstreams.discard(upstream)
@@ -5351,11 +5988,15 @@ def check_target(judge, text):
     """Print what would become of a connect to ``text``; the exit status."""
     host, port = split_target(text, '--check')
     name = with_port(printable(host), port)
-    found = literal_addresses(host, port) or blocking_resolve(host, port)
+    try:
+        host = read_host(host if isinstance(host, text_type) else host.decode('utf-8', 'replace'))
+        found = literal_addresses(host, port) or blocking_resolve(host, port)
+    except RequestError as error:
+        found = error.failure
     if isinstance(found, Failure):
         print('%s: %s' % (name, found.message))
         return CANNOT_SERVE
-    verdicts = [(address[0], judge.judge(host, port, address[0])) for _, address in found]
+    verdicts = [(entry[1][0], judge.judge(host, port, entry[1][0], *entry[2:])) for entry in found]
     for address, verdict in verdicts:
         print('%s is %s: %s, %s' % (name, address, 'allowed' if verdict.allowed else 'refused', verdict.why))
     return SERVED if any(verdict.allowed for _, verdict in verdicts) else CANNOT_SERVE

@@ -183,7 +183,7 @@ def test_a_request_for_a_page_does_not_time_out_as_a_handshake(running_gateway, 
 
 
 def test_one_group_cannot_take_all_places_of_those_who_wait_for_look_ups(running_gateway, monkeypatch):
-    monkeypatch.setattr(ws2s, 'LOOKUP_THREADS', 2)
+    monkeypatch.setattr(ws2s, 'LOOKUP_THREADS', 4)
     monkeypatch.setattr(ws2s, 'LOOKUPS_WAITING', 8)
     go = threading.Event()
 

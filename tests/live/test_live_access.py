@@ -2,11 +2,19 @@
 """Where a client may be taken, with services listening where it may not (security S01, S02, S22; protocol, 5)."""
 
 import contextlib
+import encodings.idna
+import io
+import json
+import os
 import socket
+import struct
+import subprocess
+import sys
 
 import pytest
 
-from raw_client import RawClient
+import ws2s
+from raw_client import TEXT, RawClient, frame
 from targets import closed_port, echo, own_address, serving, serving_together
 from waiting import wait_until
 
@@ -89,6 +97,8 @@ LEADS_NOWHERE = [
     '127.0.0.1\0', '127.0.0.1\0.example', '127.0.0.1\r\nx', '127.0.0.1 ', ' 127.0.0.1', '127.0.0.1\t', '', 'a' * 300,
     'a.' * 126 + 'a', u'\u00e9' * 64, '[127.0.0.1]', '[localhost]', '[::1', '::1]', '127.0.0.1:80', '127.0.0.1/',
     '@127.0.0.1', u'\u202e127.0.0.1', '%31%32%37.0.0.1', '-127.0.0.1', '$(id)', ';', '/tmp/socket', '*',
+    'foo.localhost', u'\uff1a\uff1a1', '127.0.0.1\\', '127\\.0.0.1', 'local\\host', 'localhost\\000',
+    '::ffff:127.0.0.1%lo',
 ]
 
 
@@ -189,6 +199,86 @@ def test_an_address_is_not_looked_up(running_gateway):
     assert names.asked == 0
 
 
+# -- what a name may be ------------------------------------------------------------------------------------------------
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+with io.open(os.path.join(HERE, '..', 'data', 'names.json'), encoding='utf-8') as rows:
+    NAMES = [row for row in json.load(rows)['rows'] if row[4] != 'config' and not ws2s.literal_addresses(row[2], 80)
+             and ':' not in row[2] and '1.2.3' not in row[2]]
+OUTCOMES = {'allowed': CONNECTED, 'forbidden': FORBIDDEN, 'bad-request': CLEAN_ERRORS[0]}
+
+
+@pytest.mark.parametrize('allow, deny, host, canonical, outcome', NAMES, ids=lambda value: '%.40r' % (value,))
+def test_what_becomes_of_a_name(running_gateway, allow, deny, host, canonical, outcome):
+    asked = []
+
+    def resolve(name, port):
+        asked.append(name)
+        return [(socket.AF_INET, ('127.0.0.1', port), canonical or name)]
+    gateway = running_gateway({'allowTargets': allow, 'denyTargets': deny}, resolve=resolve)
+    with serving(echo) if outcome == 'allowed' else canary(['127.0.0.1']) as port:
+        assert verdict(gateway, host, port) == OUTCOMES[outcome]
+    assert len(asked) == (outcome != 'bad-request')
+    assert all(ws2s.PLAIN_NAME.match(name) for name in asked)
+
+
+DISTINCT = b''.join(struct.pack('>H', 0x4e00 + 97 * i) for i in range(59)).decode('utf-16-be')
+COSTLY = [u'\xe9' * 253, u'.'.join([u'\xe9' * 63] * 3), u'.'.join([u'\xe9' * 60] * 4), u'.'.join([u'\xe9' * 59] * 4),
+          u'.'.join([u'\ufdfa' * 59] * 4), u'\ufdfa' * 4, u'\u0627\u0628' * 29, u'.'.join([u'\u0627\u0628' * 20] * 6),
+          DISTINCT, u'.'.join([DISTINCT] * 4), u'a' * 64 + u'.\xe9', u'a' * 60 + u'\xe9']
+
+
+def test_no_stranger_makes_the_gateway_code_long_names(gateway, monkeypatch):
+    """Python's codec takes the square of their length, on the thread that serves everybody."""
+    coded, to_ascii = [], encodings.idna.ToASCII
+    monkeypatch.setattr(encodings.idna, 'ToASCII', lambda label: coded.append(label) or to_ascii(label))
+    requests = [dict({'command': 'connect', 'host': u'a.test', 'port': 1, 'ssh_username': 'me'}, **{field: host})
+                for host in COSTLY for field in ('host', 'ssh_host')] * 10
+    with RawClient(gateway.address) as client:
+        client.open().send(b''.join(frame(TEXT, json.dumps(each).encode('utf-8')) for each in requests))
+        replies = [json.loads(client.receive_text().decode('utf-8')) for _ in requests]
+        assert set(reply.get('reason') for reply in replies) == {'bad-request'}
+        assert coded == []
+        assert client.ask(command='connect', host=u'b\xfccher.%s' % (u'x' * 64), port=1)['reason'] == 'bad-request'
+        assert coded == []
+        client.ask(command='connect', host=u'\uff11\uff12\uff17.0.0.1', port=closed_port())
+        assert u'\uff11\uff12\uff17' in coded  # what is short is coded
+
+
+@pytest.mark.parametrize('text, status, words', [
+    (u'fa\xdf.invalid:80', 1, 'host must be written in its xn-- form'), (u'\xff\\.invalid:80', 1, 'plain name'),
+    (u'\u2469.1.2.3:80', 0, 'is 10.1.2.3: allowed'), (u'10.0.0.1\u3002:80', 1, 'cannot be resolved'),
+    (u'secret:80', 1, 'is 10.1.2.4: refused, denied by denyTargets "*.corp.example"'),
+], ids=lambda value: '%.20r' % (value,))
+def test_check_reads_a_host_as_connect_does(monkeypatch, capsys, text, status, words):
+    monkeypatch.setattr(socket, 'getaddrinfo', lambda host, *rest: [] if host != u'secret' else [
+        (socket.AF_INET, 1, 6, 'secret.corp.example', ('10.1.2.4', 80))])
+    judge = ws2s.Judge(ws2s.DEFAULTS.replace({'denyTargets': ['*.corp.example']}), lambda packed: False)
+    assert ws2s.check_target(judge, text.encode('utf-8') if bytes is str else text) == status  # as an argument is
+    assert words in capsys.readouterr()[0]
+
+
+def can_unshare():
+    try:
+        return subprocess.call(['unshare', '--net', '--mount', 'true'], stderr=subprocess.PIPE) == 0
+    except (IOError, OSError):
+        return False
+
+
+@pytest.mark.skipif(not can_unshare(), reason='owed: no namespaces are allowed here')
+def test_a_look_up_tells_the_name_that_search_domains_and_aliases_have_made(tmpdir):
+    conf = tmpdir.join('resolv.conf')
+    conf.write('nameserver 127.0.0.1\nsearch corp.example\n')
+    program = [sys.executable, os.path.join(HERE, 'search_domain.py'), str(conf)]
+    names = ['secret', 'secret.', 'SECRET.corp.example.', 'db.lan', 'www.shop.example', '127.1',
+             'secret.cor\\p.example']  # which glibc would read as the name without the backslash
+    found = json.loads(subprocess.check_output(['unshare', '--net', '--mount'] + program + names).decode('ascii'))
+    assert [each if isinstance(each, ws2s.text_type) else (each[0][0][0], each[0][1].lower().rstrip('.'))
+            for each in found] == [
+        ('10.1.2.3', 'secret.corp.example'), 'dns', ('10.1.2.3', 'secret.corp.example'),
+        ('10.1.2.4', 'db.lan.corp.example'), ('10.1.2.3', 'secret.corp.example'), ('127.0.0.1', '127.1'), 'dns']
+
+
 # -- allowTargets and denyTargets --------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize('host, allow, deny, expected', [
@@ -212,6 +302,7 @@ def test_an_address_is_not_looked_up(running_gateway):
     ('127.1', [], ['127.0.0.0/8'], FORBIDDEN),
     ('::ffff:127.0.0.1', [], ['127.0.0.0/8'], FORBIDDEN),
     ('localhost', [], ['127.0.0.0/8', '::1'], FORBIDDEN),
+    ('localhost', [], ['localhost'], FORBIDDEN),
     ('LOCALHOST', [], ['local*'], FORBIDDEN),
     ('127.0.0.1', ['127.0.0.1'], ['127.0.0.0/8'], FORBIDDEN),
 ], ids=lambda value: str(value).replace("'", ''))

@@ -111,6 +111,41 @@ def test_what_is_refused(gateway, request_bytes, status):
     wait_until(lambda: is_empty(gateway))
 
 
+ZERO = 'Content-Length: 0'
+ODD = [
+    ('length 00', get('/healthz', 'Content-Length: 00'), 400),
+    ('length +0', get('/healthz', 'Content-Length: +0'), 400),
+    ('length of a list', get('/healthz', 'Content-Length: 0, 0'), 400),
+    ('length twice', get('/healthz', ZERO, ZERO), 400),
+    ('two lengths', get('/healthz', ZERO, 'Content-Length: 44'), 400),
+    ('length of what follows', get('/healthz', 'Content-Length: 44'), 400),
+    ('chunked', get('/healthz', 'Transfer-Encoding: chunked') + b'0\r\n\r\n', 400),
+    ('chunked and length', get('/healthz', ZERO, 'Transfer-Encoding: chunked'), 400),
+    ('not quite chunked', get('/healthz', 'Transfer-Encoding: xchunked'), 400),
+    ('chunked after a tab', get('/healthz', 'Transfer-Encoding:\tchunked'), 400),
+    ('LF', get('/healthz').replace(b'\r\n', b'\n'), 400),
+    ('LF before the end', get('/healthz', 'X: y\nZ: z'), 400),
+    ('tab in the line', get('/healthz').replace(b' ', b'\t', 1), 400),
+    ('keep-alive', get('/healthz', 'Connection: keep-alive'), 200),
+    ('two slashes', get('//healthz'), 404),
+    ('encoded slash', get('/%2fhealthz'), 404),
+    ('encoded name', get('/%2e%2e%2fhealthz'), 404),
+    ('upgrade with a length', upgrade_request(headers=[('Content-Length', '44')]), 400),
+]
+
+
+@pytest.mark.parametrize('request_bytes, status', [row[1:] for row in ODD], ids=[row[0] for row in ODD])
+def test_an_odd_request_gets_one_reply_and_what_follows_gets_none(gateway, request_bytes, status):
+    with RawClient(gateway.address) as client:
+        client.send(request_bytes + get('/next') + get('/healthz'))
+        reply = client.receive_all()
+    head, _, body = reply.partition(b'\r\n\r\n')
+    assert reply.count(b'HTTP/1.1 ') == 1 and head.startswith(('HTTP/1.1 %d ' % status).encode('ascii'))
+    assert ('Content-Length: %d\r\n' % len(body)).encode('ascii') in head + b'\r\n'
+    assert b'\r\nConnection: close' in head
+    wait_until(lambda: is_empty(gateway))
+
+
 def test_a_refusal_names_what_would_do(gateway):
     assert exchange(gateway.address, UPGRADE.replace(b': 13', b': 8'))[1]['sec-websocket-version'] == '13'
     assert 'GET' in exchange(gateway.address, http('PUT', '/'))[1]['allow']

@@ -323,16 +323,17 @@ def test_a_path_and_an_origin_are_escaped(lines, running_gateway):
     assert story['path'] == r'/%0a%1b\x9b31m\xe2\x80\xae' and story['origin'] == r'http://\x9b31m\xe2\x80\xae'
 
 
-def test_the_name_of_a_target_is_escaped(lines, running_gateway):
-    """Only what the JSON dialect lets through: the others refuse names with control characters."""
+def test_the_name_of_a_target_is_plain(lines, running_gateway):
+    """The JSON dialect lets only plain names through, and opens them in their canonical form."""
     gateway = running_gateway(resolve=lambda host, port: ws2s.UNKNOWN_NAME)
     with RawClient(gateway.address) as client:
-        assert client.open().ask(command='connect', host=u'\u202eevil\u2066', port=80)['reason'] == 'dns'
+        assert client.open().ask(command='connect', host=u'b\xfccher.test', port=80)['reason'] == 'dns'
+        assert client.ask(command='connect', host=u'\u202eevil\u2066', port=80)['reason'] == 'bad-request'
         assert client.ask(command='connect', host=HOSTILE, port=80)['reason'] == 'bad-request'
         client.close()
         first, last = lines.of_one_who_has_left(gateway)
-    assert r' did not reach \u202eevil\u2066:80 in ' in first
-    assert r', target \u202eevil\u2066:80, ' in last
+    assert ' did not reach xn--bcher-kva.test:80 in ' in first
+    assert ', target xn--bcher-kva.test:80, ' in last
 
 
 class NamingDialect(ws2s.Dialect):
@@ -380,3 +381,76 @@ def test_no_query_of_a_websocket_is_logged(lines, gateway):
         client.open('/path?token=' + SECRET).close()
     assert lines.story(gateway)['path'] == '/path'
     assert SECRET not in '\n'.join(lines.found)
+
+
+# -- how much is told --------------------------------------------------------------------------------------------------
+
+def left_out(found, speaker):
+    """How many lines the log says that it has left out of this one's."""
+    counts = [re.match(re.escape(speaker) + r' and ([\d,]+) more lines\Z', line) for line in found]
+    return sum(int(match.group(1).replace(',', '')) for match in counts if match)
+
+
+def test_of_a_client_that_connects_all_the_time_some_lines_are_told_and_the_others_are_counted(lines, running_gateway):
+    gateway = running_gateway({'allowConnectToServerLocal': False})
+    with RawClient(gateway.address, timeout=30) as client, RawClient(gateway.address) as other:
+        client.open().send(frame(1, b'{"command": "connect", "host": "127.0.0.1", "port": 1}') * 2000)
+        assert all(client.receive_json()['code'] == 4 for _ in range(2000))
+        other.open().ask(command='connect', host='127.0.0.1', port=1)
+        client.close()
+        other.close()
+        found = lines.of_one_who_has_left(gateway)
+    number = re.match(r'#\d+', found[0]).group()
+    told = [line for line in found if line.startswith(number + ' did not reach ')]
+    assert 20 <= len(told) < 1000 and len(told) + left_out(found, number) == 2000
+    stories = [line for line in found if ' has left: ' in line]
+    assert len(stories) == 2 and sum(' and 1999 more, ' in line for line in stories) == 1
+    assert len([line for line in found if not line.startswith(number + ' ')]) == 2
+
+
+def told(monkeypatch):
+    """All lines that a gateway logs from now on."""
+    found = []
+    monkeypatch.setattr(ws2s.LOG, 'handle', lambda record: found.append(record.getMessage()))
+    return found
+
+
+def test_of_many_visits_of_one_address_some_lines_are_told_and_the_others_are_counted(lines, running_gateway,
+                                                                                      monkeypatch):
+    monkeypatch.setattr(ws2s, 'ADDRESS_LINES', (5, 0.001))
+    found = told(monkeypatch)
+    gateway = running_gateway()
+    for _ in range(30):
+        exchange(gateway.address, b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n')
+    with RawClient(gateway.address, source='127.0.0.2') as other:
+        other.send(b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n')
+        other.receive_reply()
+    with serving(sink) as port, RawClient(gateway.address) as client:
+        client.open().connect_to(port)
+        client.close()
+        wait_until(lambda: is_empty(gateway))
+    gateway.stop()
+    assert sum(' got 200: ' in line for line in found) == 6 and sum(' 127.0.0.2:' in line for line in found) == 1
+    assert sum(' has left: ' in line for line in found) == 1 and left_out(found, '127.0.0.1') == 26
+
+
+def test_of_many_that_are_turned_away_some_lines_are_told(lines, running_gateway, monkeypatch):
+    monkeypatch.setattr(ws2s, 'ADDRESS_LINES', (5, 0.001))
+    found = told(monkeypatch)
+    monkeypatch.setattr(ws2s.Places, 'take', lambda places, *arguments: False)
+    gateway = running_gateway()
+    for _ in range(30):
+        with RawClient(gateway.address) as client:
+            wait_until(client.is_ended)
+    gateway.stop()
+    assert sum(' is turned away' in line for line in found) == 5 and left_out(found, '127.0.0.1') == 25
+
+
+def test_what_was_left_out_is_told_while_the_client_stays(lines, running_gateway, monkeypatch):
+    monkeypatch.setattr(ws2s, 'WARNING_SECONDS', 0.1)
+    gateway = running_gateway({'allowConnectToServerLocal': False})
+    with RawClient(gateway.address, timeout=30) as client:
+        client.open().send(frame(1, b'{"command": "connect", "host": "127.0.0.1", "port": 1}') * 2000)
+        assert all(client.receive_json()['code'] == 4 for _ in range(2000))
+        wait_until(lambda: left_out(lines.found, '#1'))
+        assert client.ask(command='ping')['success']

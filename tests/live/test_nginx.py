@@ -174,6 +174,34 @@ def test_health_and_files_are_below_the_prefix_and_nowhere_else(nginx):
     assert get(nginx, '/healthz')[0] == get(nginx, PREFIX + 'none')[0] == 404
 
 
+HIDDEN = 'GET %shidden HTTP/1.1\r\nHost: %s\r\n\r\n' % (PREFIX, NAME)
+CHUNKED = '%x\r\n%s\r\n0\r\n\r\n' % (len(HIDDEN), HIDDEN)
+ODD = [
+    ('body', ['Content-Length: %d' % len(HIDDEN)], HIDDEN),
+    ('chunked body', ['Transfer-Encoding: chunked'], CHUNKED),
+    ('body of an upgrade', ['Content-Length: %d' % len(HIDDEN), 'Upgrade: websocket', 'Sec-WebSocket-Version: 13',
+                            'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=='], HIDDEN),
+    ('length 00', ['Content-Length: 00'], ''),
+    ('length and chunked', ['Content-Length: 4', 'Transfer-Encoding: chunked'], CHUNKED),
+    ('two lengths', ['Content-Length: 0', 'Content-Length: %d' % len(HIDDEN)], HIDDEN),
+    ('not quite chunked', ['Transfer-Encoding: xchunked'], CHUNKED),
+    ('chunked after a tab', ['Transfer-Encoding:\tchunked'], CHUNKED),
+]
+
+
+@pytest.mark.parametrize('headers, body', [row[1:] for row in ODD], ids=[row[0] for row in ODD])
+def test_nothing_is_smuggled_in_a_request_of_a_connection_that_is_used_again(nginx, headers, body):
+    odd = '\r\n'.join(['GET %shealthz HTTP/1.1' % PREFIX, 'Host: ' + NAME] + headers) + '\r\n\r\n' + body
+    with nginx.client() as client:
+        client.send(odd.encode('ascii'))
+        last = 'GET %shealthz HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' % (PREFIX, NAME)
+        client.send(last.encode('ascii'))
+        replies = client.receive_all()
+    statuses = [int(status) for status in re.findall(br'HTTP/1\.1 (\d{3}) ', replies)]
+    assert 404 not in statuses  # that of what was hidden
+    assert len(statuses) == 2 and statuses[1] == 200 or len(statuses) == 1 and statuses[0] in (400, 501)
+
+
 # -- pages -------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize('host, outcome', [

@@ -75,6 +75,7 @@ from waiting import wait_until
 
 NOT_CONNECTED = (3, 'not-connected')
 BAD_REQUEST = (1, 'bad-request')
+UNKNOWN = 'fe80::1%no-such-interface'  # what getaddrinfo refuses without asking anybody
 MEGABYTE = os.urandom(1 << 20)
 
 
@@ -257,7 +258,8 @@ def test_a_port_may_be_a_text_of_digits(client):
 
 @pytest.mark.parametrize('host', [
     '', 'a' * 254, 'a b', '127.0.0.1 ', '127.0.0.1\n', '127.0.0.1\0x', '127.0.0.1\r\nx', u'\u0085x', u'\u2003x', None,
-    5, [], True, '[127.0.0.1]', '[::1', '::1]', '[localhost]', '[]', u'\ud800x',
+    5, [], True, '[127.0.0.1]', '[::1', '::1]', '[localhost]', '[]', u'\ud800x', 'a' * 64 + '.invalid', 'a..b',
+    u'\u00e9' * 64, 'a\\b', u'fa\u00df.invalid', 'a%b', '.', '-a',
 ], ids=lambda host: json.dumps(host)[:40])
 def test_a_host_that_is_none_gets_code_1_and_is_not_looked_up(running_gateway, host):
     asked = []
@@ -392,9 +394,8 @@ def test_a_failed_connect_leaves_nothing_connected(client, fields):
         client.connect_to(port)
 
 
-@pytest.mark.parametrize('host', ['a' * 64 + '.invalid', 'a..b', u'\u00e9' * 64], ids=['label', 'dots', 'unicode'])
-def test_a_name_that_cannot_be_looked_up_gets_code_1_dns(client, host):
-    assert failed(client, command='connect', host=host, port=80) == (1, 'dns')
+def test_a_name_that_cannot_be_looked_up_gets_code_1_dns(client):
+    assert failed(client, command='connect', host=UNKNOWN, port=80) == (1, 'dns')
     assert failed(client, command='send', data='x') == NOT_CONNECTED
 
 
@@ -489,7 +490,7 @@ def test_the_target_sees_the_end_of_the_client(gateway, end):
 def test_failures_leave_no_descriptors(gateway):
     for _ in range(30):
         with RawClient(gateway.address) as client:
-            client.open().send(request(command='connect', host='a..b', port=1) + request(command='send')
+            client.open().send(request(command='connect', host=UNKNOWN, port=1) + request(command='send')
                                + request(command='connect', host='127.0.0.1', port=closed_port()))
             assert answers(client, 3) == [(1, 'dns'), NOT_CONNECTED, (2, 'refused')]
     wait_until(lambda: is_empty(gateway))

@@ -21,7 +21,7 @@ class Bench(object):
         self.loop, self.told = ws2s.Loop(), []
         config = ws2s.parse_config('{"ssh": {"enabled": false}, "limits": {"connectSeconds": 5}}')
         judge = ws2s.Judge(config, lambda packed: False)
-        self.workers = ws2s.Workers(self.loop, 1, 0)
+        self.workers = ws2s.Workers(self.loop, 0, 0)
         self.resolver = ws2s.Resolver(self.loop, self.workers, None, judge)
         self.tunnels = ws2s.Tunnels(self.loop, config, self.resolver)
 
@@ -42,11 +42,11 @@ def bench():
 
 
 def lookup(host):
-    return lambda bench: bench.resolver.look_up(host, 80, 'group', 5, bench.on_done)
+    return lambda bench: bench.resolver.look_up(host, 80, ('group', 1), 5, bench.on_done)
 
 
 def dial(host):
-    return lambda bench: ws2s.Dial(bench.resolver, host, 80, 'group', 5, bench.on_done)
+    return lambda bench: ws2s.Dial(bench.resolver, host, 80, ('group', 1), 5, bench.on_done)
 
 
 def connect_to_a_closed_port(bench):
@@ -110,7 +110,7 @@ def test_a_mistake_of_ours_is_an_answer_too(bench, make):
 
 def test_a_refusal_tells_the_operator_more_than_the_client(bench):
     failures = []
-    ws2s.Dial(bench.resolver, '127.0.0.1', 80, 'group', 5, lambda sock, failure: failures.append(failure)).begin()
+    ws2s.Dial(bench.resolver, '127.0.0.1', 80, ('group', 1), 5, lambda sock, failure: failures.append(failure)).begin()
     bench.turn()
     failure, = failures
     assert failure.message.endswith('(allowConnectToServerLocal)') and 'own machine' not in failure.message

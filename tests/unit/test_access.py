@@ -1,9 +1,16 @@
 # -*- coding: utf-8 -*-
 """Room 6: which addresses may be dialled, which pages may connect (security S01, S02, S04)."""
+import io
+import json
+import os
+import socket
+
 import pytest
 
 import ws2s
-from ws2s import DEFAULTS, HttpError, Request, TargetRules, address_group, check_origin, packed_address
+from ws2s import DEFAULTS, HttpError, Judge, Request, Resolver, TargetRules, address_group, check_origin, packed_address
+
+DATA = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'data')
 
 
 def verdict(address, host=None, port=80, own=False, own_port=False, local=False, allow=(), deny=()):
@@ -71,6 +78,11 @@ SPECIAL = [
     ('239.255.255.255', '239.255.255.255'), ('ff02::1', 'ff00::/8'), ('ff0e::1', 'ff0e::1'),
     ('255.255.255.255', '255.255.255.255'), ('240.0.0.1', '240.0.0.0/4'), ('168.63.129.16', '168.63.129.16'),
     ('100.100.100.200', '100.100.100.200'), ('fd00:ec2::254', 'fd00:ec2::254'), ('2001::1', '2001::/32'),
+    ('192.0.0.192', '192.0.0.192'), ('100.96.0.96', '100.96.0.96'), ('169.254.42.42', '169.254.42.42'),
+    ('fd00:ec2::23', 'fd00:ec2::/32'), ('fd00:ec2::253', 'fd00:ec2::253'), ('fd00:ec2:1::1', 'fd00:ec2:1::/48'),
+    ('fd20:ce::254', 'fd20:ce::254'), ('fd00:c1::a9fe:a9fe', 'fd00:c1::a9fe:a9fe'), ('fd00:42::42', 'fd00:42::42'),
+    ('fd00:a9fe:a9fe::1', 'fd00:a9fe:a9fe::1'), ('fd00:100::100:200', 'fd00:100::100:200'),
+    ('fd00:b1c:100d:5afe:ce::', 'fd00:b1c:100d:5afe:ce::'), ('fe80::a9fe:a9fe', 'fe80::a9fe:a9fe'),
     ('2001:0:7f00:1::', '2001:0:7f00:1::'), ('64:ff9b:1::7f00:1', '64:ff9b:1::/48'),
     # An IPv4 address is carried inside: the rule names that.
     ('::ffff:169.254.169.254', '169.254.169.254'), ('::169.254.169.254', '169.254.169.254'),
@@ -89,7 +101,7 @@ def test_special_address_is_refused(address, local):
 @pytest.mark.parametrize('address', SPECIAL_ADDRESSES)
 @pytest.mark.parametrize('allow', [
     ['*'], ['0.0.0.0/0', '::/0'], ['*:80', '0.0.0.0/0:80'], ['innocent.example'], ['10.0.0.0/8'],
-    ['160.0.0.0/3', 'c000::/2', '192.0.0.0/2', '0::/1'],
+    ['160.0.0.0/3', 'c000::/2', '192.0.0.0/2', '0::/1'], ['100.64.0.0/10', 'fc00::/7', 'fd00::/8'],
 ], ids=repr)
 def test_a_rule_for_everything_does_not_open_a_special_address(address, allow):
     assert not verdict(address, 'innocent.example', local=True, allow=allow).allowed
@@ -117,7 +129,9 @@ def test_a_rule_that_names_a_special_address_opens_its_ports_only():
     '::ffff:8.8.8.8',
     # neighbours of what is refused
     '1.0.0.0', '126.255.255.255', '128.0.0.0', '169.253.255.255', '169.255.0.0', '223.255.255.255',
-    '168.63.129.17', '100.100.100.201', '2001:1::1', '2003::7f00:1', '64:ff9b:2::1', 'fd00:ec2::255',
+    '168.63.129.17', '100.100.100.201', '2001:1::1', '2003::7f00:1', '64:ff9b:2::1', 'fd00:ec1::254',
+    'fd00:ec3::254', 'fd20:ce::253', 'fd00:c1::1', 'fd00:42::43', 'fd00:a9fe:a9fe::2', 'fd00:100::100:201',
+    'fd00:b1c:100d:5afe:ce::1', 'fd00::1', '100.96.0.97', '192.0.0.193',
 ])
 def test_private_and_public_addresses_are_allowed(address):
     assert verdict(address).allowed
@@ -221,6 +235,41 @@ def test_names_that_cannot_be_encoded_are_judged_and_raise_nothing(host):
     assert not verdict('93.184.216.34', host, allow=['good.example']).allowed
 
 
+with io.open(os.path.join(DATA, 'names.json'), encoding='utf-8') as names:
+    NAMES = json.load(names)['rows']
+
+
+def outcome(allow, deny, host, canonical):
+    """What becomes of a connect to port 80 of ``host``, whose look-up finds 10.1.2.3 under the ``canonical`` name."""
+    try:
+        judge = Judge(DEFAULTS.replace({'allowTargets': allow, 'denyTargets': deny}), lambda packed: False)
+        host = ws2s.read_host(host)
+    except ws2s.ConfigError:
+        return 'config'
+    except ws2s.RequestError as error:
+        return error.failure.reason
+    found = ws2s.literal_addresses(host, 80)
+    if '%' in host:
+        found = [(socket.AF_INET6, (host, 80, 0, 2))]
+    addresses, failure = Resolver(None, None, None, judge).allowed(
+        host, 80, found or [(socket.AF_INET, ('10.1.2.3', 80), canonical or host)])
+    assert addresses is None or [len(address) for address in addresses] == [2]
+    return failure.reason if failure else 'allowed'
+
+
+@pytest.mark.parametrize('allow, deny, host, canonical, expected', NAMES, ids=lambda value: '%.40r' % (value,))
+def test_what_becomes_of_a_host(allow, deny, host, canonical, expected):
+    assert outcome(allow, deny, host, canonical) == expected
+
+
+@pytest.mark.parametrize('aliases', [(), ('a.corp.example',), ('a.lan', 'b.corp.example')], ids=repr)
+def test_a_look_up_may_tell_any_number_of_names(aliases):
+    judge = Judge(DEFAULTS.replace({'denyTargets': ['*.corp.example']}), lambda packed: False)
+    found = [(socket.AF_INET, ('10.1.2.3', 80)) + aliases, (socket.AF_INET, ('10.1.2.4', 80))]
+    addresses, failure = Resolver(None, None, None, judge).allowed(u'a', 80, found)
+    assert (addresses, failure) == ([pair[:2] for pair in found if len(pair) == 2], None)
+
+
 def test_why_names_the_rule_that_decided():
     assert 'evil.example:80' in verdict('10.0.0.1', 'evil.example', deny=['x', 'evil.example:80']).why
     assert 'db.example' in verdict('10.0.0.1', 'db.example', allow=['x', 'db.example']).why
@@ -295,6 +344,7 @@ def test_no_more_verdicts_are_remembered_than_may_be(monkeypatch, most):
 
 APP = {'allowedOrigins': ['https://x.example', 'https://app.example']}
 NAMED = {'allowedHosts': ['gw.example']}
+HTTPS = {'allowedHosts': ['https://gw.example', 'https://192.168.1.5', 'https://[2001:db8::5]']}
 EXTENSION = {'allowedOrigins': ['chrome-extension://abcdef']}
 STAR = {'allowedOrigins': ['*']}
 LAN, NAME = '192.168.1.5:3613', 'gw.example:3613'
@@ -307,8 +357,11 @@ PAGES = [
     (APP, 'evil.example', [None], []),
     # Loopback pages, and what only looks like one.
     ({}, LAN, ['http://localhost', 'http://localhost:8080', 'https://localhost:8443', 'http://127.0.0.1:9',
-               'http://127.8.9.1', 'http://[::1]:3000'],
-     ['http://localhost.evil.com', 'http://127.0.0.1.evil.com', 'http://notlocalhost',
+               'http://127.8.9.1', 'http://[::1]:3000', 'http://app.localhost:3000', 'https://a.b-c.LOCALHOST',
+               'http://localhost.:3613', 'http://app.localhost.'],
+     ['ws://localhost', 'ftp://app.localhost', 'http://localhost..', 'http://.localhost', 'http://a..localhost',
+      'http://app.localhost.evil.com', 'http://xlocalhost', 'http://app-localhost', 'http://127.1', 'http://2130706433',
+      'http://[::ffff:127.0.0.1]', 'http://localhost.evil.com', 'http://127.0.0.1.evil.com', 'http://notlocalhost',
       'http://evil.com:localhost',
       'http://localhost@evil.com', 'http://localhost:80@evil.com', 'http://[::1].evil.com', 'http://[::1',
       'http://::1', 'http://128.0.0.1', 'http://1.0.0.127']),
@@ -340,6 +393,20 @@ PAGES = [
     (NAMED, NAME, ['http://gw.example:3613'],
      ['http://evil.example:3613', 'http://gw.example', 'http://gw.example:3614']),
     (NAMED, 'GW.Example:3613', ['http://gw.example:3613'], []),
+    (NAMED, 'gw.example', ['http://gw.example', 'https://gw.example'],
+     ['ws://gw.example', 'wss://gw.example', 'ftp://gw.example', 'http://gw.example.']),
+    (NAMED, 'gw.example.', [], ['http://gw.example.', 'https://gw.example']),
+    ({}, '192.168.1.5', ['https://192.168.1.5'], ['ws://192.168.1.5', 'ftp://192.168.1.5']),
+    ({}, 'ws2s.localhost:3613', ['http://ws2s.localhost:3613'], ['http://ws2s.localhost.evil:3613']),
+    # A scheme in allowedHosts: behind TLS only pages that came by TLS are our own.
+    (HTTPS, 'gw.example', ['https://gw.example', 'HTTPS://GW.example'],
+     ['http://gw.example', 'wss://gw.example', 'https://x.gw.example', 'https://gw.example:8443']),
+    (HTTPS, 'gw.example:8443', ['https://gw.example:8443'], ['http://gw.example:8443', 'https://gw.example']),
+    (HTTPS, '192.168.1.5', ['https://192.168.1.5'], ['http://192.168.1.5']),
+    (HTTPS, '192.168.1.6', ['https://192.168.1.6', 'http://192.168.1.6'], []),
+    (HTTPS, '[2001:db8::5]', ['https://[2001:db8::5]'], ['http://[2001:db8::5]']),
+    ({'allowedHosts': ['https://gw.example', 'gw.example']}, 'gw.example', ['http://gw.example'], []),
+    ({'allowedHosts': ['HTTP://GW.example']}, 'gw.example', ['http://gw.example'], ['https://gw.example']),
     (NAMED, 'x.gw.example:3613', [], ['http://x.gw.example:3613']),
     (NAMED, 'gw.example.evil:3613', [], ['http://gw.example.evil:3613']),
     (NAMED, 'evil-gw.example:3613', [], ['http://evil-gw.example:3613']),

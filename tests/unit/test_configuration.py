@@ -54,6 +54,7 @@ ROWS = [
     row('limits.connectSeconds', 10, NO_SECONDS, 3, 0.05, 10 ** 7),
     row('limits.pingSeconds', 30, NO_SECONDS, 0.5, 0, 10 ** 7),
     row('limits.idleSeconds', 0, NO_SECONDS, 600, 0, 10 ** 7),
+    row('limits.stallSeconds', 300, NO_SECONDS, 0, 0, 10 ** 7),
     row('limits.drainSeconds', 5, NO_SECONDS, 0, 0, 10 ** 7),
     row('ssh.enabled', True, NO_FLAG, False),
     row('ssh.program', 'ssh', NO_TEXT, u'/opt/openssh 9/b\xefn/ssh'),
@@ -335,7 +336,11 @@ def test_rule(key, text, glob, block, ports):
     '[::1]80', '[]:80', '[::1]:', '[2001:db8::]/32', 'a.example/8', 'http://a.example', 'http://a.example:80',
     'a b', ' a', 'a ', 'a/b', 'fe80::1%eth0', '1::2::3', '10.*', '10.0.0.*', '192.168.?.1', '1?0', '127.1',
     '2130706433', '300.1.2.3', '1.2.3.4.5', '*.*', '.', 'a.example\n', 'a.example:80\n', '10.0.0.0/8\n',
-    '[::1]:80\n', '[::1]\n',
+    '[::1]:80\n', '[::1]\n', 'a\\b.example', 'a\\098.example', '*.cor\\p.example', '"a"', '%61.example', 'a..b', '*..b',
+    '.example', '..', 'a.example..', '-a.example', 'a@b.example', 'a,b', '!a', 'a' * 64 + '.example', 'a.' * 127 + 'a',
+    u'\u2460.1.2.3', u'10\u30020.0.1', u'\uff1a\uff1a1', u'a\u2025b.example', u'fa\xdf.de', u'FA\u1e9e.de',
+    u'\u03c2.gr',
+    u'a\u200cb.example', u'a\u200db.example', u'\xe9' * 60 + u'.example', u'*.b\xfccher.example',
 ], ids=repr)
 @pytest.mark.parametrize('key', ['allowTargets', 'denyTargets'])
 def test_bad_rule_is_an_error_naming_the_key(key, text):
@@ -373,14 +378,21 @@ def test_bad_origin_is_an_error_naming_the_key(text):
 @pytest.mark.parametrize('text, name', [
     ('gw.example', 'gw.example'), ('GW.Example', 'gw.example'), ('192.0.2.1', '192.0.2.1'),
     ('[2001:db8::1]', '2001:db8::1'), ('2001:db8::1', '2001:db8::1'),
-    (u'b\xfccher.example', 'xn--bcher-kva.example'),
+    (u'b\xfccher.example', 'xn--bcher-kva.example'), ('gw.example.', 'gw.example'), ('gw_1', 'gw_1'),
+    ('https://gw.example', 'https://gw.example'), ('HTTP://GW.Example.', 'http://gw.example'),
+    ('https://[2001:DB8::1]', 'https://2001:db8::1'), (u'https://b\xfccher.example', 'https://xn--bcher-kva.example'),
 ])
 def test_allowed_host(text, name):
-    assert parse_config(config_text('allowedHosts', [text]))['allowedHosts'] == (name,)
+    config = parse_config(config_text('allowedHosts', [text]))
+    assert config['allowedHosts'] == (name,)
+    assert parse_config(config.as_text()) == config
 
 
 # A name with a port could never match: a rule that is not there.
-@pytest.mark.parametrize('text', ['http://gw.example', 'gw.example/', 'a b', '*', '*.example', 'u@gw.example',
+@pytest.mark.parametrize('text', ['ws://gw.example', '://gw.example', 'http:gw.example', 'https://', 'https://https:',
+                                  'https://gw.example/', 'https://gw.example:443', 'https://u@gw.example', '.', 'a..b',
+                                  '.gw.example', 'a\\b', '-a', 'g%77', u'fa\xdf.de', u'\xe9' * 60, 'a' * 64,
+                                  'gw.example/', 'a b', '*', '*.example', 'u@gw.example',
                                   'gw\n',
                                   'gw.example:3613', '[2001:db8::1]:3613'])
 def test_bad_allowed_host_is_an_error_naming_the_key(text):

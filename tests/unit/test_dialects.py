@@ -18,11 +18,33 @@ DATA = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
 
 # --- play -----------------------------------------------------------------------------------------
 
+def acted(dialect, event):
+    """What the dialect does with an event until it is no longer behind. A long text comes as from a WebSocket."""
+    name, arguments = event[0], event[1:]
+    is_long = name == 'on_text' and len(arguments[0]) > ws2s.LONG_TEXT
+    if is_long:
+        name, arguments = 'on_long_text', (bytearray(arguments[0].encode('utf-8')),)
+    actions = getattr(dialect, name)(*arguments)
+    while dialect.is_behind:
+        actions = actions + dialect.on_turn()
+    return joined(actions) if is_long else actions
+
+
+def joined(actions):
+    """Writes that follow each other as one: how a long one is cut does not matter."""
+    found = []
+    for action in actions:
+        if found and isinstance(action, Write) and isinstance(found[-1], Write):
+            action = Write(action.channel, found.pop().data + action.data)
+        found.append(action)
+    return found
+
+
 def play(steps, dialect=None):
     """Give each event to the dialect and compare what it does, types too; the dialect, for more."""
     dialect = dialect or new_dialect()
     for number, (event, expected) in enumerate(steps):
-        actions = getattr(dialect, event[0])(*event[1:])
+        actions = acted(dialect, event)
         where = 'step %d, %.200r' % (number, event)
         assert len(actions) == len(expected), (where, actions)
         for action, wanted in zip(actions, expected):
@@ -171,6 +193,10 @@ class Performed(object):
     def __getattr__(self, name):
         return lambda *event: self._seen(getattr(self._dialect, name)(*event))
 
+    @property
+    def is_behind(self):
+        return self._dialect.is_behind
+
     def on_data(self, channel, data):
         prefix = self._prefixes[channel]
         return self._seen(self._dialect.on_data(channel, data)) if prefix is None else [Send(BINARY, prefix + data)]
@@ -239,10 +265,30 @@ def test_the_json_dialect_asks_for_nothing_special():
 
 # --- connect: what it takes -----------------------------------------------------------------------
 
-@pytest.mark.parametrize('host', [u'redis.lan', u'REDIS.lan.', u'x', u'10.0.0.1', u'127.1', u'::1',
-                                  u'fe80::1', u'b\xfccher.example', u'a_b-c.example', u'h' * 253], ids=repr)
+LONGEST = u'.'.join([u'h' * 63] * 3 + [u'h' * 61])
+
+
+@pytest.mark.parametrize('host', [
+    u'redis.lan', u'REDIS.lan.', u'x', u'10.0.0.1', u'127.1', u'2130706433', u'0x7f.1', u'017700000001', u'0', u'::1',
+    u'fe80::1', u'fe80::1%eth0', u'fe80::1%1', u'a_b-c.example', u'_ldap._tcp.example', u'r3---sn-x.example', u'a.-b.c',
+    u'h' * 63, u'h' * 63 + u'.', LONGEST, u'xn--fa-hia.de',
+], ids=lambda host: '%.20r' % host)
 def test_host(host):
     play([(connect(host), [Open(1, host, 80)])])
+
+
+@pytest.mark.parametrize('given, host', [
+    (u'b\xfccher.example', u'xn--bcher-kva.example'), (u'B\xdcCHER.Example.', u'xn--bcher-kva.Example.'),
+    (u'a\u3002b\uff0ec\uff61d\u2024e', u'a.b.c.d.e'), (u'\uff41.lan', u'a.lan'), (u'a\xadb\xe9', u'xn--ab-cja'),
+    (u'\u2460\u2461\u2466.0.0.1', u'127.0.0.1'), (u'127\u30020.0.1', u'127.0.0.1'), (u'0:0:0:0:0:0:0:1', u'::1'),
+    (u'2001:DB8::0A', u'2001:db8::a'), (u'[2001:DB8::0A]', u'2001:db8::a'), (u'::ffff:a00:1', u'::ffff:10.0.0.1'),
+    (u'\U0001f4a9.la', u'xn--ls8h.la'), (u'h' * 50 + u'\xe9', None), (u'\xe9' * 30, u'xn--9ca' + u'a' * 29),
+    (u'h' * 63 + u'.\xe9', u'h' * 63 + u'.xn--9ca'),
+], ids=lambda value: '%.20r' % (value,))
+def test_a_host_is_opened_in_its_canonical_form(given, host):
+    """None: whatever the codec makes of it, and as long as a label may be."""
+    action, = new_dialect().on_text(connect(given)[1])
+    assert action == Open(1, host or given.encode('idna').decode('ascii'), 80)
 
 
 @pytest.mark.parametrize('host', [u'::1', u'2001:db8::1', u'::ffff:10.0.0.1'])
@@ -255,6 +301,12 @@ def test_brackets_of_an_ipv6_address_are_taken_off(host):
     u'a\x1f', u'a\x1b', u'a\x7f', u'a\x85', u'a\x9f', u'a\xa0b', u'a\u3000b', u'a\u2028b', u'\ud800',
     u'h' * 254, u'h' * 100000, u'[', u']', u'[]', u'[::1', u'::1]', u'[[::1]]', u'[::1]:80', u'a[b]',
     u'[a.lan]', None, True, 5, 1.5, [], [u'a'], {},
+    u'/var/run/docker.sock', u'-x', u'a;id', u'$(id)', u'a@b', u'%h', u'a,b', u'a\\b', u'a\\.b', u'a\\000', u'"a"',
+    u"'a'",
+    u'.', u'..', u'.a', u'a..b', u'a..', u'*', u'a:80', u'1:2:3', u'a%b', u'10.0.0.1%lo', u'fe80::1%', u'fe80::1%a/b',
+    u'fe80::1%%lo', u'fe80::1%\xe9', u'\xdf.de', u'\u1e9e.de', u'\u03c2.gr', u'a\u200cb', u'a\u200db', u'a\u2025b',
+    u'h' * 64, u'h' * 64 + u'.lan', u'\xe9' * 60, u'\xe9' * 253, u'h' * 64 + u'.\xe9', u'\xe9\uff0c', u'xn--\xe9',
+    u'\ufdfa', u'\ufb03' * 59,
 ], ids=lambda host: '%.20r' % (host,))
 def test_bad_host_is_refused_before_any_look_up(host):
     is_refused_and_the_dialect_goes_on(connect(host))
@@ -429,11 +481,18 @@ def test_ssh_host_and_the_host_behind_it_are_plain(host):
         refused_through_ssh(ssh_host=host)
 
 
-@pytest.mark.parametrize('host', [u'/var/run/docker.sock', u'-x', u'a;id', u'$(id)', u'a@b', u'%h', u'fe80::1%lo',
-                                  u'a,b'])
-def test_a_host_need_not_be_plain_when_nothing_is_to_run_ssh(host):
-    play([(connect(host), [Open(1, host, 80)])])
-    play([(connect(host, ssh_host=u''), [Open(1, host, 80)])])
+def test_an_address_may_have_a_zone_when_nothing_is_to_run_ssh():
+    play([(connect(u'fe80::1%lo', ssh_host=u''), [Open(1, u'fe80::1%lo', 80)])])
+
+
+@pytest.mark.parametrize('host', [u'fa\xdf.de', u'\u03c2.gr', u'a\u200db.example', u'\xe9' * 60])
+@pytest.mark.parametrize('field', ['host', 'ssh_host'])
+def test_an_ambiguous_host_is_asked_for_in_its_xn_form(field, host):
+    fields = dict(SSH, host=u'a.lan', port=80)
+    fields[field] = host
+    reply, = new_dialect().on_text(ask('connect', **fields)[1])
+    assert reply.payload == (b'{"success": false, "code": 1, "message": "%s must be written in its xn-- form", '
+                             b'"reason": "bad-request"}'.replace(b'%s', field.encode('ascii')))
 
 
 @pytest.mark.parametrize('user', [u'x', u'me', u'Me.2_x+y-z', u'_x', u'0', u'a-', u'u' * 64],
@@ -985,6 +1044,11 @@ HURTFUL = [
     ('fewer nested objects', u'{"command": ', u'{"a":', 9000, u'1' + u'}' * 9001),
     ('members', u'{"command": "foo", ', u'"a": 1, ', 200000, u'"a": 1}'),
     ('row of texts', u'{"command": "ping", "x": [', u'"", ', MILLION, u'""]}'),
+    ('second long text', u'{"command": "ping", "x": "', u'x', MILLION, u'", "y": "' + u'x' * 5000 + u'"}'),
+    ('long text behind another', u'{"command": "ping", "x": "' + u'x' * 5000 + u'", "y": "', u'x', MILLION, u'"}'),
+    ('wrong escape in a long text', u'{"command": "ping", "x": "', u'\\n', MILLION, u'\\q"}'),
+    ('line end in a long text', u'{"command": "ping", "x": "', u'x', MILLION, u'\n"}'),
+    ('backslashes before the end', u'{"command": "ping", "x": "', u'\\', MILLION + 1, u'"}'),
     ('row of arrays', u'', u'[],', MESSAGE_BYTES // 3, u''),
     ('array of arrays', u'[', u'[],', MESSAGE_BYTES // 3, u'[]]'),
     ('array of texts', u'[', u'"",', MESSAGE_BYTES // 3, u'""]'),
@@ -1042,7 +1106,7 @@ if not ws2s.PY2:  # tracemalloc came with 3.4
         dialect = connected()
         tracemalloc.start()
         try:
-            dialect.on_text(raw)
+            acted(dialect, text(raw))
             return tracemalloc.get_traced_memory()[1] / float(len(raw))
         finally:
             tracemalloc.stop()
@@ -1057,6 +1121,84 @@ if not ws2s.PY2:  # tracemalloc came with 3.4
     ], ids=['array of arrays', 'array of texts', 'escapes', 'commas and escapes', 'commas', 'base64'])
     def test_a_request_takes_no_more_than_a_few_times_its_size(head, middle, tail):
         assert peak(head + middle * (MILLION // len(middle)) + tail) < 8
+
+
+# --- Long requests --------------------------------------------------------------------------------
+
+LONG_TEXTS = {
+    'plain': u'x', 'escapes': u'\n', 'quotes': u'"', 'backslashes': u'\\', 'umlauts': u'\xe4', 'euros': u'\u20ac',
+    'beyond the first plane': u'\U0001f600', 'mixed': u'a"\\\xe4\u20ac\U0001f600\n\x01/'}
+
+
+@pytest.mark.parametrize('is_ascii', [True, False], ids=['escaped', 'as it is'])
+@pytest.mark.parametrize('order', ['command first', 'data first'])
+@pytest.mark.parametrize('content', sorted(LONG_TEXTS.values()), ids=sorted(LONG_TEXTS, key=LONG_TEXTS.get))
+def test_long_send_means_the_same_wherever_its_parts_end(content, order, is_ascii):
+    for shift in range(13):
+        data = u'a' * shift + content * (3 * ws2s.PART_BYTES // len(content.encode('utf-8')))
+        fields = [('command', 'send'), ('data', data)]
+        raw = json.dumps(collections.OrderedDict(fields if order == 'command first' else fields[::-1]),
+                         ensure_ascii=is_ascii)
+        play([(text(raw), [Write(1, data.encode('utf-8')), SEND_DONE])], connected())
+
+
+@pytest.mark.parametrize('escaped', [False, True])
+@pytest.mark.parametrize('size', list(range(60000, 60007)) + [98304 + step for step in range(-4, 5)])
+def test_long_sendb_means_the_same_wherever_its_parts_end(size, escaped):
+    data = os.urandom(size)
+    coded = base64.b64encode(data).decode('ascii')
+    coded = coded.replace('/', '\\/') if escaped else coded  # as PHP writes it
+    for raw in (u'{"command": "sendb", "data": "%s"}', u' { "data":"%s" , "command":"sendb", "x": [1] } '):
+        play([(text(raw % coded), [Write(1, data), SENDB_DONE])], connected())
+
+
+@pytest.mark.parametrize('place', [10, ws2s.PART_BYTES, 100000])
+@pytest.mark.parametrize('stray', [u'=', u'====', u'!', u' ', u'\xe4'])
+def test_long_sendb_with_strays_is_refused_and_writes_nothing(stray, place):
+    coded = u'A' * place + stray + u'A' * (200000 - place - len(stray))
+    play([(ask('sendb', data=coded), [BAD]), (ask('ping'), [PING_DONE])], connected())
+
+
+def test_half_a_surrogate_pair_in_a_long_send_is_refused_wherever_it_stands():
+    for place in list(range(ws2s.PART_BYTES - 40, ws2s.PART_BYTES + 8)) + [100000]:
+        raw = u'{"command": "send", "data": "%s\\ud83dx%s"}' % (u'x' * place, u'y' * 70000)
+        play([(text(raw), [BAD])], connected())
+
+
+def test_long_request_without_a_connection_is_told_so():
+    play([(ask('send', data='x' * 100000), [NOTHING]), (ask('sendb', data='AAAA' * 50000), [NOTHING])])
+
+
+def test_long_request_waits_for_the_connect_in_its_order():
+    dialect = play([(connect(), [opens(1)]), (ask('ping'), [])])
+    assert acted(dialect, ask('send', data='x' * 100000)) == [] and dialect.backlog > 100000
+    play([(ask('ping'), []), (opened(1), [CONNECT_DONE, PING_DONE] + [Write(1, b'x' * size) for size in (
+        ws2s.PART_BYTES, 100000 - ws2s.PART_BYTES)] + [SEND_DONE, PING_DONE, Carry(1)])], dialect)
+    assert dialect.backlog == 0
+
+
+def test_while_a_long_request_is_understood_what_it_holds_counts():
+    dialect = connected()
+    dialect.on_long_text(bytearray(ask('send', data='x' * 1000000)[1].encode('ascii')))
+    while dialect.is_behind:
+        assert dialect.backlog >= 1000000
+        dialect.on_turn()
+    assert dialect.backlog == 0
+
+
+def test_target_that_closes_while_a_long_send_is_understood_is_told_before_it():
+    dialect = connected()
+    dialect.on_long_text(bytearray(ask('send', data='x' * 200000)[1].encode('ascii')))
+    play([(closed(1), [Fails(5, 'closed'), NOTHING])], dialect)
+
+
+def test_what_has_waited_is_carried_out_some_at_a_time():
+    dialect = play([(connect(), [opens(1)])] + [(ask('ping'), [])] * 100)
+    turns = [dialect.on_opened(1)]
+    while dialect.is_behind:
+        turns.append(dialect.on_turn())
+    assert sum(turns, []) == [CONNECT_DONE] + [PING_DONE] * 100 + [Carry(1)]
+    assert len(turns) > 5 and max(map(len, turns)) <= ws2s.REQUESTS + 1
 
 
 # --- Random conversations against a model ---------------------------------------------------------
@@ -1135,7 +1277,7 @@ def played_against_the_model(seed, requests):
     model, dialect = Model(), new_dialect()
     for event in random_events(random.Random(seed), model, requests):
         expected = model.settle(event) if event[0] in OUTCOMES else model.take(event)
-        actions = getattr(dialect, event[0])(*event[1:])
+        actions = acted(dialect, event)
         assert len(actions) == len(expected), (event, actions, expected)
         assert all(map(is_as_wanted, actions, expected)), (event, actions, expected)
         assert (dialect.backlog == 0) == (not model.waiting)

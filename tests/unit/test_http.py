@@ -221,11 +221,12 @@ def test_malformed_is_refused_with_a_status_and_one_plain_sentence(data, expecte
     assert_always(data, expected)
 
 
-def test_a_parser_has_begun_with_the_first_byte():
+def test_a_parser_tells_what_it_holds():
     parser = ws2s.RequestParser()
-    assert not parser.has_begun()
+    assert parser.held() == 0
     parser.receive(b'G')
-    assert parser.has_begun()
+    parser.receive(b'ET')
+    assert parser.held() == 3
 
 
 def test_head_is_awaited_to_its_last_byte():

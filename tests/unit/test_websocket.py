@@ -52,7 +52,15 @@ def websocket(limit=LIMIT):
 
 def received(pieces, ws=None):
     ws = ws or websocket()
-    return [event for piece in pieces for event in ws.receive(piece)]
+    return [event for piece in pieces for event in all_of(ws, piece)]
+
+
+def all_of(ws, data, most=-1):
+    """The events in ``data``, ``most`` frames at a time, long texts decoded."""
+    events = ws.receive(data, most)
+    while ws.is_behind:
+        events += ws.receive(b'', most)
+    return [ws2s.Text(ws2s.utf8_text(event.data)) if isinstance(event, ws2s.LongText) else event for event in events]
 
 
 def to_send(ws):
@@ -346,17 +354,17 @@ def random_cuts(dice, data, count):
     return [data[i:j] for i, j in zip([0] + places, places + [len(data)])]
 
 
-def meaning(pieces, whole, before=b''):
+def meaning(pieces, whole, before=b'', most=-1):
     """All that a WebSocket makes of the pieces, and how it stands then; our Close follows ``before``.
 
     The pongs count where all pings are answered, wherever they are cut.
     """
     ws = ws2s.WebSocket(LONG, whole)
-    events, pongs = ws.receive(before), b''
+    events, pongs = all_of(ws, before), b''
     if before and ws.state == ws2s.OPEN and not is_over(events):
         ws.close(1000)
     for piece in pieces:
-        events += ws.receive(piece)
+        events += all_of(ws, piece, most)
         pongs += to_send(ws)
     pongs += to_send(ws)
     is_flood = sum(isinstance(event, ws2s.Ping) for event in events) > ws2s.PONGS_WAITING
@@ -377,6 +385,46 @@ def test_random_stream_means_the_same_wherever_it_is_cut(dice, turn, whole):
         at_once = meaning([stream], whole)
         for pieces in ways_to_cut(dice, stream):
             assert meaning(pieces, whole) == at_once, shown(pieces)
+
+
+@pytest.mark.parametrize('whole', [False, True], ids=['pieces', 'whole messages'])
+@pytest.mark.parametrize('most', [1, 2, 16])
+def test_random_stream_means_the_same_however_many_frames_are_read_at_once(dice, most, whole):
+    for _ in range(25):
+        stream = random_stream(dice)
+        at_once = meaning([stream], whole)
+        for pieces in [[stream]] + ways_to_cut(dice, stream):
+            assert meaning(pieces, whole, most=most) == at_once, shown(pieces)
+
+
+def test_what_is_behind_the_frames_that_are_read_is_held():
+    ws, ping = websocket(), frame(PING, b'p')
+    assert ws.receive(ping * 5, 2) == [ws2s.Ping(b'p')] * 2 and ws.is_behind and ws.held == 3 * len(ping)
+    assert ws.receive(ping[:3], 2) == [ws2s.Ping(b'p')] * 2 and ws.is_behind and ws.held == len(ping) + 3
+    assert ws.receive(b'', 2) == [ws2s.Ping(b'p')] and not ws.is_behind and ws.held == 3
+
+
+def test_empty_fragments_count_as_frames():
+    ws = websocket()
+    ws.receive(frame(TEXT, b'', False) + frame(CONTINUATION, b'', False) * 10, 4)
+    assert ws.is_behind and ws.held == 7 * len(frame(CONTINUATION, b'', False))
+
+
+@pytest.mark.parametrize('size, kind', [(ws2s.LONG_TEXT, ws2s.Text), (ws2s.LONG_TEXT + 1, ws2s.LongText)])
+def test_a_long_text_is_not_decoded_and_what_follows_waits(size, kind):
+    message, ping = frame(TEXT, b'x' * size), frame(PING, b'p')
+    for pieces in every_split(message, near=[14]):
+        ws = ws2s.WebSocket(1 << 20)
+        events = [event for piece in pieces for event in ws.receive(piece)]
+        assert [type(event) for event in events] == [kind] and len(events[0][0]) == size
+        assert ws.is_behind == (kind is ws2s.LongText) and ws.held == 0
+    ws = ws2s.WebSocket(1 << 20)
+    assert len(ws.receive(message + ping)) == (1 if kind is ws2s.LongText else 2)
+
+
+def test_a_long_text_that_is_no_utf8_is_a_fault():
+    for data in (b'x' * 70000 + b'\xff', b'x' * 70000 + b'\xc3', b'\xff' + b'x' * 70000):
+        assert plain(received([frame(TEXT, data)], ws2s.WebSocket(1 << 20))) == ([], 1007)
 
 
 @pytest.mark.parametrize('whole', [False, True], ids=['pieces', 'whole messages'])
@@ -585,7 +633,7 @@ def test_what_is_held_of_an_unfinished_message_and_frame_is_counted():
 
 def test_messages_that_are_finished_are_not_held():
     ws, empty = websocket(100000), held_bytes(websocket())
-    ws.receive(frame(TEXT, b'x' * 90000) + frame(BINARY, b'y' * 90000) + frame(PONG, b'z'))
+    all_of(ws, frame(TEXT, b'x' * 90000) + frame(BINARY, b'y' * 90000) + frame(PONG, b'z'))
     assert ws.held == 0 and held_bytes(ws) < empty + 2000
 
 
