@@ -122,7 +122,7 @@ def test_unfinished_messages_take_no_more_memory_than_totalBytes_allows(tmpdir, 
             wait_until(lambda: program.peak_bytes() - before > 0.7 * total, 20)
             grown = wait_until_still(program.peak_bytes, 20) - before
         print('with %d MB allowed it has grown by %d MB' % (total / MEGABYTE, grown / MEGABYTE))
-        assert grown < total + 32 * MEGABYTE
+        assert grown < total + 64 * MEGABYTE  # all 33 would be 528 MB
 
 
 # -- reloads -----------------------------------------------------------------------------------------------------------
