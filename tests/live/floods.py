@@ -1,10 +1,11 @@
 # -*- coding: utf-8 -*-
 """Attackers: a program of its own, which gives way to all others (nice 19). ``python floods.py KIND HOST PORT COUNT
-SOURCE``; it ends with its standard input, or after a while, and then says how much it was answered."""
+SOURCE...``; it ends with its standard input, or after a while, and then says how much it was answered."""
 
 import base64
 import contextlib
 import errno
+import itertools
 import os
 import select
 import socket
@@ -35,14 +36,15 @@ class Attack(object):
         program.wait_for('attacking')
 
     def end(self):
-        """How often it was answered; of floods from a target, how many bytes it has let go."""
+        """How often it was answered, which must be once at least; of floods from a target, how many bytes have gone."""
+        self._program.wait_for('heard')
         self._program.end()
         return int(self._program.wait_for('answered'))
 
 
 @contextlib.contextmanager
-def attack(kind, address, count, source='127.0.0.2'):
-    with running(os.path.abspath(__file__), kind, address[0], address[1], count, source) as program:
+def attack(kind, address, count, sources=('127.0.0.2',)):
+    with running(os.path.abspath(__file__), kind, address[0], address[1], count, *sources) as program:
         yield Attack(program)
 
 
@@ -199,7 +201,7 @@ class Source(Handler):
 
 
 class Crowd(object):
-    """All handlers, until standard input ends or the time is over."""
+    """All handlers; total() is how often they were answered."""
 
     def __init__(self, handlers):
         self._poller, self._handlers, self.answers = select.poll(), {}, 0
@@ -211,13 +213,15 @@ class Crowd(object):
         self._handlers[handler.fileno()] = handler
         self._poller.register(handler, handler.wants)
 
-    def run(self):
-        end = time.time() + MOST_SECONDS
+    def run(self, seconds):
+        """False when standard input has ended."""
+        end = time.time() + seconds
         while time.time() < end:
             for fd, events in self._poller.poll(100):
                 if fd == sys.stdin.fileno():
-                    return
+                    return False
                 self._serve(self._handlers[fd], events)
+        return True
 
     def _serve(self, handler, events):
         try:
@@ -228,6 +232,8 @@ class Crowd(object):
             lives = error.errno == errno.EAGAIN
         if not lives:
             self._remove(handler)
+        elif events & ~handler.wants & select.POLLOUT:
+            self._poller.modify(handler, handler.wants)
         for newcomer in handler.newcomers(lives):
             self._add(newcomer)
 
@@ -237,6 +243,9 @@ class Crowd(object):
         del self._handlers[handler.fileno()]
         handler.sock.close()
 
+    def end(self):
+        """Nothing is left to be done."""
+
     def total(self):
         return self.answers + sum(handler.answers for handler in self._handlers.values())
 
@@ -244,11 +253,11 @@ class Crowd(object):
 class Scene(object):
     """Who is attacked, by how many, and from where."""
 
-    def __init__(self, address, count, source):
-        self.address, self.count, self.source = address, count, source
+    def __init__(self, address, count, sources):
+        self.address, self.count, self._sources = address, count, itertools.cycle(sources)
 
     def client(self, **parameters):
-        return RawClient(self.address, timeout=60, source=self.source, **parameters)
+        return RawClient(self.address, timeout=60, source=next(self._sources), **parameters)
 
     def websockets(self):
         return [self.client().open() for _ in range(self.count)]
@@ -300,8 +309,44 @@ class Dripper(Handler):
         return [] if lives else [Dripper(self._scene)]
 
 
-def dripping(scene):
-    return [Dripper(scene) for _ in range(scene.count)]
+class Silence(Handler):
+    """Asks for nothing; when it is ended another takes its place. Each that has connected counts as answered."""
+
+    answers = 1
+
+    def __init__(self, scene):
+        Handler.__init__(self, scene.client().sock)
+        self._scene = scene
+
+    def newcomers(self, lives):
+        return [] if lives else [Silence(self._scene)]
+
+
+class Unfinished(Handler):
+    """A message that is begun and as long as may be, of which all comes but the end. Its bytes count as answered."""
+
+    wants = select.POLLIN | select.POLLOUT
+
+    def __init__(self, scene, message):
+        Handler.__init__(self, scene.client().open().sock)
+        self._scene, self._message = scene, message
+
+    def on_writable(self):
+        self.answers += self.sock.send(self._message[self.answers:self.answers + BLOCK_BYTES])
+        if self.answers == len(self._message):
+            self.wants = select.POLLIN
+
+    def newcomers(self, lives):
+        return [] if lives else [Unfinished(self._scene, self._message)]
+
+
+def unfinished(scene):
+    message = memoryview(frame(TEXT, b' ' * (LONGEST_MESSAGE - 1000), False))
+    return [Unfinished(scene, message) for _ in range(scene.count)]
+
+
+def many_of(kind):
+    return lambda scene: [kind(scene) for _ in range(scene.count)]
 
 
 # -- connections that come and go, in threads --------------------------------------------------------------------------
@@ -365,29 +410,32 @@ def urgent_data(scene):
 
 
 class Storm(object):
-    """``act`` again and again in some threads, until standard input ends or the time is over."""
+    """``act`` again and again in some threads."""
 
     def __init__(self, act, scene):
-        self._act, self._scene, self._over, self._counts = act, scene, threading.Event(), []
+        self._act, self._scene, self._over = act, scene, threading.Event()
+        self._counts = [0] * scene.count
+        self._threads = [threading.Thread(target=self._repeat, args=(number,)) for number in range(scene.count)]
 
-    def run(self):
-        threads = [threading.Thread(target=self._repeat) for _ in range(self._scene.count)]
-        for thread in threads:
-            thread.start()
-        select.select([sys.stdin], [], [], MOST_SECONDS)
-        self._over.set()
-        for thread in threads:
-            thread.join()
+    def run(self, seconds):
+        """False when standard input has ended."""
+        for thread in self._threads:
+            if not thread.is_alive():
+                thread.start()
+        return not select.select([sys.stdin], [], [], seconds)[0]
 
-    def _repeat(self):
-        count = 0
+    def _repeat(self, number):
         while not self._over.is_set():
             try:
                 self._act(self._scene)
-                count += 1
+                self._counts[number] += 1
             except (IOError, OSError, EOFError, AssertionError):
                 pass  # it was refused: that does not count
-        self._counts.append(count)
+
+    def end(self):
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
 
     def total(self):
         return sum(self._counts)
@@ -415,7 +463,9 @@ KINDS = {
     'binary floods read': crowd(flooded(Reader, binary=True)),
     'binary floods not read': crowd(flooded(Stopped, binary=True)),
     'floods with a window': crowd(flooded(Granter, binary=True, window=WINDOW)),
-    'dripping headers': crowd(dripping),
+    'dripping headers': crowd(many_of(Dripper)),
+    'silence': crowd(many_of(Silence)),
+    'unfinished messages': crowd(unfinished),
     'resets after the connect': storm(resets_after_connect),
     'WebSockets that reset': storm(websockets_that_reset),
     'opens': storm(opens_and_closes),
@@ -427,13 +477,18 @@ KINDS = {
 KINDS.update((name, crowd(repeating_long(make))) for name, make in LONG_MESSAGES.items())
 
 
-def main(kind, host, port, count, source):
+def main(kind, host, port, count, *sources):
     os.nice(19)
     raise_descriptor_limit()
-    running_attack = KINDS[kind](Scene((host, int(port)), int(count), source))
+    attackers, is_heard = KINDS[kind](Scene((host, int(port)), int(count), sources)), False
+    end = time.time() + MOST_SECONDS
     tell('attacking')
-    running_attack.run()
-    tell('answered', running_attack.total())
+    while attackers.run(0.1) and time.time() < end:
+        if not is_heard and attackers.total():
+            is_heard = True
+            tell('heard')
+    attackers.end()
+    tell('answered', attackers.total())
 
 
 if __name__ == '__main__':

@@ -1,6 +1,7 @@
 # -*- coding: utf-8 -*-
 """One who does nobody any harm, and how long he has to wait: a program of its own, so that nobody else holds its
-interpreter lock. ``python innocent.py HOST PORT TARGET_PORT SOURCE TRIPS...``; each `go` is one measurement of so many trips."""
+interpreter lock. ``python innocent.py HOST PORT TARGET_PORT SOURCE TRIPS...``; each `go` is one measurement, of so
+many trips."""
 
 import contextlib
 import json

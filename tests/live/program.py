@@ -61,6 +61,11 @@ class Program(object):
         with open('/proc/%d/statm' % self.pid) as file:
             return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
 
+    def peak_bytes(self):
+        """The most that was resident so far."""
+        with open('/proc/%d/status' % self.pid) as file:
+            return 1024 * int(re.search(r'^VmHWM:\s*(\d+) kB$', file.read(), re.MULTILINE).group(1))
+
     def cpu_seconds(self):
         with open('/proc/%d/stat' % self.pid) as file:
             fields = file.read().rpartition(')')[2].split()
@@ -95,6 +100,22 @@ def running_program(config=None, arguments=(), python=None, preexec=None):
         for name in os.listdir(home):
             os.unlink(os.path.join(home, name))
         os.rmdir(home)
+
+
+@contextlib.contextmanager
+def logging_program(folder, config=None):
+    """A Program that logs to files in ``folder`` (a path of py), which nobody has to read meanwhile, and its address.
+    It must not have failed within; its log is removed."""
+    log = folder.join('ws2s.log')
+    settings = dict({'listen': {'port': 0}, 'allowConnectToServerLocal': True, 'log': {'file': str(log)}},
+                    **(config or {}))
+    with running_program(settings) as program:
+        line = wait_until(lambda: log.check() and [line for line in log.readlines() if ' listens on ' in line], 20)[0]
+        yield program, ('127.0.0.1', int(line.rpartition(':')[2]))
+        assert program.process.poll() is None
+    for path in folder.listdir('ws2s.log*'):
+        assert 'a mistake of ws2s itself' not in path.read()
+        path.remove()
 
 
 @contextlib.contextmanager

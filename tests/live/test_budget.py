@@ -16,10 +16,12 @@ from tape import Reading, Tape, record
 from targets import echo, saying, serving, silence, sink
 from waiting import assert_holds, wait_until
 
-pytestmark = [pytest.mark.trials, pytest.mark.usefixtures('no_mistakes', 'many_descriptors', 'small_kernel_buffers')]
+pytestmark = [pytest.mark.quiet, pytest.mark.trials,
+              pytest.mark.usefixtures('no_mistakes', 'many_descriptors', 'small_kernel_buffers')]
 
 MEGABYTE = 1 << 20
-TOTAL = 8 * MEGABYTE      # limits.totalBytes
+TOTAL = 16 * MEGABYTE     # limits.totalBytes; a fourth of it is more than all innocents together ever hold
+UPLOAD = 400000           # bytes of one `sendb`, which come to be held all at once
 READ = 65536              # what may be read on top of it in one go
 SMALL_SHARE = 65536       # what one client may always make the gateway hold
 SMALL_BUFFER = 65536      # of the kernel, at the client's end
@@ -116,7 +118,7 @@ def fast_downloads(address, ports):
 def uploads(address, ports):
     with RawClient(address, timeout=20) as client:
         client.open().connect_to(ports['upload'])
-        for piece in TAPE.pieces(2000000, 400000):
+        for piece in TAPE.pieces(5 * UPLOAD, UPLOAD):
             client.send(sendb_frame(piece))
             assert client.receive_json()['message'] == 'sendb done'
         client.send_json(command='close')
@@ -179,7 +181,7 @@ def targets(uploaded):
         yield {'slow': slow, 'fast': fast, 'flood': flood, 'silent': silent, 'upload': upload}
 
 
-FILLED = [(unfinished_message, 33), (just_under_a_small_share, 200), (stuck_reader, 60), (stuck_target, 60)]
+FILLED = [(unfinished_message, 33), (just_under_a_small_share, 320), (stuck_reader, 100), (stuck_target, 100)]
 
 
 @pytest.mark.parametrize('sources', [STRANGERS[:1], STRANGERS], ids=['one address', 'three addresses'])
@@ -199,8 +201,8 @@ def test_when_all_hold_too_much_attackers_pay_and_innocents_live_on_whole(runnin
             print('%d attackers ended' % ended)
         finally:
             print('at most %.1f MB held' % (highest.bytes / float(MEGABYTE)))
-        assert highest.bytes <= TOTAL + 2 * READ
-        wait_until(lambda: uploaded.position == 2000000)
+        assert highest.bytes <= TOTAL + UPLOAD + 4 * READ
+        wait_until(lambda: uploaded.position == 5 * UPLOAD)
     wait_until(lambda: is_empty(gateway), 10, 'the gateway to be empty')
 
 
