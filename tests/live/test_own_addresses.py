@@ -45,7 +45,7 @@ def in_namespace(hosts, ip=(), **sysctl):
     """What namespace.py has found: ({host: codes}, connections to the service)."""
     words = unsharing()
     if words is None:
-        pytest.skip('needs leave to make a network namespace')
+        pytest.skip('owed: no network namespaces are allowed here')
     process = subprocess.Popen(words + [sys.executable, INSIDE], env=clean_environment(os.path.expanduser('~')),
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, close_fds=True)
     plan = {'ip': ADDRESSES + list(ip), 'hosts': hosts,
@@ -54,7 +54,7 @@ def in_namespace(hosts, ip=(), **sysctl):
     assert process.returncode == 0, errors
     found = json.loads(output.decode('ascii'))
     if 'unable' in found:
-        pytest.skip('needs a network namespace that can be set up (%s)' % found['unable'])
+        pytest.skip('owed: a network namespace cannot be set up here (%s)' % found['unable'])
     return found['hosts'], found['touched']
 
 
