@@ -2344,8 +2344,9 @@ DIALECTS = ((lambda request: True, JsonDialect),)
 # now: interest is derived from state each time, never toggled by hand.
 #
 # In the row stands whoever needs much, one behind the other: who has sent more than was taken at once, who brings bulk,
-# who has just come, who wants to dial. The row has some milliseconds of a turn: so those who need little are never kept
-# waiting by many who need much, and of these each has its turn.
+# who has just come, who wants to dial, and where many are ready who was so in the turn before, too. The row has some
+# milliseconds of a turn: so those who need little are never kept waiting by many who need much, and of these each has
+# its turn.
 #
 # What is turned over are Handlers, whose verbs are below.
 
@@ -2357,7 +2358,8 @@ FAIR_BYTES = 32768       # one read in a turn in which many sockets are ready
 RECEIVE_BYTES = 131072   # one read
 KEPT_BYTES = 1048576     # freed memory that is kept, in blocks of at most so many
 SEND_BATCH = 32          # streams that have something to send before it is sent
-ROW_SECONDS = 0.002      # of a turn for those who need much
+ROW_SECONDS = 0.002      # of a turn for those who need much, and as much for what was posted, and for timers
+CROWD = 128              # ready at once: more than these are not all served in each turn
 PIPES = 32               # that may stand full at one time; each takes two descriptors and BULK_BYTES
 
 
@@ -2524,6 +2526,7 @@ class Loop(object):
         # One buffer for what is received: to allocate room for a whole read each time costs more than a copy.
         self.buffer = memoryview(bytearray(RECEIVE_BYTES))
         self.share = BULK_BYTES     # bytes that one socket may bring in this turn
+        self.turns, self.is_crowded = 0, False
         # Re-entrant: a signal handler may post while its own thread is posting.
         self._lock = threading.RLock()
         self._closed = False
@@ -2602,6 +2605,7 @@ class Loop(object):
         self.now = monotonic()  # before the dispatch: what begins now must not begin when the poll fell asleep
         # The more are ready the shorter each must be, or whoever comes last waits for many long ones.
         self.share = max(FAIR_BYTES, BULK_BYTES // max(1, len(ready) ** 2))
+        self.turns, self.is_crowded = self.turns + 1, len(ready) > CROWD
         for key, events in ready:
             handler = key.data
             if handler.events & events:  # 0 when the handler was closed earlier in this very batch
@@ -2638,11 +2642,15 @@ class Loop(object):
             log_mistake()
 
     def _run(self, waiting):
+        end = stopwatch() + ROW_SECONDS
         for _ in range(len(waiting)):  # what these add comes in the next turn
             self._call(waiting.popleft())
+            if stopwatch() >= end:
+                break
 
     def _run_timers(self):
-        while self._timers and self._timers[0][0] <= self.now:
+        end = stopwatch() + ROW_SECONDS
+        while self._timers and self._timers[0][0] <= self.now and stopwatch() < end:
             timer = heapq.heappop(self._timers)[2]
             if timer.callback is None:
                 self.cancelled -= 1
@@ -2688,7 +2696,8 @@ class Loop(object):
         """Run what was posted before, and give the descriptors back."""
         with self._lock:
             self._closed = True
-        self._run(self._posted)
+        while self._posted:
+            self._run(self._posted)
         self.waker.close()
         self.pipes.close()
         self._poller.close()
@@ -3007,7 +3016,7 @@ class Stream(Handler):
 
     __slots__ = ('sock', 'events', 'touched', 'in_row', 'owner', 'pending', 'congested', 'eof', 'broken', 'finishing',
                  'finished', 'moved', 'taken', 'wire', 'is_new', '_loop', '_high', '_budget', '_out', '_pours',
-                 '_is_bulky')
+                 '_is_bulky', '_served')
 
     def __init__(self, loop, sock, owner, high, budget):
         self.sock, self.owner = sock, owner
@@ -3025,6 +3034,7 @@ class Stream(Handler):
         self._out = ()            # an OutQueue while there is something in it: most streams are idle
         self._pours = False       # is much coming, so that the way through a pipe is worth a try?
         self._is_bulky = False    # does what comes take long?
+        self._served = 0          # the turn of the last read
         self.is_new = False       # is what comes the first that this client asks for?
         loop.touch(self)
 
@@ -3209,8 +3219,9 @@ class Stream(Handler):
             self._loop.touch(self)
         if not events & READ:
             return
-        if (self._is_bulky or self.is_new) and not is_turn:
-            self._loop.line_up(self, self.is_new)
+        loop = self._loop
+        if not is_turn and (self._is_bulky or self.is_new or loop.is_crowded and self._served == loop.turns - 1):
+            loop.line_up(self, self.is_new)
             return
         count = 0 if self.eof else self.owner.wants_data(self)
         if not count:
@@ -3227,7 +3238,7 @@ class Stream(Handler):
                 self._end_reading(is_reset=True)
             return
         if data:
-            self.moved = self._loop.now
+            self.moved, self._served = loop.now, loop.turns
             self._is_bulky, self.is_new = len(data) >= SMALL_RECEIVE, False
             self._pours = CAN_SPLICE and len(data) >= POUR_BYTES
             self.owner.on_received(self, data)
@@ -5869,7 +5880,8 @@ class Session(Silence):
             self.hang_up(TRY_LATER, 'the gateway holds too much')
 
     def on_stopping(self, is_over=False):
-        if is_over or not self.talk.upstreams:
+        is_busy = self.talk.upstreams or self.ws.is_behind or self.talk.dialect.is_behind
+        if is_over or not is_busy:
             self.hang_up(GOING_AWAY, 'the gateway is stopping')
 
     def on_mistake(self):
