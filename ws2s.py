@@ -970,7 +970,7 @@ XOR_TABLES = [bytes(bytearray(byte ^ key for byte in range(256))) for key in ran
 SMALL_PAYLOAD = 512  # bytes; below it one big integer is quicker than four translations
 FRAME_START = struct.Struct('!BB').unpack_from
 CONTROL_BYTES = 125            # RFC 6455 section 5.5
-LONG_TEXT = 65536              # bytes; what understands a longer message does so in parts, so that others do not wait
+LONG_TEXT = 8192               # bytes; what understands a longer message does so in parts, so that others do not wait
 PONGS_WAITING = 16             # with more pings than these in one read the earlier ones are not answered
 
 
@@ -1791,7 +1791,7 @@ WAITING_BYTES = 512            # what one waiting request costs beside its own b
 REQUESTS = 16                  # of those that have waited are carried out before others have their turn
 PART_BYTES = 65536             # of a long request are understood before others have their turn
 END_BYTES = 4096               # of a long request stand before and behind its one long text
-PLACEHOLDER = u'x' * 20000     # stands for that text, and is longer than any other field may be
+PLACEHOLDER = u'x' * 20000     # stands for that text when it is longer than any field but `data` may be
 ESCAPE_CHARACTERS = 6          # of the longest in JSON
 SECRET_BYTES = 1000            # of a password or passphrase; ssh itself takes 1,023
 
@@ -2068,11 +2068,14 @@ class LongRequest(object):
         before, behind = utf8_text(self._data[:self._start]), utf8_text(self._data[self._at:])
         request = read_request(before + PLACEHOLDER + behind)
         self._data = None
-        if request.get(u'data') == PLACEHOLDER:
-            request[u'data'] = self._parts
-            if request.get(u'command') == u'sendb':
-                self._coded.extend(self._parts)
-                del self._parts[:]
+        for name in [name for name in request if request[name] == PLACEHOLDER]:
+            if name == u'data':
+                request[name] = self._parts
+            elif sum(map(len, self._parts)) < len(PLACEHOLDER):
+                request[name] = utf8_text(b''.join(self._parts))
+        if request.get(u'data') is self._parts and request.get(u'command') == u'sendb':
+            self._coded.extend(self._parts)
+            del self._parts[:]
         self.request = request
 
     def _decode(self):
@@ -2126,12 +2129,15 @@ CHANNEL_MOVES = {UNCONNECTED: (CONNECTING,), CONNECTING: (CONNECTED, UNCONNECTED
 SAY, CONNECT, WRITE_PARTS, PASS_ON, DISCONNECT, ACK = 'say', 'connect', 'write', 'pass on', 'disconnect', 'ack'
 
 
-def read_deed(text):
+def sendb_deed(text):
+    """That of a `sendb` in the usual spelling, or None."""
     data = sendb_data(text)
-    if data:
-        return WRITE_PARTS, (data,), DONE[b'sendb']
+    return (WRITE_PARTS, (data,), DONE[b'sendb']) if data else None
+
+
+def read_deed(text):
     try:
-        return deed_of(read_request(text))
+        return sendb_deed(text) or deed_of(read_request(text))
     except RequestError as error:
         return SAY, failed(error.failure)
 
@@ -2208,6 +2214,9 @@ class JsonDialect(Dialect):
         return self._take((PASS_ON, piece, final), len(piece))
 
     def on_long_text(self, data):
+        deed = None if len(data) > PART_BYTES else sendb_deed(utf8_text(data))
+        if deed:
+            return self._take(deed, 4 * len(data))
         self._long = LongRequest(data)
         self.backlog += self._long.held
         self.is_behind = True
@@ -2343,10 +2352,10 @@ DIALECTS = ((lambda request: True, JsonDialect),)
 # was touched; then the row. To settle a stream is to send what was written and to tell the poller what the stream wants
 # now: interest is derived from state each time, never toggled by hand.
 #
-# In the row stands whoever needs much, one behind the other: who has sent more than was taken at once, who brings bulk,
-# who has just come, who wants to dial, and where many are ready who was so in the turn before, too. The row has some
-# milliseconds of a turn: so those who need little are never kept waiting by many who need much, and of these each has
-# its turn.
+# In the row stands whoever needs much: who has sent more than was taken at once, who brings bulk, who has just come, who
+# wants to dial; and whoever is still to be dispatched when the turn has lasted some time. The row has some milliseconds
+# of a turn, and in it the address groups take turns. So those who need little do not wait for those who need much, and
+# nobody waits long for another address.
 #
 # What is turned over are Handlers, whose verbs are below.
 
@@ -2358,8 +2367,7 @@ FAIR_BYTES = 32768       # one read in a turn in which many sockets are ready
 RECEIVE_BYTES = 131072   # one read
 KEPT_BYTES = 1048576     # freed memory that is kept, in blocks of at most so many
 SEND_BATCH = 32          # streams that have something to send before it is sent
-ROW_SECONDS = 0.002      # of a turn for those who need much, and as much for what was posted, and for timers
-CROWD = 128              # ready at once: more than these are not all served in each turn
+TURN_SECONDS = 0.002     # of a turn for what is ready; as much for the row, for what was posted, and for timers
 PIPES = 32               # that may stand full at one time; each takes two descriptors and BULK_BYTES
 
 
@@ -2508,6 +2516,37 @@ def raise_mmap_threshold():
     bytearray(KEPT_BYTES)
 
 
+LIGHT, NEW, HEAVY = 'light', 'new', 'heavy'  # why somebody stands in the row
+
+
+class Row(object):
+    """Who waits for a turn. Each address group has one line for each reason; the lines take turns, and in a line goes
+    first who came first."""
+
+    def __init__(self):
+        self.count = 0
+        self._keys, self._lines = collections.deque(), {}
+
+    def add(self, handler, key):
+        self.count += 1
+        if key not in self._lines:
+            self._keys.append(key)
+            self._lines[key] = collections.deque()
+        self._lines[key].append(handler)
+
+    def take(self):
+        """The Handler whose turn it is."""
+        self.count -= 1
+        key = self._keys.popleft()
+        line = self._lines[key]
+        handler = line.popleft()
+        if line:
+            self._keys.append(key)
+        else:
+            del self._lines[key]  # the groups are strangers' addresses: none is kept for nothing
+        return handler
+
+
 class Loop(object):
     """Turns over one poller. Only post() may be called from other threads, and from signal handlers."""
 
@@ -2519,14 +2558,13 @@ class Loop(object):
         self._numbers = itertools.count()
         self._written, self._touched = [], []
         self._unsent = 0            # bytes that those written to have queued since they were settled
-        self._row, self._newcomers = collections.deque(), collections.deque()
+        self._row, self.is_late = Row(), False
         self._soon = collections.deque()
         self._posted = collections.deque()
         raise_mmap_threshold()
         # One buffer for what is received: to allocate room for a whole read each time costs more than a copy.
         self.buffer = memoryview(bytearray(RECEIVE_BYTES))
         self.share = BULK_BYTES     # bytes that one socket may bring in this turn
-        self.turns, self.is_crowded = 0, False
         # Re-entrant: a signal handler may post while its own thread is posting.
         self._lock = threading.RLock()
         self._closed = False
@@ -2564,12 +2602,11 @@ class Loop(object):
             self._unsent += FAIR_BYTES // SEND_BATCH if count else 0
         self._unsent += count
 
-    def line_up(self, handler, is_new=False):
-        """Call on_turn() of ``handler`` when those who stand in the row already have had their turn; ``is_new``: it is
-        for somebody who has had none yet."""
+    def line_up(self, handler, group, reason):
+        """Call on_turn() of ``handler`` when its turn has come among those of other address groups."""
         if not handler.in_row:
             handler.in_row = True
-            (self._newcomers if is_new else self._row).append(handler)
+            self._row.add(handler, (reason, group))
 
     def call_soon(self, callback):
         """Call a method in this turn, when what is ready has been dispatched; from within such a call in the next."""
@@ -2600,12 +2637,12 @@ class Loop(object):
     def turn(self):
         # No poller takes a month. A timer that was cancelled may wake us once: that does no harm.
         patience = min(3600, max(0, self._timers[0][0] - monotonic())) if self._timers else None
-        is_busy = self._written or self._touched or self._row or self._newcomers or self._soon or self._posted
+        is_busy = self._written or self._touched or self._row.count or self._soon or self._posted
         ready = self._poller.select(0 if is_busy else patience)
         self.now = monotonic()  # before the dispatch: what begins now must not begin when the poll fell asleep
         # The more are ready the shorter each must be, or whoever comes last waits for many long ones.
         self.share = max(FAIR_BYTES, BULK_BYTES // max(1, len(ready) ** 2))
-        self.turns, self.is_crowded = self.turns + 1, len(ready) > CROWD
+        self.is_late, end = False, stopwatch() + TURN_SECONDS
         for key, events in ready:
             handler = key.data
             if handler.events & events:  # 0 when the handler was closed earlier in this very batch
@@ -2615,6 +2652,7 @@ class Loop(object):
                     self._on_mistake_of(handler)
                 if self._unsent >= FAIR_BYTES:
                     self._settle_written()
+                self.is_late = stopwatch() >= end
         self.now = monotonic()
         for waiting in self._posted, self._soon:
             if waiting:
@@ -2624,7 +2662,7 @@ class Loop(object):
         while self._written or self._touched:
             batch, self._written, self._touched, self._unsent = self._written + self._touched, [], [], 0
             self._settle(batch)
-        if self._row or self._newcomers:
+        if self._row.count:
             self._run_row()
 
     def _call(self, method):
@@ -2642,14 +2680,14 @@ class Loop(object):
             log_mistake()
 
     def _run(self, waiting):
-        end = stopwatch() + ROW_SECONDS
+        end = stopwatch() + TURN_SECONDS
         for _ in range(len(waiting)):  # what these add comes in the next turn
             self._call(waiting.popleft())
             if stopwatch() >= end:
                 break
 
     def _run_timers(self):
-        end = stopwatch() + ROW_SECONDS
+        end = stopwatch() + TURN_SECONDS
         while self._timers and self._timers[0][0] <= self.now and stopwatch() < end:
             timer = heapq.heappop(self._timers)[2]
             if timer.callback is None:
@@ -2659,10 +2697,9 @@ class Loop(object):
                 self._call(callback)
 
     def _run_row(self):
-        end = stopwatch() + ROW_SECONDS
-        for number in range(len(self._row) + len(self._newcomers)):  # whoever lines up again has had a turn
-            row = self._newcomers if self._newcomers and (number % 2 == 0 or not self._row) else self._row
-            handler = row.popleft()
+        end = stopwatch() + TURN_SECONDS
+        for _ in range(self._row.count):  # whoever lines up again has had a turn
+            handler = self._row.take()
             handler.in_row = False
             try:
                 handler.on_turn()
@@ -2712,6 +2749,7 @@ class Loop(object):
 
 POUR_BYTES = 32768             # with fewer at a time the kernel's way is no shorter
 SMALL_RECEIVE = 8192           # one read of a client while no long frame is under way: it may hold many requests
+BULKY_BYTES = 2048             # one read that others need not wait for is shorter
 SEND_CHUNKS = 64               # that one system call is given at most
 SEND_BYTES = 1048576           # one stream's turn; a bulk transfer must not delay the others
 SMALL_CHUNK = 4096             # shorter ones are joined in a stream's queue
@@ -2974,6 +3012,7 @@ class StreamOwner(object):
     """What a Stream asks and tells the object above it."""
 
     __slots__ = ()
+    group = b''  # the address group for which it works
 
     def wants_data(self, stream):
         """How many bytes the owner would take now; 0 stops the reading until the stream is touched."""
@@ -3016,7 +3055,7 @@ class Stream(Handler):
 
     __slots__ = ('sock', 'events', 'touched', 'in_row', 'owner', 'pending', 'congested', 'eof', 'broken', 'finishing',
                  'finished', 'moved', 'taken', 'wire', 'is_new', '_loop', '_high', '_budget', '_out', '_pours',
-                 '_is_bulky', '_served')
+                 '_is_bulky')
 
     def __init__(self, loop, sock, owner, high, budget):
         self.sock, self.owner = sock, owner
@@ -3034,7 +3073,6 @@ class Stream(Handler):
         self._out = ()            # an OutQueue while there is something in it: most streams are idle
         self._pours = False       # is much coming, so that the way through a pipe is worth a try?
         self._is_bulky = False    # does what comes take long?
-        self._served = 0          # the turn of the last read
         self.is_new = False       # is what comes the first that this client asks for?
         loop.touch(self)
 
@@ -3219,9 +3257,9 @@ class Stream(Handler):
             self._loop.touch(self)
         if not events & READ:
             return
-        loop = self._loop
-        if not is_turn and (self._is_bulky or self.is_new or loop.is_crowded and self._served == loop.turns - 1):
-            loop.line_up(self, self.is_new)
+        if not is_turn and (self._is_bulky or self.is_new or self._loop.is_late):
+            reason = NEW if self.is_new else HEAVY if self._is_bulky else LIGHT
+            self._loop.line_up(self, self.owner.group, reason)
             return
         count = 0 if self.eof else self.owner.wants_data(self)
         if not count:
@@ -3238,8 +3276,8 @@ class Stream(Handler):
                 self._end_reading(is_reset=True)
             return
         if data:
-            self.moved, self._served = loop.now, loop.turns
-            self._is_bulky, self.is_new = len(data) >= SMALL_RECEIVE, False
+            self.moved = self._loop.now
+            self._is_bulky, self.is_new = len(data) >= BULKY_BYTES, False
             self._pours = CAN_SPLICE and len(data) >= POUR_BYTES
             self.owner.on_received(self, data)
         else:
@@ -5011,7 +5049,7 @@ class Upstream(StreamOwner, Holder):
     def dial(self, way, is_new):
         """Take the way, a Step whose on_done is on_dialled(), in the row: nobody's connects delay what flows."""
         self._way, self.name = way, self.name + way.via
-        self._gateway.loop.line_up(way, is_new)
+        self._gateway.loop.line_up(way, self.group, NEW if is_new else HEAVY)
 
     def _move(self, state):
         assert state in UPSTREAM_MOVES[self.state], (self.state, state)
@@ -5680,8 +5718,11 @@ class Silence(Client):
         if self.state == OPEN and self.stream.pending and self.stream.taken <= moment:
             LOG.info('#%d takes nothing', self.number)
             self.end()
-        elif self.state == OPEN and self.ws.held and self.grown <= moment and self.wants_data(self.stream):
-            self.hang_up(POLICY, 'a message that does not go on')
+        elif self.state == OPEN and self.ws.held and self.grown <= moment:
+            if self.wants_data(self.stream):
+                self.hang_up(POLICY, 'a message that does not go on')
+            else:
+                self.grown = self.gateway.loop.now  # the client is not listened to
 
     def _on_silence(self):
         """Silence counts only while we listen: a client that we throttle cannot make itself heard."""
@@ -5809,7 +5850,7 @@ class Session(Silence):
             budget.bytes += kept - self.kept
             self.kept, self.grown = kept, self.gateway.loop.now
         if self.ws.is_behind or self.talk.dialect.is_behind:
-            self.gateway.loop.line_up(self.stream)
+            self.gateway.loop.line_up(self.stream, self.group, HEAVY)
         if budget.bytes > budget.most:
             budget.enforce(self)
         if self.gateway.draining:
