@@ -2352,7 +2352,7 @@ DIALECTS = ((lambda request: True, JsonDialect),)
 # was touched; then the row. To settle a stream is to send what was written and to tell the poller what the stream wants
 # now: interest is derived from state each time, never toggled by hand.
 #
-# In the row stands whoever needs much: who has sent more than was taken at once, who brings bulk, who has just come, who
+# In the row stands whoever needs much: who has sent more than was taken at once, who brings bulk, has just come, or
 # wants to dial; and whoever is still to be dispatched when the turn has lasted some time. The row has some milliseconds
 # of a turn, and in it the address groups take turns. So those who need little do not wait for those who need much, and
 # nobody waits long for another address.
