@@ -1,0 +1,78 @@
+# -*- coding: utf-8 -*-
+"""Who must go first when all together hold too much: of the address group that holds most the largest holder."""
+
+import time
+
+import ws2s
+
+
+class Held(ws2s.Holder):
+    """Holds bytes, of which its kernel takes what it may."""
+
+    def __init__(self, budget, group, count, flushes=0):
+        self.group, self._budget, self._count, self._flushes, self.is_ended = group, budget, count, flushes, False
+        budget.bytes += count
+        budget.present.add(self)
+
+    def held(self):
+        return self._count
+
+    def _lose(self, count):
+        self._count -= count
+        self._budget.bytes -= count
+
+    def flush(self):
+        self._lose(min(self._count, self._flushes))
+
+    def on_full(self):
+        self.is_ended = True
+        self._lose(self._count)
+        self._budget.present.discard(self)
+
+
+MOST = 1 << 20
+
+
+def enforced(budget, *holders):
+    """Which of the holders go when the first of them has grown."""
+    budget.enforce(holders[0])
+    return [holder.is_ended for holder in holders]
+
+
+def test_the_group_that_holds_most_loses_its_largest_holder_and_no_more_than_that():
+    budget = ws2s.Budget(MOST)
+    innocent = Held(budget, b'i', MOST // 4)  # larger than each of the others
+    attackers = [Held(budget, b'a', MOST // 8 + number) for number in range(6)]
+    assert enforced(budget, innocent, *attackers) == [False] * 6 + [True]
+
+
+def test_what_the_kernel_takes_is_not_paid_for():
+    budget = ws2s.Budget(MOST)
+    holders = [Held(budget, b'a', 3 * MOST // 4, flushes=MOST), Held(budget, b'a', MOST // 2)]
+    assert enforced(budget, *holders[::-1]) == [False, False] and budget.bytes == MOST // 2
+
+
+def test_groups_lose_in_turn_when_one_holds_no_more_than_another():
+    budget = ws2s.Budget(MOST)
+    holders = [Held(budget, group, MOST // 4) for group in (b'a', b'b', b'c') for _ in range(4)]
+    ended = enforced(budget, *holders)
+    assert budget.bytes <= MOST and sum(ended) == 8
+    assert sorted(sum(ended[start:start + 4]) for start in (0, 4, 8)) in ([2, 3, 3], [2, 2, 4])
+
+
+def test_a_ranking_is_made_anew_when_another_group_may_have_become_the_heaviest():
+    ranking = ws2s.Ranking([(b'a', 10, 1, 'a1'), (b'a', 10, 2, 'a2'), (b'a', 10, 3, 'a3'), (b'b', 8, 1, 'b1')])
+    assert [ranking.next() for _ in range(3)] == ['a3', 'a2', None]
+
+
+def test_a_ranking_is_good_for_a_short_while(monkeypatch):
+    ranking = ws2s.Ranking([(b'a', 10, 1, 'a1'), (b'a', 10, 2, 'a2')])
+    monkeypatch.setattr(ws2s, 'monotonic', lambda: time.time() * 2)
+    assert ranking.next() is None
+    assert ws2s.Ranking([]).next() is None
+
+
+def test_who_holds_nothing_never_goes():
+    budget = ws2s.Budget(MOST)
+    idle, other = Held(budget, b'a', 0), Held(budget, b'b', MOST + 1)
+    assert enforced(budget, idle, other) == [False, True]
