@@ -970,7 +970,7 @@ XOR_TABLES = [bytes(bytearray(byte ^ key for byte in range(256))) for key in ran
 SMALL_PAYLOAD = 512  # bytes; below it one big integer is quicker than four translations
 FRAME_START = struct.Struct('!BB').unpack_from
 CONTROL_BYTES = 125            # RFC 6455 section 5.5
-LONG_TEXT = 8192               # bytes; what understands a longer message does so in parts, so that others do not wait
+LONG_TEXT = 4096               # bytes; what understands a longer message does so in parts, so that others do not wait
 PONGS_WAITING = 16             # with more pings than these in one read the earlier ones are not answered
 
 
@@ -1790,7 +1790,7 @@ JSON_DIGITS = 20               # that are read of one number: long ones cost the
 WAITING_BYTES = 512            # what one waiting request costs beside its own bytes
 REQUESTS = 16                  # of those that have waited are carried out before others have their turn
 PART_BYTES = 65536             # of a long request are understood before others have their turn
-END_BYTES = 4096               # of a long request stand before and behind its one long text
+END_BYTES = 2048               # of a long request stand before and behind its one long text
 PLACEHOLDER = u'x' * 20000     # stands for that text when it is longer than any field but `data` may be
 ESCAPE_CHARACTERS = 6          # of the longest in JSON
 SECRET_BYTES = 1000            # of a password or passphrase; ssh itself takes 1,023
@@ -2123,23 +2123,21 @@ UNCONNECTED, CONNECTING, CONNECTED = 'unconnected', 'connecting', 'connected'
 CHANNEL_MOVES = {UNCONNECTED: (CONNECTING,), CONNECTING: (CONNECTED, UNCONNECTED), CONNECTED: (UNCONNECTED,)}
 
 
-# What a request asks for is a deed: its name and arguments. To understand a request and to carry out its deed are two
-# steps: between them the deed may wait for a connect.
-
-SAY, CONNECT, WRITE_PARTS, PASS_ON, DISCONNECT, ACK = 'say', 'connect', 'write', 'pass on', 'disconnect', 'ack'
+# What a request asks for is a deed: the name of a method of JsonDialect, and its arguments. To understand a request and
+# to carry out its deed are two steps: between them the deed may wait for a connect.
 
 
 def sendb_deed(text):
     """That of a `sendb` in the usual spelling, or None."""
     data = sendb_data(text)
-    return (WRITE_PARTS, (data,), DONE[b'sendb']) if data else None
+    return ('_write', (data,), DONE[b'sendb']) if data else None
 
 
 def read_deed(text):
     try:
         return sendb_deed(text) or deed_of(read_request(text))
     except RequestError as error:
-        return SAY, failed(error.failure)
+        return '_say', failed(error.failure)
 
 
 def deed_of(request):
@@ -2159,36 +2157,31 @@ def read_connect(request):
         hop = read_hop(request)
         host = plain_host(host) if hop else host
     except RequestError as error:
-        return CONNECT, None, failed(error.failure)
-    return CONNECT, (host, port, hop, b'' if binary else None, window), None
+        return '_connect', None, failed(error.failure)
+    return '_connect', (host, port, hop, b'' if binary else None, window), None
 
 
 def read_write(read, done, request):
     value = request.get(u'data')
     try:
-        return WRITE_PARTS, value if isinstance(value, DataParts) else (read(value),), done
+        return '_write', value if isinstance(value, DataParts) else (read(value),), done
     except RequestError as error:
-        return WRITE_PARTS, (), failed(error.failure)
+        return '_write', (), failed(error.failure)
 
 
 def read_ack(request):
     """Gives room back; the only request without a reply, whatever is wrong with it (protocol, 1)."""
     count = request.get(u'bytes')
     is_count = isinstance(count, integer_types) and not isinstance(count, bool) and count > 0
-    return ACK, count if is_count else 0
+    return '_ack', count if is_count else 0
 
 
 COMMANDS = {
     u'connect': read_connect, u'ack': read_ack,
     u'send': lambda request: read_write(read_text, DONE[b'send'], request),
     u'sendb': lambda request: read_write(read_base64, DONE[b'sendb'], request),
-    u'close': lambda request: (DISCONNECT,),
-    u'ping': lambda request: (SAY, DONE[b'ping'])}
-
-
-UNCONNECTED, CONNECTING, CONNECTED = 'unconnected', 'connecting', 'connected'
-
-CHANNEL_MOVES = {UNCONNECTED: (CONNECTING,), CONNECTING: (CONNECTED, UNCONNECTED), CONNECTED: (UNCONNECTED,)}
+    u'close': lambda request: ('_disconnect',),
+    u'ping': lambda request: ('_say', DONE[b'ping'])}
 
 
 class JsonDialect(Dialect):
@@ -2211,12 +2204,12 @@ class JsonDialect(Dialect):
         return self._take(read_deed(text), 4 * len(text))  # some Pythons take so much for a character
 
     def on_binary(self, piece, final):
-        return self._take((PASS_ON, piece, final), len(piece))
+        return self._take(('_pass_on', piece, final), len(piece))
 
     def on_long_text(self, data):
         deed = None if len(data) > PART_BYTES else sendb_deed(utf8_text(data))
         if deed:
-            return self._take(deed, 4 * len(data))
+            return self._take(deed, len(data))
         self._long = LongRequest(data)
         self.backlog += self._long.held
         self.is_behind = True
@@ -2231,13 +2224,14 @@ class JsonDialect(Dialect):
         try:
             if long.go_on():
                 deed = deed_of(long.request)
+            size = long.held
         except RequestError as error:
-            deed = SAY, failed(error.failure)
+            deed, size = ('_say', failed(error.failure)), 0
         if deed is None:
             return []
         self._long = None
         self.backlog -= long.held
-        actions = self._take(deed, long.held)
+        actions = self._take(deed, size)
         self._look()
         return actions
 
@@ -2245,7 +2239,7 @@ class JsonDialect(Dialect):
 
     def _take(self, deed, size):
         if self._state != CONNECTING and not self._waiting:
-            return self.DEEDS[deed[0]](self, *deed[1:])
+            return getattr(self, deed[0])(*deed[1:])
         if self._waiting is None:
             self._waiting = collections.deque()
         self._waiting.append((deed, size + WAITING_BYTES))
@@ -2258,7 +2252,7 @@ class JsonDialect(Dialect):
         while self._waiting and self._state != CONNECTING and most:
             deed, size = self._waiting.popleft()
             self.backlog -= size
-            actions += self.DEEDS[deed[0]](self, *deed[1:])
+            actions += getattr(self, deed[0])(*deed[1:])
             most -= 1
         if not self._waiting:
             self._waiting = None
@@ -2306,8 +2300,6 @@ class JsonDialect(Dialect):
     def _ack(self, count):
         return [Grant(self._channel, count)] if count and self._state == CONNECTED else []
 
-    DEEDS = {SAY: _say, CONNECT: _connect, DISCONNECT: _disconnect, WRITE_PARTS: _write, PASS_ON: _pass_on, ACK: _ack}
-
     # -- the target ----------------------------------------------------------------------------------------------------
 
     def on_opened(self, channel):
@@ -2316,7 +2308,7 @@ class JsonDialect(Dialect):
 
     def on_failed(self, channel, failure):
         self._move(UNCONNECTED)
-        return self._carry([failed(failure)] + self._go_on())
+        return [failed(failure)] + self._go_on()
 
     def on_leave(self):
         """What waits for a target was sent in time: the upstream keeps it."""
@@ -2368,6 +2360,7 @@ RECEIVE_BYTES = 131072   # one read
 KEPT_BYTES = 1048576     # freed memory that is kept, in blocks of at most so many
 SEND_BATCH = 32          # streams that have something to send before it is sent
 TURN_SECONDS = 0.002     # of a turn for what is ready; as much for the row, for what was posted, and for timers
+ROW_TURNS = 500          # in one turn of the loop at most, should somebody set the clock
 PIPES = 32               # that may stand full at one time; each takes two descriptors and BULK_BYTES
 
 
@@ -2687,8 +2680,10 @@ class Loop(object):
                 break
 
     def _run_timers(self):
-        end = stopwatch() + TURN_SECONDS
+        end, mark = stopwatch() + TURN_SECONDS, next(self._numbers)
         while self._timers and self._timers[0][0] <= self.now and stopwatch() < end:
+            if self._timers[0][1] > mark:
+                break  # it was armed just now, for now
             timer = heapq.heappop(self._timers)[2]
             if timer.callback is None:
                 self.cancelled -= 1
@@ -2698,7 +2693,7 @@ class Loop(object):
 
     def _run_row(self):
         end = stopwatch() + TURN_SECONDS
-        for _ in range(self._row.count):  # whoever lines up again has had a turn
+        for _ in range(ROW_TURNS):
             handler = self._row.take()
             handler.in_row = False
             try:
@@ -2707,7 +2702,7 @@ class Loop(object):
                 self._on_mistake_of(handler)
             if self._unsent >= FAIR_BYTES:
                 self._settle_written()
-            if stopwatch() >= end:
+            if not self._row.count or stopwatch() >= end:
                 break
         self._settle_written()  # what was only touched can wait for the next turn, which comes at once
 
@@ -2753,7 +2748,7 @@ BULKY_BYTES = 2048             # one read that others need not wait for is short
 SEND_CHUNKS = 64               # that one system call is given at most
 SEND_BYTES = 1048576           # one stream's turn; a bulk transfer must not delay the others
 SMALL_CHUNK = 4096             # shorter ones are joined in a stream's queue
-SMALL_SHARE = 65536            # behind so many bytes a Close would come too late
+CLOSE_BEHIND = 65536           # bytes; behind more of them a Close would come too late
 RANKING_SECONDS = 0.25
 ACCEPT_BURST = 64              # connections taken in one turn
 ACCEPT_PAUSE = 0.2             # seconds without accepting when descriptors have run out
@@ -2854,39 +2849,54 @@ class Ranking(object):
     """Who must go first, from one walk over all: of the address group that weighs most the member of the highest rank.
     Good for a short while, for the groups lose by it and others grow."""
 
-    def __init__(self, entries):
+    def __init__(self, entries=()):
         """``entries``: tuples (group, weight, rank, member)."""
         groups = {}
         for entry in entries:
             groups.setdefault(entry[0], []).append(entry)
-        self._heap = [(-sum(entry[1] for entry in members), group, sorted(members, key=lambda entry: entry[2]))
-                      for group, members in groups.items()]
+        # Of groups that weigh the same that whose first member has the higher rank.
+        self._heap = [(-sum(entry[1] for entry in members), -max(entry[2] for entry in members), group,
+                       sorted(members, key=lambda entry: entry[2])) for group, members in groups.items()]
         heapq.heapify(self._heap)
         self._least = self._heap[0][0] / 2 if self._heap else 0  # later another group may be the heaviest
-        self._until = monotonic() + RANKING_SECONDS
 
     def next(self):
         """The next member, which goes; None when the Ranking is to be made anew, or nobody is left."""
-        if not self._heap or self._heap[0][0] > self._least or monotonic() > self._until:
+        if not self._heap or self._heap[0][0] > self._least:
             return None
-        weight, group, members = self._heap[0]
+        weight, _, group, members = self._heap[0]
         _, size, _, member = members.pop()
         if members:
-            heapq.heapreplace(self._heap, (weight + size, group, members))
+            heapq.heapreplace(self._heap, (weight + size, -members[-1][2], group, members))
         else:
             heapq.heappop(self._heap)
         return member
 
 
-class Budget(object):
+class Ranked(Handler):
+    """What keeps a Ranking for RANKING_SECONDS: longer would keep those in memory who have gone. ``loop`` is given
+    later than all else."""
+
+    def __init__(self):
+        self.loop, self.ranking = None, Ranking()
+
+    def rank(self, entries):
+        self.ranking = Ranking(entries)
+        self.loop.call_later(RANKING_SECONDS, self._forget)
+
+    def _forget(self):
+        self.ranking = Ranking()
+
+
+class Budget(Ranked):
     """Bytes that all clients of a gateway together may make it hold, and who must go when they are too many."""
 
     def __init__(self, most):
+        Ranked.__init__(self)
         self.bytes, self._is_enforcing = 0, False
         self.resize(most)
         self.present = set()  # clients
         self.left = {}        # upstreams whose client has gone, by address group: each an OrderedDict, the oldest first
-        self._ranking = Ranking(())
 
     def resize(self, most):
         self.most, self.scarce = most, most - 2 * RECEIVE_BYTES
@@ -2907,7 +2917,7 @@ class Budget(object):
         try:
             holder.flush()
             while self.bytes > self.most:
-                victim = self._ranking.next() or self._first_of_all()
+                victim = self.ranking.next() or self._first_of_all()
                 if victim is None:
                     return
                 held = victim.held()
@@ -2923,8 +2933,8 @@ class Budget(object):
             held = holder.held()
             if held:
                 entries.append((holder.group, held, held, holder))
-        self._ranking = Ranking(entries)
-        return self._ranking.next()
+        self.rank(entries)
+        return self.ranking.next()
 
 
 def prepare(sock):
@@ -3206,6 +3216,7 @@ class Stream(Handler):
             return
         self._out = OutQueue([header[sent:], pipe] if sent < len(header) else [pipe])
         self.pending = len(header) - sent + len(pipe)
+        self.moved = self.taken = self._loop.now
         self._budget.bytes += self.pending
         self.settle()
         if self.pending >= self._high and not self.congested:
@@ -5009,6 +5020,7 @@ QUICK_FRAMES = 2               # of a read are understood at once
 FRAMES = 16                    # in each turn of the rest
 LINGER_BYTES = 16777216        # what a closing peer may still send before it is cut off
 SPREAD = 100.0                 # parts of a period in which clients get what all would get at once
+SPARE_LEAST = 16               # of them from one address, and two for each WebSocket it may have; pages need some
 SPARE_CONNECTIONS = 64         # beyond `limits.clients`, for /healthz and for saying no politely
 DRAINING_CONNECTIONS = 1000    # TCP connections without a client that still deliver what it had sent
 LOOKUP_THREADS = 384           # they take 25 KB each, and most are begun only when many names hang
@@ -5469,7 +5481,7 @@ class Client(StreamOwner, Holder):
         self.end()
 
     def held(self):
-        return self.kept + self.stream.pending
+        return self.kept + self.stream.pending if self.state != ENDED else 0
 
     def flush(self):
         self.stream.settle()
@@ -5494,7 +5506,7 @@ class Farewell(Client):
 
     def __init__(self, other):
         self.take_over(other, LINGERING)
-        self.gateway.places.release(self)
+        self.gateway.places.offer(self)
         self._discarded = 0
         self.rearm(self.gateway.config['limits.drainSeconds'])
         self.stream.finish()
@@ -5530,7 +5542,7 @@ class Visit(Client):
         self.stream = Stream(gateway.loop, sock, self, gateway.config['limits.bufferBytes'], gateway.budget)
         self.stream.is_new = True
         gateway.clients.add(self)
-        gateway.places.release(self)
+        gateway.places.offer(self)
 
     def wants_data(self, stream):
         """Who has asked for a file has nothing more to say."""
@@ -5586,7 +5598,7 @@ class Visit(Client):
             self._refuse(NOT_HERE, request)
             return
         self.move(ANSWERING)
-        self.gateway.places.release(self)  # anew: others have asked for nothing
+        self.gateway.places.offer(self)  # anew: others have asked for nothing
         self._job = self.gateway.files.submit(self.group, blocking_read_file, (self.gateway.web_folder(), names),
                                               lambda data: self._on_file(request, names[-1], data))
         if self._job is None:
@@ -5660,22 +5672,25 @@ class Silence(Client):
 
     def watch_silence(self):
         """Arm the timer for the earliest moment that counts. One that fires too early only looks again."""
-        config, moments = self.gateway.config, []
-        if config['limits.pingSeconds']:
-            moments.append((self.pinged or self.heard) + config['limits.pingSeconds'])
-        if config['limits.idleSeconds']:
-            moments += [self._last_moved(upstream) + config['limits.idleSeconds']
-                        for upstream in self.talk.upstreams.values() if upstream.stream]
-        if config['limits.stallSeconds']:
-            moments.append(self._first_stall() + config['limits.stallSeconds'])
+        moments = [deadline[0] for deadline in self._deadlines()]
         if self.state == OPEN and moments:
             self._look_at(min(moments))
 
-    def _first_stall(self):
-        """When that began to wait which has waited longest; now, when nothing does."""
-        streams = [upstream.stream for upstream in self.talk.upstreams.values() if upstream.stream]
-        moments = [stream.taken for stream in streams + [self.stream] if stream.pending]
-        return min(moments + [self.grown if self.ws.held else self.gateway.loop.now])
+    def _deadlines(self):
+        """What is due when, as far as it is known now: tuples (moment, method, arguments...)."""
+        config, now = self.gateway.config, self.gateway.loop.now
+        ping, idle, stall = [config['limits.%sSeconds' % name] for name in ('ping', 'idle', 'stall')]
+        deadlines = [((self.pinged or self.heard) + ping, self._on_silence)] if ping else []
+        for upstream in [upstream for upstream in self.talk.upstreams.values() if upstream.stream]:
+            if idle:
+                deadlines.append((self._last_moved(upstream) + idle, self._lose, upstream, IDLE))
+            if stall and upstream.stream.pending:
+                deadlines.append((upstream.stream.taken + stall, self._lose, upstream, STALLED))
+        if stall and self.stream.pending:
+            deadlines.append((self.stream.taken + stall, self.end))
+        if stall and self.ws.held:
+            deadlines.append((self.grown + stall, self._on_unfinished))
+        return deadlines + ([(now + stall, self.watch_silence)] if stall else [])
 
     def _look_at(self, moment):
         if self.timer.callback is None or self.timer.when > moment:
@@ -5697,32 +5712,22 @@ class Silence(Client):
         if self.state != OPEN:
             self.end()  # the peer has not answered our Close
             return
-        now, config = self.gateway.loop.now, self.gateway.config
-        idle_after, ping_after = config['limits.idleSeconds'], config['limits.pingSeconds']
-        for upstream in list(self.talk.upstreams.values()):
-            if idle_after and upstream.stream and self._last_moved(upstream) + idle_after <= now:
-                upstream.lose(IDLE)
-        if config['limits.stallSeconds']:
-            self._end_stalled(now - config['limits.stallSeconds'])
-        if self.state == OPEN and ping_after and (self.pinged or self.heard) + ping_after <= now:
-            self._on_silence()
+        for deadline in self._deadlines():
+            if self.state == OPEN and deadline[0] <= self.gateway.loop.now:
+                deadline[1](*deadline[2:])
         self.watch_silence()
 
-    def _end_stalled(self, moment):
-        """Give up what has not moved since ``moment``: targets, a message, the client."""
-        for upstream in list(self.talk.upstreams.values()):
-            if upstream.stream and upstream.stream.pending and upstream.stream.taken <= moment:
-                upstream.lose(STALLED)
-                if not self.talk.dialect.credits:  # else other channels may well go on
-                    self.hang_up(POLICY, 'the target takes nothing')
-        if self.state == OPEN and self.stream.pending and self.stream.taken <= moment:
-            LOG.info('#%d takes nothing', self.number)
-            self.end()
-        elif self.state == OPEN and self.ws.held and self.grown <= moment:
-            if self.wants_data(self.stream):
-                self.hang_up(POLICY, 'a message that does not go on')
-            else:
-                self.grown = self.gateway.loop.now  # the client is not listened to
+    def _lose(self, upstream, failure):
+        if self.talk.upstreams.get(upstream.channel) is upstream:  # else the one before was the end of this one, too
+            upstream.lose(failure)
+            if failure is STALLED and not self.talk.dialect.credits:  # where there are credits other channels go on
+                self.hang_up(POLICY, 'the target takes nothing')
+
+    def _on_unfinished(self):
+        if self.wants_data(self.stream):
+            self.hang_up(POLICY, 'a message that does not go on')
+        else:
+            self.grown = self.gateway.loop.now  # the client is not listened to
 
     def _on_silence(self):
         """Silence counts only while we listen: a client that we throttle cannot make itself heard."""
@@ -5769,33 +5774,42 @@ class Session(Silence):
             return 0
         return min(self.gateway.loop.share, SMALL_RECEIVE + self.ws.due)
 
-    def on_received(self, stream, data, most=QUICK_FRAMES):
+    def on_received(self, stream, data):
         self.heard, self.pinged = self.gateway.loop.now, None
+        self._take(data, QUICK_FRAMES)
+
+    def _take(self, data, most):
+        """One frame after the other: each may have the dialect be behind, or be the end."""
         self.gateway.is_verbose = LOG.isEnabledFor(logging.DEBUG)
-        for event in self.ws.receive(data, most):
-            if self.gateway.is_verbose:
-                LOG.debug('#%d < %s', self.number, event_words(event))
-            self.ON_EVENT[type(event)](self, event)
+        while most:
+            for event in self.ws.receive(data, 1):
+                if self.gateway.is_verbose:
+                    LOG.debug('#%d < %s', self.number, event_words(event))
+                self.ON_EVENT[type(event)](self, event)
+            data, most = b'', most - 1
+            if not self.ws.is_behind or self.talk.dialect.is_behind or self.state == ENDED:
+                break
         self.settle()
 
     def goes_on(self):
-        is_behind = self.ws.is_behind
         if self.state == OPEN and self.talk.dialect.is_behind:
             self.talk.tell(self.talk.dialect.on_turn)
-        elif is_behind:
-            self.on_received(self.stream, b'', FRAMES)
+        elif self.ws.is_behind:
+            self._take(b'', FRAMES)
         else:
             return False
         self.touch()
         return True
 
     def _on_text(self, event):
+        self.grown = self.gateway.loop.now
         if self.state == OPEN:
             dialect = self.talk.dialect
             on_text = dialect.on_text if type(event) is Text else dialect.on_long_text
             self.talk.perform(on_text(event[0]))
 
     def _on_piece(self, event):
+        self.grown = self.gateway.loop.now
         if self.talk.carried:
             self.talk.carried.write(event.data)
         elif self.state == OPEN:
@@ -5816,7 +5830,8 @@ class Session(Silence):
         self.end(CLIENT, deliver=not is_reset)
 
     def on_unwritable(self, stream):
-        self.end(CLIENT)
+        if not (self.ws.is_behind or self.talk.dialect.is_behind):
+            self.end(CLIENT)  # else what was sent in time is carried out; reading tells of the end, too
 
     def on_flow(self, stream):
         for upstream in self.talk.upstreams.values():
@@ -5847,8 +5862,8 @@ class Session(Silence):
         if self.ws.out:
             self.stream.write(*self.ws.data_to_send())
         if kept != self.kept:
-            budget.bytes += kept - self.kept
-            self.kept, self.grown = kept, self.gateway.loop.now
+            self.keep(kept)
+            self.grown = self.gateway.loop.now
         if self.ws.is_behind or self.talk.dialect.is_behind:
             self.gateway.loop.line_up(self.stream, self.group, HEAVY)
         if budget.bytes > budget.most:
@@ -5870,7 +5885,7 @@ class Session(Silence):
             self.ws.close(code, reason)
             self._note(by, code)
             self.move(CLOSING)
-            self.gateway.places.release(self)
+            self.gateway.places.offer(self)
             self.talk.release(deliver=False)
             self.settle()
             if self.state == CLOSING and self.ws.state == CLOSED_DOWN:  # the peer's last word has come already
@@ -5905,7 +5920,7 @@ class Session(Silence):
                                                         '%s, code %s' % words)
 
     def held(self):
-        return self.kept + self.stream.pending + sum(upstream.held() for upstream in self.talk.upstreams.values())
+        return Client.held(self) + sum(upstream.held() for upstream in self.talk.upstreams.values())
 
     def flush(self):
         self.stream.settle()
@@ -5913,9 +5928,10 @@ class Session(Silence):
             upstream.flush()
 
     def on_full(self):
-        LOG.warning('#%d is ended: limits.totalBytes is reached', self.number)
+        if self.state == OPEN:
+            LOG.warning('#%d is ended: limits.totalBytes is reached', self.number)
         self.talk.give_up()
-        if self.stream.pending > SMALL_SHARE or self.state != OPEN:
+        if self.stream.pending + self.talk.dialect.backlog > CLOSE_BEHIND or self.state != OPEN:
             self.end()  # a Close would wait behind what the client does not read, and that is what must go
         else:
             self.hang_up(TRY_LATER, 'the gateway holds too much')
@@ -5984,46 +6000,44 @@ class Place(object):
         self.yielding = ()
 
 
-class Places(object):
+class Places(Ranked):
     """How many connections and WebSockets there are, in all and from each address group, and how many there may be.
 
-    Whoever has asked for nothing yet, or only lingers, gives way to a newcomer: the oldest of the group that has most
-    of those. So there is always a place to ask from, for /healthz say.
+    Whoever has no WebSocket gives way to a newcomer: who has asked for nothing yet, is sent a page, or only lingers.
+    First goes the oldest of the group that has most of those. So there is always a place to ask from, for /healthz say.
     """
 
     def __init__(self, config):
+        Ranked.__init__(self)
         self.config = config
-        self._connections = self._open = 0
-        self._groups, self._ranking = {}, Ranking(())
+        self._connections = self._open = self._yielding = 0
+        self._groups, self._numbers = {}, itertools.count()
 
     def take(self, group):
         """Is there a place for one more connection, or is one made? Then it is taken."""
-        most, mine = self.config['limits.clientsPerAddress'], self._groups.get(group)
-        if most and mine and mine.connections >= most + min(SPARE_CONNECTIONS, 2 * most):
-            gone = next(iter(mine.yielding), None)
-        elif self._connections >= self.config['limits.clients'] + SPARE_CONNECTIONS:
-            gone = self._next()
-        else:
-            gone = True
-        if gone is None:
+        most, mine, gone = self.config['limits.clientsPerAddress'], self._groups.get(group), None
+        is_full = self._connections >= self.config['limits.clients'] + SPARE_CONNECTIONS
+        if most and mine and mine.connections >= most + min(SPARE_CONNECTIONS, SPARE_LEAST + 2 * most):
+            is_full, gone = True, next(iter(mine.yielding), None)
+        elif is_full:
+            gone = self._first()
+        if is_full and gone is None:
             return False
-        if gone is not True:
+        if gone is not None:
             gone.end()
         self._connections += 1
         self._groups.setdefault(group, Place()).connections += 1
         return True
 
-    def _next(self):
+    def _first(self):
         """Who gives way of all, or None."""
-        for _ in range(2):
-            client = self._ranking.next()
-            while client is not None:
-                place = self._groups.get(client.group)
-                if place and client in place.yielding:
-                    return client
-                client = self._ranking.next()
-            self._ranking = Ranking([(group, 1, -number, one) for group, place in self._groups.items()
-                                     for number, one in enumerate(place.yielding)])
+        while self._yielding:
+            client = self.ranking.next()
+            if client is None:
+                self.rank((group, 1, -number, one) for group, place in self._groups.items()
+                          for one, number in (place.yielding or {}).items())
+            elif client in getattr(self._groups.get(client.group), 'yielding', ()):
+                return client
         return None
 
     def give_back(self, client):
@@ -6034,12 +6048,13 @@ class Places(object):
         if not place.connections:
             del self._groups[client.group]  # the groups are strangers' addresses: none is kept for nothing
 
-    def release(self, client):
+    def offer(self, client):
         """The client gives way from now on, after those who do already."""
         self.hold(client)
         place = self._groups[client.group]
         place.yielding = place.yielding or collections.OrderedDict()
-        place.yielding[client] = True
+        place.yielding[client] = next(self._numbers)
+        self._yielding += 1
 
     def hold(self, client):
         """The client gives way to nobody."""
@@ -6047,6 +6062,7 @@ class Places(object):
         if client in place.yielding:
             del place.yielding[client]
             place.yielding = place.yielding or ()
+            self._yielding -= 1
 
     def check(self, group):
         """Raise HttpError 503 when there is no place for one more WebSocket."""
@@ -6159,7 +6175,7 @@ class Gateway(object):
             raise ServeError('this gateway has been started before; make another one')
         if self.address is None:
             self.listen()
-        self.loop = Loop()
+        self.loop = self.budget.loop = self.places.loop = Loop()
         self.journal = Journal(self.loop)
         self.lookups = Workers(self.loop, LOOKUP_THREADS, LOOKUPS_WAITING)
         self.files = Workers(self.loop, FILE_THREADS, FILES_WAITING)

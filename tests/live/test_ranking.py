@@ -1,8 +1,6 @@
 # -*- coding: utf-8 -*-
 """Who must go first when all together hold too much: of the address group that holds most the largest holder."""
 
-import time
-
 import ws2s
 
 
@@ -33,6 +31,19 @@ class Held(ws2s.Holder):
 MOST = 1 << 20
 
 
+class Later(object):
+    """In the place of a loop: keeps what is to be called later."""
+
+    def call_later(self, seconds, callback):
+        self.later = callback
+
+
+def budget_with_a_loop():
+    budget = ws2s.Budget(MOST)
+    budget.loop = Later()
+    return budget
+
+
 def enforced(budget, *holders):
     """Which of the holders go when the first of them has grown."""
     budget.enforce(holders[0])
@@ -40,20 +51,20 @@ def enforced(budget, *holders):
 
 
 def test_the_group_that_holds_most_loses_its_largest_holder_and_no_more_than_that():
-    budget = ws2s.Budget(MOST)
+    budget = budget_with_a_loop()
     innocent = Held(budget, b'i', MOST // 4)  # larger than each of the others
     attackers = [Held(budget, b'a', MOST // 8 + number) for number in range(6)]
     assert enforced(budget, innocent, *attackers) == [False] * 6 + [True]
 
 
 def test_what_the_kernel_takes_is_not_paid_for():
-    budget = ws2s.Budget(MOST)
+    budget = budget_with_a_loop()
     holders = [Held(budget, b'a', 3 * MOST // 4, flushes=MOST), Held(budget, b'a', MOST // 2)]
     assert enforced(budget, *holders[::-1]) == [False, False] and budget.bytes == MOST // 2
 
 
 def test_groups_lose_in_turn_when_one_holds_no_more_than_another():
-    budget = ws2s.Budget(MOST)
+    budget = budget_with_a_loop()
     holders = [Held(budget, group, MOST // 4) for group in (b'a', b'b', b'c') for _ in range(4)]
     ended = enforced(budget, *holders)
     assert budget.bytes <= MOST and sum(ended) == 8
@@ -65,14 +76,20 @@ def test_a_ranking_is_made_anew_when_another_group_may_have_become_the_heaviest(
     assert [ranking.next() for _ in range(3)] == ['a3', 'a2', None]
 
 
-def test_a_ranking_is_good_for_a_short_while(monkeypatch):
-    ranking = ws2s.Ranking([(b'a', 10, 1, 'a1'), (b'a', 10, 2, 'a2')])
-    monkeypatch.setattr(ws2s, 'monotonic', lambda: time.time() * 2)
-    assert ranking.next() is None
-    assert ws2s.Ranking([]).next() is None
+def test_of_groups_that_weigh_the_same_the_one_of_the_highest_rank_goes_first():
+    ranking = ws2s.Ranking([(b'a', 1, -5, 'a5'), (b'a', 1, -3, 'a3'), (b'b', 1, -1, 'b1'), (b'b', 1, -9, 'b9')])
+    assert ranking.next() == 'b1' and ranking.next() == 'a3'
+
+
+def test_a_ranking_is_forgotten_after_a_short_while():
+    budget = budget_with_a_loop()
+    enforced(budget, *[Held(budget, b'a', MOST) for _ in range(3)])
+    assert budget.ranking.next() is not None
+    budget.loop.later()
+    assert budget.ranking.next() is None
 
 
 def test_who_holds_nothing_never_goes():
-    budget = ws2s.Budget(MOST)
+    budget = budget_with_a_loop()
     idle, other = Held(budget, b'a', 0), Held(budget, b'b', MOST + 1)
     assert enforced(budget, idle, other) == [False, True]

@@ -75,9 +75,14 @@ def test_who_lines_up_again_has_the_next_turn_behind_the_others(loop, monkeypatc
     monkeypatch.setattr(ws2s, 'TURN_SECONDS', LONG)
     told = lined_up(loop, 'a1 b1', again=1)
     turn(loop)
-    assert told == ['a1', 'b1']
-    turn(loop)
     assert told == ['a1', 'b1', 'a1', 'b1']
+
+
+def test_one_who_lines_up_again_and_again_does_not_keep_the_loop(loop, monkeypatch):
+    monkeypatch.setattr(ws2s, 'TURN_SECONDS', LONG)  # as if somebody had set the clock
+    told = lined_up(loop, 'a1', again=10 ** 6)
+    turn(loop)
+    assert len(told) == ws2s.ROW_TURNS
 
 
 def test_who_stands_in_the_row_is_not_put_there_twice(loop, monkeypatch):
