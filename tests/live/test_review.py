@@ -204,3 +204,18 @@ def test_bytes_that_begin_to_wait_in_a_pipe_have_not_waited_long():
     stream.close()
     far.close()
     loop.close()
+
+
+def test_a_timer_that_is_armed_anew_at_once_does_not_hold_the_turn():
+    loop, calls = ws2s.Loop(), []
+
+    class Eager(ws2s.Handler):
+        def again(self):
+            calls.append(1)
+            if len(calls) < 1000:
+                loop.call_later(0, self.again)
+
+    loop.call_later(0, Eager().again)
+    loop.turn()
+    loop.close()
+    assert len(calls) == 1
