@@ -219,3 +219,19 @@ def test_a_timer_that_is_armed_anew_at_once_does_not_hold_the_turn():
     loop.turn()
     loop.close()
     assert len(calls) == 1
+
+
+def test_a_browser_gets_its_six_files_at_once_however_few_websockets_its_address_may_have(running_gateway):
+    """It opens six connections at a time; each asks at once."""
+    gateway = running_gateway({'web': None, 'limits': {'clientsPerAddress': 1}})
+    clients = [RawClient(gateway.address) for _ in range(6)]
+    for client in clients:
+        client.send(b'GET /ws2s.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n')
+    statuses = []
+    for client in clients:
+        try:
+            statuses.append(client.receive_reply()[0])
+        except (IOError, OSError, EOFError, ValueError) as error:
+            statuses.append(repr(error))
+        client.sock.close()
+    assert statuses == [200] * 6, statuses
