@@ -9,8 +9,8 @@ import pytest
 
 import ws2s
 from census import sessions
-from raw_client import BINARY, CLOSE, CONTINUATION, TEXT, RawClient, frame
-from targets import echo, recorder, serving, silence, sink
+from raw_client import BINARY, CLOSE, TEXT, RawClient, frame
+from targets import recorder, serving, silence
 from waiting import wait_until
 
 
