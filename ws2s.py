@@ -5815,15 +5815,13 @@ class Session(Silence):
         elif self.state == OPEN:
             self.talk.perform(self.talk.dialect.on_binary(event.data, event.final))
 
-    def _on_close(self, event):
-        self.ws.close(event.code)
-        self._part(event.code, deliver=True)
+    def _on_last(self, event):
+        """The peer's Close, or its fault."""
+        is_close = isinstance(event, Closed)
+        self.ws.close(event.code, '' if is_close else event.reason)
+        self._part(event.code, deliver=is_close)
 
-    def _on_fault(self, event):
-        self.ws.close(event.code, event.reason)
-        self._part(event.code, deliver=False)
-
-    ON_EVENT = {Text: _on_text, LongText: _on_text, Piece: _on_piece, Closed: _on_close, Fault: _on_fault,
+    ON_EVENT = {Text: _on_text, LongText: _on_text, Piece: _on_piece, Closed: _on_last, Fault: _on_last,
                 Ping: lambda self, event: None, Pong: lambda self, event: None}
 
     def on_end(self, stream, is_reset):

@@ -1,5 +1,5 @@
 # -*- coding: utf-8 -*-
-"""Who must go first when all together hold too much: of the address group that holds most the largest holder."""
+"""Who must go first: of the address group that holds most the largest holder, of that with most visitors the oldest."""
 
 import ws2s
 
@@ -83,7 +83,7 @@ def test_of_groups_that_weigh_the_same_the_one_of_the_highest_rank_goes_first():
 
 def test_a_ranking_is_forgotten_after_a_short_while():
     budget = budget_with_a_loop()
-    enforced(budget, *[Held(budget, b'a', MOST) for _ in range(3)])
+    enforced(budget, *[Held(budget, b'a', MOST // 4) for _ in range(5)])
     assert budget.ranking.next() is not None
     budget.loop.later()
     assert budget.ranking.next() is None
@@ -93,3 +93,64 @@ def test_who_holds_nothing_never_goes():
     budget = budget_with_a_loop()
     idle, other = Held(budget, b'a', 0), Held(budget, b'b', MOST + 1)
     assert enforced(budget, idle, other) == [False, True]
+
+
+# -- places ------------------------------------------------------------------------------------------------------------
+
+class Visitor(object):
+    def __init__(self, places, group):
+        self.places, self.group, self.is_ended = places, group, False
+
+    def end(self):
+        self.is_ended = True
+        self.places.give_back(self)
+
+
+def full_places(groups):
+    """Places that are taken by one visitor of each group, and the visitors."""
+    places, visitors = ws2s.Places({'limits.clients': 0, 'limits.clientsPerAddress': 0}), []
+    places.loop = Later()
+    for group in groups:
+        assert places.take(group)
+        visitors.append(Visitor(places, group))
+    return places, visitors
+
+
+GROUPS = [b'%03d' % number for number in range(ws2s.SPARE_CONNECTIONS)]
+
+
+def test_of_groups_that_have_as_many_the_oldest_client_gives_way():
+    for groups in (GROUPS, GROUPS[::-1]):
+        places, visitors = full_places(groups)
+        for visitor in visitors:
+            places.offer(visitor)
+        assert places.take(b'new') and [visitor for visitor in visitors if visitor.is_ended] == visitors[:1]
+
+
+def test_of_the_group_that_has_most_the_oldest_client_gives_way_however_young():
+    places, visitors = full_places(GROUPS[2:] + [b'many'] * 2)
+    for visitor in visitors:
+        places.offer(visitor)
+    assert places.take(b'new') and [visitor for visitor in visitors if visitor.is_ended] == visitors[-2:-1]
+
+
+def test_who_is_held_gives_way_to_nobody():
+    places, visitors = full_places(GROUPS)
+    for visitor in visitors:
+        places.offer(visitor)
+        places.hold(visitor)
+    assert not places.take(b'new') and not any(visitor.is_ended for visitor in visitors)
+    places.offer(visitors[5])
+    assert places.take(b'new') and visitors[5].is_ended
+
+
+def test_who_has_gone_since_does_not_give_way():
+    places, visitors = full_places(GROUPS)
+    for visitor in visitors:
+        places.offer(visitor)
+    assert places.take(b'new')
+    for visitor in visitors[1:-1]:
+        places.give_back(visitor)
+    for number in range(len(GROUPS) - 2):
+        assert places.take(b'%d' % number)
+    assert not visitors[-1].is_ended and places.take(b'last') and visitors[-1].is_ended
