@@ -1448,6 +1448,7 @@ TUNNEL_ALIVE_SECONDS = 15      # between ssh's questions whether its server is t
 KEY_ROUNDS = 256               # of bcrypt, two seconds
 KEY_ITERATIONS = 1000000       # of PBKDF2 and its elders
 KEY_SCRYPT = 4194304           # of scrypt: N times r times p
+KEY_VALUES = 64                # of DER that are looked at; such a key has less than twenty
 KNOWN_HOSTS_BYTES = 1048576    # of the file of host keys; then no new ones are learnt
 ORIGIN_BYTES = 104857          # of it for keys that came from one address: a stranger's server may have many names
 HOST_KEY_BYTES = 16384         # of the line of one host key
@@ -1564,16 +1565,13 @@ def forward_arguments(config, directory):
 
 def key_origin(address):
     """The comment in known_hosts of the keys of an SSH server: what counts as one address."""
-    group = address_group(address)
-    return b'ws2s:' + address_text(group if len(group) == 4 else group.ljust(16, b'\0')).encode('ascii')
+    return b'ws2s:' + group_text(address_group(address)).encode('ascii')
 
 
 def has_room_for_key(known, origin, length=HOST_KEY_BYTES):
     """May the text ``known`` of known_hosts take a line of ``length`` bytes that came from ``origin``?"""
-    if len(known) + length > KNOWN_HOSTS_BYTES:
-        return False
-    return len(known) + length <= ORIGIN_BYTES or length + sum(
-        len(line) + 1 for line in known.split(b'\n') if line.endswith(b' ' + origin)) <= ORIGIN_BYTES
+    theirs = sum(len(line) + 1 for line in known.split(b'\n') if line.endswith(b' ' + origin))
+    return theirs + length <= ORIGIN_BYTES and len(known) + length <= KNOWN_HOSTS_BYTES
 
 
 def line_to_learn(known, new, origin):
@@ -1597,6 +1595,8 @@ def is_key_text(key):
 
 OLD_KEYS = re.compile(u'(?:RSA|DSA|EC) PRIVATE KEY')
 SSH_KEY = b'openssh-key-v1\0'
+# Behind that: a cipher, and what derives its key; of bcrypt a salt and the rounds (PROTOCOL.key).
+SSH_ROUNDS = re.compile(SSH_KEY + b'.{4}[^\0]+\0\0\0(?:\4none|\6bcrypt\0\0\0\x18\0\0\0\x10.{16}(.{4}))', re.DOTALL)
 INTEGER, OCTETS, NULL, OBJECT, SEQUENCE = 2, 4, 5, 6, 0x30  # of DER (X.690)
 
 
@@ -1606,7 +1606,7 @@ def check_key(text):
         label, _, body = block.partition(u'-----END ')[0].partition(u'-----')
         try:
             is_cheap = is_cheap_key(label, body)
-        except (ValueError, IndexError, struct.error, binascii.Error):
+        except (ValueError, IndexError, binascii.Error):
             raise RequestError('ssh_private_key is not a key that can be read')
         if not is_cheap:
             raise RequestError('ssh_private_key takes too long to decrypt: its passphrase is hashed too many times')
@@ -1616,61 +1616,36 @@ def is_cheap_key(label, body):
     if u':' in body:  # encrypted as a whole with a passphrase that is hashed once; below that nothing can be seen
         return bool(OLD_KEYS.match(label)) or u'DEK-Info' not in body
     data = binascii.a2b_base64(body.encode('ascii') + b'==')
-    return has_few_rounds(data[len(SSH_KEY):]) if data.startswith(SSH_KEY) else has_few_iterations(data)
-
-
-def ssh_string(data):
-    """The first string of ``data`` in the encoding of RFC 4251 section 5, and what follows it."""
-    length, = struct.unpack('!I', data[:4])
-    return data[4:4 + length], data[4 + length:]
-
-
-def has_few_rounds(data):
-    """Of a key in OpenSSH's own form (PROTOCOL.key): the names of a cipher and a derivation, its parameters, ..."""
-    derivation, rest = ssh_string(ssh_string(data)[1])
-    return derivation == b'none' or struct.unpack('!I', ssh_string(ssh_string(rest)[0])[1][:4])[0] <= KEY_ROUNDS
+    if not data.startswith(SSH_KEY):
+        return has_few_iterations(bytearray(data))
+    found = SSH_ROUNDS.match(data)
+    if not found:
+        raise ValueError('not as ssh-keygen writes it')
+    return not found.group(1) or to_int(found.group(1)) <= KEY_ROUNDS
 
 
 def has_few_iterations(data):
-    """Of a key in any other form. An encrypted one (RFC 5958) begins with a SEQUENCE that names derivation and cipher;
-    what could be one for a reader less strict than we are is refused. Raises ValueError or IndexError."""
-    head = bytearray(data[:8])
-    if not head or head[0] & 31 not in (16, 31):
+    """Of a key in any other form. An encrypted one (RFC 5958) begins with SEQUENCEs of parameters, whose values are
+    looked at one by one. What a reader less strict could understand otherwise is refused: ValueError or IndexError."""
+    if data[:1] not in (b'\x30', b'\x3f'):
         return True  # no SEQUENCE, in whatever spelling
-    start = 2 + (head[1] & 127 if head[1] > 128 else 0)
-    if head[0] != SEQUENCE or head[start] not in (INTEGER, SEQUENCE):
-        raise ValueError('another spelling of DER')
-    if head[start] == INTEGER:
-        return True  # not encrypted: a version comes first
-    return all(max(numbers or [0]) <= KEY_ITERATIONS
-               and (len(numbers) < 3 or numbers[0] * numbers[1] * numbers[2] <= KEY_SCRYPT)
-               for numbers in der_numbers(der_value(data[start:])[1]))
-
-
-def der_value(data):
-    """Tag and content of the first value of ``data``, and what follows it. Raises ValueError or IndexError."""
-    head = bytearray(data[:2])
-    length, start = head[1], 2
-    if length > 127:
-        start += length - 128
-        length = to_int(data[2:start]) if 2 < start <= 6 else len(data)
-    if len(data) < start + length:
-        raise ValueError('cut off, or not DER')
-    return head[0], data[start:start + length], data[start + length:]
-
-
-def der_numbers(data, depth=0):
-    """For each SEQUENCE in ``data`` the list of the INTEGERs in it. Raises ValueError or IndexError."""
-    found, numbers = [], []
-    while data:
-        tag, content, data = der_value(data)
+    place, tags, numbers = 0, [], []
+    while place < len(data) and len(tags) < KEY_VALUES:
+        tag, length, place = data[place], data[place + 1], place + 2
+        if length > 127:
+            place, length = place + length - 128, to_int(data[place:place + length - 128])
+        if place + length > len(data):
+            raise ValueError('cut off, or not DER')
         if tag == INTEGER:
-            numbers.append(to_int(content))
-        elif tag == SEQUENCE and depth < 8:
-            found += der_numbers(content, depth + 1)
-        elif tag not in (OCTETS, NULL, OBJECT):
-            raise ValueError('no parameter of a derivation or a cipher')
-    return found + [numbers]
+            numbers.append(to_int(data[place:place + length]))
+        if tags == [SEQUENCE] and numbers:
+            return True  # not encrypted: a version comes first
+        tags.append(tag)
+        place += 0 if tag == SEQUENCE else length  # what is in a SEQUENCE comes next
+    if place < len(data) or not numbers or not set(tags) <= {INTEGER, OCTETS, NULL, OBJECT, SEQUENCE}:
+        raise ValueError('no parameters of a derivation and a cipher')
+    return max(numbers) <= KEY_ITERATIONS and (
+        len(numbers) < 3 or numbers[0] * numbers[1] * numbers[2] <= KEY_SCRYPT)
 
 
 def is_for_key(question, directory):
@@ -3972,12 +3947,9 @@ TUNNEL_THREADS = 4             # they begin ssh processes and clear up after the
 TUNNEL_IDLE_SECONDS = 10       # a tunnel without connections stays for so long, should its client connect again
 TUNNEL_TARGETS = 64            # of one tunnel; each takes ssh a listening socket
 TUNNEL_CHANNELS = 256          # connections of one tunnel that its server has not ended
-LOGIN_CPU_SECONDS = 5          # of ssh until its login is done; its server and its key tell what that takes
 GIVE_WAY_SECONDS = 3           # after so long a login must leave its place to a newcomer, when there is no other
-LOGIN_LINES = 10000            # of ssh's standard error before the login is done; a server's banner is among them
-LOG_LINES = 20000              # of it per second after that, and at once; one for 96 KiB of a download is usual
-TELLING_LINES = 10             # lines that take as long to read as one that tells something
-CHANNEL_LINES = 60             # that a connection makes ssh say from its beginning to its end
+LOG_LINES = 20000              # of ssh's standard error until the login is done, and at once after it
+LOG_LINES_PER_SECOND = 5000    # that are added from then on; one for 96 KiB of a download is usual
 LOG_BYTES = 2048               # one read of it: each line costs time that other clients wait
 PIPE_BYTES = 65536             # what a pipe holds at most
 PROMPT_BYTES = 8192            # of what ssh asks for
@@ -4000,9 +3972,9 @@ def failure_to_begin(error):
         return BROKEN
     if number == errno.EAGAIN or failure_of(number) is NO_ROOM:
         return NO_ROOM
-    LOG.error('ssh: no tunnel in %s: %s %s', printable(temporary_folder()), os.strerror(number) if number else error,
-              printable(getattr(error, 'filename', None) or ''))
-    return SSH_MISSING if isinstance(error, NoSshError) else SSH_FAILED
+    why = 'no tunnel in %s: %s %s' % (printable(temporary_folder()), os.strerror(number) if number else error,
+                                      printable(getattr(error, 'filename', None) or ''))
+    return (SSH_MISSING if isinstance(error, NoSshError) else SSH_FAILED)._replace(why=why)
 
 
 def with_real_paths(config):
@@ -4010,7 +3982,9 @@ def with_real_paths(config):
     keys = [key for key in ('ssh.knownHosts', 'ssh.configFile') if config[key] is not None]
     if '/' in config['ssh.program']:  # else PATH tells where it is
         keys.append('ssh.program')
-    return config.replace({key: os.path.abspath(os.path.expanduser(config[key])) for key in keys})
+    paths = {key: os.path.expanduser(config[key]) for key in keys}
+    # A user without a home keeps the ~, of which a real path would make a folder of that name.
+    return config.replace({key: path if path[0] == '~' else os.path.abspath(path) for key, path in paths.items()})
 
 
 def check_ssh_settings(config):
@@ -4025,6 +3999,8 @@ def check_ssh_settings(config):
 @contextlib.contextmanager
 def known_hosts_file(path):
     """The file, made where it is missing, and what is in it. No other tunnel or gateway changes it meanwhile."""
+    if path[0] == '~':
+        raise ConfigError('"ssh.knownHosts" is below a home, which this user has not')
     make_folder(os.path.dirname(path))
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o600)
     close_on_exec(fd)
@@ -4034,15 +4010,6 @@ def known_hosts_file(path):
         known = file.read(KNOWN_HOSTS_BYTES + 1)
         file.seek(0, os.SEEK_END)
         yield file, known
-
-
-def may_learn_key(path, origin):
-    """Does the file take one more host key? Asked before the login: who is to be refused then gets no password."""
-    with known_hosts_file(path) as (_, known):
-        if has_room_for_key(known, origin):
-            return True
-    LOG.warning('ssh: %s has no room for more keys of %s: none are learnt', printable(path), printable(origin))
-    return False
 
 
 def learn_key(path, new, origin):
@@ -4129,7 +4096,6 @@ class Child(object):
         close_on_exec(self.questions.fileno())
         with contextlib.closing(far):
             self.process = spawn(arguments, self.path(ASKPASS_NAME), far)
-        limit_cpu(self.process.pid, LOGIN_CPU_SECONDS)
         write_private(self.path(PID_NAME), b'%d' % self.process.pid, 0o600)
 
     def blocking_bury(self):
@@ -4169,31 +4135,16 @@ def blocking_forget_login(directory):
             LOG.debug('no %s to remove: %s', name, os.strerror(error.errno))
 
 
-def blocking_end_login(directory, pid, path, origin):
+def blocking_end_login(directory, path, origin):
     """What the login was needed for is done: a new host key is learnt, the rest is removed. A Failure when the key may
     not be learnt."""
     try:
-        limit_cpu(pid, None)
         new = read_below(directory, path_bytes(os.path.join(directory, LEARNT_NAME)), HOST_KEY_BYTES + 1)
         return learn_key(path, new, origin) if new else None
     except (IOError, OSError) as error:
         return failure_to_begin(error)
     finally:
         blocking_forget_login(directory)
-
-
-def limit_cpu(pid, seconds):
-    """End a process that has used so many seconds of CPU time; None: however many. Only on Linux, from Python 3.4 on,
-    can such a limit be lifted from outside when the login is done; elsewhere there is none."""
-    if not hasattr(resource, 'prlimit'):
-        return
-    try:
-        _, most = resource.prlimit(pid, resource.RLIMIT_CPU)
-        is_set = seconds and (most == resource.RLIM_INFINITY or seconds < most)
-        resource.prlimit(pid, resource.RLIMIT_CPU, (seconds if is_set else most, most))
-        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))  # its end by this limit would leave a core with secrets
-    except OSError as error:
-        LOG.debug('ssh: no limit of CPU time for process %d: %s', pid, os.strerror(error.errno))  # it has ended
 
 
 def spawn(arguments, askpass='', stdin=None):
@@ -4217,12 +4168,10 @@ def spawn(arguments, askpass='', stdin=None):
 
 def take_group_along(pid):
     """Where Linux shares the CPU between sessions, niceness counts within one alone, and each has a niceness itself."""
-    path = '/proc/%d/autogroup' % pid
     try:
-        if os.path.exists(path):
-            with open(path, 'w') as file:
-                file.write('%d' % NICENESS)
-    except (IOError, OSError) as error:  # it takes ten in a second; or the process has ended
+        with open('/proc/%d/autogroup' % pid, 'w') as file:
+            file.write('%d' % NICENESS)
+    except (IOError, OSError) as error:  # there is no such thing; it takes ten in a second; the process has ended
         LOG.debug('ssh: no niceness for the session of process %d: %s', pid, os.strerror(error.errno))
 
 
@@ -4230,9 +4179,10 @@ def blocking_open_tunnel(config, hop, address, target, seconds):
     """A Child whose ssh dials ``address``, logs in at ``hop`` and will forward to ``target``, or a Failure."""
     child = Child()
     try:
-        if config['ssh.hostKeyChecking'] == 'accept-new' and not may_learn_key(config['ssh.knownHosts'],
-                                                                               key_origin(address)):
-            config = config.replace({'ssh.hostKeyChecking': 'yes'})
+        if config['ssh.hostKeyChecking'] == 'accept-new':
+            with known_hosts_file(config['ssh.knownHosts']) as (_, known):
+                if not has_room_for_key(known, key_origin(address)):  # who is to be refused later gets no password now
+                    config = config.replace({'ssh.hostKeyChecking': 'yes'})
         key = hop.key and key_text(hop.key, config['ssh.keyDirectories'])
         child.make_directory()
         settings = path_bytes(tunnel_lines(hop, address, child.directory, target)) + operators_lines(config)
@@ -4373,9 +4323,9 @@ class Ssh(object):
     def __init__(self, loop, child, owner):
         self.child, self.owner, self._loop = child, owner, loop
         self.is_connected = self._is_ready = False  # to its server; logged in there
-        self._fault = SSH_FAILED                    # why it ends, as far as it has said
+        self._fault, self._complaint = None, ''      # why it ends, as far as it has said
         self._lines, self._question = LineParser(), b''
-        self._credit, self._charged = LOGIN_LINES, None  # lines that it may still say, and as of when
+        self._credit, self._charged = LOG_LINES, None  # lines that it may still say, and as of when
         self._row = collections.deque()  # pairs (Forward, path); the first is connected, and ssh has not taken it yet
         self._channels = {}              # by ssh's number: Forwards whose target is being dialled, or stands
         self._log = Feed(loop, child.process.stderr, self._on_log)
@@ -4383,17 +4333,16 @@ class Ssh(object):
 
     def _on_log(self, data):
         lines = self._lines.receive(data)
+        if self._is_ready:
+            earned = (self._loop.now - self._charged) * LOG_LINES_PER_SECOND
+            self._credit, self._charged = min(LOG_LINES, self._credit + earned), self._loop.now
         self._credit -= lines.count('\n')
         for event in read_ssh_lines(lines):
-            self._credit -= TELLING_LINES if self._is_ready else 0
             self.ON_EVENT[type(event)](self, event)
             if self.owner is None:
                 return  # that line was the end
-        if self._is_ready:
-            earned = (self._loop.now - self._charged) * LOG_LINES
-            self._credit, self._charged = min(LOG_LINES, self._credit + earned), self._loop.now
         if not data:
-            self.owner.on_ended(self._fault)
+            self.owner.on_ended(self._fault or SSH_FAILED._replace(why=self._complaint))
         elif self._credit < 0:
             self.owner.on_ended(SSH_FAILED)  # each line takes time from other clients, and a server may say many
 
@@ -4407,18 +4356,16 @@ class Ssh(object):
         self.is_connected = True
 
     def _on_fault(self, event):
-        if self._fault is SSH_FAILED:
-            self._fault = event.failure
+        self._fault = self._fault or event.failure
 
     def _on_complaint(self, event):
         if not self.is_connected:  # later it could be the server's words, which do not belong in a log
             name = 'ssh.configFile (below %d lines of ws2s)' % OUR_LINES
-            LOG.error('ssh: %s', printable(event.text.replace(self.child.path(CONFIG_NAME), name)))
+            self._complaint = self._complaint or printable(event.text.replace(self.child.path(CONFIG_NAME), name))
 
     def _on_ready(self, event):
         if not self._is_ready:
-            self._is_ready = True
-            self._credit, self._charged = LOG_LINES, self._loop.now
+            self._is_ready, self._charged = True, self._loop.now
             self._questions.close()
             self.child.questions.close()
             self.owner.on_ready()
@@ -4428,7 +4375,6 @@ class Ssh(object):
             forward, _ = self._row.popleft()
             self._channels[event.number] = forward
             forward.is_taken = True
-            self._credit += CHANNEL_LINES
             self._connect_first()
 
     def _on_opened(self, event):
@@ -4539,8 +4485,7 @@ class Login(Step):
 
     def on_ready(self):
         """Logged in. A server whose key has not been written down is not used."""
-        child = self._ssh.child
-        arguments = child.directory, child.process.pid, self._tunnel.config['ssh.knownHosts'], key_origin(self._address)
+        arguments = self._ssh.child.directory, self._tunnel.config['ssh.knownHosts'], key_origin(self._address)
         self._tunnel.submit(blocking_end_login, arguments, self._on_learnt)
 
     def _on_learnt(self, failure):
@@ -4747,6 +4692,7 @@ class Tunnel(object):
         if self.state == DOWN:
             return
         self._move(DOWN)
+        self._tunnels.tell(failure.why)
         self._login.cancel()
         if self._idle:
             self._idle.cancel()
@@ -4823,8 +4769,8 @@ class Forward(Step):
             if failure_of(error.errno) is NO_ROOM:
                 self.fail(NO_ROOM)
             else:
-                LOG.error('ssh: its local socket: %s', os.strerror(error.errno))
-                self._tunnel.end()  # it is of no use to anybody any more
+                # The tunnel is of no use to anybody any more.
+                self._tunnel.fail(SSH_FAILED._replace(why='its local socket: %s' % os.strerror(error.errno)))
             return False
 
     def on_opened(self):
@@ -4902,12 +4848,18 @@ class Tunnels(object):
     def __init__(self, loop, config, resolver):
         self.loop, self.resolver, self.tunnels = loop, resolver, set()
         self.workers = Workers(loop, TUNNEL_THREADS, TUNNEL_JOBS)
-        self.salt = os.urandom(16)
+        self.salt, self._silent_until = os.urandom(16), 0
         self.use(config)
 
     def use(self, config):
         """Go on with another Config. A tunnel that stands lives on, but takes no more."""
         self.config = with_real_paths(config)
+
+    def tell(self, why):
+        """What the operator should know, once in a while: strangers can have it happen all the time."""
+        if why and self.loop.now >= self._silent_until:
+            self._silent_until = self.loop.now + WARNING_SECONDS
+            LOG.error('ssh: %s', why)
 
     def open(self, logins, hop, digest, target):
         """A Tunnel that begins to log in, or None when there are too many."""
