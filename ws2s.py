@@ -2697,11 +2697,11 @@ class LogRate(object):
         self._gap, self._credit = 1 / rate, burst / rate  # in seconds
         self._speakers = {}  # each with the moment until which it has used its rate up, and its lines left out
 
-    def passes(self, speaker, now):
+    def passes(self, speaker, now, lines=1):
         entry = self._speakers.setdefault(speaker, [now, 0])
-        until = max(entry[0], now) + self._gap
+        until = max(entry[0], now) + lines * self._gap
         if until > now + self._credit:
-            entry[1] += 1
+            entry[1] += lines
             return False
         entry[0] = until
         return True
@@ -3535,7 +3535,7 @@ def blocking_read_file(folder, names):
 
 
 QUICK_SECONDS = 1      # a zone is known while its names are found within so long
-ZONE_LOOKUPS = 8       # under way below a suffix of three labels; twice as many below one of two
+ZONE_LOOKUPS = 16      # under way below a suffix of two labels, in zones that are known; and as many in others
 CLIENT_LOOKUPS = 2     # under way for one client: one that it has given up, and another
 KNOWN_ZONES = 1024     # that are remembered
 
@@ -3590,19 +3590,17 @@ STRANGERS = {4: '198.51.100.213', 16: '2001:db8::d5'}  # RFC 5737 and 3849: addr
 def owns_address(packed):
     """Is this one of the machine's own addresses? Raises NetworkError."""
     packed = packed[12:] if packed[:12] == MAPPED else packed  # which follows the settings of IPv4
-    if is_routed_here(packed):
-        return True
+    is_routed = is_routed_here(packed)
     # Where the routing table cannot be asked, or is not that of our sockets (a VRF): only to an address of its own does
-    # a system bind a socket. Where it binds to any, the way to the address tells.
-    text = address_text(packed)
-    return can_bind(text) and (not can_bind(STRANGERS[len(packed)]) or way_to(text) == text)
+    # a system bind a socket, unless it is set up to bind to any.
+    return is_routed or can_bind(address_text(packed)) and (is_routed is None or not can_bind(STRANGERS[len(packed)]))
 
 
 def is_routed_here(packed):
-    """Does Linux itself take what is sent to this address? False when it does not say. Raises NetworkError when there
+    """Does Linux itself take what is sent to this address? None when it cannot be asked. Raises NetworkError when there
     are no descriptors."""
     if not hasattr(socket, 'AF_NETLINK'):
-        return False
+        return None
     size = len(packed)
     request = ROUTE_REQUEST.pack(ROUTE_REQUEST.size + size, RTM_GETROUTE, NLM_F_REQUEST, 0, 0,
                                  AF_INET if size == 4 else AF_INET6, 8 * size, 0, 0, 0, 0, 0, 0, 0, 4 + size, RTA_DST)
@@ -3613,40 +3611,20 @@ def is_routed_here(packed):
     except NetworkError as error:
         if failure_of(error.errno) is NO_ROOM:
             raise
-        return False
+        return None
     return len(reply) == ROUTE_REPLY.size and ROUTE_REPLY.unpack(reply) in ROUTES_HERE
-
-
-def datagram_socket(text):
-    return socket.socket(AF_INET6 if ':' in text else AF_INET, socket.SOCK_DGRAM)
 
 
 def can_bind(text):
     """Raises NetworkError when it cannot be known: without descriptors every address would look like a stranger's."""
-    sock = None
     try:
-        sock = datagram_socket(text)
-        sock.bind((text, 0))
+        with contextlib.closing(socket.socket(AF_INET6 if ':' in text else AF_INET, socket.SOCK_DGRAM)) as sock:
+            sock.bind((text, 0))
         return True
     except NetworkError as error:
         if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL, errno.EACCES):
             raise
         return False
-    finally:
-        if sock:
-            sock.close()
-
-
-def way_to(text):
-    """The address from which this machine would speak to another; nothing is sent."""
-    sock = datagram_socket(text)
-    try:
-        sock.connect((text, 9))
-        return sock.getsockname()[0]
-    except NetworkError:
-        return None
-    finally:
-        sock.close()
 
 
 def is_self_connected(sock, port):
@@ -3748,14 +3726,11 @@ class Resolver(object):
 
     def submit(self, host, port, client, on_result):
         """The Job that resolves a name, or None when too many wait."""
-        group, most = client[0], self._workers.most
-        zone, registry = zone_of(host, 3), zone_of(host, 2)
-        is_known = zone in self._known
-        shares = ((client, CLIENT_LOOKUPS), ((is_known, 3, zone), ZONE_LOOKUPS),
-                  ((is_known, 2, registry), 2 * ZONE_LOOKUPS))
+        is_known = zone_of(host, 3) in self._known
+        shares = (client, CLIENT_LOOKUPS), ((is_known, zone_of(host, 2)), ZONE_LOOKUPS)
         if not is_known:
-            shares += ((False, group), max(1, most * 3 // 8)), (False, max(1, most * 3 // 4))
-        return self._workers.submit(group, self._resolve, (host, port), on_result, shares=shares)
+            shares += (False, max(1, self._workers.most * 3 // 4)),
+        return self._workers.submit(client[0], self._resolve, (host, port), on_result, shares=shares)
 
     def note(self, host, job, found):
         """Remember whether the name's zone is quick. ``found``: what ``job`` has found by now, if anything."""
@@ -3948,8 +3923,7 @@ TUNNEL_IDLE_SECONDS = 10       # a tunnel without connections stays for so long,
 TUNNEL_TARGETS = 64            # of one tunnel; each takes ssh a listening socket
 TUNNEL_CHANNELS = 256          # connections of one tunnel that its server has not ended
 GIVE_WAY_SECONDS = 3           # after so long a login must leave its place to a newcomer, when there is no other
-LOG_LINES = 20000              # of ssh's standard error until the login is done, and at once after it
-LOG_LINES_PER_SECOND = 5000    # that are added from then on; one for 96 KiB of a download is usual
+LOG_LINES = 20000, 5000        # of ssh's standard error: at once, and a second; one for 96 KiB of a download is usual
 LOG_BYTES = 2048               # one read of it: each line costs time that other clients wait
 PIPE_BYTES = 65536             # what a pipe holds at most
 PROMPT_BYTES = 8192            # of what ssh asks for
@@ -4185,7 +4159,8 @@ def blocking_open_tunnel(config, hop, address, target, seconds):
                     config = config.replace({'ssh.hostKeyChecking': 'yes'})
         key = hop.key and key_text(hop.key, config['ssh.keyDirectories'])
         child.make_directory()
-        settings = path_bytes(tunnel_lines(hop, address, child.directory, target)) + operators_lines(config)
+        with open(path_bytes(config['ssh.configFile'] or os.devnull), 'rb') as file:
+            settings = path_bytes(tunnel_lines(hop, address, child.directory, target)) + file.read()
         arguments = tunnel_arguments(config, hop, seconds, child.directory)
         child.run(arguments, settings, key, hop.password or hop.passphrase)
         return child
@@ -4194,24 +4169,17 @@ def blocking_open_tunnel(config, hop, address, target, seconds):
         return failure_to_begin(error)
 
 
-def operators_lines(config):
-    with open(path_bytes(config['ssh.configFile'] or os.devnull), 'rb') as file:
-        return file.read()
-
-
 def blocking_ask_for_forward(config, directory, number, target):
     """A Child that tells the ssh of ``directory`` to listen for one more target, or a Failure."""
     child = Child()
     try:
-        far, near = os.pipe()
-        close_on_exec(far)
-        close_on_exec(near)
-        with os.fdopen(far, 'rb') as stdin, os.fdopen(near, 'wb') as file:
-            file.write(path_bytes(forward_line(directory, number, target)))  # far less than a pipe holds
-            file.flush()
-            child.process = spawn(forward_arguments(config, directory), stdin=stdin)
+        line = path_bytes(forward_line(directory, number, target))
+        child.process = spawn(forward_arguments(config, directory), stdin=subprocess.PIPE)
+        with child.process.stdin as file:
+            file.write(line)  # far less than a pipe holds
         return child
     except Exception as error:
+        child.blocking_bury()
         return failure_to_begin(error)
 
 
@@ -4324,8 +4292,7 @@ class Ssh(object):
         self.child, self.owner, self._loop = child, owner, loop
         self.is_connected = self._is_ready = False  # to its server; logged in there
         self._fault, self._complaint = None, ''      # why it ends, as far as it has said
-        self._lines, self._question = LineParser(), b''
-        self._credit, self._charged = LOG_LINES, None  # lines that it may still say, and as of when
+        self._lines, self._rate, self._question = LineParser(), LogRate(*LOG_LINES), b''
         self._row = collections.deque()  # pairs (Forward, path); the first is connected, and ssh has not taken it yet
         self._channels = {}              # by ssh's number: Forwards whose target is being dialled, or stands
         self._log = Feed(loop, child.process.stderr, self._on_log)
@@ -4333,17 +4300,13 @@ class Ssh(object):
 
     def _on_log(self, data):
         lines = self._lines.receive(data)
-        if self._is_ready:
-            earned = (self._loop.now - self._charged) * LOG_LINES_PER_SECOND
-            self._credit, self._charged = min(LOG_LINES, self._credit + earned), self._loop.now
-        self._credit -= lines.count('\n')
         for event in read_ssh_lines(lines):
             self.ON_EVENT[type(event)](self, event)
             if self.owner is None:
                 return  # that line was the end
         if not data:
             self.owner.on_ended(self._fault or SSH_FAILED._replace(why=self._complaint))
-        elif self._credit < 0:
+        elif not self._rate.passes('ssh', self._loop.now, lines.count('\n')):
             self.owner.on_ended(SSH_FAILED)  # each line takes time from other clients, and a server may say many
 
     def catch_up(self):
@@ -4365,7 +4328,7 @@ class Ssh(object):
 
     def _on_ready(self, event):
         if not self._is_ready:
-            self._is_ready, self._charged = True, self._loop.now
+            self._is_ready = True
             self._questions.close()
             self.child.questions.close()
             self.owner.on_ready()
@@ -4848,7 +4811,7 @@ class Tunnels(object):
     def __init__(self, loop, config, resolver):
         self.loop, self.resolver, self.tunnels = loop, resolver, set()
         self.workers = Workers(loop, TUNNEL_THREADS, TUNNEL_JOBS)
-        self.salt, self._silent_until = os.urandom(16), 0
+        self.salt, self._rate = os.urandom(16), LogRate(1, 1 / WARNING_SECONDS)
         self.use(config)
 
     def use(self, config):
@@ -4857,8 +4820,7 @@ class Tunnels(object):
 
     def tell(self, why):
         """What the operator should know, once in a while: strangers can have it happen all the time."""
-        if why and self.loop.now >= self._silent_until:
-            self._silent_until = self.loop.now + WARNING_SECONDS
+        if why and self._rate.passes('ssh', self.loop.now):
             LOG.error('ssh: %s', why)
 
     def open(self, logins, hop, digest, target):
