@@ -2729,18 +2729,19 @@ class Journal(Handler):
 
     def tell(self, group, number, line, *arguments):
         """A line about the client of this address group and number."""
-        if LOG.isEnabledFor(logging.INFO) and self._passes(self._clients, number):
+        if LOG.isEnabledFor(logging.INFO) and self._passes(self._clients, '#%d' % number):
             self.tell_of_address(logging.INFO, group, '#%d ' + line, number, *arguments)
 
     def tell_of_address(self, level, group, line, *arguments):
         """A line about somebody of whom there will be no other."""
-        if LOG.isEnabledFor(level) and self._passes(self._groups, group):
+        if LOG.isEnabledFor(level) and self._passes(self._groups, group_text(group)):
             LOG.log(level, line, *arguments)
 
     def tell_last(self, number, words):
         """The line that tells of a client's end: it always comes."""
-        self._tell_left_out('#%d' % number, self._clients.take_left_out(number))
-        LOG.info('#%d %s', number, words)
+        name = '#%d' % number
+        self._tell_left_out([(name, self._clients.take_left_out(name))])
+        LOG.info('%s %s', name, words)
 
     def _passes(self, rate, speaker):
         self._timer = self._timer or self._loop.call_later(WARNING_SECONDS, self.catch_up)
@@ -2748,16 +2749,14 @@ class Journal(Handler):
 
     def catch_up(self):
         """Tell what was left out until now."""
-        numbers, groups = self._clients.sweep(self._loop.now), self._groups.sweep(self._loop.now)
-        self._timer = self._loop.call_later(WARNING_SECONDS, self.catch_up) if numbers or groups else None
-        for number, count in numbers:
-            self._tell_left_out('#%d' % number, count)
-        for group, count in groups:
-            self._tell_left_out(group_text(group), count)
+        left_out = self._clients.sweep(self._loop.now) + self._groups.sweep(self._loop.now)
+        self._timer = self._loop.call_later(WARNING_SECONDS, self.catch_up) if left_out else None
+        self._tell_left_out(left_out)
 
-    def _tell_left_out(self, speaker, count):
-        if count:
-            LOG.info('%s and %s more lines', speaker, '{0:,}'.format(count))
+    def _tell_left_out(self, speakers):
+        for speaker, count in speakers:
+            if count:
+                LOG.info('%s and %s more lines', speaker, '{0:,}'.format(count))
 
 
 class Holder(object):
@@ -3923,7 +3922,8 @@ TUNNEL_IDLE_SECONDS = 10       # a tunnel without connections stays for so long,
 TUNNEL_TARGETS = 64            # of one tunnel; each takes ssh a listening socket
 TUNNEL_CHANNELS = 256          # connections of one tunnel that its server has not ended
 GIVE_WAY_SECONDS = 3           # after so long a login must leave its place to a newcomer, when there is no other
-LOG_LINES = 20000, 5000        # of ssh's standard error: at once, and a second; one for 96 KiB of a download is usual
+LOGIN_LINES = 10000, 500       # of ssh's standard error until the login is done, at once and a second: banners, too
+LOG_LINES = 20000, 20000       # and after it: one for 96 KiB of a download is usual, and 60 for a connection
 LOG_BYTES = 2048               # one read of it: each line costs time that other clients wait
 PIPE_BYTES = 65536             # what a pipe holds at most
 PROMPT_BYTES = 8192            # of what ssh asks for
@@ -4292,7 +4292,7 @@ class Ssh(object):
         self.child, self.owner, self._loop = child, owner, loop
         self.is_connected = self._is_ready = False  # to its server; logged in there
         self._fault, self._complaint = None, ''      # why it ends, as far as it has said
-        self._lines, self._rate, self._question = LineParser(), LogRate(*LOG_LINES), b''
+        self._lines, self._rate, self._question = LineParser(), LogRate(*LOGIN_LINES), b''
         self._row = collections.deque()  # pairs (Forward, path); the first is connected, and ssh has not taken it yet
         self._channels = {}              # by ssh's number: Forwards whose target is being dialled, or stands
         self._log = Feed(loop, child.process.stderr, self._on_log)
@@ -4328,7 +4328,7 @@ class Ssh(object):
 
     def _on_ready(self, event):
         if not self._is_ready:
-            self._is_ready = True
+            self._is_ready, self._rate = True, LogRate(*LOG_LINES)
             self._questions.close()
             self.child.questions.close()
             self.owner.on_ready()
@@ -4546,8 +4546,6 @@ class LocalEnd(object):
 
 # Standing: it takes connections. After `down` ssh is ended and buried.
 LOGGING_IN, STANDING, DOWN = 'logging in', 'standing', 'down'
-
-
 TUNNEL_MOVES = {LOGGING_IN: (STANDING, DOWN), STANDING: (DOWN,), DOWN: ()}
 
 
@@ -4560,7 +4558,7 @@ class Tunnel(object):
         self.state, self.group, self.digest = LOGGING_IN, logins.group, digest  # of the login
         self.client = logins.group, logins.number  # as look-ups count it
         self.loop, self.config = tunnels.loop, tunnels.config  # by its rules the server is judged
-        self.begun, self.gives_way = self.loop.now, False  # its place belongs to another already
+        self.begun = self.loop.now
         self.ssh = self.directory = self._idle = None
         self._tunnels, self._logins = tunnels, logins
         self._forwards, self._jobs = set(), 0
@@ -4672,11 +4670,6 @@ class Tunnel(object):
         """Its place among ssh.maxTunnels is free when nothing of it is left."""
         if self.state == DOWN and not self._jobs:
             self._tunnels.tunnels.discard(self)
-
-    def give_way(self):
-        """To a newcomer, who waits neither for the threads nor for a server that may never answer."""
-        self.gives_way = True
-        self.fail(SSH_TIMEOUT)
 
     on_ended = fail  # of the Ssh
 
@@ -4836,18 +4829,19 @@ class Tunnels(object):
         login under way gives way, the oldest one of those that have most of them: at once to others than its group when
         that has more than a quarter of the places for its logins, else after a while. One that is done never does."""
         most = self.config['ssh.maxTunnels']
-        places = [tunnel for tunnel in self.tunnels if not tunnel.gives_way]
-        logins = [tunnel for tunnel in places if tunnel.state == LOGGING_IN]
-        of_all, of_logins = (collections.Counter(tunnel.group for tunnel in some) for some in (places, logins))
+        logins = [tunnel for tunnel in self.tunnels if tunnel.state == LOGGING_IN]
+        of_all, of_logins = (collections.Counter(tunnel.group for tunnel in some) for some in (self.tunnels, logins))
         has_share = of_all[group] >= (most + 1) // 2
-        if len(places) < most and not has_share:
+        if len(self.tunnels) < most and not has_share:
             return True
         ready = [tunnel for tunnel in logins if self.loop.now - tunnel.begun > GIVE_WAY_SECONDS
                  or tunnel.group != group and of_logins[tunnel.group] > max(1, most // 4)]
         if has_share:
             ready = [tunnel for tunnel in ready if tunnel.group == group]
         if ready:
-            max(ready, key=lambda tunnel: (of_logins[tunnel.group], -tunnel.begun)).give_way()
+            victim = max(ready, key=lambda tunnel: (of_logins[tunnel.group], -tunnel.begun))
+            victim.fail(SSH_TIMEOUT)
+            self.tunnels.discard(victim)  # the newcomer does not wait until the threads have cleared up
         return bool(ready)
 
     def end(self):

@@ -618,6 +618,21 @@ def test_what_a_config_file_says_stands_below_what_the_client_says(running_gatew
     assert plain_argv(with_file) == plain_argv(plain) and plain['argv'][0] == '-F'
 
 
+def test_for_a_user_without_a_home_no_folder_is_made_and_that_is_told_seldom(running_gateway, fake, log, tmpdir,
+                                                                         monkeypatch):
+    monkeypatch.setattr(os.path, 'expanduser', lambda path: path)
+    monkeypatch.setattr(ws2s, 'WARNING_SECONDS', 3600)
+    tmpdir.mkdir('here').chdir()
+    gateway = running_gateway(fake.config(knownHosts='~/.ws2s/known_hosts'), resolve=to_loopback)
+    with RawClient(gateway.address) as client:
+        client.open()
+        for _ in range(3):
+            assert outcome(client.ask(command='connect', **BENIGN)) == (6, 'ssh-failed')
+    assert len([line for line in log.lines if line.startswith('ssh: ') and 'ssh.knownHosts' in line]) == 1
+    assert len([line for line in log.lines if 'did not reach' in line and 'ssh.knownHosts' in line]) == 3
+    assert os.listdir(str(tmpdir.join('here'))) == fake.notes() == []
+
+
 # -- the process -------------------------------------------------------------------------------------------------------
 
 ENVIRONMENT = {'PATH', 'LC_ALL', 'SSH_ASKPASS', 'SSH_ASKPASS_REQUIRE', 'DISPLAY', 'HOME'}
