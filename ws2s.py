@@ -3986,16 +3986,6 @@ def known_hosts_file(path):
         yield file, known
 
 
-def learn_key(path, new, origin):
-    """Write down the host key of a server that has let somebody log in; a Failure when that may not be."""
-    with known_hosts_file(path) as (file, known):
-        line = line_to_learn(known, new, origin)
-        if not isinstance(line, Failure):
-            file.write(line)
-            line = None
-    return line
-
-
 def make_folder(path):
     try:
         os.makedirs(path, 0o700)
@@ -4114,7 +4104,13 @@ def blocking_end_login(directory, path, origin):
     not be learnt."""
     try:
         new = read_below(directory, path_bytes(os.path.join(directory, LEARNT_NAME)), HOST_KEY_BYTES + 1)
-        return learn_key(path, new, origin) if new else None
+        if not new:
+            return None
+        with known_hosts_file(path) as (file, known):
+            line = line_to_learn(known, new, origin)
+            if isinstance(line, Failure):
+                return line
+            file.write(line)
     except (IOError, OSError) as error:
         return failure_to_begin(error)
     finally:
@@ -6322,30 +6318,23 @@ def inherited_sockets():
 
 
 def inherited_socket(fd):
-    """Raises ServeError."""
+    """Raises ServeError for what is no listening TCP socket: it would accept nothing, or nobody whom the rules know."""
     try:
-        with contextlib.closing(socket.fromfd(fd, AF_INET, socket.SOCK_STREAM)) as unknown:
-            family = listening_family(unknown, fd)
-        sock = socket.fromfd(fd, family, socket.SOCK_STREAM)
-        os.close(fd)
+        with contextlib.closing(socket.fromfd(fd, AF_INET, socket.SOCK_STREAM)) as sock:
+            name, kind = sock.getsockname(), sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
+            listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except (NetworkError, OSError):
         raise ServeError('descriptor %d is no socket' % fd)
-    sock.setblocking(False)
-    close_on_exec(sock.fileno())
-    return sock
-
-
-def listening_family(sock, fd):
-    """That of a listening TCP socket. Raises ServeError for any other, which would accept nothing, or nobody whom the
-    rules know."""
-    name = sock.getsockname()
     if not isinstance(name, tuple):
         raise ServeError('descriptor %d is a Unix socket; only TCP sockets are served' % fd)
     packed = packed_address(str(name[0]).partition('%')[0])  # of other families the first part is no address
-    kind, listens = [sock.getsockopt(socket.SOL_SOCKET, option) for option in (socket.SO_TYPE, socket.SO_ACCEPTCONN)]
     if packed is None or kind != socket.SOCK_STREAM or not listens:
         raise ServeError('descriptor %d is no listening TCP socket (Accept=yes?)' % fd)
-    return AF_INET if len(packed) == 4 else AF_INET6
+    sock = socket.fromfd(fd, AF_INET if len(packed) == 4 else AF_INET6, socket.SOCK_STREAM)
+    os.close(fd)
+    sock.setblocking(False)
+    close_on_exec(sock.fileno())
+    return sock
 
 
 def obey_signals(gateway):
