@@ -1448,6 +1448,7 @@ TUNNEL_ALIVE_SECONDS = 15      # between ssh's questions whether its server is t
 KEY_ROUNDS = 256               # of bcrypt, two seconds
 KEY_ITERATIONS = 1000000       # of PBKDF2 and its elders
 KEY_SCRYPT = 4194304           # of scrypt: N times r times p
+KEY_VALUES = 64                # of DER that are looked at; such a key has less than twenty
 KNOWN_HOSTS_BYTES = 1048576    # of the file of host keys; then no new ones are learnt
 ORIGIN_BYTES = 104857          # of it for keys that came from one address: a stranger's server may have many names
 HOST_KEY_BYTES = 16384         # of the line of one host key
@@ -1564,16 +1565,13 @@ def forward_arguments(config, directory):
 
 def key_origin(address):
     """The comment in known_hosts of the keys of an SSH server: what counts as one address."""
-    group = address_group(address)
-    return b'ws2s:' + address_text(group if len(group) == 4 else group.ljust(16, b'\0')).encode('ascii')
+    return b'ws2s:' + group_text(address_group(address)).encode('ascii')
 
 
 def has_room_for_key(known, origin, length=HOST_KEY_BYTES):
     """May the text ``known`` of known_hosts take a line of ``length`` bytes that came from ``origin``?"""
-    if len(known) + length > KNOWN_HOSTS_BYTES:
-        return False
-    return len(known) + length <= ORIGIN_BYTES or length + sum(
-        len(line) + 1 for line in known.split(b'\n') if line.endswith(b' ' + origin)) <= ORIGIN_BYTES
+    theirs = sum(len(line) + 1 for line in known.split(b'\n') if line.endswith(b' ' + origin))
+    return theirs + length <= ORIGIN_BYTES and len(known) + length <= KNOWN_HOSTS_BYTES
 
 
 def line_to_learn(known, new, origin):
@@ -1597,6 +1595,8 @@ def is_key_text(key):
 
 OLD_KEYS = re.compile(u'(?:RSA|DSA|EC) PRIVATE KEY')
 SSH_KEY = b'openssh-key-v1\0'
+# Behind that: a cipher, and what derives its key; of bcrypt a salt and the rounds (PROTOCOL.key).
+SSH_ROUNDS = re.compile(SSH_KEY + b'.{4}[^\0]+\0\0\0(?:\4none|\6bcrypt\0\0\0\x18\0\0\0\x10.{16}(.{4}))', re.DOTALL)
 INTEGER, OCTETS, NULL, OBJECT, SEQUENCE = 2, 4, 5, 6, 0x30  # of DER (X.690)
 
 
@@ -1606,7 +1606,7 @@ def check_key(text):
         label, _, body = block.partition(u'-----END ')[0].partition(u'-----')
         try:
             is_cheap = is_cheap_key(label, body)
-        except (ValueError, IndexError, struct.error, binascii.Error):
+        except (ValueError, IndexError, binascii.Error):
             raise RequestError('ssh_private_key is not a key that can be read')
         if not is_cheap:
             raise RequestError('ssh_private_key takes too long to decrypt: its passphrase is hashed too many times')
@@ -1616,61 +1616,36 @@ def is_cheap_key(label, body):
     if u':' in body:  # encrypted as a whole with a passphrase that is hashed once; below that nothing can be seen
         return bool(OLD_KEYS.match(label)) or u'DEK-Info' not in body
     data = binascii.a2b_base64(body.encode('ascii') + b'==')
-    return has_few_rounds(data[len(SSH_KEY):]) if data.startswith(SSH_KEY) else has_few_iterations(data)
-
-
-def ssh_string(data):
-    """The first string of ``data`` in the encoding of RFC 4251 section 5, and what follows it."""
-    length, = struct.unpack('!I', data[:4])
-    return data[4:4 + length], data[4 + length:]
-
-
-def has_few_rounds(data):
-    """Of a key in OpenSSH's own form (PROTOCOL.key): the names of a cipher and a derivation, its parameters, ..."""
-    derivation, rest = ssh_string(ssh_string(data)[1])
-    return derivation == b'none' or struct.unpack('!I', ssh_string(ssh_string(rest)[0])[1][:4])[0] <= KEY_ROUNDS
+    if not data.startswith(SSH_KEY):
+        return has_few_iterations(bytearray(data))
+    found = SSH_ROUNDS.match(data)
+    if not found:
+        raise ValueError('not as ssh-keygen writes it')
+    return not found.group(1) or to_int(found.group(1)) <= KEY_ROUNDS
 
 
 def has_few_iterations(data):
-    """Of a key in any other form. An encrypted one (RFC 5958) begins with a SEQUENCE that names derivation and cipher;
-    what could be one for a reader less strict than we are is refused. Raises ValueError or IndexError."""
-    head = bytearray(data[:8])
-    if not head or head[0] & 31 not in (16, 31):
+    """Of a key in any other form. An encrypted one (RFC 5958) begins with SEQUENCEs of parameters, whose values are
+    looked at one by one. What a reader less strict could understand otherwise is refused: ValueError or IndexError."""
+    if data[:1] not in (b'\x30', b'\x3f'):
         return True  # no SEQUENCE, in whatever spelling
-    start = 2 + (head[1] & 127 if head[1] > 128 else 0)
-    if head[0] != SEQUENCE or head[start] not in (INTEGER, SEQUENCE):
-        raise ValueError('another spelling of DER')
-    if head[start] == INTEGER:
-        return True  # not encrypted: a version comes first
-    return all(max(numbers or [0]) <= KEY_ITERATIONS
-               and (len(numbers) < 3 or numbers[0] * numbers[1] * numbers[2] <= KEY_SCRYPT)
-               for numbers in der_numbers(der_value(data[start:])[1]))
-
-
-def der_value(data):
-    """Tag and content of the first value of ``data``, and what follows it. Raises ValueError or IndexError."""
-    head = bytearray(data[:2])
-    length, start = head[1], 2
-    if length > 127:
-        start += length - 128
-        length = to_int(data[2:start]) if 2 < start <= 6 else len(data)
-    if len(data) < start + length:
-        raise ValueError('cut off, or not DER')
-    return head[0], data[start:start + length], data[start + length:]
-
-
-def der_numbers(data, depth=0):
-    """For each SEQUENCE in ``data`` the list of the INTEGERs in it. Raises ValueError or IndexError."""
-    found, numbers = [], []
-    while data:
-        tag, content, data = der_value(data)
+    place, tags, numbers = 0, [], []
+    while place < len(data) and len(tags) < KEY_VALUES:
+        tag, length, place = data[place], data[place + 1], place + 2
+        if length > 127:
+            place, length = place + length - 128, to_int(data[place:place + length - 128])
+        if place + length > len(data):
+            raise ValueError('cut off, or not DER')
         if tag == INTEGER:
-            numbers.append(to_int(content))
-        elif tag == SEQUENCE and depth < 8:
-            found += der_numbers(content, depth + 1)
-        elif tag not in (OCTETS, NULL, OBJECT):
-            raise ValueError('no parameter of a derivation or a cipher')
-    return found + [numbers]
+            numbers.append(to_int(data[place:place + length]))
+        if tags == [SEQUENCE] and numbers:
+            return True  # not encrypted: a version comes first
+        tags.append(tag)
+        place += 0 if tag == SEQUENCE else length  # what is in a SEQUENCE comes next
+    if place < len(data) or not numbers or not set(tags) <= {INTEGER, OCTETS, NULL, OBJECT, SEQUENCE}:
+        raise ValueError('no parameters of a derivation and a cipher')
+    return max(numbers) <= KEY_ITERATIONS and (
+        len(numbers) < 3 or numbers[0] * numbers[1] * numbers[2] <= KEY_SCRYPT)
 
 
 def is_for_key(question, directory):
@@ -2765,11 +2740,11 @@ class LogRate(object):
         self._gap, self._credit = 1 / rate, burst / rate  # in seconds
         self._speakers = {}  # each with the moment until which it has used its rate up, and its lines left out
 
-    def passes(self, speaker, now):
+    def passes(self, speaker, now, lines=1):
         entry = self._speakers.setdefault(speaker, [now, 0])
-        until = max(entry[0], now) + self._gap
+        until = max(entry[0], now) + lines * self._gap
         if until > now + self._credit:
-            entry[1] += 1
+            entry[1] += lines
             return False
         entry[0] = until
         return True
@@ -2797,18 +2772,19 @@ class Journal(Handler):
 
     def tell(self, group, number, line, *arguments):
         """A line about the client of this address group and number."""
-        if LOG.isEnabledFor(logging.INFO) and self._passes(self._clients, number):
+        if LOG.isEnabledFor(logging.INFO) and self._passes(self._clients, '#%d' % number):
             self.tell_of_address(logging.INFO, group, '#%d ' + line, number, *arguments)
 
     def tell_of_address(self, level, group, line, *arguments):
         """A line about somebody of whom there will be no other."""
-        if LOG.isEnabledFor(level) and self._passes(self._groups, group):
+        if LOG.isEnabledFor(level) and self._passes(self._groups, group_text(group)):
             LOG.log(level, line, *arguments)
 
     def tell_last(self, number, words):
         """The line that tells of a client's end: it always comes."""
-        self._tell_left_out('#%d' % number, self._clients.take_left_out(number))
-        LOG.info('#%d %s', number, words)
+        name = '#%d' % number
+        self._tell_left_out([(name, self._clients.take_left_out(name))])
+        LOG.info('%s %s', name, words)
 
     def _passes(self, rate, speaker):
         self._timer = self._timer or self._loop.call_later(WARNING_SECONDS, self.catch_up)
@@ -2816,16 +2792,14 @@ class Journal(Handler):
 
     def catch_up(self):
         """Tell what was left out until now."""
-        numbers, groups = self._clients.sweep(self._loop.now), self._groups.sweep(self._loop.now)
-        self._timer = self._loop.call_later(WARNING_SECONDS, self.catch_up) if numbers or groups else None
-        for number, count in numbers:
-            self._tell_left_out('#%d' % number, count)
-        for group, count in groups:
-            self._tell_left_out(group_text(group), count)
+        left_out = self._clients.sweep(self._loop.now) + self._groups.sweep(self._loop.now)
+        self._timer = self._loop.call_later(WARNING_SECONDS, self.catch_up) if left_out else None
+        self._tell_left_out(left_out)
 
-    def _tell_left_out(self, speaker, count):
-        if count:
-            LOG.info('%s and %s more lines', speaker, '{0:,}'.format(count))
+    def _tell_left_out(self, speakers):
+        for speaker, count in speakers:
+            if count:
+                LOG.info('%s and %s more lines', speaker, '{0:,}'.format(count))
 
 
 class Holder(object):
@@ -3621,7 +3595,7 @@ def blocking_read_file(folder, names):
 
 
 QUICK_SECONDS = 1      # a zone is known while its names are found within so long
-ZONE_LOOKUPS = 8       # under way below a suffix of three labels; twice as many below one of two
+ZONE_LOOKUPS = 16      # under way below a suffix of two labels, in zones that are known; and as many in others
 CLIENT_LOOKUPS = 2     # under way for one client: one that it has given up, and another
 KNOWN_ZONES = 1024     # that are remembered
 
@@ -3676,19 +3650,17 @@ STRANGERS = {4: '198.51.100.213', 16: '2001:db8::d5'}  # RFC 5737 and 3849: addr
 def owns_address(packed):
     """Is this one of the machine's own addresses? Raises NetworkError."""
     packed = packed[12:] if packed[:12] == MAPPED else packed  # which follows the settings of IPv4
-    if is_routed_here(packed):
-        return True
+    is_routed = is_routed_here(packed)
     # Where the routing table cannot be asked, or is not that of our sockets (a VRF): only to an address of its own does
-    # a system bind a socket. Where it binds to any, the way to the address tells.
-    text = address_text(packed)
-    return can_bind(text) and (not can_bind(STRANGERS[len(packed)]) or way_to(text) == text)
+    # a system bind a socket, unless it is set up to bind to any.
+    return is_routed or can_bind(address_text(packed)) and (is_routed is None or not can_bind(STRANGERS[len(packed)]))
 
 
 def is_routed_here(packed):
-    """Does Linux itself take what is sent to this address? False when it does not say. Raises NetworkError when there
+    """Does Linux itself take what is sent to this address? None when it cannot be asked. Raises NetworkError when there
     are no descriptors."""
     if not hasattr(socket, 'AF_NETLINK'):
-        return False
+        return None
     size = len(packed)
     request = ROUTE_REQUEST.pack(ROUTE_REQUEST.size + size, RTM_GETROUTE, NLM_F_REQUEST, 0, 0,
                                  AF_INET if size == 4 else AF_INET6, 8 * size, 0, 0, 0, 0, 0, 0, 0, 4 + size, RTA_DST)
@@ -3699,40 +3671,20 @@ def is_routed_here(packed):
     except NetworkError as error:
         if failure_of(error.errno) is NO_ROOM:
             raise
-        return False
+        return None
     return len(reply) == ROUTE_REPLY.size and ROUTE_REPLY.unpack(reply) in ROUTES_HERE
-
-
-def datagram_socket(text):
-    return socket.socket(AF_INET6 if ':' in text else AF_INET, socket.SOCK_DGRAM)
 
 
 def can_bind(text):
     """Raises NetworkError when it cannot be known: without descriptors every address would look like a stranger's."""
-    sock = None
     try:
-        sock = datagram_socket(text)
-        sock.bind((text, 0))
+        with contextlib.closing(socket.socket(AF_INET6 if ':' in text else AF_INET, socket.SOCK_DGRAM)) as sock:
+            sock.bind((text, 0))
         return True
     except NetworkError as error:
         if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL, errno.EACCES):
             raise
         return False
-    finally:
-        if sock:
-            sock.close()
-
-
-def way_to(text):
-    """The address from which this machine would speak to another; nothing is sent."""
-    sock = datagram_socket(text)
-    try:
-        sock.connect((text, 9))
-        return sock.getsockname()[0]
-    except NetworkError:
-        return None
-    finally:
-        sock.close()
 
 
 def is_self_connected(sock, port):
@@ -3834,14 +3786,11 @@ class Resolver(object):
 
     def submit(self, host, port, client, on_result):
         """The Job that resolves a name, or None when too many wait."""
-        group, most = client[0], self._workers.most
-        zone, registry = zone_of(host, 3), zone_of(host, 2)
-        is_known = zone in self._known
-        shares = ((client, CLIENT_LOOKUPS), ((is_known, 3, zone), ZONE_LOOKUPS),
-                  ((is_known, 2, registry), 2 * ZONE_LOOKUPS))
+        is_known = zone_of(host, 3) in self._known
+        shares = (client, CLIENT_LOOKUPS), ((is_known, zone_of(host, 2)), ZONE_LOOKUPS)
         if not is_known:
-            shares += ((False, group), max(1, most * 3 // 8)), (False, max(1, most * 3 // 4))
-        return self._workers.submit(group, self._resolve, (host, port), on_result, shares=shares)
+            shares += (False, max(1, self._workers.most * 3 // 4)),
+        return self._workers.submit(client[0], self._resolve, (host, port), on_result, shares=shares)
 
     def note(self, host, job, found):
         """Remember whether the name's zone is quick. ``found``: what ``job`` has found by now, if anything."""
@@ -4033,12 +3982,9 @@ TUNNEL_THREADS = 4             # they begin ssh processes and clear up after the
 TUNNEL_IDLE_SECONDS = 10       # a tunnel without connections stays for so long, should its client connect again
 TUNNEL_TARGETS = 64            # of one tunnel; each takes ssh a listening socket
 TUNNEL_CHANNELS = 256          # connections of one tunnel that its server has not ended
-LOGIN_CPU_SECONDS = 5          # of ssh until its login is done; its server and its key tell what that takes
 GIVE_WAY_SECONDS = 3           # after so long a login must leave its place to a newcomer, when there is no other
-LOGIN_LINES = 10000            # of ssh's standard error before the login is done; a server's banner is among them
-LOG_LINES = 20000              # of it per second after that, and at once; one for 96 KiB of a download is usual
-TELLING_LINES = 10             # lines that take as long to read as one that tells something
-CHANNEL_LINES = 60             # that a connection makes ssh say from its beginning to its end
+LOGIN_LINES = 10000, 500       # of ssh's standard error until the login is done, at once and a second: banners, too
+LOG_LINES = 20000, 20000       # and after it: one for 96 KiB of a download is usual, and 60 for a connection
 LOG_BYTES = 2048               # one read of it: each line costs time that other clients wait
 PIPE_BYTES = 65536             # what a pipe holds at most
 PROMPT_BYTES = 8192            # of what ssh asks for
@@ -4061,9 +4007,9 @@ def failure_to_begin(error):
         return BROKEN
     if number == errno.EAGAIN or failure_of(number) is NO_ROOM:
         return NO_ROOM
-    LOG.error('ssh: no tunnel in %s: %s %s', printable(temporary_folder()), os.strerror(number) if number else error,
-              printable(getattr(error, 'filename', None) or ''))
-    return SSH_MISSING if isinstance(error, NoSshError) else SSH_FAILED
+    why = 'no tunnel in %s: %s %s' % (printable(temporary_folder()), os.strerror(number) if number else error,
+                                      printable(getattr(error, 'filename', None) or ''))
+    return (SSH_MISSING if isinstance(error, NoSshError) else SSH_FAILED)._replace(why=why)
 
 
 def with_real_paths(config):
@@ -4071,7 +4017,9 @@ def with_real_paths(config):
     keys = [key for key in ('ssh.knownHosts', 'ssh.configFile') if config[key] is not None]
     if '/' in config['ssh.program']:  # else PATH tells where it is
         keys.append('ssh.program')
-    return config.replace({key: os.path.abspath(os.path.expanduser(config[key])) for key in keys})
+    paths = {key: os.path.expanduser(config[key]) for key in keys}
+    # A user without a home keeps the ~, of which a real path would make a folder of that name.
+    return config.replace({key: path if path[0] == '~' else os.path.abspath(path) for key, path in paths.items()})
 
 
 def check_ssh_settings(config):
@@ -4086,6 +4034,8 @@ def check_ssh_settings(config):
 @contextlib.contextmanager
 def known_hosts_file(path):
     """The file, made where it is missing, and what is in it. No other tunnel or gateway changes it meanwhile."""
+    if path[0] == '~':
+        raise ConfigError('"ssh.knownHosts" is below a home, which this user has not')
     make_folder(os.path.dirname(path))
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o600)
     close_on_exec(fd)
@@ -4095,25 +4045,6 @@ def known_hosts_file(path):
         known = file.read(KNOWN_HOSTS_BYTES + 1)
         file.seek(0, os.SEEK_END)
         yield file, known
-
-
-def may_learn_key(path, origin):
-    """Does the file take one more host key? Asked before the login: who is to be refused then gets no password."""
-    with known_hosts_file(path) as (_, known):
-        if has_room_for_key(known, origin):
-            return True
-    LOG.warning('ssh: %s has no room for more keys of %s: none are learnt', printable(path), printable(origin))
-    return False
-
-
-def learn_key(path, new, origin):
-    """Write down the host key of a server that has let somebody log in; a Failure when that may not be."""
-    with known_hosts_file(path) as (file, known):
-        line = line_to_learn(known, new, origin)
-        if not isinstance(line, Failure):
-            file.write(line)
-            line = None
-    return line
 
 
 def make_folder(path):
@@ -4190,7 +4121,6 @@ class Child(object):
         close_on_exec(self.questions.fileno())
         with contextlib.closing(far):
             self.process = spawn(arguments, self.path(ASKPASS_NAME), far)
-        limit_cpu(self.process.pid, LOGIN_CPU_SECONDS)
         write_private(self.path(PID_NAME), b'%d' % self.process.pid, 0o600)
 
     def blocking_bury(self):
@@ -4230,31 +4160,22 @@ def blocking_forget_login(directory):
             LOG.debug('no %s to remove: %s', name, os.strerror(error.errno))
 
 
-def blocking_end_login(directory, pid, path, origin):
+def blocking_end_login(directory, path, origin):
     """What the login was needed for is done: a new host key is learnt, the rest is removed. A Failure when the key may
     not be learnt."""
     try:
-        limit_cpu(pid, None)
         new = read_below(directory, path_bytes(os.path.join(directory, LEARNT_NAME)), HOST_KEY_BYTES + 1)
-        return learn_key(path, new, origin) if new else None
+        if not new:
+            return None
+        with known_hosts_file(path) as (file, known):
+            line = line_to_learn(known, new, origin)
+            if isinstance(line, Failure):
+                return line
+            file.write(line)
     except (IOError, OSError) as error:
         return failure_to_begin(error)
     finally:
         blocking_forget_login(directory)
-
-
-def limit_cpu(pid, seconds):
-    """End a process that has used so many seconds of CPU time; None: however many. Only on Linux, from Python 3.4 on,
-    can such a limit be lifted from outside when the login is done; elsewhere there is none."""
-    if not hasattr(resource, 'prlimit'):
-        return
-    try:
-        _, most = resource.prlimit(pid, resource.RLIMIT_CPU)
-        is_set = seconds and (most == resource.RLIM_INFINITY or seconds < most)
-        resource.prlimit(pid, resource.RLIMIT_CPU, (seconds if is_set else most, most))
-        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))  # its end by this limit would leave a core with secrets
-    except OSError as error:
-        LOG.debug('ssh: no limit of CPU time for process %d: %s', pid, os.strerror(error.errno))  # it has ended
 
 
 def spawn(arguments, askpass='', stdin=None):
@@ -4278,12 +4199,10 @@ def spawn(arguments, askpass='', stdin=None):
 
 def take_group_along(pid):
     """Where Linux shares the CPU between sessions, niceness counts within one alone, and each has a niceness itself."""
-    path = '/proc/%d/autogroup' % pid
     try:
-        if os.path.exists(path):
-            with open(path, 'w') as file:
-                file.write('%d' % NICENESS)
-    except (IOError, OSError) as error:  # it takes ten in a second; or the process has ended
+        with open('/proc/%d/autogroup' % pid, 'w') as file:
+            file.write('%d' % NICENESS)
+    except (IOError, OSError) as error:  # there is no such thing; it takes ten in a second; the process has ended
         LOG.debug('ssh: no niceness for the session of process %d: %s', pid, os.strerror(error.errno))
 
 
@@ -4291,12 +4210,14 @@ def blocking_open_tunnel(config, hop, address, target, seconds):
     """A Child whose ssh dials ``address``, logs in at ``hop`` and will forward to ``target``, or a Failure."""
     child = Child()
     try:
-        if config['ssh.hostKeyChecking'] == 'accept-new' and not may_learn_key(config['ssh.knownHosts'],
-                                                                               key_origin(address)):
-            config = config.replace({'ssh.hostKeyChecking': 'yes'})
+        if config['ssh.hostKeyChecking'] == 'accept-new':
+            with known_hosts_file(config['ssh.knownHosts']) as (_, known):
+                if not has_room_for_key(known, key_origin(address)):  # who is to be refused later gets no password now
+                    config = config.replace({'ssh.hostKeyChecking': 'yes'})
         key = hop.key and key_text(hop.key, config['ssh.keyDirectories'])
         child.make_directory()
-        settings = path_bytes(tunnel_lines(hop, address, child.directory, target)) + operators_lines(config)
+        with open(path_bytes(config['ssh.configFile'] or os.devnull), 'rb') as file:
+            settings = path_bytes(tunnel_lines(hop, address, child.directory, target)) + file.read()
         arguments = tunnel_arguments(config, hop, seconds, child.directory)
         child.run(arguments, settings, key, hop.password or hop.passphrase)
         return child
@@ -4305,24 +4226,17 @@ def blocking_open_tunnel(config, hop, address, target, seconds):
         return failure_to_begin(error)
 
 
-def operators_lines(config):
-    with open(path_bytes(config['ssh.configFile'] or os.devnull), 'rb') as file:
-        return file.read()
-
-
 def blocking_ask_for_forward(config, directory, number, target):
     """A Child that tells the ssh of ``directory`` to listen for one more target, or a Failure."""
     child = Child()
     try:
-        far, near = os.pipe()
-        close_on_exec(far)
-        close_on_exec(near)
-        with os.fdopen(far, 'rb') as stdin, os.fdopen(near, 'wb') as file:
-            file.write(path_bytes(forward_line(directory, number, target)))  # far less than a pipe holds
-            file.flush()
-            child.process = spawn(forward_arguments(config, directory), stdin=stdin)
+        line = path_bytes(forward_line(directory, number, target))
+        child.process = spawn(forward_arguments(config, directory), stdin=subprocess.PIPE)
+        with child.process.stdin as file:
+            file.write(line)  # far less than a pipe holds
         return child
     except Exception as error:
+        child.blocking_bury()
         return failure_to_begin(error)
 
 
@@ -4434,9 +4348,8 @@ class Ssh(object):
     def __init__(self, loop, child, owner):
         self.child, self.owner, self._loop = child, owner, loop
         self.is_connected = self._is_ready = False  # to its server; logged in there
-        self._fault = SSH_FAILED                    # why it ends, as far as it has said
-        self._lines, self._question = LineParser(), b''
-        self._credit, self._charged = LOGIN_LINES, None  # lines that it may still say, and as of when
+        self._fault, self._complaint = None, ''      # why it ends, as far as it has said
+        self._lines, self._rate, self._question = LineParser(), LogRate(*LOGIN_LINES), b''
         self._row = collections.deque()  # pairs (Forward, path); the first is connected, and ssh has not taken it yet
         self._channels = {}              # by ssh's number: Forwards whose target is being dialled, or stands
         self._log = Feed(loop, child.process.stderr, self._on_log)
@@ -4444,18 +4357,13 @@ class Ssh(object):
 
     def _on_log(self, data):
         lines = self._lines.receive(data)
-        self._credit -= lines.count('\n')
         for event in read_ssh_lines(lines):
-            self._credit -= TELLING_LINES if self._is_ready else 0
             self.ON_EVENT[type(event)](self, event)
             if self.owner is None:
                 return  # that line was the end
-        if self._is_ready:
-            earned = (self._loop.now - self._charged) * LOG_LINES
-            self._credit, self._charged = min(LOG_LINES, self._credit + earned), self._loop.now
         if not data:
-            self.owner.on_ended(self._fault)
-        elif self._credit < 0:
+            self.owner.on_ended(self._fault or SSH_FAILED._replace(why=self._complaint))
+        elif not self._rate.passes('ssh', self._loop.now, lines.count('\n')):
             self.owner.on_ended(SSH_FAILED)  # each line takes time from other clients, and a server may say many
 
     def catch_up(self):
@@ -4468,18 +4376,16 @@ class Ssh(object):
         self.is_connected = True
 
     def _on_fault(self, event):
-        if self._fault is SSH_FAILED:
-            self._fault = event.failure
+        self._fault = self._fault or event.failure
 
     def _on_complaint(self, event):
         if not self.is_connected:  # later it could be the server's words, which do not belong in a log
             name = 'ssh.configFile (below %d lines of ws2s)' % OUR_LINES
-            LOG.error('ssh: %s', printable(event.text.replace(self.child.path(CONFIG_NAME), name)))
+            self._complaint = self._complaint or printable(event.text.replace(self.child.path(CONFIG_NAME), name))
 
     def _on_ready(self, event):
         if not self._is_ready:
-            self._is_ready = True
-            self._credit, self._charged = LOG_LINES, self._loop.now
+            self._is_ready, self._rate = True, LogRate(*LOG_LINES)
             self._questions.close()
             self.child.questions.close()
             self.owner.on_ready()
@@ -4489,7 +4395,6 @@ class Ssh(object):
             forward, _ = self._row.popleft()
             self._channels[event.number] = forward
             forward.is_taken = True
-            self._credit += CHANNEL_LINES
             self._connect_first()
 
     def _on_opened(self, event):
@@ -4600,8 +4505,7 @@ class Login(Step):
 
     def on_ready(self):
         """Logged in. A server whose key has not been written down is not used."""
-        child = self._ssh.child
-        arguments = child.directory, child.process.pid, self._tunnel.config['ssh.knownHosts'], key_origin(self._address)
+        arguments = self._ssh.child.directory, self._tunnel.config['ssh.knownHosts'], key_origin(self._address)
         self._tunnel.submit(blocking_end_login, arguments, self._on_learnt)
 
     def _on_learnt(self, failure):
@@ -4699,8 +4603,6 @@ class LocalEnd(object):
 
 # Standing: it takes connections. After `down` ssh is ended and buried.
 LOGGING_IN, STANDING, DOWN = 'logging in', 'standing', 'down'
-
-
 TUNNEL_MOVES = {LOGGING_IN: (STANDING, DOWN), STANDING: (DOWN,), DOWN: ()}
 
 
@@ -4713,7 +4615,7 @@ class Tunnel(object):
         self.state, self.group, self.digest = LOGGING_IN, logins.group, digest  # of the login
         self.client = logins.group, logins.number  # as look-ups count it
         self.loop, self.config = tunnels.loop, tunnels.config  # by its rules the server is judged
-        self.begun, self.gives_way = self.loop.now, False  # its place belongs to another already
+        self.begun = self.loop.now
         self.ssh = self.directory = self._idle = None
         self._tunnels, self._logins = tunnels, logins
         self._forwards, self._jobs = set(), 0
@@ -4808,6 +4710,7 @@ class Tunnel(object):
         if self.state == DOWN:
             return
         self._move(DOWN)
+        self._tunnels.tell(failure.why)
         self._login.cancel()
         if self._idle:
             self._idle.cancel()
@@ -4824,11 +4727,6 @@ class Tunnel(object):
         """Its place among ssh.maxTunnels is free when nothing of it is left."""
         if self.state == DOWN and not self._jobs:
             self._tunnels.tunnels.discard(self)
-
-    def give_way(self):
-        """To a newcomer, who waits neither for the threads nor for a server that may never answer."""
-        self.gives_way = True
-        self.fail(SSH_TIMEOUT)
 
     on_ended = fail  # of the Ssh
 
@@ -4884,8 +4782,8 @@ class Forward(Step):
             if failure_of(error.errno) is NO_ROOM:
                 self.fail(NO_ROOM)
             else:
-                LOG.error('ssh: its local socket: %s', os.strerror(error.errno))
-                self._tunnel.end()  # it is of no use to anybody any more
+                # The tunnel is of no use to anybody any more.
+                self._tunnel.fail(SSH_FAILED._replace(why='its local socket: %s' % os.strerror(error.errno)))
             return False
 
     def on_opened(self):
@@ -4963,12 +4861,17 @@ class Tunnels(object):
     def __init__(self, loop, config, resolver):
         self.loop, self.resolver, self.tunnels = loop, resolver, set()
         self.workers = Workers(loop, TUNNEL_THREADS, TUNNEL_JOBS)
-        self.salt = os.urandom(16)
+        self.salt, self._rate = os.urandom(16), LogRate(1, 1 / WARNING_SECONDS)
         self.use(config)
 
     def use(self, config):
         """Go on with another Config. A tunnel that stands lives on, but takes no more."""
         self.config = with_real_paths(config)
+
+    def tell(self, why):
+        """What the operator should know, once in a while: strangers can have it happen all the time."""
+        if why and self._rate.passes('ssh', self.loop.now):
+            LOG.error('ssh: %s', why)
 
     def open(self, logins, hop, digest, target):
         """A Tunnel that begins to log in, or None when there are too many."""
@@ -4983,18 +4886,19 @@ class Tunnels(object):
         login under way gives way, the oldest one of those that have most of them: at once to others than its group when
         that has more than a quarter of the places for its logins, else after a while. One that is done never does."""
         most = self.config['ssh.maxTunnels']
-        places = [tunnel for tunnel in self.tunnels if not tunnel.gives_way]
-        logins = [tunnel for tunnel in places if tunnel.state == LOGGING_IN]
-        of_all, of_logins = (collections.Counter(tunnel.group for tunnel in some) for some in (places, logins))
+        logins = [tunnel for tunnel in self.tunnels if tunnel.state == LOGGING_IN]
+        of_all, of_logins = (collections.Counter(tunnel.group for tunnel in some) for some in (self.tunnels, logins))
         has_share = of_all[group] >= (most + 1) // 2
-        if len(places) < most and not has_share:
+        if len(self.tunnels) < most and not has_share:
             return True
         ready = [tunnel for tunnel in logins if self.loop.now - tunnel.begun > GIVE_WAY_SECONDS
                  or tunnel.group != group and of_logins[tunnel.group] > max(1, most // 4)]
         if has_share:
             ready = [tunnel for tunnel in ready if tunnel.group == group]
         if ready:
-            max(ready, key=lambda tunnel: (of_logins[tunnel.group], -tunnel.begun)).give_way()
+            victim = max(ready, key=lambda tunnel: (of_logins[tunnel.group], -tunnel.begun))
+            victim.fail(SSH_TIMEOUT)
+            self.tunnels.discard(victim)  # the newcomer does not wait until the threads have cleared up
         return bool(ready)
 
     def end(self):
@@ -6485,30 +6389,23 @@ def inherited_sockets():
 
 
 def inherited_socket(fd):
-    """Raises ServeError."""
+    """Raises ServeError for what is no listening TCP socket: it would accept nothing, or nobody whom the rules know."""
     try:
-        with contextlib.closing(socket.fromfd(fd, AF_INET, socket.SOCK_STREAM)) as unknown:
-            family = listening_family(unknown, fd)
-        sock = socket.fromfd(fd, family, socket.SOCK_STREAM)
-        os.close(fd)
+        with contextlib.closing(socket.fromfd(fd, AF_INET, socket.SOCK_STREAM)) as sock:
+            name, kind = sock.getsockname(), sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
+            listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except (NetworkError, OSError):
         raise ServeError('descriptor %d is no socket' % fd)
-    sock.setblocking(False)
-    close_on_exec(sock.fileno())
-    return sock
-
-
-def listening_family(sock, fd):
-    """That of a listening TCP socket. Raises ServeError for any other, which would accept nothing, or nobody whom the
-    rules know."""
-    name = sock.getsockname()
     if not isinstance(name, tuple):
         raise ServeError('descriptor %d is a Unix socket; only TCP sockets are served' % fd)
     packed = packed_address(str(name[0]).partition('%')[0])  # of other families the first part is no address
-    kind, listens = [sock.getsockopt(socket.SOL_SOCKET, option) for option in (socket.SO_TYPE, socket.SO_ACCEPTCONN)]
     if packed is None or kind != socket.SOCK_STREAM or not listens:
         raise ServeError('descriptor %d is no listening TCP socket (Accept=yes?)' % fd)
-    return AF_INET if len(packed) == 4 else AF_INET6
+    sock = socket.fromfd(fd, AF_INET if len(packed) == 4 else AF_INET6, socket.SOCK_STREAM)
+    os.close(fd)
+    sock.setblocking(False)
+    close_on_exec(sock.fileno())
+    return sock
 
 
 def obey_signals(gateway):

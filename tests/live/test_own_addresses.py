@@ -143,6 +143,14 @@ def test_a_system_without_netlink_is_asked_what_can_be_bound_to(monkeypatch):
     assert not ws2s.owns_address(ws2s.packed_address('198.51.100.7'))
 
 
+@pytest.mark.parametrize('is_routed, is_own', [(True, True), (False, False), (None, True)],
+                         ids=['routed here', 'routed elsewhere', 'it does not say'])
+def test_where_sockets_bind_to_any_address_the_routing_table_decides_or_all_are_own(monkeypatch, is_routed, is_own):
+    monkeypatch.setattr(ws2s, 'can_bind', lambda text: True)
+    monkeypatch.setattr(ws2s, 'is_routed_here', lambda packed: is_routed)
+    assert ws2s.owns_address(ws2s.packed_address('198.51.100.7')) is is_own
+
+
 @needs_netlink
 @pytest.mark.parametrize('number', [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
 def test_without_descriptors_nobody_is_taken_for_a_stranger(monkeypatch, number):

@@ -11,7 +11,6 @@ import fcntl
 import logging
 import os
 import re
-import resource
 import socket
 import subprocess
 import threading
@@ -552,26 +551,12 @@ def niceness(pid):
     return int(process_fields(pid)[16])
 
 
-def cpu_limit(pid):
-    """Seconds after which it is ended, or b'unlimited'."""
-    return re.search(b'Max cpu time +([^ ]+)', process_file(pid, 'limits')).group(1)
-
-
-@pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_CPU)[1] != resource.RLIM_INFINITY, reason='limited already')
-def test_ssh_stands_back_and_may_compute_for_some_seconds_until_it_has_logged_in(running_gateway, fake):
-    fake.does(['wait'], ['serve'])
+def test_ssh_stands_back(running_gateway, fake):
     gateway = running_gateway(fake.config(), resolve=to_loopback)
     with serving(echo) as port, RawClient(gateway.address) as client:
         fake.leads_to(port)
-        client.open().send_json(command='connect', **BENIGN)
-        wait_until(lambda: fake.notes('waiting'))
-        pid = fake.calls()[0]['pid']
-        wait_until(lambda: niceness(pid) == min(19, niceness(os.getpid()) + 10), what='ssh to stand back')
-        if hasattr(resource, 'prlimit'):
-            wait_until(lambda: cpu_limit(pid) == b'5', what='the limit')
-        fake.go()
-        assert outcome(client.receive_json()) == DONE
-        assert cpu_limit(pid) == b'unlimited'
+        assert outcome(client.open().ask(command='connect', **BENIGN)) == DONE
+        assert niceness(fake.calls()[0]['pid']) == min(19, niceness(os.getpid()) + 10)
 
 
 FLOOD = 32 << 20
@@ -631,6 +616,21 @@ def test_what_a_config_file_says_stands_below_what_the_client_says(running_gatew
     assert plain_settings(with_file) == plain_settings(plain) + [['Host', '*'], ['Ciphers', 'aes128-ctr'],
                                                                  ['compression', 'yes']]
     assert plain_argv(with_file) == plain_argv(plain) and plain['argv'][0] == '-F'
+
+
+def test_for_a_user_without_a_home_no_folder_is_made_and_that_is_told_seldom(running_gateway, fake, log, tmpdir,
+                                                                         monkeypatch):
+    monkeypatch.setattr(os.path, 'expanduser', lambda path: path)
+    monkeypatch.setattr(ws2s, 'WARNING_SECONDS', 3600)
+    tmpdir.mkdir('here').chdir()
+    gateway = running_gateway(fake.config(knownHosts='~/.ws2s/known_hosts'), resolve=to_loopback)
+    with RawClient(gateway.address) as client:
+        client.open()
+        for _ in range(3):
+            assert outcome(client.ask(command='connect', **BENIGN)) == (6, 'ssh-failed')
+    assert len([line for line in log.lines if line.startswith('ssh: ') and 'ssh.knownHosts' in line]) == 1
+    assert len([line for line in log.lines if 'did not reach' in line and 'ssh.knownHosts' in line]) == 3
+    assert os.listdir(str(tmpdir.join('here'))) == fake.notes() == []
 
 
 # -- the process -------------------------------------------------------------------------------------------------------

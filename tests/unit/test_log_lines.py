@@ -37,6 +37,13 @@ def test_a_speaker_has_some_lines_at_once_and_then_so_many_a_second():
     assert [passed(rate, 100, now) for now in (0, 0, 1, 1.4, 3, 100)] == [20, 0, 2, 0, 4, 20]
 
 
+def test_lines_that_come_together_pass_together_or_are_left_out_together():
+    rate = ws2s.LogRate(20, 2)
+    assert [rate.passes('a', now, lines) for now, lines in ((0, 15), (0, 6), (0, 5), (1, 3), (1, 2))] == [
+        True, False, True, False, True]
+    assert rate.take_left_out('a') == 9
+
+
 def test_one_speaker_takes_no_lines_of_another():
     rate = ws2s.LogRate(20, 2)
     assert [passed(rate, 30, 0, speaker) for speaker in ('a', 'b', 'a')] == [20, 20, 0]

@@ -806,8 +806,8 @@ NEW = b'[a.lan]:2222 ssh-ed25519 AAAAC3Nz\n'
 
 @pytest.mark.parametrize('address, origin', [
     (u'192.0.2.7', b'ws2s:192.0.2.7'), (u'::ffff:192.0.2.7', b'ws2s:192.0.2.7'),
-    (u'2001:db8:1:2:3::4', b'ws2s:2001:db8:1:2::'),
-    (u'2001:db8:1:2::5', b'ws2s:2001:db8:1:2::'), (u'fe80::1%eth0', b'ws2s:fe80::')])
+    (u'2001:db8:1:2:3::4', b'ws2s:2001:db8:1:2::/64'),
+    (u'2001:db8:1:2::5', b'ws2s:2001:db8:1:2::/64'), (u'fe80::1%eth0', b'ws2s:fe80::/64')])
 def test_the_origin_of_a_key_is_what_counts_as_one_address(address, origin):
     assert ws2s.key_origin(address) == origin
 
