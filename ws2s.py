@@ -368,7 +368,7 @@ def printable(text):
     """``text`` of a stranger, fit for one line of a log: printable ASCII, everything else escaped (security S14)."""
     if isinstance(text, bytes):
         text = text.decode('latin-1')
-    return text[:500].encode('unicode_escape').decode('ascii')
+    return text[:300].encode('unicode_escape').decode('ascii')[:600]
 
 
 def with_port(host, port):
@@ -1765,7 +1765,7 @@ JSON_DIGITS = 20               # that are read of one number: long ones cost the
 WAITING_BYTES = 512            # what one waiting request costs beside its own bytes
 REQUESTS = 16                  # of those that have waited are carried out before others have their turn
 PART_BYTES = 65536             # of a long request are understood before others have their turn
-END_BYTES = 2048               # of a long request stand before and behind its one long text
+END_BYTES = 4096               # of a long request stand before and behind its one long text
 PLACEHOLDER = u'x' * 20000     # stands for that text when it is longer than any field but `data` may be
 ESCAPE_CHARACTERS = 6          # of the longest in JSON
 SECRET_BYTES = 1000            # of a password or passphrase; ssh itself takes 1,023
@@ -2321,8 +2321,8 @@ DIALECTS = ((lambda request: True, JsonDialect),)
 #
 # In the row stands whoever needs much: who has sent more than was taken at once, who brings bulk, has just come, or
 # wants to dial; and whoever is still to be dispatched when the turn has lasted some time. The row has some milliseconds
-# of a turn, and in it the address groups take turns. So those who need little do not wait for those who need much, and
-# nobody waits long for another address.
+# of a turn, and in it goes first the address group that has used least of late. So those who need little do not wait for
+# those who need much, and nobody waits long for another address.
 #
 # What is turned over are Handlers, whose verbs are below.
 
@@ -2335,6 +2335,7 @@ RECEIVE_BYTES = 131072   # one read
 KEPT_BYTES = 1048576     # freed memory that is kept, in blocks of at most so many
 SEND_BATCH = 32          # streams that have something to send before it is sent
 TURN_SECONDS = 0.002     # of a turn for what is ready; as much for the row, for what was posted, and for timers
+LATELY_SECONDS = 0.1     # how long turns in the row are remembered
 ROW_TURNS = 500          # in one turn of the loop at most, should somebody set the clock
 PIPES = 32               # that may stand full at one time; each takes two descriptors and BULK_BYTES
 
@@ -2488,31 +2489,41 @@ LIGHT, NEW, HEAVY = 'light', 'new', 'heavy'  # why somebody stands in the row
 
 
 class Row(object):
-    """Who waits for a turn. Each address group has one line for each reason; the lines take turns, and in a line goes
-    first who came first."""
+    """Who waits for a turn. Each address group has one line for each reason; next is the line whose turns have taken
+    least time lately, and in it who came first."""
 
     def __init__(self):
         self.count = 0
-        self._keys, self._lines = collections.deque(), {}
+        self._lines, self._order, self._numbers = {}, [], itertools.count()
+        self._used, self._until, self._taken = {}, 0, None
 
     def add(self, handler, key):
         self.count += 1
         if key not in self._lines:
-            self._keys.append(key)
             self._lines[key] = collections.deque()
+            self._queue(key)
         self._lines[key].append(handler)
 
+    def _queue(self, key):
+        heapq.heappush(self._order, (self._used.get(key, 0), next(self._numbers), key))
+
     def take(self):
-        """The Handler whose turn it is."""
+        """The Handler whose turn it is; charge() tells when the turn is over."""
         self.count -= 1
-        key = self._keys.popleft()
-        line = self._lines[key]
-        handler = line.popleft()
-        if line:
-            self._keys.append(key)
+        self._taken = heapq.heappop(self._order)[2]
+        return self._lines[self._taken].popleft()
+
+    def charge(self, began, now):
+        """The turn has lasted from ``began`` to ``now``. What was used is forgotten after a while."""
+        key = self._taken
+        if not 0 <= self._until - now <= LATELY_SECONDS:
+            self._used, self._until = {}, now + LATELY_SECONDS
+            self._order = sorted((0, number, line) for _, number, line in self._order)
+        self._used[key] = self._used.get(key, 0) + now - began
+        if self._lines[key]:
+            self._queue(key)
         else:
-            del self._lines[key]  # the groups are strangers' addresses: none is kept for nothing
-        return handler
+            del self._lines[key]
 
 
 class Loop(object):
@@ -2613,7 +2624,8 @@ class Loop(object):
         self.is_late, end = False, stopwatch() + TURN_SECONDS
         for key, events in ready:
             handler = key.data
-            if handler.events & events:  # 0 when the handler was closed earlier in this very batch
+            # No events are left when the handler was closed earlier in this very batch.
+            if handler.events & events and not (handler.in_row and events == READ):
                 try:
                     handler.on_ready(events)
                 except Exception:
@@ -2667,7 +2679,8 @@ class Loop(object):
                 self._call(callback)
 
     def _run_row(self):
-        end = stopwatch() + TURN_SECONDS
+        began = stopwatch()
+        end = began + TURN_SECONDS
         for _ in range(ROW_TURNS):
             handler = self._row.take()
             handler.in_row = False
@@ -2677,8 +2690,11 @@ class Loop(object):
                 self._on_mistake_of(handler)
             if self._unsent >= FAIR_BYTES:
                 self._settle_written()
-            if not self._row.count or stopwatch() >= end:
+            now = stopwatch()
+            self._row.charge(began, now)
+            if not self._row.count or now >= end:
                 break
+            began = now
         self._settle_written()  # what was only touched can wait for the next turn, which comes at once
 
     def _settle_written(self):
@@ -2780,11 +2796,11 @@ class Journal(Handler):
         if LOG.isEnabledFor(level) and self._passes(self._groups, group_text(group)):
             LOG.log(level, line, *arguments)
 
-    def tell_last(self, number, words):
-        """The line that tells of a client's end: it always comes."""
+    def tell_last(self, group, number, words):
+        """The line that tells of a client's end; what was left out of the client's lines comes before."""
         name = '#%d' % number
         self._tell_left_out([(name, self._clients.take_left_out(name))])
-        LOG.info('%s %s', name, words)
+        self.tell_of_address(logging.INFO, group, '%s %s', name, words)
 
     def _passes(self, rate, speaker):
         self._timer = self._timer or self._loop.call_later(WARNING_SECONDS, self.catch_up)
@@ -3595,7 +3611,7 @@ def blocking_read_file(folder, names):
 
 
 QUICK_SECONDS = 1      # a zone is known while its names are found within so long
-ZONE_LOOKUPS = 16      # under way below a suffix of two labels, in zones that are known; and as many in others
+ZONE_LOOKUPS = 16      # under way for one address below two labels, in zones that are known; and as many in others
 CLIENT_LOOKUPS = 2     # under way for one client: one that it has given up, and another
 KNOWN_ZONES = 1024     # that are remembered
 
@@ -3787,7 +3803,8 @@ class Resolver(object):
     def submit(self, host, port, client, on_result):
         """The Job that resolves a name, or None when too many wait."""
         is_known = zone_of(host, 3) in self._known
-        shares = (client, CLIENT_LOOKUPS), ((is_known, zone_of(host, 2)), ZONE_LOOKUPS)
+        # Below a suffix such as co.uk lie many zones: those of one address must not stop the others' look-ups there.
+        shares = (client, CLIENT_LOOKUPS), ((client[0], is_known, zone_of(host, 2)), ZONE_LOOKUPS)
         if not is_known:
             shares += (False, max(1, self._workers.most * 3 // 4)),
         return self._workers.submit(client[0], self._resolve, (host, port), on_result, shares=shares)
@@ -5703,6 +5720,8 @@ class Session(Silence):
         else:
             return False
         self.touch()
+        if self.stream.broken:
+            self.on_unwritable(self.stream)
         return True
 
     def _on_text(self, event):
@@ -5818,8 +5837,8 @@ class Session(Silence):
             origin, path = self._request
             words = (with_port(*self.peer[:2]), one_word(origin) if origin else '-', printable(path),
                      self.talk.summary(), self.gateway.loop.now - self._born) + self._ending
-            self.gateway.journal.tell_last(self.number, '%s has left: origin %s, path %s, %s, %.3f s, ended by %s in '
-                                                        '%s, code %s' % words)
+            self.gateway.journal.tell_last(
+                self.group, self.number, '%s has left: origin %s, path %s, %s, %.3f s, ended by %s in %s, code %s' % words)
 
     def held(self):
         return Client.held(self) + sum(upstream.held() for upstream in self.talk.upstreams.values())

@@ -45,6 +45,57 @@ def lined_up(loop, names, reason=ws2s.HEAVY, again=0):
     return told
 
 
+@pytest.fixture
+def no_time_passes(monkeypatch):
+    monkeypatch.setattr(ws2s, 'stopwatch', lambda: 0.0)
+
+
+def test_the_line_that_has_used_least_time_goes_first(loop, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(ws2s, 'stopwatch', lambda: clock[0])
+    monkeypatch.setattr(ws2s, 'TURN_SECONDS', LONG)
+    monkeypatch.setattr(ws2s, 'LATELY_SECONDS', LONG)
+    told = []
+
+    class Slow(Waiting):
+        def on_turn(self):
+            clock[0] += 1.0 if self.name[0] == 'a' else 0.1
+            Waiting.on_turn(self)
+
+    for name in ('a1', 'a2', 'a3', 'b1', 'b2', 'b3'):
+        loop.line_up(Slow(loop, name, told), name[0], ws2s.HEAVY)
+    turn(loop)
+    assert ' '.join(told) == 'a1 b1 b2 b3 a2 a3'
+
+
+def test_who_has_used_much_does_not_wait_for_ever_behind_those_who_come_anew():
+    row, now = ws2s.Row(), 0.0
+    row.add('old', 'old')
+    row.add('older', 'old')
+    row.take()
+    row.charge(now, now + 0.05)
+    for number in range(100):
+        row.add(number, number)
+        taken = row.take()
+        row.charge(now, now + 0.01)
+        now += 0.01
+        if taken == 'older':
+            break
+    assert number < 99
+
+
+def test_what_was_used_is_forgotten_and_a_clock_that_is_set_back_does_no_harm(loop, monkeypatch):
+    row, order = ws2s.Row(), []
+    for number in range(3):
+        row.add('a%d' % number, 'a')
+        row.add('b%d' % number, 'b')
+    for began, now in ((0, 5), (5, 5.1), (100, 100.1), (100.1, 50), (50, 50.1), (50.1, 50.2)):
+        order.append(row.take())
+        row.charge(began, now)
+    assert sorted(order) == ['a0', 'a1', 'a2', 'b0', 'b1', 'b2'] and row.count == 0
+
+
+@pytest.mark.usefixtures('no_time_passes')
 def test_in_the_row_address_groups_take_turns(loop, monkeypatch):
     monkeypatch.setattr(ws2s, 'TURN_SECONDS', LONG)
     told = lined_up(loop, 'a1 a2 a3 a4 b1 c1 c2')
@@ -71,6 +122,7 @@ def test_the_row_has_its_time_and_no_more_but_one_gets_on_in_each_turn(loop, mon
         assert told == expected
 
 
+@pytest.mark.usefixtures('no_time_passes')
 def test_who_lines_up_again_has_the_next_turn_behind_the_others(loop, monkeypatch):
     monkeypatch.setattr(ws2s, 'TURN_SECONDS', LONG)
     told = lined_up(loop, 'a1 b1', again=1)
