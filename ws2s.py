@@ -3484,16 +3484,12 @@ class Workers(object):
                 job.queue[job] = True
                 self._waiting.update((job.group, None))
                 return False
-        self._run(job)
-        return True
-
-    def _run(self, job):
-        for key, _ in job.shares:
-            self._running[key] += 1
+        self._running.update(key for key, _ in job.shares)
         if len(self._threads) < self._running[None] and self._loop.now >= self._rests_until:
             self._begin_thread()
         job.began = self._loop.now
         self._ready.put(job)
+        return True
 
     def _begin_thread(self):
         thread = threading.Thread(target=self._blocking_work, name='ws2s worker')
@@ -3506,21 +3502,15 @@ class Workers(object):
             LOG.warning('%s: %d must do', error, len(self._threads))
 
     def _blocking_work(self):
-        while True:
-            job = self._ready.get()
-            if job is None:
-                return
-            job.result = self._blocking_call(job)
+        for job in iter(self._ready.get, None):
+            try:
+                job.result = job.function(*job.arguments)
+            except Exception:
+                log_mistake()
+                job.result = BROKEN
             if not self._loop.post(job.come_home):
                 job.throw_away()
             del job  # an idle thread must not keep what it did last
-
-    def _blocking_call(self, job):
-        try:
-            return job.function(*job.arguments)
-        except Exception:
-            log_mistake()
-            return BROKEN
 
     def withdraw(self, job):
         """Was ``job`` still waiting? Then it is not run."""
@@ -3719,6 +3709,7 @@ class Step(Handler):
     """
 
     via = ''  # how the log names what stands between us and the target: '' or ' through HOST:PORT'
+    _timer = None
 
     def __init__(self, loop, on_done):
         self._loop, self._on_done = loop, on_done
@@ -3747,6 +3738,8 @@ class Step(Handler):
     def cancel(self):
         """Stop what is under way. May be called at any time, and again."""
         self._on_done = None
+        if self._timer is not None:
+            self._timer.cancel()
 
     def was_cut(self):
         """Has the connection that came of this step ended without a word of the target?"""
@@ -3847,7 +3840,7 @@ class Lookup(Step):
     def __init__(self, resolver, host, port, client, seconds, on_done):
         Step.__init__(self, resolver.loop, on_done)
         self._resolver, self._host, self._port, self._client, self._seconds = resolver, host, port, client, seconds
-        self._job = self._timer = None
+        self._job = None
 
     def _start(self):
         literal = literal_addresses(self._host, self._port)
@@ -3869,8 +3862,6 @@ class Lookup(Step):
 
     def cancel(self):
         Step.cancel(self)
-        if self._timer is not None:
-            self._timer.cancel()
         if self._job is not None:
             self._resolver.note(self._host, self._job, None)
             self._job.cancel()
@@ -4552,7 +4543,6 @@ class Login(Step):
         """Stop what is under way, and forget the secrets."""
         Step.cancel(self)
         self._hop = self._password = None
-        self._timer.cancel()
         self._lookup.cancel()
         if self._opening is not None:
             self._tunnel.withdraw(self._opening)
@@ -4762,7 +4752,7 @@ class Forward(Step):
         Step.__init__(self, tunnels.loop, on_done)
         self.target, self.via = (host, port), ' through %s' % with_port(hop.host, hop.port)
         self._logins, self._hop = logins, hop
-        self._tunnel = self._timer = None
+        self._tunnel = None
         self.is_taken = False  # by ssh, which dials the target now
         self.is_ended = False  # by the target, as ssh has told
 
@@ -4818,8 +4808,6 @@ class Forward(Step):
 
     def cancel(self):
         Step.cancel(self)
-        if self._timer is not None:
-            self._timer.cancel()
         if self.sock is not None:
             self.sock.close()
             self.sock = None
@@ -4913,7 +4901,8 @@ class Tunnels(object):
         if has_share:
             ready = [tunnel for tunnel in ready if tunnel.group == group]
         if ready:
-            victim = max(ready, key=lambda tunnel: (of_logins[tunnel.group], -tunnel.begun))
+            # By the number of its client, too: a clock may tick slower than logins begin.
+            victim = max(ready, key=lambda tunnel: (of_logins[tunnel.group], -tunnel.begun, -tunnel.client[1]))
             victim.fail(SSH_TIMEOUT)
             self.tunnels.discard(victim)  # the newcomer does not wait until the threads have cleared up
         return bool(ready)

@@ -619,7 +619,7 @@ def test_what_a_config_file_says_stands_below_what_the_client_says(running_gatew
 
 
 def test_for_a_user_without_a_home_no_folder_is_made_and_that_is_told_seldom(running_gateway, fake, log, tmpdir,
-                                                                         monkeypatch):
+                                                                             monkeypatch):
     monkeypatch.setattr(os.path, 'expanduser', lambda path: path)
     monkeypatch.setattr(ws2s, 'WARNING_SECONDS', 3600)
     tmpdir.mkdir('here').chdir()
