@@ -2321,7 +2321,7 @@ DIALECTS = ((lambda request: True, JsonDialect),)
 #
 # In the row stands whoever needs much: who has sent more than was taken at once, who brings bulk, has just come, or
 # wants to dial; and whoever is still to be dispatched when the turn has lasted some time. The row has some milliseconds
-# of a turn, and in it goes first the address group that has used least of late. So those who need little do not wait for
+# of a turn; in it goes first the address group that has used least of late. So those who need little do not wait for
 # those who need much, and nobody waits long for another address.
 #
 # What is turned over are Handlers, whose verbs are below.
@@ -3991,6 +3991,7 @@ TUNNEL_IDLE_SECONDS = 10       # a tunnel without connections stays for so long,
 TUNNEL_TARGETS = 64            # of one tunnel; each takes ssh a listening socket
 TUNNEL_CHANNELS = 256          # connections of one tunnel that its server has not ended
 GIVE_WAY_SECONDS = 3           # after so long a login must leave its place to a newcomer, when there is no other
+LOGIN_CPU_SECONDS = 5          # of ssh until its login is done; its server and its key tell what that takes
 LOGIN_LINES = 10000, 500       # of ssh's standard error until the login is done, at once and a second: banners, too
 LOG_LINES = 20000, 20000       # and after it: one for 96 KiB of a download is usual, and 60 for a connection
 LOG_BYTES = 2048               # one read of it: each line costs time that other clients wait
@@ -4129,6 +4130,7 @@ class Child(object):
         close_on_exec(self.questions.fileno())
         with contextlib.closing(far):
             self.process = spawn(arguments, self.path(ASKPASS_NAME), far)
+        limit_cpu(self.process.pid, LOGIN_CPU_SECONDS)
         write_private(self.path(PID_NAME), b'%d' % self.process.pid, 0o600)
 
     def blocking_bury(self):
@@ -4168,10 +4170,11 @@ def blocking_forget_login(directory):
             LOG.debug('no %s to remove: %s', name, os.strerror(error.errno))
 
 
-def blocking_end_login(directory, path, origin):
+def blocking_end_login(pid, directory, path, origin):
     """What the login was needed for is done: a new host key is learnt, the rest is removed. A Failure when the key may
     not be learnt."""
     try:
+        limit_cpu(pid, None)
         new = read_below(directory, path_bytes(os.path.join(directory, LEARNT_NAME)), HOST_KEY_BYTES + 1)
         if not new:
             return None
@@ -4203,6 +4206,20 @@ def spawn(arguments, askpass='', stdin=None):
     take_group_along(process.pid)
     fcntl.fcntl(process.stderr, fcntl.F_SETFL, fcntl.fcntl(process.stderr, fcntl.F_GETFL) | os.O_NONBLOCK)
     return process
+
+
+def limit_cpu(pid, seconds):
+    """End a process that has used so many seconds of CPU time; None: however many. Only on Linux, from Python 3.4 on,
+    can such a limit be lifted from outside when the login is done; elsewhere there is none."""
+    if not hasattr(resource, 'prlimit'):
+        return
+    try:
+        _, most = resource.prlimit(pid, resource.RLIMIT_CPU)
+        is_set = seconds and (most == resource.RLIM_INFINITY or seconds < most)
+        resource.prlimit(pid, resource.RLIMIT_CPU, (seconds if is_set else most, most))
+        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))  # its end by this limit would leave a core with secrets
+    except OSError as error:
+        LOG.debug('ssh: no limit of CPU time for process %d: %s', pid, os.strerror(error.errno))  # it has ended
 
 
 def take_group_along(pid):
@@ -4513,7 +4530,8 @@ class Login(Step):
 
     def on_ready(self):
         """Logged in. A server whose key has not been written down is not used."""
-        arguments = self._ssh.child.directory, self._tunnel.config['ssh.knownHosts'], key_origin(self._address)
+        child, config = self._ssh.child, self._tunnel.config
+        arguments = child.process.pid, child.directory, config['ssh.knownHosts'], key_origin(self._address)
         self._tunnel.submit(blocking_end_login, arguments, self._on_learnt)
 
     def _on_learnt(self, failure):
@@ -5826,8 +5844,8 @@ class Session(Silence):
             origin, path = self._request
             words = (with_port(*self.peer[:2]), one_word(origin) if origin else '-', printable(path),
                      self.talk.summary(), self.gateway.loop.now - self._born) + self._ending
-            self.gateway.journal.tell_last(
-                self.group, self.number, '%s has left: origin %s, path %s, %s, %.3f s, ended by %s in %s, code %s' % words)
+            line = '%s has left: origin %s, path %s, %s, %.3f s, ended by %s in %s, code %s' % words
+            self.gateway.journal.tell_last(self.group, self.number, line)
 
     def held(self):
         return Client.held(self) + sum(upstream.held() for upstream in self.talk.upstreams.values())

@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import re
+import resource
 import socket
 import subprocess
 import threading
@@ -551,12 +552,26 @@ def niceness(pid):
     return int(process_fields(pid)[16])
 
 
-def test_ssh_stands_back(running_gateway, fake):
+def cpu_limit(pid):
+    """Seconds after which it is ended, or b'unlimited'."""
+    return re.search(b'Max cpu time +([^ ]+)', process_file(pid, 'limits')).group(1)
+
+
+@pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_CPU)[1] != resource.RLIM_INFINITY, reason='limited already')
+def test_ssh_stands_back_and_may_compute_for_some_seconds_until_it_has_logged_in(running_gateway, fake):
+    fake.does(['wait'], ['serve'])
     gateway = running_gateway(fake.config(), resolve=to_loopback)
     with serving(echo) as port, RawClient(gateway.address) as client:
         fake.leads_to(port)
-        assert outcome(client.open().ask(command='connect', **BENIGN)) == DONE
-        assert niceness(fake.calls()[0]['pid']) == min(19, niceness(os.getpid()) + 10)
+        client.open().send_json(command='connect', **BENIGN)
+        wait_until(lambda: fake.notes('waiting'))
+        pid = fake.calls()[0]['pid']
+        wait_until(lambda: niceness(pid) == min(19, niceness(os.getpid()) + 10), what='ssh to stand back')
+        if hasattr(resource, 'prlimit'):
+            wait_until(lambda: cpu_limit(pid) == b'5', what='the limit')
+        fake.go()
+        assert outcome(client.receive_json()) == DONE
+        assert cpu_limit(pid) == b'unlimited'
 
 
 FLOOD = 32 << 20
