@@ -1,5 +1,5 @@
 # -*- coding: utf-8 -*-
-"""What a reading of the rooms 5, 8, 9, 10 and 14 has found."""
+"""What takes many turns: sessions that are behind, rows, timers; and who has left or stalled meanwhile."""
 
 import gc
 import socket

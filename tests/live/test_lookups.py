@@ -75,7 +75,7 @@ SOURCES = ['127.0.0.1'], ['127.0.0.1', '127.0.0.2', '127.0.0.3']
 def test_names_of_others_are_found_while_those_of_many_clients_hang(running_gateway, names, port, sources, count, name,
                                                                     most):
     gateway = running_gateway({'limits': {'connectSeconds': 30}}, resolve=names.resolve)
-    count *= len(sources)
+    most, count = most * (len(sources) if name is ONE else 1), count * len(sources)
     hosts = [name % number for number in range(2 * count)]
     with asking(gateway, hosts[:count], sources):
         wait_until(lambda: len(names.hanging) == min(count, most))
