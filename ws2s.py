@@ -4331,11 +4331,17 @@ def command_line(pid):
 class Feed(Handler):
     """What comes from a child: ``on_data(bytes)`` gets it as it comes, and empty bytes at the end."""
 
-    def __init__(self, loop, sock, on_data):
-        self.sock, self._loop, self._on_data = sock, loop, on_data
+    def __init__(self, loop, group, sock, on_data):
+        self.sock, self._loop, self._group, self._on_data = sock, loop, group, on_data
         loop.touch(self)
 
     def on_ready(self, events):
+        self._loop.line_up(self, self._group, HEAVY)  # a server may have its ssh say much
+
+    def on_turn(self):
+        self.read()
+
+    def read(self):
         """False when there was nothing to read, or nothing will come any more."""
         if self.sock is None:
             return False
@@ -4370,15 +4376,15 @@ class Ssh(object):
     alone. So Forwards are connected one after the other, and the channel that begins next is that of the first in the
     row."""
 
-    def __init__(self, loop, child, owner):
+    def __init__(self, loop, group, child, owner):
         self.child, self.owner, self._loop = child, owner, loop
         self.is_connected = self._is_ready = False  # to its server; logged in there
         self._fault, self._complaint = None, ''      # why it ends, as far as it has said
         self._lines, self._rate, self._question = LineParser(), LogRate(*LOGIN_LINES), b''
         self._row = collections.deque()  # pairs (Forward, path); the first is connected, and ssh has not taken it yet
         self._channels = {}              # by ssh's number: Forwards whose target is being dialled, or stands
-        self._log = Feed(loop, child.process.stderr, self._on_log)
-        self._questions = Feed(loop, child.questions, self._on_question)
+        self._log = Feed(loop, group, child.process.stderr, self._on_log)
+        self._questions = Feed(loop, group, child.questions, self._on_question)
 
     def _on_log(self, data):
         lines = self._lines.receive(data)
@@ -4394,7 +4400,7 @@ class Ssh(object):
     def catch_up(self):
         """Read what it has said up to now: no more than a pipe holds."""
         for _ in range(PIPE_BYTES // LOG_BYTES + 1):
-            if not self._log.on_ready(READ):
+            if not self._log.read():
                 return
 
     def _on_connected(self, event):
@@ -4516,7 +4522,7 @@ class Login(Step):
         elif self._on_done is None:  # cancelled meanwhile
             self._tunnel.bury(result)
         else:
-            self._ssh = Ssh(self._loop, result, self)
+            self._ssh = Ssh(self._loop, self._tunnel.group, result, self)
 
     def on_question(self, question):
         """Only ssh itself gets the passphrase: any other question may be the server's."""
@@ -4597,7 +4603,8 @@ class LocalEnd(object):
         elif self._tunnel.state == DOWN:
             self._tunnel.bury(result)
         else:
-            self._child, self._feed = result, Feed(self._tunnel.loop, result.process.stderr, self._on_data)
+            self._child = result
+            self._feed = Feed(self._tunnel.loop, self._tunnel.group, result.process.stderr, self._on_data)
 
     def _on_data(self, data):
         """What the short ssh says does not matter, its exit status does."""

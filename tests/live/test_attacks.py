@@ -12,6 +12,7 @@ import threading
 
 import pytest
 
+from fake_ssh import FakeSsh, private_temporary_directory
 from floods import LONG_MESSAGES, attack
 from innocent import innocent, percentile
 from program import logging_program
@@ -108,6 +109,38 @@ def test_floods_from_targets(tmpdir, kind, count):
                                   'pages not read', 'nonsense', 'urgent data'])
 def test_storms_of_connections(tmpdir, kind):
     assert_harmless(flood, tmpdir, kind, 4)
+
+
+# What a hostile SSH server has ssh say once its tunnel stands, by the reads of a pipe.
+SSH_LINES = {'nothing': '\n', 'debugging': 'debug1: Remote: x\n', 'forged': 'debug2: channel 2: open confirm\n',
+             'closed': 'Connection closed by x\n'}
+SAID = 2000000  # characters of each server: more than a tunnel may stand for
+
+
+def lines_of_servers(tmpdir, line, count):
+    """Tunnels whose servers all begin to have ssh say as much as they can."""
+    fake = FakeSsh(str(tmpdir.mkdtemp()))
+    fake.does(['say', 'debug1: Connection established.\r\n'], ['serve'], ['wait'], ['say', line * (SAID // len(line))])
+    with private_temporary_directory(), logging_program(tmpdir, fake.config()) as (program, address), \
+            serving(echo) as port, innocent(address, port, TRIPS) as meter:
+        alone = meter.measure()
+        fake.leads_to(port)
+        clients = [RawClient(address, source='127.0.0.2', timeout=30).open() for _ in range(count)]
+        for client in clients:
+            client.send_json(command='connect', host='inner.test', port=port, ssh_host='127.0.0.1', ssh_username='u')
+        assert [client.receive_json()['message'] for client in clients] == ['connect done'] * count
+        fake.go()
+        beside = meter.measure()
+        for client in clients:
+            client.abort()
+        wait_until(lambda: not fake.alive(), 20, 'every ssh to be gone')
+    return Trial(alone, beside, count)
+
+
+@pytest.mark.parametrize('count', [1, 10])
+@pytest.mark.parametrize('kind', sorted(SSH_LINES))
+def test_what_hostile_ssh_servers_have_ssh_say(tmpdir, kind, count):
+    assert_harmless(lines_of_servers, tmpdir, SSH_LINES[kind], count)
 
 
 def test_headers_of_200_clients_that_come_byte_by_byte(tmpdir):
