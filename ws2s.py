@@ -2176,7 +2176,7 @@ class JsonDialect(Dialect):
         self._state = state
 
     def on_text(self, text):
-        return self._take(read_deed(text), 4 * len(text))  # some Pythons take so much for a character
+        return self._take(read_deed(text), 4 * len(text))  # as many bytes as UTF-8 may take
 
     def on_binary(self, piece, final):
         return self._take(('_pass_on', piece, final), len(piece))
@@ -2213,6 +2213,7 @@ class JsonDialect(Dialect):
     # -- deeds ---------------------------------------------------------------------------------------------------------
 
     def _take(self, deed, size):
+        """Carry out the deed, or have it wait behind those that do."""
         if self._state != CONNECTING and not self._waiting:
             return getattr(self, deed[0])(*deed[1:])
         if self._waiting is None:
@@ -2235,6 +2236,7 @@ class JsonDialect(Dialect):
         return actions
 
     def _look(self):
+        """Is there something to do that waits for no target?"""
         self.is_behind = bool(self._long or self._waiting and self._state != CONNECTING)
 
     def _carry(self, actions):
@@ -2335,6 +2337,7 @@ RECEIVE_BYTES = 131072   # one read
 KEPT_BYTES = 1048576     # freed memory that is kept, in blocks of at most so many
 SEND_BATCH = 32          # streams that have something to send before it is sent
 TURN_SECONDS = 0.002     # of a turn for what is ready; as much for the row, for what was posted, and for timers
+CROWD = 64               # handlers in the row; with more of them the poller is not asked about each
 LATELY_SECONDS = 0.1     # how long turns in the row are remembered
 ROW_TURNS = 500          # in one turn of the loop at most, should somebody set the clock
 PIPES = 32               # that may stand full at one time; each takes two descriptors and BULK_BYTES
@@ -2537,7 +2540,7 @@ class Loop(object):
         self._numbers = itertools.count()
         self._written, self._touched = [], []
         self._unsent = 0            # bytes that those written to have queued since they were settled
-        self._row, self.is_late = Row(), False
+        self._row, self.is_late, self.is_crowded = Row(), False, False
         self._soon = collections.deque()
         self._posted = collections.deque()
         raise_mmap_threshold()
@@ -2621,11 +2624,11 @@ class Loop(object):
         self.now = monotonic()  # before the dispatch: what begins now must not begin when the poll fell asleep
         # The more are ready the shorter each must be, or whoever comes last waits for many long ones.
         self.share = max(FAIR_BYTES, BULK_BYTES // max(1, len(ready) ** 2))
-        self.is_late, end = False, stopwatch() + TURN_SECONDS
+        # Many in the row would be told of by each poll.
+        self.is_late, self.is_crowded, end = False, self._row.count > CROWD, stopwatch() + TURN_SECONDS
         for key, events in ready:
             handler = key.data
-            # No events are left when the handler was closed earlier in this very batch.
-            if handler.events & events and not (handler.in_row and events == READ):
+            if handler.events & events:  # 0 when the handler was closed earlier in this very batch
                 try:
                     handler.on_ready(events)
                 except Exception:
@@ -3252,6 +3255,8 @@ class Stream(Handler):
     def on_turn(self):
         if self.sock is not None and not self.owner.goes_on():
             self.on_ready(READ, is_turn=True)
+        if self.sock is not None and not self.events & READ:
+            self._loop.touch(self)  # whether it is read is decided anew
 
     def on_ready(self, events, is_turn=False):
         if events & WRITE:
@@ -3261,6 +3266,8 @@ class Stream(Handler):
         if not is_turn and (self._is_bulky or self.is_new or self._loop.is_late):
             reason = NEW if self.is_new else HEAVY if self._is_bulky else LIGHT
             self._loop.line_up(self, self.owner.group, reason)
+            if self._loop.is_crowded:
+                self._loop.watch(self, self.events & ~READ)
             return
         count = 0 if self.eof else self.owner.wants_data(self)
         if not count:
@@ -5765,7 +5772,7 @@ class Session(Silence):
         self.end(CLIENT, deliver=not is_reset)
 
     def on_unwritable(self, stream):
-        if not (self.ws.is_behind or self.talk.dialect.is_behind):
+        if not (self.ws.is_behind or self.state == OPEN and self.talk.dialect.is_behind):
             self.end(CLIENT)  # else what was sent in time is carried out; reading tells of the end, too
 
     def on_flow(self, stream):
