@@ -1764,6 +1764,8 @@ WINDOW_BYTES = 16384           # the smallest window that a client may ask for
 JSON_DIGITS = 20               # that are read of one number: long ones cost their square on old Pythons (security S09)
 WAITING_BYTES = 512            # what one waiting request costs beside its own bytes
 REQUESTS = 16                  # of those that have waited are carried out before others have their turn
+JSON_MARKS = b',', b'[', b'{'  # before each member there is one, and within texts some
+MEMBERS = 500                  # of a request are understood at once
 PART_BYTES = 65536             # of a long request are understood before others have their turn
 END_BYTES = 4096               # of a long request stand before and behind its one long text
 PLACEHOLDER = u'x' * 20000     # stands for that text when it is longer than any field but `data` may be
@@ -2060,7 +2062,7 @@ class LongRequest(object):
         self._rest = coded[count:]
 
 
-TOO_MUCH = 'a request of more than %d bytes is one long text, and little before and behind it' % LONG_TEXT
+TOO_MUCH = 'a request as long as this is one long text, and little before and behind it'
 
 
 def long_text_start(data):
@@ -2102,15 +2104,12 @@ CHANNEL_MOVES = {UNCONNECTED: (CONNECTING,), CONNECTING: (CONNECTED, UNCONNECTED
 # to carry out its deed are two steps: between them the deed may wait for a connect.
 
 
-def sendb_deed(text):
-    """That of a `sendb` in the usual spelling, or None."""
-    data = sendb_data(text)
-    return ('_write', (data,), DONE[b'sendb']) if data else None
-
-
 def read_deed(text):
+    data = sendb_data(text)
+    if data:
+        return '_write', (data,), DONE[b'sendb']
     try:
-        return sendb_deed(text) or deed_of(read_request(text))
+        return deed_of(read_request(text))
     except RequestError as error:
         return '_say', failed(error.failure)
 
@@ -2182,9 +2181,8 @@ class JsonDialect(Dialect):
         return self._take(('_pass_on', piece, final), len(piece))
 
     def on_long_text(self, data):
-        deed = None if len(data) > PART_BYTES else sendb_deed(utf8_text(data))
-        if deed:
-            return self._take(deed, len(data))
+        if len(data) <= PART_BYTES and sum(map(data.count, JSON_MARKS)) <= MEMBERS:
+            return self.on_text(utf8_text(data))
         self._long = LongRequest(data)
         self.backlog += self._long.held
         self.is_behind = True
@@ -6221,7 +6219,9 @@ class Gateway(object):
         left.setdefault(upstream.group, collections.OrderedDict())[upstream] = True
         if sum(map(len, left.values())) > DRAINING_CONNECTIONS:
             largest = max(left.values(), key=len)
-            next((one for one in largest if not one.held()), next(iter(largest))).end()
+            oldest = next(iter(largest))
+            oldest.flush()
+            next((one for one in largest if not one.held()), oldest).end()
 
     def on_upstream_ended(self, upstream):
         self.upstreams.discard(upstream)

@@ -3,6 +3,7 @@
 import base64
 import collections
 import io
+import itertools
 import json
 import os
 import random
@@ -33,10 +34,9 @@ def acted(dialect, event):
 def joined(actions):
     """Writes that follow each other as one: how a long one is cut does not matter."""
     found = []
-    for action in actions:
-        if found and isinstance(action, Write) and isinstance(found[-1], Write):
-            action = Write(action.channel, found.pop().data + action.data)
-        found.append(action)
+    for (kind, channel), group in itertools.groupby(actions, lambda action: (type(action), action[0])):
+        group = list(group)
+        found += [Write(channel, b''.join(action.data for action in group))] if kind is Write else group
     return found
 
 
