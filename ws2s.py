@@ -4336,8 +4336,8 @@ def command_line(pid):
 class Feed(Handler):
     """What comes from a child: ``on_data(bytes)`` gets it as it comes, and empty bytes at the end."""
 
-    def __init__(self, loop, group, sock, on_data):
-        self.sock, self._loop, self._group, self._on_data = sock, loop, group, on_data
+    def __init__(self, loop, sock, on_data, group=b''):
+        self.sock, self._loop, self._on_data, self._group = sock, loop, on_data, group
         loop.touch(self)
 
     def on_ready(self, events):
@@ -4388,8 +4388,8 @@ class Ssh(object):
         self._lines, self._rate, self._question = LineParser(), LogRate(*LOGIN_LINES), b''
         self._row = collections.deque()  # pairs (Forward, path); the first is connected, and ssh has not taken it yet
         self._channels = {}              # by ssh's number: Forwards whose target is being dialled, or stands
-        self._log = Feed(loop, group, child.process.stderr, self._on_log)
-        self._questions = Feed(loop, group, child.questions, self._on_question)
+        self._log = Feed(loop, child.process.stderr, self._on_log, group)
+        self._questions = Feed(loop, child.questions, self._on_question, group)
 
     def _on_log(self, data):
         lines = self._lines.receive(data)
@@ -4609,7 +4609,7 @@ class LocalEnd(object):
             self._tunnel.bury(result)
         else:
             self._child = result
-            self._feed = Feed(self._tunnel.loop, self._tunnel.group, result.process.stderr, self._on_data)
+            self._feed = Feed(self._tunnel.loop, result.process.stderr, self._on_data, self._tunnel.group)
 
     def _on_data(self, data):
         """What the short ssh says does not matter, its exit status does."""
