@@ -5452,6 +5452,8 @@ class Farewell(Client):
         self.stream.finish()
         if self.stream.finished:
             self.on_finished(self.stream)
+        elif self.stream.broken:
+            self.end()  # the peer gets nothing any more
 
     def wants_data(self, stream):
         return RECEIVE_BYTES
