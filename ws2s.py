@@ -82,7 +82,7 @@ PY2 = sys.version_info[0] == 2
 READ, WRITE = 1, 4 if PY2 else 2
 
 # How far a child stands behind us when there is not enough CPU time for all; where there is, it is as fast as ever.
-NICENESS = 10
+NICENESS = 5
 
 if PY2:
     import Queue as queue
@@ -2286,12 +2286,11 @@ class JsonDialect(Dialect):
         return [failed(failure)] + self._go_on()
 
     def on_leave(self):
-        """What waits for a target was sent in time: the upstream keeps it."""
-        actions = []
-        while self._state == CONNECTING:
-            self._move(CONNECTED)
-            actions += self._go_on(most=-1)
-        return actions
+        """What waits for the target that is being dialled was sent in time: the upstream keeps it."""
+        if self._state != CONNECTING:
+            return []
+        self._move(CONNECTED)
+        return self._go_on(most=-1)
 
     def on_data(self, channel, data):
         # Put together by hand: json.dumps would look at every character of the base64 (protocol, 2).
@@ -5192,7 +5191,7 @@ class Conversation(object):
     """What a session's dialect says and hears: its actions carried out, and its upstreams by channel."""
 
     __slots__ = ('dialect', 'session', 'upstreams', 'carried', 'may_choke', 'target', 'targets', 'sent', 'received',
-                 '_gateway', '_logins', '_later', '_ended', '_is_leaving')
+                 '_gateway', '_logins', '_later', '_ended')
 
     def __init__(self, gateway, session, dialect):
         self.dialect, self.session, self._gateway = dialect, session, gateway
@@ -5202,7 +5201,6 @@ class Conversation(object):
         self.target, self.targets = None, 0      # the name of the last one, and how many there were
         self.sent = self.received = 0            # bytes of upstreams that are no longer ours
         self._logins = self._later = None
-        self._is_leaving = False  # while what the client has sent before it left is carried out
         self._ended = None        # while the dialect is told that a target has ended: in which phase
 
     def perform(self, actions):
@@ -5219,8 +5217,8 @@ class Conversation(object):
         session = self.session
         assert (action.channel not in self.upstreams and 0 < action.port < 65536
                 and isinstance(action.host, (text_type, str))), 'a mistake of the dialect'
-        if session.state != OPEN and not self._is_leaving:
-            return  # a dialect's afterthought
+        if session.state != OPEN:
+            return  # the client has left; what waited for an earlier connect is delivered, but nothing is begun
         upstream = self.upstreams[action.channel] = Upstream(self._gateway, self, action)
         if action.hop is None:
             way = Dial(self._gateway.resolver, action.host, action.port, (session.group, session.number),
@@ -5345,12 +5343,10 @@ class Conversation(object):
     def release(self, deliver):
         """Let go of the upstreams; ``deliver`` as for Upstream.drain()."""
         if deliver:
-            self._is_leaving = True
             try:
                 self.perform(self.dialect.on_leave())
             except Exception:
                 log_mistake()
-            self._is_leaving = False
         if self._later:
             self._later.cancel()
         for upstream in list(self.upstreams.values()):

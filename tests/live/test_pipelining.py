@@ -4,7 +4,6 @@
 import base64
 import json
 import random
-import socket
 import struct
 import threading
 
@@ -12,7 +11,7 @@ import pytest
 
 from census import is_empty
 from raw_client import BINARY, CLOSE, PING, PONG, TEXT, RawClient, frame
-from targets import closed_port, recorder, released, serving
+from targets import closed_port, recorder, serving
 from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures('no_mistakes', 'many_descriptors')
@@ -193,26 +192,6 @@ def test_all_that_is_sent_before_a_close_is_carried_out(gateway, send, count):
         # What waits for a connect is not answered any more when the client has left.
         assert replies.found == talk.replies[:len(replies.found)]
         assert (replies.pongs, replies.close) == (talk.pongs, struct.pack('!H', 1000))
-    wait_until(lambda: is_empty(gateway))
-
-
-@pytest.mark.parametrize('between', [[], [{'command': 'close'}]], ids=['connect', 'close and connect'])
-def test_what_waits_behind_another_connect_is_carried_out_though_a_close_follows_at_once(running_gateway, between):
-    found, received = threading.Event(), []
-
-    def resolve(host, port):
-        found.wait(20)
-        return [(socket.AF_INET, ('127.0.0.1', port))]
-
-    gateway = running_gateway(resolve=resolve)
-    with serving(recorder(received)) as port, released(found), RawClient(gateway.address) as client:
-        connect = {'command': 'connect', 'host': 'slow.test', 'port': port}
-        requests = [connect, {'command': 'send', 'data': 'a'}] + between + [connect, {'command': 'send', 'data': 'b'}]
-        client.open().send(b''.join(frame(TEXT, json.dumps(one).encode('ascii')) for one in requests)
-                           + frame(CLOSE, struct.pack('!H', 1000)))
-        assert client.receive_close()[0] == 1000
-        found.set()
-        wait_until(lambda: sorted(received) == [b'a', b'b'], 5, 'both targets to have got all')
     wait_until(lambda: is_empty(gateway))
 
 

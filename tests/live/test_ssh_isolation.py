@@ -566,7 +566,7 @@ def test_ssh_stands_back_and_may_compute_for_some_seconds_until_it_has_logged_in
         client.open().send_json(command='connect', **BENIGN)
         wait_until(lambda: fake.notes('waiting'))
         pid = fake.calls()[0]['pid']
-        wait_until(lambda: niceness(pid) == min(19, niceness(os.getpid()) + 10), what='ssh to stand back')
+        wait_until(lambda: niceness(pid) == min(19, niceness(os.getpid()) + ws2s.NICENESS), what='ssh to stand back')
         if hasattr(resource, 'prlimit'):
             wait_until(lambda: cpu_limit(pid) == b'5', what='the limit')
         fake.go()
