@@ -24,7 +24,7 @@ ATTEMPTS = 26
 AT_ONCE = 3       # seconds; limits.handshakeSeconds is 10
 HEALTH = b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'
 MOST_DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-NEEDS_MANY = pytest.mark.skipif(0 <= MOST_DESCRIPTORS < 12000, reason='a process may have too few descriptors')
+NEEDS_MANY = pytest.mark.skipif(0 <= MOST_DESCRIPTORS < 12000, reason='owed: a process may have too few descriptors')
 
 
 def round_trip(client):

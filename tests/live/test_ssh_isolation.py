@@ -557,7 +557,8 @@ def cpu_limit(pid):
     return re.search(b'Max cpu time +([^ ]+)', process_file(pid, 'limits')).group(1)
 
 
-@pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_CPU)[1] != resource.RLIM_INFINITY, reason='limited already')
+@pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_CPU)[1] != resource.RLIM_INFINITY,
+                    reason='owed: the time of the CPU is limited here')
 def test_ssh_stands_back_and_may_compute_for_some_seconds_until_it_has_logged_in(running_gateway, fake):
     fake.does(['wait'], ['serve'])
     gateway = running_gateway(fake.config(), resolve=to_loopback)
