@@ -168,38 +168,123 @@ class Queue {
 // =====================================================================================================================
 
 const KEEPALIVE_MILLISECONDS = 30000;
+const TIMES = {timeout: 60000, heartbeat: 15000, commandTimeout: 60000};  // milliseconds
+const PARTS = 3;            // of the shortest of them, in which silence is counted
+const BULK_MESSAGE = 32768; // after one of so many bytes one of 1 MiB may come, which is seen when it is whole
+const BULK_PATIENCE = 8;    // heartbeats for that one
+const STALL_PATIENCE = 40;  // heartbeats for a target that may not read: the gateway itself gives it 300 seconds
+const GATEWAY_READ = 65536; // the gateway may take so much at once, and looks at the target only before
 const PIECE_BYTES = 65536;  // of data in one message; in base64 it fits into what 2.1.5 understands from Chromium
 
 function ignore() {}
 
 function webSocketClass(options) {
   const found = options.WebSocket || globalThis.WebSocket;
-  if (!found) throw new TypeError('there is no WebSocket here: give its class in the options, as WebSocket');
-  return found;
+  if (found) return found;
+  throw new TypeError('there is no WebSocket here (Node has one from version 22 on): give its class in the options, '
+    + "such as that of the npm package ws: {host, port, WebSocket: require('ws')}");
+}
+
+function timeOf(options, name) {
+  const value = options[name] === undefined ? TIMES[name] : options[name];
+  if (typeof value === 'number' && value >= 0) return value || Infinity;
+  throw new RangeError(`${name} must be a number of milliseconds, or 0 for no limit`);
+}
+
+function secondsOf(milliseconds) {
+  const seconds = Math.round(milliseconds / 100) / 10;
+  return `${seconds} second${seconds === 1 ? '' : 's'}`;
+}
+
+/**
+ * Counts how long nothing was heard, in parts. A timer that comes late is one part, whatever the clock says: in a
+ * hidden tab, in a page that is busy or a computer that sleeps nothing can be heard.
+ */
+class Silence {
+  #part;
+  #onPart;
+  #timer = null;
+  #parts = 0;
+
+  /** `onPart(milliseconds)` is called with the length of the silence, some times within the `shortest` that matters. */
+  constructor(shortest, onPart) {
+    this.#part = Math.ceil(shortest / PARTS);
+    this.#onPart = onPart;
+  }
+
+  start() {
+    if (this.#timer !== null || this.#part === Infinity) return;
+    this.#parts = 0;
+    this.#timer = setInterval(() => this.#onPart(++this.#parts * this.#part), this.#part);
+  }
+
+  heard() {
+    this.#parts = 0;
+  }
+
+  stop() {
+    clearInterval(this.#timer);
+    this.#timer = null;
+  }
+}
+
+/**
+ * Calls `action` when the network or the page has come back, and the way to the gateway may have broken unheard. Gives
+ * what ends that. A worker has no document, and Node none of these events.
+ */
+function onReturn(action) {
+  const {document: page} = globalThis;
+  const onShow = event => { if (event.persisted) action(); };
+  const onVisible = () => { if (page.visibilityState === 'visible') action(); };
+  const events = [
+    [globalThis, 'online', action], [globalThis, 'pageshow', onShow], [page, 'visibilitychange', onVisible],
+  ].filter(([target]) => target && typeof target.addEventListener === 'function');
+  for (const [target, name, listener] of events) target.addEventListener(name, listener);
+  return () => {
+    for (const [target, name, listener] of events) target.removeEventListener(name, listener);
+  };
 }
 
 /**
  * One WebSocket to the gateway, which answers requests in their order.
  *
  * `events`: `opened()`, `data(bytes)`, `lost(reply)` when the TCP connection has ended by itself, `ended(error)` when
- * the WebSocket has. After end() and after `ended` there are no events, and no timer is left.
+ * the WebSocket has. After end() and after `ended` there are no events, and no timer or listener is left.
+ *
+ * A gateway that cannot be heard any more is given up. Since it answers in order, only the first request that has no
+ * answer tells how long it may take: a `connect` has a time of its own, and behind much data for a target that may not
+ * read an answer may come late. Whatever comes from the gateway shows that it is there.
  */
 class Session {
+  #url;
   #socket;
   #events;
+  #timeout;
+  #heartbeat;
+  #silence;
+  #stopListening = ignore;
   #timer;
   #unsent = [];           // what was asked before the WebSocket was open
-  #answers = new Queue(); // what to do with the replies that are still to come
+  #answers = new Queue(); // {command, onReply, sent} of the replies that are still to come
   #isOpen = false;
   #isOver = false;
+  #sent = 0;              // bytes for the target
+  #taken = 0;             // so many of them the gateway has taken for certain
+  #unread = 0;            // so many of them the target may not have read
+  #isBulk = false;        // was the last message a large one?
 
   /** Is it a gateway that answers `ack`, as 2.1.5 does? That one knows neither binary messages nor windows. */
   isOld = false;
 
   constructor(url, options, events) {
+    this.#url = url;
     this.#events = events;
+    this.#timeout = timeOf(options, 'timeout');
+    this.#heartbeat = timeOf(options, 'heartbeat');
+    this.#silence = new Silence(Math.min(this.#timeout, this.#heartbeat), silent => this.#onSilence(silent));
     this.#socket = new (webSocketClass(options))(url);
     this.#socket.binaryType = 'arraybuffer';
+    this.#silence.start();
     this.#socket.onopen = () => this.#onOpen();
     this.#socket.onmessage = event => this.#onMessage(event.data);
     this.#socket.onerror = ignore;  // it says nothing about the reason, and onclose follows
@@ -209,13 +294,22 @@ class Session {
   /** Ask for something; `onReply` gets the reply, and without it a failure is `lost`. An `ack` has no reply. */
   ask(command, fields, onReply) {
     if (this.#isOver) return;
-    if (command !== 'ack') this.#answers.push(onReply);
+    if (command === 'send' || command === 'sendb') this.#count(fields.data.length);
+    if (command !== 'ack') this.#answers.push({command, onReply, sent: this.#sent});
+    if (command === 'connect' || command === 'close') this.#silence.start();
     this.#send(JSON.stringify({command, ...fields}));
   }
 
   /** Bytes for the target, in a binary message. */
   sendBinary(bytes) {
-    if (!this.#isOver) this.#send(bytes);
+    if (this.#isOver) return;
+    this.#count(bytes.length);
+    this.#send(bytes);
+  }
+
+  #count(bytes) {
+    this.#sent += bytes;
+    this.#unread += bytes;
   }
 
   #send(message) {
@@ -228,6 +322,8 @@ class Session {
     if (this.#isOver) return;
     this.#isOver = true;
     clearInterval(this.#timer);
+    this.#silence.stop();
+    this.#stopListening();
     // Not null: Node's package ws throws an error that nobody listens to.
     this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = ignore;
     this.#socket.close();
@@ -236,14 +332,51 @@ class Session {
   #onOpen() {
     this.#isOpen = true;
     for (const message of this.#unsent.splice(0)) this.#socket.send(message);
-    this.#timer = setInterval(() => this.ask('ping'), KEEPALIVE_MILLISECONDS);
+    this.#timer = setInterval(() => this.#listen(), KEEPALIVE_MILLISECONDS);
     if (this.#timer.unref) this.#timer.unref();  // Node must not stay awake for it
+    this.#stopListening = onReturn(() => this.#onReturn());
+    this.#rest();
     this.#events.opened();
   }
 
+  /** Wait for an answer, whichever is the next. */
+  #listen() {
+    if (!this.#answers.length) this.ask('ping');
+    this.#silence.start();
+  }
+
+  #rest() {
+    if (!this.#answers.length) this.#silence.stop();
+  }
+
+  #onReturn() {
+    // On its way into the back/forward cache a page loses its WebSockets, and may not be told.
+    if (this.#socket.readyState === CLOSED) this.#onClose({});
+    else this.#silence.heard();
+    this.#listen();
+  }
+
+  #onSilence(silent) {
+    const {first} = this.#answers;
+    if (!this.#isOpen) {
+      if (silent < this.#timeout) return;
+      this.#fail(unreachableError(this.#url, `it has not answered for ${secondsOf(silent)}`));
+    } else if (first && silent >= this.#patience(first)) {
+      this.#fail(silenceError(first.command, silent));
+    }
+  }
+
+  #patience({command, sent}) {
+    if (command === 'connect') return this.#timeout;
+    if (sent > this.#taken && this.#unread > GATEWAY_READ) return STALL_PATIENCE * this.#heartbeat;
+    return this.#isBulk ? BULK_PATIENCE * this.#heartbeat : this.#heartbeat;
+  }
+
   #onMessage(message) {
+    this.#silence.heard();
+    this.#isBulk = (typeof message === 'string' ? message.length : message.byteLength) >= BULK_MESSAGE;
     if (typeof message !== 'string') {
-      this.#events.data(new Uint8Array(message));
+      this.#onData(new Uint8Array(message));
       return;
     }
     let reply, bytes;
@@ -254,8 +387,14 @@ class Session {
       this.#fail(new WS2SError(1, 'protocol', 'the gateway does not speak ws2s', {cause: error}));
       return;
     }
-    if (bytes) this.#events.data(bytes);
+    if (bytes) this.#onData(bytes);
     else this.#onReply(reply);
+  }
+
+  // A target that answers has read what came before, but hardly what the gateway has not even taken.
+  #onData(bytes) {
+    this.#unread = this.#sent - this.#taken;
+    this.#events.data(bytes);
   }
 
   #onReply(reply) {
@@ -263,8 +402,10 @@ class Session {
       this.isOld = true;
       return;
     }
-    const onReply = reply.code === 5 ? null : this.#answers.shift();
-    if (onReply) onReply(reply);
+    const answer = reply.code === 5 ? undefined : this.#answers.shift();
+    if (answer) this.#taken = answer.sent;
+    this.#rest();
+    if (answer && answer.onReply) answer.onReply(reply);
     else if (!reply.success) this.#events.lost(reply);
   }
 
@@ -272,7 +413,7 @@ class Session {
     this.#fail(this.#isOpen
       ? new WS2SError(1, 'gateway-lost', 'the WebSocket has ended' + closeDetails(event))
       // A browser does not tell why.
-      : new WS2SError(1, 'gateway-unreachable', 'the gateway cannot be reached, or it does not let this page in'));
+      : unreachableError(this.#url, 'it is not there, or it does not let this page in'));
   }
 
   #fail(error) {
@@ -280,6 +421,56 @@ class Session {
     this.end();
     this.#events.ended(error);
   }
+}
+
+const CLOSED = 3;  // the readyState of a WebSocket
+
+function silenceError(command, silent) {
+  return command === 'connect'
+    ? new WS2SError(1, 'timeout', `the gateway has not told for ${secondsOf(silent)} whether the target can be reached`)
+    : new WS2SError(1, 'gateway-lost', `the gateway has not answered for ${secondsOf(silent)}; `
+      + 'what was sent to the target meanwhile may have arrived, or not');
+}
+
+function unreachableError(url, how) {
+  return new WS2SError(1, 'gateway-unreachable', `the gateway cannot be reached: ${how}${hintOfBrowser(url)}`);
+}
+
+const LOOPBACK = [/^127\.[\d.]+$/, /^\[::1\]$/, /^(.*\.)?localhost\.?$/];
+const PRIVATE = [
+  /^(10|192\.168|169\.254|172\.(1[6-9]|2\d|3[01])|100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7]))\.[\d.]+$/,
+  /^\[f([cd]|e[89ab])/, /\.(local|lan|internal|home\.arpa)\.?$/, /^[^.:]+$/,
+];
+
+// How far away a host is, as its name or address tells; URL has made one form of all that mean the same.
+function distanceOf(hostname) {
+  const is = forms => forms.some(form => form.test(hostname));
+  return is(LOOPBACK) ? 0 : is(PRIVATE) ? 1 : 2;
+}
+
+function urlOrNull(text) {
+  try {
+    return new URL(text);
+  } catch (error) {
+    return null;  // a sandboxed page has the origin "null"
+  }
+}
+
+// Of a worker made from a blob, too; Node has none.
+function pageUrl() {
+  const {location = {}, origin} = globalThis;
+  return urlOrNull(location.origin) || urlOrNull(location.href) || urlOrNull(origin);
+}
+
+// Browsers want the user's leave before a page of the internet may reach the own network, or any page the own machine.
+// What they refuse looks to the page as if nobody were there.
+function hintOfBrowser(url) {
+  const page = pageUrl(), gateway = urlOrNull(url);
+  if (!page || !gateway || !page.protocol.startsWith('http')) return '';
+  if (distanceOf(gateway.hostname) >= distanceOf(page.hostname)) return '';
+  return `. Or the browser keeps this page of ${page.host} from the local network, where ${gateway.host} is: `
+    + 'it may ask first, and remembers a refusal (site settings, "local network access"); a frame needs '
+    + 'allow="local-network-access; local-network; loopback-network"';
 }
 
 function closeDetails(event) {
@@ -316,7 +507,6 @@ const DEFAULT_WINDOW = 1048576;
 const SMALLEST_WINDOW = 16384;
 const LARGEST_WINDOW = 4194304;
 const CREDIT_WINDOWS = 3;   // with the largest window, all that is under way stays below 16 MiB
-const GATEWAY_READ = 65536; // the gateway may take so much at once, and looks at the target only before
 
 function connectFields({host, port, ssh, tls, binary}, window) {
   return {host, port, binary: binary !== false, window, tls: tls ? true : undefined, ...sshFields(ssh)};
@@ -1063,12 +1253,14 @@ class RedisLink {
   #stop = new AbortController();
   #endPause = ignore;
   #attempts = 0;     // since the last reply
+  #commandTimeout;
 
   constructor(url, options, events) {
     this.#url = url;
     this.#options = options;
     this.#retry = {...RETRY, ...options.retry};
     this.#events = events;
+    this.#commandTimeout = timeOf(options, 'commandTimeout');
     this.#run();
   }
 
