@@ -30,8 +30,9 @@
  * A failure of the gateway, or of the way to it.
  *
  * `code` and `reason` are those of the gateway's reply (see the table in its README). What this file itself finds out
- * has code 1 and one of the reasons `gateway-unreachable`, `gateway-lost`, `protocol`, `tls`, `not-answered`,
- * `closed` and `aborted`.
+ * has code 1 and one of the reasons `gateway-unreachable`, `gateway-lost`, `timeout`, `protocol`, `tls`,
+ * `not-answered`, `transaction-lost`, `closed` and `aborted`. Some have more: `command`, which got no reply or was not
+ * sent; `endedAt`, at which command the server has ended the connection; `speaks`, what a server seems to speak.
  */
 class WS2SError extends Error {
   constructor(code, reason, message, options) {
@@ -219,7 +220,7 @@ class Silence {
   }
 
   heard() {
-    this.#parts = 0;
+    this.#parts = -1;  // the part that has begun is not a whole one
   }
 
   stop() {
@@ -942,6 +943,8 @@ const CARRIAGE_RETURN = 13, LINE_FEED = 10;
 const LINE_BYTES = 1048576;    // the longest line that is no bulk string
 const BULK_BYTES = 536870912;  // Redis has none that are longer
 const NESTING = 256;
+const TYPE_BYTES = 7;          // as long as an alert of TLS; with so many the type of a reply is judged, line or not
+const HEAD_BYTES = 256;
 const EMPTY = new Uint8Array(0);
 
 /** What Redis sends without being asked: an array of one kind of its own. */
@@ -1071,6 +1074,7 @@ class RespParser {
     if (this.#lineBytes > LINE_BYTES) throw respError('a line is too long');
     this.#line.push(piece);
     if (end >= 0) this.#onLine(this.#takeLine());
+    else if (!this.#bulk && this.#lineBytes >= TYPE_BYTES) refuseUnknown(String.fromCharCode(this.#line[0][0]));
   }
 
   #takeLine() {
@@ -1090,7 +1094,7 @@ class RespParser {
     if (Object.hasOwn(LINES, type)) this.#deliver(LINES[type](text));
     else if (Object.hasOwn(BULKS, type)) this.#beginBulk(type, readSize(text));
     else if (Object.hasOwn(AGGREGATES, type)) this.#beginAggregate(type, readSize(text));
-    else throw respError('a reply of unknown type');
+    else refuseUnknown(type);
   }
 
   #beginBulk(type, size) {
@@ -1132,6 +1136,10 @@ class RespParser {
   }
 }
 
+function refuseUnknown(type) {
+  if (![LINES, BULKS, AGGREGATES].some(kinds => Object.hasOwn(kinds, type))) throw respError('a reply of unknown type');
+}
+
 function readSize(text) {
   if (!/^(-1|[0-9]{1,10})$/.test(text)) throw respError(text === '?' ? 'streamed replies are not taken' : 'no size');
   return Number(text);
@@ -1166,15 +1174,86 @@ function asText(reply) {
   return reply;
 }
 
-/** Replies of a stream of bytes, one by one. Ends when the stream does. */
-async function* repliesFrom(readable) {
-  const parser = new RespParser();
+// By the first bytes that come from a port. Some of these are RESP as well: `+OK ` is what POP3 says, but never Redis.
+const SPEAKERS = [
+  ['TLS', /^[\x14-\x17]\x03[\0-\x04]/],
+  ['HTTP', /^HTTP\/|^\s*<(!doct|html)/i],
+  ['HTTP/2', /^\0\0[^]\x04[\0\x01]\0/],
+  ['SSH', /^SSH-/],
+  ['FTP', /^[1-5]\d\d[ -].*(ftp|filezilla)/i],
+  ['SMTP', /^(220|421|554)[ -].*(smtp|mail|postfix|exim|exchange)/i],
+  ['SMTP or FTP', /^(220|421|530|554)[ -]/],
+  ['NNTP', /^(200|201|400|480|502)[ -]/],
+  ['POP3', /^\+OK[ \t]+\S/],
+  ['IMAP', /^\* (OK|PREAUTH|BYE)\b/i],
+  ['MySQL or MariaDB', /^[^]{2}\0[\0-\x02][\x0a\xff]/],
+  ['memcached', /^(CLIENT_|SERVER_)?ERROR( |\r)/],
+  ['PostgreSQL', /^[EN]\0\0|^ES(FATAL|ERROR)/],
+  ['VNC', /^RFB \d/],
+  ['AMQP', /^AMQP/],
+  ['telnet', /^\xff[\xfb-\xfe]/],
+  ['XMPP or another protocol of XML', /^<(\?xml|stream)/],
+  ['NATS', /^INFO \{/],
+  ['RTSP or SIP', /^(RTSP|SIP)\//],
+  ['rsync', /^@RSYNCD:/],
+  ['IRC', /^(:\S+ )?(NOTICE |ERROR :|PING :|\d{3} )/],
+];
+
+function speakerIn(head) {
+  const text = String.fromCharCode(...head);
+  const found = SPEAKERS.find(([, form]) => form.test(text));
+  return found && found[0];
+}
+
+/** The error for a port whose first bytes are these; `error`, if nothing is known of them. */
+function foreignError(head, error) {
+  const speaks = speakerIn(head);
+  if (!speaks) return error;
+  const advice = speaks === 'TLS' ? ', for which there is the option tls' : '';
+  return Object.assign(respError(`the port seems to speak ${speaks}${advice}`), {speaks});
+}
+
+/** The replies of a server. Its first bytes must be those of a Redis; what has come before the first reply is kept. */
+class ReplyReader {
+  #parser = new RespParser();
+  #head = EMPTY;
+  #isFirst = true;
+
+  push(bytes) {
+    if (this.#isFirst) this.#head = joined([this.#head, bytes.subarray(0, HEAD_BYTES - this.#head.length)]);
+    try {
+      const replies = this.#parser.push(bytes);
+      if (this.#isFirst && replies.length) this.#begin(replies[0]);
+      return replies;
+    } catch (error) {
+      throw this.#isFirst ? foreignError(this.#head, error) : error;
+    }
+  }
+
+  #begin(reply) {
+    const error = typeof reply === 'string' ? foreignError(this.#head, null) : null;
+    if (error) throw error;
+    this.#isFirst = false;
+  }
+
+  /** The server has ended the connection. */
+  end() {
+    const error = this.#isFirst ? foreignError(this.#head, null) : null;
+    if (error) throw error;
+  }
+}
+
+/** Replies of a stream of bytes, one by one, and `heard()` is called for each piece. Ends when the stream does. */
+async function* repliesFrom(readable, heard) {
+  const replies = new ReplyReader();
   const reader = readable.getReader();
   for (;;) {
     const {done, value} = await reader.read();
-    if (done) return;
-    yield* parser.push(value);
+    if (done) break;
+    heard();
+    yield* replies.push(value);
   }
+  replies.end();
 }
 
 // =====================================================================================================================
@@ -1182,6 +1261,7 @@ async function* repliesFrom(readable) {
 // =====================================================================================================================
 
 const RETRY = {first: 250, longest: 30000, attempts: Infinity};
+const LASTING = 30000;  // a connection that has lasted so many milliseconds was a good one
 
 // After these there is no use in another attempt: it would end the same way.
 const HOPELESS = [
@@ -1220,6 +1300,10 @@ class BatchWriter {
     this.#writing = this.#writing || this.#flush();
   }
 
+  get isWriting() {
+    return this.#writing !== null;
+  }
+
   /** After all that was written. */
   async close() {
     await this.#writing;
@@ -1240,7 +1324,11 @@ class BatchWriter {
  * A connection to Redis that is made again, after growing pauses, whenever it is lost.
  *
  * `events`: `reached()` when the gateway is, `ready()` after AUTH and SELECT, `reply(reply)`, `lost(error)` when a
- * connection or an attempt has failed and another will be made, `over(error)` when none will.
+ * connection or an attempt has failed and another will be made, `over(error)` when none will; and `first()` gives what
+ * callOf() has made of the command that the next reply is for.
+ *
+ * Pauses grow until a connection has lasted: replies alone do not show a good one, for there are servers that answer
+ * some commands and end the connection at others, each time.
  */
 class RedisLink {
   #url;
@@ -1253,7 +1341,12 @@ class RedisLink {
   #stop = new AbortController();
   #endPause = ignore;
   #attempts = 0;     // since the last reply
+  #pauses = 0;       // since a connection that has lasted
+  #begun = Infinity; // when this connection was ready
+  #greeting = null;  // as of callOf(), while Redis is greeted
+  #ending = {name: null, times: 0};  // at which command, and how often in a row, the server has ended the connection
   #commandTimeout;
+  #silence;
 
   constructor(url, options, events) {
     this.#url = url;
@@ -1261,11 +1354,13 @@ class RedisLink {
     this.#retry = {...RETRY, ...options.retry};
     this.#events = events;
     this.#commandTimeout = timeOf(options, 'commandTimeout');
+    this.#silence = new Silence(this.#commandTimeout, silent => this.#onSilence(silent));
     this.#run();
   }
 
   /** Only between `ready` and `lost` or `over`. */
   write(bytes) {
+    this.#listenFor(this.#events.first());
     // Between the end and the event that tells it there are some microtasks. What is lost then is told by the event.
     if (this.#batches) this.#batches.write(bytes);
   }
@@ -1290,6 +1385,8 @@ class RedisLink {
 
   #onEnd(error) {
     this.#isOver = isHopeless(error) || this.#attempts >= this.#retry.attempts;
+    if (performance.now() - this.#begun >= Math.min(LASTING, this.#retry.longest)) this.#pauses = 0;
+    this.#begun = Infinity;
     if (this.#isOver) this.#events.over(error);
     else this.#events.lost(error);
   }
@@ -1299,15 +1396,19 @@ class RedisLink {
     this.#connection = await Connection.open(
       this.#url, {...this.#options, signal: this.#stop.signal}, () => this.#events.reached());
     const writer = this.#connection.writable.getWriter();
-    const replies = repliesFrom(this.#connection.readable);
+    const replies = repliesFrom(this.#connection.readable, () => this.#silence.heard());
     try {
       await this.#greet(writer, replies);
+      this.#begun = performance.now();
       this.#batches = new BatchWriter(writer);
       if (!this.#isOver) this.#events.ready();
       await this.#listen(replies);
-      return new WS2SError(5, 'closed', 'Redis has closed the connection');
+      throw new WS2SError(5, 'closed', 'Redis has closed the connection');
+    } catch (error) {
+      return this.#blame(error);
     } finally {
-      this.#batches = null;
+      this.#batches = this.#greeting = null;
+      this.#silence.stop();
       this.#connection.close().catch(ignore);  // why it has ended is known already
     }
   }
@@ -1315,9 +1416,12 @@ class RedisLink {
   // Nothing else may be sent before it is known in whose name, and to which database.
   async #greet(writer, replies) {
     for (const words of greeting(this.#options)) {
+      this.#listenFor(null);
+      this.#greeting = callOf(words);
       writer.write(encodeCommand(words)).catch(ignore);  // `replies` ends then, too
       const {done, value} = await replies.next();
       if (done) throw new WS2SError(5, 'closed', `Redis has closed the connection at ${words[0]}`);
+      this.#greeting = null;
       if (value instanceof RedisError) throw value;
     }
   }
@@ -1325,12 +1429,46 @@ class RedisLink {
   async #listen(replies) {
     for await (const reply of replies) {
       this.#attempts = 0;
+      const first = this.#events.first();
       if (!this.#isOver) this.#events.reply(reply);
+      if (first && first !== this.#events.first()) this.#onAnswer(first, reply);
     }
   }
 
+  #onAnswer({name, options}, reply) {
+    if (name === this.#ending.name) this.#ending = {name: null, times: 0};
+    if (options && !(reply instanceof RedisError) && reply !== 'QUEUED') this.#options = {...this.#options, ...options};
+  }
+
+  // Before a command is sent, and the first of those that have no reply yet.
+  #listenFor(first) {
+    if (!first) this.#silence.heard();
+    this.#silence.start();
+  }
+
+  #onSilence(silent) {
+    const first = this.#greeting || this.#events.first();
+    if (!first) this.#silence.stop();
+    else if (first.mayTakeLong || (this.#batches && this.#batches.isWriting)) this.#silence.heard();
+    else if (silent >= this.#commandTimeout) this.#connection.abort(new WS2SError(
+      1, 'timeout', `the server has not answered ${first.name} for ${secondsOf(silent)}`));
+  }
+
+  /** The same error, or the one that names the command at which the server has ended the connection. */
+  #blame(error) {
+    const first = this.#greeting || this.#events.first();
+    if (!first || !(error instanceof WS2SError) || !ENDINGS.includes(error.reason)) return error;
+    const {name} = first;
+    this.#ending = {name, times: name === this.#ending.name ? this.#ending.times + 1 : 1};
+    const often = this.#ending.times > 1 ? `, ${this.#ending.times} times in a row` : '';
+    const message = `the server has ended the connection at ${name}${often}`;
+    return Object.assign(new WS2SError(error.code, error.reason, message, {cause: error}), {endedAt: name});
+  }
+
   #pause() {
-    const longest = Math.min(this.#retry.longest, this.#retry.first * 2 ** this.#attempts++);
+    const longest = Math.min(this.#retry.longest, this.#retry.first * 2 ** this.#pauses);
+    this.#attempts++;
+    this.#pauses += this.#ending.times > 1 ? 2 : 1;
     return new Promise(resolve => {
       // Not all pages may come back at the same moment.
       const timer = setTimeout(resolve, longest * (0.5 + Math.random() / 2));
@@ -1338,6 +1476,8 @@ class RedisLink {
     });
   }
 }
+
+const ENDINGS = ['closed', 'reset'];
 
 /** What is said to Redis first. */
 function greeting({protocol, username, password, db}) {
@@ -1364,11 +1504,144 @@ function nameOf(word) {
   return decodeUtf8(argumentBytes(word).subarray(0, NAME_CHARACTERS));
 }
 
+function upperName(word) {
+  return nameOf(word).toUpperCase();
+}
+
+// What waits for something else, or works as long as the caller wants.
+const LONG = [
+  'BLPOP', 'BRPOP', 'BRPOPLPUSH', 'BLMOVE', 'BLMPOP', 'BZPOPMIN', 'BZPOPMAX', 'BZMPOP', 'WAIT', 'WAITAOF', 'MONITOR',
+  'EVAL', 'EVALSHA', 'EVAL_RO', 'EVALSHA_RO', 'FCALL', 'FCALL_RO', 'DEBUG', 'MIGRATE', 'SAVE', 'SHUTDOWN', 'FAILOVER',
+];
+const READS = ['XREAD', 'XREADGROUP'];
+
+function mayTakeLong(words) {
+  const name = upperName(words[0]);
+  return LONG.includes(name) || (READS.includes(name) && words.slice(1, 8).some(word => upperName(word) === 'BLOCK'));
+}
+
+/** What must hold for the next connection as well, once Redis has accepted this command; null for most. */
+function lastingOptions(words) {
+  const name = upperName(words[0]);
+  if (name === 'SELECT') return {db: words[1]};
+  if (name === 'AUTH') return words.length > 2 ? {username: words[1], password: words[2]} : {password: words[1]};
+  return name === 'HELLO' && words.length > 1 ? {protocol: Number(nameOf(words[1]))} : null;
+}
+
+/** What must be known of a command until its reply is there. The words themselves may be large. */
+function callOf(words) {
+  return {name: nameOf(words[0]), mayTakeLong: mayTakeLong(words), options: lastingOptions(words)};
+}
+
 function refuseUnpaired(words) {
-  const first = nameOf(words[0]).toUpperCase();
-  if (UNPAIRED.includes(first) || (first === 'CLIENT' && nameOf(words[1]).toUpperCase() === 'REPLY')) {
+  const first = upperName(words[0]);
+  if (UNPAIRED.includes(first) || (first === 'CLIENT' && upperName(words[1]) === 'REPLY')) {
     throw new TypeError(`${first} does not get one reply: use subscribe() and its like, or a WS2S.connect of your own`);
   }
+}
+
+/**
+ * Where the caller stands in a transaction, which belongs to one connection. After its loss what follows MULTI or WATCH
+ * is refused: on the next connection it would be carried out at once, or without its guard.
+ *
+ * That ends with EXEC, which is refused as well, and with DISCARD, UNWATCH or RESET. MULTI begins anew after a MULTI; a
+ * first MULTI after WATCH is refused with all that follows. Once the caller has heard of the loss by the failure of a
+ * command, WATCH begins anew, and what needs no guard may pass.
+ */
+class Transaction {
+  #begun = null;     // MULTI or WATCH
+  #last = null;      // {before}: of the command that has begun it
+  #isLost = false;
+  #isHeard = false;
+
+  /** Must be asked for each command in turn. Throws if it must not be sent; null: there is nothing to be sent. */
+  begin(name) {
+    const wasLost = this.#isLost;
+    const command = {before: wasLost ? null : this.#begun};
+    if (wasLost) {
+      if (this.#begun === 'WATCH' && this.#isHeard && !TRANSACTION.includes(name)) return command;
+      if (!this.#mayBeginAnew(name)) this.#refuse(name);
+      this.#set(null);
+    }
+    if (name === 'MULTI' || (name === 'WATCH' && !this.#begun)) this.#set(name, command);
+    else if (ENDS.includes(name) || (name === 'UNWATCH' && this.#begun === 'WATCH')) this.#set(null);
+    return wasLost && name === 'DISCARD' ? null : command;
+  }
+
+  /** Instead of begin(), for one that is sent as a whole. */
+  whole() {
+    if (this.#isLost) {
+      this.begin(this.#begun === 'WATCH' ? 'EXEC' : 'MULTI');
+    } else if (this.#begun === 'MULTI') {
+      throw new TypeError('a MULTI is open on this connection: it wants EXEC or DISCARD first');
+    }
+    this.#set(null);
+  }
+
+  /** It was refused, or lost without a reply: then it has begun nothing, and the caller knows. */
+  undo(command) {
+    if (command !== this.#last) return;
+    const [isLost, isHeard] = [this.#isLost, this.#isHeard];
+    this.#set(command.before);
+    if (command.before) [this.#isLost, this.#isHeard] = [isLost, isHeard];
+  }
+
+  /** The connection is lost. `isHeard`: commands of the caller fail with it. */
+  lose(isHeard) {
+    this.#isHeard = this.#isHeard || (this.#begun !== null && isHeard);
+    this.#isLost = this.#begun !== null;
+  }
+
+  #set(begun, last = null) {
+    this.#begun = begun;
+    this.#last = last;
+    this.#isLost = this.#isHeard = false;
+  }
+
+  #mayBeginAnew(name) {
+    if (name === 'MULTI') return this.#begun === 'MULTI';
+    if (name === 'WATCH') return this.#begun === 'MULTI' || this.#isHeard;
+    return name === 'DISCARD' || name === 'UNWATCH' || name === 'RESET';
+  }
+
+  #refuse(name) {
+    const error = transactionLostError(name, this.#begun);
+    if (name === 'EXEC') this.#set(null);
+    else queueMicrotask(() => { this.#isHeard = this.#isLost; });  // not by what was asked in the same go
+    if (name === 'MULTI') this.#begun = 'MULTI';
+    throw error;
+  }
+}
+
+function transactionLostError(name, begun) {
+  const end = begun === 'MULTI' ? 'DISCARD' : 'UNWATCH';
+  const message = `${name} was not sent, and nothing of its transaction was carried out: the connection on which `
+    + `${begun} was asked is lost. Begin anew; ${end} ends this`;
+  return Object.assign(new WS2SError(1, 'transaction-lost', message), {command: name});
+}
+
+const TRANSACTION = ['MULTI', 'EXEC', 'DISCARD', 'WATCH', 'UNWATCH', 'RESET'];
+const ENDS = ['EXEC', 'DISCARD', 'RESET'];
+const NOT_WITHIN = ['MULTI', 'EXEC', 'DISCARD', 'WATCH', 'RESET', 'QUIT'];
+
+function refuseWithin(words) {
+  if (!Array.isArray(words) || !words.length) throw new TypeError('multi() wants lists of words: [["INCR", "n"]]');
+  refuseUnpaired(words);
+  const name = upperName(words[0]);
+  if (NOT_WITHIN.includes(name)) throw new TypeError(`${name} has no place within multi(), which sends MULTI and EXEC`);
+}
+
+/** The replies of a transaction, from the outcomes of MULTI, the commands and EXEC. */
+function repliesOf(outcomes) {
+  const [begin] = outcomes, end = outcomes[outcomes.length - 1];
+  if (begin.reason instanceof RedisError) {
+    const {message} = begin.reason;
+    throw new RedisError(`${message} (MULTI was refused: the commands may have been carried out one by one)`);
+  }
+  if (end.status === 'fulfilled') return end.value;
+  // EXEC only says that something could not be queued.
+  const refused = outcomes.find(({reason}) => reason instanceof RedisError);
+  throw end.reason instanceof RedisError && refused ? refused.reason : end.reason;
 }
 
 const CONFIRMATIONS = ['subscribe', 'psubscribe', 'unsubscribe', 'punsubscribe'];
@@ -1400,7 +1673,8 @@ class Redis {
   #isReady = false;
   #isOver = false;
   #pending = new Queue();  // sent, in the order in which replies will come
-  #waiting = new Queue();  // for a connection
+  #waiting = new Queue();  // for a connection: lists of what is sent together
+  #transaction = new Transaction();
   #subscriptions = {message: new Map(), pmessage: new Map()};  // sets of callbacks, by channel or pattern
   #count = 0;              // of subscriptions, as Redis tells it
 
@@ -1418,6 +1692,7 @@ class Redis {
       reply: reply => this.#onReply(reply),
       lost: error => this.#onLost(error),
       over: error => this.#onOver(error),
+      first: () => this.#pending.first,
     });
   }
 
@@ -1429,7 +1704,29 @@ class Redis {
   /** As command(), and bulk strings are Uint8Arrays. */
   async bytes(...words) {
     refuseUnpaired(words);
-    return this.#ask(words);
+    if (this.#isOver) throw closedError();
+    const command = this.#transaction.begin(upperName(words[0]));
+    if (!command) return 'OK';
+    try {
+      return await this.#ask(words);
+    } catch (error) {
+      this.#transaction.undo(command);
+      throw error;
+    }
+  }
+
+  /**
+   * A transaction: MULTI, these commands (arrays of words) and EXEC in one write on one connection. Gives the replies,
+   * errors of Redis among them, or null if a key has changed that WATCH was asked for. Rejects with the error of Redis
+   * if a command cannot be queued: then none is carried out. If it rejects with `not-answered`, all were carried out or
+   * none. It is never repeated by itself.
+   */
+  async multi(commands) {
+    for (const words of commands) refuseWithin(words);
+    if (this.#isOver) throw closedError();
+    this.#transaction.whole();
+    const replies = repliesOf(await Promise.allSettled(this.#askTogether([['MULTI'], ...commands, ['EXEC']])));
+    return this.#isText ? asText(replies) : replies;
   }
 
   /** As command(), and bulk strings are strings. */
@@ -1468,18 +1765,25 @@ class Redis {
   }
 
   #ask(words) {
-    return new Promise((resolve, reject) => {
-      const call = {name: nameOf(words[0]), bytes: encodeCommand(words), resolve, reject};
-      if (this.#isOver) reject(closedError());
-      else if (this.#isReady) this.#send(call);
-      else this.#waiting.push(call);
-    });
+    return this.#askTogether([words])[0];
   }
 
-  #send(call) {
-    this.#link.write(call.bytes);
-    call.bytes = null;  // it may be large, and the reply may take its time
-    this.#pending.push(call);
+  /** The promises for the replies to commands that are sent in one write. */
+  #askTogether(commands) {
+    const bytes = commands.map(encodeCommand);
+    const calls = commands.map((words, i) => ({...callOf(words), ...promised(), bytes: bytes[i]}));
+    if (this.#isOver) calls.forEach(({reject}) => reject(closedError()));
+    else if (this.#isReady) this.#send(calls);
+    else this.#waiting.push(calls);
+    return calls.map(({promise}) => promise);
+  }
+
+  #send(calls) {
+    this.#link.write(joined(calls.map(({bytes}) => bytes)));
+    for (const call of calls) {
+      call.bytes = null;  // it may be large, and the reply may take its time
+      this.#pending.push(call);
+    }
   }
 
   #onReady() {
@@ -1487,12 +1791,13 @@ class Redis {
     this.#count = 0;
     this.#renew('SUBSCRIBE', this.#subscriptions.message);
     this.#renew('PSUBSCRIBE', this.#subscriptions.pmessage);
-    for (const call of this.#waiting.drain()) this.#send(call);
+    for (const calls of this.#waiting.drain()) this.#send(calls);
     tell(this.onReady);
   }
 
   #onLost(error) {
     this.#isReady = false;
+    this.#transaction.lose(this.#pending.length + this.#waiting.length > 0);
     this.#rejectAll(error);
     tell(this.onLost, error);
   }
@@ -1505,11 +1810,8 @@ class Redis {
   }
 
   #rejectAll(error) {
-    for (const {name, reject} of this.#pending.drain()) {
-      reject(new WS2SError(1, 'not-answered', `no reply to ${name}, which may have been carried out: ${error.message}`,
-                           {cause: error}));
-    }
-    for (const {reject} of this.#waiting.drain()) reject(error);
+    for (const {name, reject} of this.#pending.drain()) reject(notAnsweredError(name, error));
+    for (const {reject} of this.#waiting.drain().flat()) reject(error);
   }
 
   // -- replies --------------------------------------------------------------------------------------------------------
@@ -1600,6 +1902,12 @@ class Redis {
     const message = this.#isText ? asText(payload) : payload;
     for (const callback of [...subscription.callbacks]) tell(callback, message, asText(channel), name);
   }
+}
+
+function notAnsweredError(name, error) {
+  const message = `no reply to ${name}, which may have been carried out: ${error.message}`;
+  const {endedAt} = error;
+  return Object.assign(new WS2SError(1, 'not-answered', message, {cause: error}), {command: name, endedAt});
 }
 
 // Redis turns clients away like this, and then closes.
@@ -1813,6 +2121,7 @@ class CallbackRedis {
   #isOver = false;
   #pending = new Queue();
   #waiting = new Queue();
+  #transaction = new Transaction();
 
   constructor(url, options) {
     this.#link = new RedisLink(url, {...options, retry: {attempts: ATTEMPTS, ...options.retry}}, {
@@ -1821,6 +2130,7 @@ class CallbackRedis {
       reply: reply => this.#onReply(reply),
       lost: error => this.#onLost(error),
       over: error => this.#onOver(error),
+      first: () => this.#pending.first,
     });
   }
 
@@ -1841,17 +2151,24 @@ class CallbackRedis {
 
   #ask(words) {
     if (this.#isOver) return;
-    if (!this.#isReady) {
-      this.#waiting.push(words);
-      return;
+    try {
+      const command = this.#transaction.begin(upperName(words[0]));
+      if (!command) tell(() => this.onResponse('OK', {words, reply: 'OK'}));
+      else if (this.#isReady) this.#send({words, command});
+      else this.#waiting.push({words, command});
+    } catch (error) {
+      this.#tellError(failureOf(error), {words});
     }
+  }
+
+  #send({words, command}) {
     this.#link.write(encodeCommand(words));
-    this.#pending.push(words);
+    this.#pending.push({...callOf(words), words, command});
   }
 
   #onReady() {
     this.#isReady = true;
-    for (const words of this.#waiting.drain()) this.#ask(words);
+    for (const asked of this.#waiting.drain()) this.#send(asked);
     if (this.#wasReady) this.reconnectCount++;
     const callback = this.#wasReady ? 'onReconnected' : 'onReady';
     this.#wasReady = true;
@@ -1859,15 +2176,19 @@ class CallbackRedis {
   }
 
   #onReply(reply) {
-    const about = {words: this.#pending.shift(), reply: reply instanceof Push ? reply.items : reply};
+    const {words, command} = this.#pending.shift() || {};
+    const about = {words, reply: reply instanceof Push ? reply.items : reply};
+    if (reply instanceof RedisError && command) this.#transaction.undo(command);
     if (reply instanceof RedisError) this.#tellError(reply.message, about);
     else tell(() => this.onResponse(responseOf(about.reply), about));
   }
 
   #onLost(error) {
+    if (this.#isReady) this.#transaction.lose(this.#pending.length > 0);  // what waits will be sent
     this.#isReady = false;
     this.#tellError(failureOf(error));
-    for (const words of this.#pending.drain()) {
+    for (const {words, command} of this.#pending.drain()) {
+      this.#transaction.undo(command);
       this.#tellError('connection loss: no reply, it may have been carried out', {words});
     }
   }

@@ -1,0 +1,475 @@
+/* P11, P6, P4, C1: what a Redis client says and does not do when its connection is lost, silent or no Redis. */
+'use strict';
+
+const assert = require('node:assert');
+const {test} = require('node:test');
+const WS2S = require('../../ws2s-js/ws2s.js');
+const {FakeGateway, until, settled} = require('./fake_gateway.js');
+const {FakeRedis, bulk, list} = require('./fake_redis.js');
+
+const {WS2SError, RedisError} = WS2S;
+const URL = 'ws://gateway.test/';
+const QUICK = {first: 5, longest: 20};
+
+function start(answers, options) {
+  const server = answers instanceof FakeRedis ? answers : new FakeRedis(answers);
+  const gateway = new FakeGateway({makeTarget: server.makeTarget});
+  const redis = new WS2S.Redis(URL, {host: 'redis.test', WebSocket: gateway.WebSocket, retry: QUICK, ...options});
+  const told = [];
+  redis.onReady = () => told.push('ready');
+  redis.onLost = error => told.push(error);
+  redis.onClose = error => told.push(error || 'closed');
+  return {server, gateway, redis, told};
+}
+
+const isLost = error => error instanceof WS2SError && error.reason === 'transaction-lost' && error.code === 1
+  && /was not sent/.test(error.message);
+
+/* The server ends the connection, and the client has another one. */
+async function lose({server, told}) {
+  const before = told.filter(each => each === 'ready').length;
+  server.last.close();
+  await until(() => told.filter(each => each === 'ready').length > before);
+}
+
+// -- transactions -----------------------------------------------------------------------------------------------------
+
+const TRANSACTIONS = {
+  'SET and EXEC after MULTI': [['MULTI'], [['SET', 'tx', '1'], ['EXEC']]],
+  'GET after MULTI and SET': [['MULTI', 'SET a 1'], [['GET', 'a'], ['INCR', 'n'], ['EXEC']]],
+  'PING, in lower case, after multi': [['multi'], [['ping'], ['exec']]],
+  'all of a transaction after WATCH': [['WATCH k', 'GET k'], [['MULTI'], ['SET', 'k', '1'], ['EXEC']]],
+  'a write after WATCH': [['WATCH k'], [['SET', 'k', '1'], ['EXEC']]],
+  'WATCH and MULTI after WATCH, in one go': [['WATCH a'], [['WATCH', 'b'], ['MULTI'], ['SET', 'k', '1'], ['EXEC']]],
+  'SET after WATCH and MULTI': [['WATCH a', 'MULTI'], [['SET', 'k', '1'], ['EXEC']]],
+};
+
+for (const [name, [before, after]] of Object.entries(TRANSACTIONS)) {
+  test(`P11: ${name} is refused when the connection has changed, and what comes after EXEC is not`, async () => {
+    const all = start();
+    for (const line of before) await all.redis.command(...line.split(' '));
+    await lose(all);
+    all.server.commands = [];
+    const outcomes = await Promise.allSettled(after.map(words => all.redis.command(...words)));
+    for (const {reason} of outcomes) assert.ok(isLost(reason), String(reason));
+    assert.deepStrictEqual(all.server.commands, []);
+    assert.strictEqual(await all.redis.command('PING'), 'PONG');
+    assert.deepStrictEqual(all.server.commands, ['PING']);
+    await all.redis.close();
+  });
+}
+
+const BEGINNINGS = [
+  [['MULTI'], ['DISCARD'], []], [['MULTI'], ['UNWATCH'], ['UNWATCH']], [['MULTI'], ['MULTI'], ['MULTI']],
+  [['MULTI'], ['WATCH', 'k'], ['WATCH k']], [['WATCH', 'k'], ['UNWATCH'], ['UNWATCH']],
+  [['WATCH', 'k'], ['DISCARD'], []],
+];
+
+for (const [begun, words, sent] of BEGINNINGS) {
+  test(`P11: after a lost ${begun[0]} ${words[0]} begins anew`, async () => {
+    const all = start();
+    await all.redis.command(...begun);
+    await lose(all);
+    all.server.commands = [];
+    assert.strictEqual(await all.redis.command(...words), 'OK');
+    assert.strictEqual(await all.redis.command('SET', 'a', '1'), 'OK');
+    assert.deepStrictEqual(all.server.commands, [...sent, 'SET a 1']);
+    await all.redis.close();
+  });
+}
+
+test('P11: who has heard of the loss may WATCH again, and MULTI alone is still refused', async () => {
+  const all = start();
+  await all.redis.command('WATCH', 'k');
+  await lose(all);
+  await assert.rejects(all.redis.command('GET', 'k'), isLost);
+  assert.strictEqual(await all.redis.command('ECHO', 'x').then(String), '120');
+  await assert.rejects(all.redis.command('MULTI'), isLost);
+  await assert.rejects(all.redis.command('SET', 'k', '1'), isLost);
+  await all.redis.command('WATCH', 'k');
+  await all.redis.command('MULTI');
+  await all.redis.command('EXEC');
+  assert.deepStrictEqual(all.server.commands, ['WATCH k', 'ECHO x', 'WATCH k', 'MULTI', 'EXEC']);
+  await all.redis.close();
+});
+
+const NO_TRANSACTIONS = {
+  'EXEC has ended it': ['MULTI', 'SET a 1', 'EXEC'], 'DISCARD has ended it': ['MULTI', 'DISCARD'],
+  'UNWATCH has ended it': ['WATCH k', 'UNWATCH'], 'there was none': ['SET a 1'],
+};
+
+for (const [name, lines] of Object.entries(NO_TRANSACTIONS)) {
+  test(`P11: nothing is refused after a loss when ${name}`, async () => {
+    const all = start();
+    for (const line of lines) await all.redis.command(...line.split(' '));
+    await lose(all);
+    assert.strictEqual(await all.redis.command('PING'), 'PONG');
+    await all.redis.close();
+  });
+}
+
+test('P11: a MULTI that Redis has refused, or that got no reply, has begun nothing', async () => {
+  const all = start({MULTI: '-NOPERM no\r\n'});
+  await assert.rejects(all.redis.command('MULTI'), RedisError);
+  await lose(all);
+  assert.strictEqual(await all.redis.command('PING'), 'PONG');
+  all.server.answers.MULTI = null;
+  const asked = all.redis.command('MULTI');
+  asked.catch(() => {});
+  await until(() => all.server.commands.filter(line => line === 'MULTI').length === 2);
+  await lose(all);
+  await assert.rejects(asked, {reason: 'not-answered'});
+  assert.strictEqual(await all.redis.command('PING'), 'PONG');
+  await all.redis.close();
+});
+
+test('P11: a guard is not lost with the MULTI behind it that got no reply', async () => {
+  const all = start({MULTI: null});
+  await all.redis.command('WATCH', 'k');
+  const asked = assert.rejects(all.redis.command('MULTI'), {reason: 'not-answered'});
+  await until(() => all.server.commands.includes('MULTI'));
+  await lose(all);
+  await asked;
+  all.server.answers.MULTI = '+OK\r\n';
+  await assert.rejects(all.redis.command('MULTI'), isLost);
+  await assert.rejects(all.redis.command('EXEC'), isLost);
+  assert.strictEqual(await all.redis.command('PING'), 'PONG');
+  await all.redis.close();
+});
+
+test('P11: the old client refuses it as well, and goes on after exec', async () => {
+  const server = new FakeRedis();
+  const gateway = new FakeGateway({makeTarget: server.makeTarget});
+  const redis = new WS2S(URL, {WebSocket: gateway.WebSocket, retry: QUICK}).newRedisClient('h', 1);
+  const told = [];
+  redis.onResponse = data => told.push(data);
+  redis.onError = error => told.push(error.reason || error);
+  let isAgain = false;
+  redis.onReconnected = () => { isAgain = true; };
+  redis.request('multi');
+  await until(() => told.length === 1);
+  server.last.close();
+  await until(() => isAgain);
+  redis.request('set a 1\nexec\nping');
+  await until(() => told.includes('PONG'));
+  assert.deepStrictEqual(told, ['OK', 'closed', 'transaction-lost', 'transaction-lost', 'PONG']);
+  assert.deepStrictEqual(server.commands, ['multi', 'ping']);
+  await redis.close();
+});
+
+test('multi() sends all in one write and gives the replies of EXEC', async () => {
+  const {redis, server, gateway} = start({EXEC: '*2\r\n+OK\r\n-WRONGTYPE no\r\n', SET: '+QUEUED\r\n'});
+  await redis.command('PING');
+  const before = gateway.last.requests.length;
+  const [ok, error] = await redis.multi([['SET', 'a', 1], ['SET', 'b', new Uint8Array([50])]]);
+  assert.strictEqual(ok, 'OK');
+  assert.ok(error instanceof RedisError);
+  assert.strictEqual(gateway.last.requests.length, before + 1);
+  assert.deepStrictEqual(server.commands, ['PING', 'MULTI', 'SET a 1', 'SET b 2', 'EXEC']);
+  await redis.close();
+});
+
+test('multi() before the connection is there waits for it, and is sent together', async () => {
+  const {redis, server} = start({EXEC: list(['x'])}, {text: true});
+  const [replies] = await Promise.all([redis.multi([['GET', 'k']]), redis.command('PING')]);
+  assert.deepStrictEqual(replies, ['x']);
+  assert.deepStrictEqual(server.commands, ['MULTI', 'GET k', 'EXEC', 'PING']);
+  await redis.close();
+});
+
+test('multi() gives null when what was watched has changed', async () => {
+  const {redis} = start({EXEC: '*-1\r\n'});
+  await redis.command('WATCH', 'k');
+  assert.strictEqual(await redis.multi([['SET', 'k', 1]]), null);
+  await redis.close();
+});
+
+test('multi() rejects with what could not be queued, or with the refusal of MULTI', async () => {
+  const {redis, server} = start({BAD: '-ERR unknown command\r\n', EXEC: '-EXECABORT discarded\r\n'});
+  await assert.rejects(redis.multi([['SET', 'a', 1], ['BAD']]), {name: 'RedisError', message: 'ERR unknown command'});
+  server.answers.MULTI = '-NOPERM no\r\n';
+  await assert.rejects(redis.multi([['SET', 'a', 1]]), /NOPERM no .*one by one/);
+  await redis.close();
+});
+
+test('multi() that is lost is not repeated, and says that it may have been carried out', async () => {
+  const all = start({EXEC: null});
+  await all.redis.command('PING');
+  const asked = assert.rejects(all.redis.multi([['INCR', 'n']]), error => error.reason === 'not-answered'
+    && /EXEC, which may have been carried out/.test(error.message));
+  await until(() => all.server.commands.includes('EXEC'));
+  await lose(all);
+  await asked;
+  await all.redis.command('PING');
+  assert.deepStrictEqual(all.server.commands, ['PING', 'MULTI', 'INCR n', 'EXEC', 'PING']);
+  await all.redis.close();
+});
+
+test('multi() after a lost WATCH is refused once, after a lost MULTI it is not', async () => {
+  const all = start({EXEC: '*0\r\n'});
+  await all.redis.command('WATCH', 'k');
+  await lose(all);
+  await assert.rejects(all.redis.multi([['SET', 'k', 1]]), isLost);
+  assert.deepStrictEqual(await all.redis.multi([['SET', 'k', 1]]), []);
+  await all.redis.command('MULTI');
+  await assert.rejects(all.redis.multi([['SET', 'k', 1]]), /a MULTI is open/);
+  await lose(all);
+  assert.deepStrictEqual(await all.redis.multi([['SET', 'k', 1]]), []);
+  await all.redis.close();
+});
+
+const WRONG = [[['EXEC']], [['multi']], [['WATCH', 'k']], [['SUBSCRIBE', 'c']], [[]], ['PING'], [['SET', 'k', null]]];
+
+for (const wrong of WRONG) {
+  test(`multi(${JSON.stringify(wrong)}) is refused, and nothing is sent`, async () => {
+    const {redis, server} = start();
+    await assert.rejects(redis.multi(wrong), TypeError);
+    assert.strictEqual(await redis.command('PING'), 'PONG');
+    assert.deepStrictEqual(server.commands, ['PING']);
+    await redis.close();
+  });
+}
+
+test('SELECT, AUTH and HELLO that were accepted hold for the next connection, others do not', async () => {
+  const all = start();
+  await all.redis.command('AUTH', 'u', 'p');
+  await all.redis.command('SELECT', 5);
+  await all.redis.command('HELLO', 3);
+  all.server.answers.SELECT = words => words[1] === '5' ? '+OK\r\n' : '-ERR out of range\r\n';
+  await assert.rejects(all.redis.command('SELECT', 99), RedisError);
+  all.server.commands = [];
+  await lose(all);
+  assert.deepStrictEqual(all.server.commands, ['AUTH u p', 'HELLO 3', 'SELECT 5']);
+  await all.redis.close();
+});
+
+// -- silent servers ---------------------------------------------------------------------------------------------------
+
+const silent = () => ({onData() {}});
+
+for (const [name, options] of [['PING', {}], ['AUTH', {password: 'p'}], ['SELECT', {db: 3}]]) {
+  test(`P4: a server that never answers ${name} is given up after commandTimeout`, async () => {
+    const gateway = new FakeGateway({makeTarget: silent});
+    const told = [];
+    const redis = new WS2S.Redis(URL, {
+      host: 'h', WebSocket: gateway.WebSocket, retry: QUICK, commandTimeout: 60, ...options,
+    });
+    redis.onLost = error => told.push(error.reason);
+    await assert.rejects(redis.command('PING'), new RegExp(`has not answered ${name} for 0.1 seconds`));
+    assert.strictEqual(told[0], 'timeout');
+    assert.ok(gateway.sessions[0].isOver);
+    await redis.close();
+  });
+}
+
+test('P4: by default PING to a silent server ends', async t => {
+  let now = 0;
+  const timers = new Map();
+  t.mock.method(globalThis, 'setInterval', (action, period) => { timers.set(action, period); return action; });
+  t.mock.method(globalThis, 'clearInterval', action => timers.delete(action));
+  const gateway = new FakeGateway({makeTarget: silent});
+  const redis = new WS2S.Redis(URL, {host: 'h', WebSocket: gateway.WebSocket});
+  const asked = assert.rejects(redis.command('PING'), {reason: 'not-answered', command: 'PING'});
+  await settled();
+  for (; now <= 90000; now += 1000) {
+    for (const [action, period] of [...timers]) if (now % period === 0 && timers.has(action)) action();
+    await settled();
+  }
+  await asked;
+  await redis.close();
+});
+
+const PATIENT = [
+  ['BLPOP', 'l', 0], ['brpop', 'l', 0], ['BLMOVE', 'a', 'b', 'LEFT', 'LEFT', 0], ['BZPOPMIN', 'z', 0], ['WAIT', 1, 0],
+  ['XREAD', 'COUNT', 1, 'BLOCK', 0, 'STREAMS', 's', '$'],
+  ['XREADGROUP', 'GROUP', 'g', 'c', 'block', 0, 'STREAMS', 's', '>'],
+  ['EVAL', 'while true do end', 0], ['BLMPOP', 0, 1, 'l', 'LEFT'], ['BZMPOP', 0, 1, 'z', 'MIN'], ['WAITAOF', 1, 0, 0],
+];
+
+for (const words of PATIENT) {
+  test(`P4: ${words.join(' ')} may take as long as it likes, and what stands behind it`, async () => {
+    const {redis, server, told} = start({[words[0].toUpperCase()]: null, PING: null}, {commandTimeout: 15});
+    const asked = redis.command(...words), ping = redis.command('PING');
+    await until(() => server.commands.includes('PING'));
+    await new Promise(resolve => setTimeout(resolve, 100));
+    assert.deepStrictEqual(told, ['ready']);
+    server.last.say('+done\r\n');
+    assert.strictEqual(await asked, 'done');
+    await assert.rejects(ping, /has not answered PING/);  // nothing stands before it any more
+    await redis.close();
+  });
+}
+
+test('P4: a subscriber to whom nothing is said, and an idle client, are not given up', async () => {
+  const {redis, told} = start({}, {commandTimeout: 15});
+  await redis.subscribe('c', () => {});
+  await new Promise(resolve => setTimeout(resolve, 100));
+  assert.strictEqual(await redis.command('PING'), 'PONG');
+  assert.deepStrictEqual(told, ['ready']);
+  await redis.close();
+});
+
+test('P4: a long reply that comes in pieces is not silence', async () => {
+  const {redis, server} = start({GET: null}, {commandTimeout: 150, text: true});
+  const asked = redis.command('GET', 'k');
+  await until(() => server.commands.length);
+  server.last.say('$20\r\n');
+  for (let i = 0; i < 20; i++) {
+    await new Promise(resolve => setTimeout(resolve, 20));
+    server.last.say('x');
+  }
+  server.last.say('\r\n');
+  assert.strictEqual(await asked, 'x'.repeat(20));
+  await redis.close();
+});
+
+// -- no Redis ---------------------------------------------------------------------------------------------------------
+
+const bytesOf = (...parts) => Buffer.concat(parts.map(part => Buffer.from(part, 'latin1')));
+const FOREIGN = [
+  ['HTTP', 'HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n'],
+  ['HTTP', '<!DOCTYPE html>\n<html>'],
+  ['TLS', bytesOf('\x15\x03\x01\x00\x02\x02\x28')],
+  ['TLS', bytesOf('\x15\x03\x03\x00\x02\x02\x0a')],
+  ['SMTP', '220 mail.example.com ESMTP Postfix\r\n'],
+  ['SMTP', '220-smtp.example.com\r\n220 hello\r\n'],
+  ['FTP', '220 (vsFTPd 3.0.3)\r\n'],
+  ['FTP', '220-FileZilla Server 1.0\r\n220 please visit\r\n', /FTP/],
+  ['SMTP or FTP', '220 ready\r\n'],
+  ['SSH', 'SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n'],
+  ['POP3', '+OK Dovecot ready.\r\n'],
+  ['POP3', '+OK POP3 <1896.697170952@dbc.mtview.ca.us>\r\n'],
+  ['IMAP', '* OK [CAPABILITY IMAP4rev1 SASL-IR] Dovecot ready.\r\n'],
+  ['IMAP', '* BYE too many connections\r\n'],
+  ['MySQL or MariaDB', bytesOf('\x4a\x00\x00\x00\x0a8.0.36\x00\x08\x00\x00\x00')],
+  ['MySQL or MariaDB', bytesOf('\x59\x00\x00\x00\x0a5.5.5-10.11.6-MariaDB\x00')],
+  ['MySQL or MariaDB', bytesOf("\x45\x00\x00\x00\xff\x6a\x04Host 'x' is not allowed")],
+  ['memcached', 'ERROR\r\nERROR\r\n'],
+  ['PostgreSQL', bytesOf('E\x00\x00\x00\x8cSFATAL\x00VFATAL\x00')],
+  ['VNC', 'RFB 003.008\n'],
+  ['AMQP', bytesOf('AMQP\x00\x00\x09\x01')],
+  ['telnet', bytesOf('\xff\xfd\x18\xff\xfd\x20\xff\xfd\x23')],
+  ['NNTP', '200 news.example.com ready\r\n'],
+  ['NATS', 'INFO {"server_id":"x"}\r\n'],
+  ['IRC', ':irc.example.com NOTICE * :*** Looking up your hostname\r\n'],
+  ['HTTP/2', bytesOf('\x00\x00\x12\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x64')],
+];
+
+function foreign(data, {isGreeting = true, isSplit = false, isEnded = false} = {}) {
+  return session => {
+    const say = () => {
+      const bytes = Buffer.from(data);
+      if (isSplit) for (const byte of bytes) session.respond(Buffer.from([byte]));
+      else session.respond(bytes);
+      if (isEnded) session.close();
+    };
+    if (isGreeting) setImmediate(() => setImmediate(say));
+    let isSaid = isGreeting;
+    return {onData: () => { if (!isSaid) say(); isSaid = true; }};
+  };
+}
+
+const WAYS = [{}, {isGreeting: false}, {isSplit: true}, {isEnded: true}];
+
+for (const [speaks, data] of FOREIGN) {
+  test(`P6: ${JSON.stringify(data.toString('latin1'))} is named as ${speaks}`, async () => {
+    for (const way of WAYS) {
+      for (const options of [{}, {password: 'p'}]) {
+        const gateway = new FakeGateway({makeTarget: foreign(data, way)});
+        const redis = new WS2S.Redis(URL, {host: 'h', WebSocket: gateway.WebSocket, ...options});
+        const closed = new Promise(resolve => { redis.onClose = resolve; });
+        const asked = redis.command('PING').catch(error => error);
+        const error = await closed;
+        const known = way.isSplit && /^(SMTP|FTP)$/.test(speaks) ? 'SMTP or FTP' : speaks;
+        assert.deepStrictEqual([error.reason, error.speaks], ['protocol', known], JSON.stringify(way));
+        assert.ok(error.message.includes(`seems to speak ${known}`), error.message);
+        const rejection = await asked;
+        assert.ok(rejection === error || rejection.cause === error);
+        assert.match(rejection.message, /seems to speak/);
+        assert.strictEqual(gateway.sessions.length, 1);
+      }
+    }
+  });
+}
+
+const LEGAL = {
+  'OK': '+OK\r\n', 'an error': '-ERR no\r\n', 'a number': ':220\r\n', 'an array': '*1\r\n+OK done\r\n',
+  'a string like a greeting': bulk('+OK POP3 ready'), 'another status': '+Background saving started\r\n',
+};
+
+for (const [name, reply] of Object.entries(LEGAL)) {
+  test(`P6: ${name} is Redis`, async () => {
+    const {redis, told} = start({X: reply, Y: '+OK with words\r\n'});
+    await redis.command('X').catch(error => assert.ok(error instanceof RedisError));
+    assert.strictEqual(await redis.command('Y'), 'OK with words');
+    assert.deepStrictEqual(told, ['ready']);
+    await redis.close();
+  });
+}
+
+// -- commands at which a server ends the connection -------------------------------------------------------------------
+
+const closing = (words, connection) => { connection.close(); return null; };
+const resetting = (words, connection) => { connection.session.close('reset'); return null; };
+
+for (const name of ['INFO', 'CONFIG', 'WATCH', 'SCAN']) {
+  test(`C1: the server ends the connection at ${name}: the errors say so, and how often`, async () => {
+    const {redis, told} = start({[name]: closing}, {text: true});
+    const seen = [];
+    for (let i = 0; i < 3; i++) {
+      await redis.command('PING');
+      seen.push(await redis.command(name, 'x').catch(error => error));
+    }
+    for (const error of seen) {
+      assert.deepStrictEqual([error.reason, error.command, error.endedAt], ['not-answered', name, name]);
+      assert.match(error.message, new RegExp(`may have been carried out: the server has ended .* at ${name}`));
+    }
+    assert.match(seen[2].message, /3 times in a row/);
+    assert.deepStrictEqual(told.filter(each => each !== 'ready').map(each => [each.reason, each.endedAt]).slice(0, 3),
+                           Array(3).fill(['closed', name]));
+    await redis.close();
+  });
+}
+
+test('C1: in the greeting as well, and with a reset', async () => {
+  const {redis, told} = start({SELECT: resetting}, {db: 1});
+  await until(() => told.length === 3);
+  assert.deepStrictEqual(told.map(error => [error.reason, error.endedAt]), Array(3).fill(['reset', 'SELECT']));
+  await redis.close();
+});
+
+test('C1: pauses grow where a server is asked again and again for what it ends the connection at', async t => {
+  const pauses = [];
+  const {setTimeout: later} = globalThis;
+  t.mock.method(globalThis, 'setTimeout', (action, pause, ...rest) => {
+    if (pause > 50) pauses.push(pause);
+    return later(action, pause > 50 ? 0 : pause, ...rest);
+  });
+  const {redis} = start({SCAN: closing}, {retry: {}});
+  for (let i = 0; i < 8; i++) {
+    await redis.command('PING');
+    await assert.rejects(redis.command('SCAN', 0));
+  }
+  await until(() => pauses.length === 8);
+  assert.ok(pauses.slice(0, 5).reduce((sum, pause) => sum + pause, 0) > 7000, String(pauses));
+  assert.ok(pauses[7] >= 15000 && pauses[7] <= 30000, String(pauses));
+  await redis.close();
+});
+
+test('C1: a connection that has lasted makes pauses short again', async t => {
+  let now = 0;
+  t.mock.method(performance, 'now', () => now);
+  const pauses = [];
+  const {setTimeout: later} = globalThis;
+  t.mock.method(globalThis, 'setTimeout', (action, pause, ...rest) => {
+    if (pause > 50) pauses.push(pause);
+    return later(action, pause > 50 ? 0 : pause, ...rest);
+  });
+  const all = start({}, {retry: {}});
+  await all.redis.command('PING');
+  for (let i = 0; i < 4; i++) await lose(all);
+  now = 31000;
+  await lose(all);
+  assert.ok(pauses[3] >= 1000 && pauses[4] <= 250, String(pauses));
+  await all.redis.close();
+});
