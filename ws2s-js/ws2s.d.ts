@@ -30,14 +30,29 @@ declare class WS2S {
 }
 
 declare namespace WS2S {
-  interface GatewayOptions {
-    /** The class to use where there is no global one, such as that of Node's package `ws`. */
+  /** As a stream gives them: Uint8Array<ArrayBuffer> where TypeScript knows that, else Uint8Array. */
+  type Bytes = ReturnType<Uint8ArrayConstructor['of']>;
+
+  interface SessionOptions {
+    /** The class to use where there is no global one (Node before 22), such as that of Node's package `ws`. */
     WebSocket?: new (url: string) => any;
-    /** Of newRedisClient(): see RedisOptions. */
-    retry?: Retry;
+    /** Milliseconds for reaching the gateway and the target together, 60,000; 0 for no limit. */
+    timeout?: number;
+    /**
+     * Milliseconds without a word of the gateway behind a ping until it is `gateway-lost`, 15,000; 0 for no limit.
+     * After a large message, and behind much data for a target that may not read, it is longer: 8 and 40 times that.
+     */
+    heartbeat?: number;
   }
 
-  interface ConnectOptions {
+  interface GatewayOptions extends SessionOptions {
+    /** Of newRedisClient(): see RedisOptions. */
+    retry?: Retry;
+    /** Of newRedisClient(): see RedisOptions. */
+    commandTimeout?: number;
+  }
+
+  interface ConnectOptions extends SessionOptions {
     host: string;
     port: number | string;
     /** Go through an SSH server, which looks the host up and connects to it. */
@@ -50,7 +65,6 @@ declare namespace WS2S {
     window?: number;
     /** Ends the attempt to connect. */
     signal?: AbortSignal;
-    WebSocket?: new (url: string) => any;
   }
 
   interface SshOptions {
@@ -65,7 +79,7 @@ declare namespace WS2S {
   }
 
   interface Opened {
-    readable: ReadableStream<Uint8Array>;
+    readable: ReadableStream<Bytes>;
     writable: WritableStream<BufferSource>;
     remoteAddress: string;
     remotePort: number;
@@ -74,7 +88,7 @@ declare namespace WS2S {
   /** One TCP connection. The protocol has no half-close: when one side closes, both directions are over. */
   interface Connection {
     /** Ends when the target closes, after its last byte; fails when the connection is lost. */
-    readonly readable: ReadableStream<Uint8Array>;
+    readonly readable: ReadableStream<Bytes>;
     /** Closing it closes the connection after what was written; aborting it is abort(). */
     readonly writable: WritableStream<BufferSource>;
     readonly opened: Promise<Opened>;
@@ -93,7 +107,7 @@ declare namespace WS2S {
     | 'bad-request' | 'dns' | 'timeout' | 'unreachable' | 'limit' | 'tls' | 'internal' | 'refused' | 'not-connected'
     | 'forbidden' | 'closed' | 'reset' | 'idle' | 'ssh-auth' | 'ssh-hostkey' | 'ssh-unreachable' | 'ssh-timeout'
     | 'ssh-disabled' | 'ssh-missing' | 'ssh-failed'
-    | 'gateway-unreachable' | 'gateway-lost' | 'protocol' | 'not-answered' | 'aborted';
+    | 'gateway-unreachable' | 'gateway-lost' | 'protocol' | 'not-answered' | 'transaction-lost' | 'aborted';
 
   /** A failure of the gateway, or of the way to it. */
   class WS2SError extends Error {
@@ -103,6 +117,12 @@ declare namespace WS2S {
     /** A word for programs. Newer gateways may know more. */
     reason: Reason | (string & {});
     cause?: unknown;
+    /** Of `not-answered` and `transaction-lost`: the name of the command. */
+    command?: string;
+    /** The name of the command at which the server has ended the connection. */
+    endedAt?: string;
+    /** Of `protocol`: what the port seems to speak instead of RESP, such as `HTTP` or `TLS`. */
+    speaks?: string;
   }
 
   /** An error that Redis has answered. */
@@ -113,9 +133,9 @@ declare namespace WS2S {
   }
 
   interface Retry {
-    /** Milliseconds of the first pause, 250; each following one is twice as long... */
+    /** Milliseconds of the first pause, 250; each following one is twice as long, or four times... */
     first?: number;
-    /** ...up to this one, 30,000. */
+    /** ...up to this one, 30,000. It is the first again once a connection has lasted so long. */
     longest?: number;
     /** How many attempts may fail in a row: any number for WS2S.Redis, 9 for newRedisClient(). */
     attempts?: number;
@@ -132,6 +152,11 @@ declare namespace WS2S {
     /** Bulk strings of replies and messages are strings, not Uint8Arrays. */
     text?: boolean;
     retry?: Retry;
+    /**
+     * Milliseconds without a word of Redis while a reply is due until the connection is given up, 60,000; 0 for no
+     * limit. Commands that wait or work as long as they like (BLPOP, XREAD with BLOCK, WAIT, EVAL...) have none.
+     */
+    commandTimeout?: number;
   }
 
   type RedisArgument = string | number | bigint | BufferSource;
@@ -140,7 +165,11 @@ declare namespace WS2S {
     | string | number | bigint | boolean | null | Uint8Array | RedisError | RedisReply[]
     | Map<RedisReply, RedisReply> | Set<RedisReply>;
 
-  /** A Redis client that connects again by itself, and never repeats a command by itself. */
+  /**
+   * A Redis client that connects again by itself, and never repeats a command by itself. What SELECT, AUTH and HELLO
+   * have set holds for the next connection, too. A transaction ends with its connection: what follows MULTI or WATCH
+   * then rejects with `transaction-lost` until EXEC, DISCARD, UNWATCH, or a transaction that begins anew.
+   */
   class Redis {
     constructor(url: string, options: RedisOptions);
 
@@ -150,6 +179,12 @@ declare namespace WS2S {
     bytes<T = any>(name: string, ...words: RedisArgument[]): Promise<T>;
     /** As command(); bulk strings are strings. */
     text<T = any>(name: string, ...words: RedisArgument[]): Promise<T>;
+    /**
+     * MULTI, these commands and EXEC in one write on one connection. Gives the replies, with RedisErrors among them, or
+     * null if a key has changed that was watched. Rejects if a command could not be queued; after `not-answered` all of
+     * them have been carried out, or none.
+     */
+    multi<T = any[] | null>(commands: Iterable<[name: string, ...words: RedisArgument[]]>): Promise<T>;
 
     subscribe(channel: string, callback: (message: any, channel: string) => void): Promise<void>;
     psubscribe(pattern: string, callback: (message: any, channel: string, pattern: string) => void): Promise<void>;

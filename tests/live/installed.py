@@ -19,5 +19,5 @@ def needs_node_modules():
     """The folder of the Node packages that tests/environments.py has installed."""
     folder = os.environ.get('WS2S_TEST_NODE_MODULES', '')
     if not os.path.isdir(os.path.join(folder, 'ws')):
-        pytest.skip("needs Node's package ws (python3 tests/environments.py test installs it)")
+        pytest.skip("needs Node's packages ws and others (python3 tests/environments.py test installs them)")
     return folder
