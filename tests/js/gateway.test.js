@@ -279,6 +279,69 @@ for (const protocol of [2, 3]) {
   });
 }
 
+test('P11: a transaction ends with its connection, and multi() is one', {skip: skipRedis}, async () => {
+  const redis = client({text: true, retry: {first: 10}}), other = client({text: true});
+  let ready = 0;
+  redis.onReady = () => { ready++; };
+  const id = await redis.command('CLIENT', 'ID');
+  assert.strictEqual(await redis.command('MULTI'), 'OK');
+  await other.command('CLIENT', 'KILL', 'ID', id);
+  await until(() => ready === 2);
+  await assert.rejects(redis.command('SET', 'tx', '1'), {name: 'WS2SError', reason: 'transaction-lost'});
+  await assert.rejects(redis.command('EXEC'), {reason: 'transaction-lost'});
+  assert.strictEqual(await other.command('EXISTS', 'tx'), 0);
+  const [set, push, count] = await redis.multi([['SET', 'tx', '1'], ['LPUSH', 'tx', 'x'], ['INCR', 'tx']]);
+  assert.deepStrictEqual([set, push.code, count], ['OK', 'WRONGTYPE', 2]);
+  await assert.rejects(redis.multi([['SET', 'tx', '9'], ['NONSENSE']]), {name: 'RedisError', code: 'ERR'});
+  assert.strictEqual(await redis.command('GET', 'tx'), '2');
+  await redis.command('WATCH', 'tx');
+  await other.command('DEL', 'tx');
+  assert.strictEqual(await redis.multi([['SET', 'tx', '3']]), null);
+  await Promise.all([redis.close(), other.close()]);
+});
+
+test('SELECT holds for the next connection', {skip: skipRedis}, async () => {
+  const redis = client({text: true, retry: {first: 10}}), other = client();
+  await redis.command('SELECT', 7);
+  let ready = 0;
+  redis.onReady = () => { ready++; };
+  await other.command('CLIENT', 'KILL', 'ID', await redis.command('CLIENT', 'ID'));
+  await until(() => ready);
+  assert.match(await redis.command('CLIENT', 'LIST', 'ID', await redis.command('CLIENT', 'ID')), / db=7 /);
+  await Promise.all([redis.close(), other.close()]);
+});
+
+const PORTS = {
+  'HTTP': socket => socket.once('data', () => socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n')),
+  'TLS': socket => socket.once('data', () => socket.end(Buffer.from('15030100020228', 'hex'))),
+  'SMTP': socket => socket.write('220 mail.test ESMTP ready\r\n'),
+  'POP3': socket => socket.write('+OK ready\r\n'),
+};
+
+for (const [speaks, onConnection] of Object.entries(PORTS)) {
+  test(`P6: a port that speaks ${speaks} is named`, {skip}, async t => {
+    const server = await serve(onConnection);
+    t.after(() => server.close());
+    const {port} = server.address();
+    const redis = new WS2S.Redis(world.gateway.url, {host: '127.0.0.1', port, WebSocket: world.WebSocket});
+    const closed = new Promise(resolve => { redis.onClose = resolve; });
+    await assert.rejects(redis.command('PING'), new RegExp(`seems to speak ${speaks}`));
+    const {reason, speaks: found} = await closed;
+    assert.deepStrictEqual([reason, found], ['protocol', speaks]);
+  });
+}
+
+test('P4: a target that says nothing is given up after commandTimeout', {skip}, async t => {
+  const server = await serve(() => {});
+  t.after(() => server.close());
+  const {port} = server.address();
+  const redis = new WS2S.Redis(world.gateway.url, {
+    host: '127.0.0.1', port, WebSocket: world.WebSocket, commandTimeout: 200,
+  });
+  await assert.rejects(redis.command('PING'), {reason: 'not-answered', message: /has not answered PING for 0.2 seconds/});
+  await redis.close();
+});
+
 test('many commands at once', {skip: skipRedis}, async () => {
   const redis = client({text: true});
   const replies = await Promise.all(Array.from({length: 20000}, (_, i) => redis.command('ECHO', i)));

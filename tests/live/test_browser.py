@@ -16,7 +16,7 @@ from players import PAGES
 from program import REPOSITORY
 from redis_server import running_redis
 from tape import Tape
-from targets import closed_port, echo, recorder, released, serving, when
+from targets import MortalPath, closed_port, echo, recorder, released, serving, when
 from visitor import Watch, http, running_gateway_program, visited, ws
 from waiting import wait_until, wait_until_still
 
@@ -138,6 +138,37 @@ def test_the_redis_client_with_callbacks(library_page, library_gateway, redis, f
     assert result['names'] == ['onSocketReady', 'onReady']
     assert result['answers'] == [
         ['onResponse', 'OK'], ['onResponse', 'two words'], ['onResponse', None], ['onError', error]]
+
+
+# -- P4, B3: a path that dies without a word ---------------------------------------------------------------------------
+
+HEARTBEAT = 600
+ONLINE = "dispatchEvent(new Event('online'))"
+
+
+def lose_path(browser, gateway, scenario, **settings):
+    """What the page says of it: by the network's return it asks at once, and not in 30 seconds."""
+    path = MortalPath(gateway.address)
+    with serving(path) as port, browser.page('http://127.0.0.1:%d/library.html' % port) as page:
+        finish = page.begin(scenario, url='ws://127.0.0.1:%d/' % port, heartbeat=HEARTBEAT, **settings)
+        wait_until(lambda: page.evaluate('globalThis.progress === 1'))
+        path.die()
+        page.evaluate(ONLINE)
+        return finish()
+
+
+def test_a_connection_over_a_path_that_swallows_all_is_lost(browser, library_gateway, echo_port):
+    assert lose_path(browser, library_gateway, 'loss', port=echo_port) == ['gateway-lost', 'gateway-lost']
+
+
+def test_the_redis_client_goes_on_by_another_path(browser, library_gateway, redis):
+    result = lose_path(browser, library_gateway, 'redisLoss', port=redis.port)
+    assert result == ['gateway-lost', 'not-answered', '1']
+
+
+def test_the_library_works_in_a_worker(browser, library_gateway, echo_port):
+    with visited(browser, library_gateway, 'library.html') as visitor:
+        assert visitor.page.run('inWorker', url=ws(library_gateway), port=echo_port) == [1, 2]
 
 
 # -- pages written for ws2s.js 2.1 -------------------------------------------------------------------------------------

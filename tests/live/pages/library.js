@@ -163,6 +163,40 @@ function scenariosWith(WS2S, WS2SError, RedisError) {
       return {names, answers: record.told.slice(names.length).map(([name, data]) => [name, data])};
     },
 
+    /* Until the gateway is lost; `progress` is 1 once the target has answered. */
+    async loss({url, port, ...options}) {
+      const connection = await WS2S.connect(url, {host: HOST, port, ...options});
+      await connection.writable.getWriter().write(Uint8Array.of(1));
+      const reader = connection.readable.getReader();
+      await reader.read();
+      globalThis.progress = 1;
+      const [closed, read] = await Promise.all([rejectionOf(connection.closed), rejectionOf(reader.read())]);
+      return [closed.reason, read.reason];
+    },
+
+    /* A command that is under way when the path dies, and one after it; `progress` is 1 in between. */
+    async redisLoss({url, port, ...options}) {
+      const redis = new WS2S.Redis(url, {host: HOST, port, text: true, ...options});
+      await redis.command('SET', 'n', 1);
+      const asked = rejectionOf(redis.command('BLPOP', 'nothing', 0));
+      const lost = new Promise(resolve => { redis.onLost = error => resolve(error.reason); });
+      globalThis.progress = 1;
+      const [reason, {reason: rejection}] = await Promise.all([lost, asked]);
+      const after = await redis.command('GET', 'n');
+      await redis.close();
+      return [reason, rejection, after];
+    },
+
+    /* The same library in a worker, where there is no document. */
+    inWorker({url, port}) {
+      const worker = new Worker('library-worker.js');
+      return new Promise((resolve, reject) => {
+        worker.onmessage = ({data}) => { worker.terminate(); resolve(data); };
+        worker.onerror = ({message}) => reject(new Error(message));
+        worker.postMessage({url, host: HOST, port});
+      });
+    },
+
     /* Writes `size` bytes of a pattern as fast as it may; `progress` tells how many. */
     async writeFast({url, port, size}) {
       const connection = await WS2S.connect(url, {host: HOST, port});
