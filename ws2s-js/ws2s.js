@@ -352,8 +352,11 @@ class Session {
 
   #onReturn() {
     // On its way into the back/forward cache a page loses its WebSockets, and may not be told.
-    if (this.#socket.readyState === CLOSED) this.#onClose({});
-    else this.#silence.heard();
+    if (this.#socket.readyState === CLOSED) {
+      this.#onClose({});
+      return;
+    }
+    this.#silence.heard();
     this.#listen();
   }
 
@@ -1656,6 +1659,7 @@ const MESSAGES = ['message', 'pmessage'];
  * It connects at once, and again after growing pauses when the connection is lost. A command is never repeated by
  * itself: what has no reply by then rejects with the reason `not-answered`, and may or may not have been carried out.
  * What is asked while nothing is connected waits for the next attempt, and rejects with its error when that fails.
+ * What follows a MULTI or WATCH whose connection is lost rejects with the reason `transaction-lost`, see Transaction.
  * Subscriptions are renewed. Wrong passwords, targets that are forbidden and the like end the client for good.
  */
 class Redis {
@@ -1681,7 +1685,8 @@ class Redis {
   /**
    * @param {string} url of the gateway
    * @param {object} options `host`; optionally `port` (6379), `username`, `password`, `db`, `protocol` (2 or 3),
-   *   `text`, `retry` (`{first, longest, attempts}`: pauses in milliseconds), and `ssh`, `tls`, `binary`, `window` and
+   *   `text`, `retry` (`{first, longest, attempts}`: pauses in milliseconds), `commandTimeout` (60,000 milliseconds of
+   *   silence while a reply is due; 0 for no limit), and `ssh`, `tls`, `binary`, `window`, `timeout`, `heartbeat` and
    *   `WebSocket` as for WS2S.connect
    */
   constructor(url, options) {
@@ -2222,7 +2227,7 @@ function authOptions(auth) {
 /**
  * The gateway at `url` (`ws://` or `wss://`).
  *
- * `options.WebSocket`: the class to use, where there is no global one.
+ * `options`: `WebSocket`, the class to use where there is no global one, and defaults of all that connect() takes.
  */
 class WS2S {
   #url;
@@ -2238,7 +2243,8 @@ class WS2S {
    * `close()` and `abort()`; rejects with a WS2SError, or with the reason of `options.signal`.
    *
    * Other options: `ssh` (`{host, port, username, password, privateKey, passphrase}`), `tls`, `window` (bytes that may
-   * be under way in each direction), `binary` (false: in base64), `signal`, `WebSocket`.
+   * be under way in each direction), `binary` (false: in base64), `signal`, `WebSocket`; and in milliseconds, 0 for no
+   * limit, `timeout` (60,000, for connecting) and `heartbeat` (15,000, for the answer of the gateway to a ping).
    *
    * @param {string} url of the gateway
    * @param {object} options

@@ -219,10 +219,11 @@ test('no listener is left, and none that keeps pages out of the back/forward cac
 
 test('B4: a WebSocket that was closed in the cache, without a word, is lost when the page is back', async t => {
   const world = becomePage(t);
-  const {gateway, error, connection} = await connected(t);
+  const {gateway, error, connection, time} = await connected(t);
   gateway.last.socket.readyState = 3;
   SIGNS['pageshow out of the cache'](world);
   await settled();
+  assert.strictEqual(time.timers.size, 0);
   assert.strictEqual(error().reason, 'gateway-lost');
   await assert.rejects(connection.writable.getWriter().write(bytes('x')), {reason: 'gateway-lost'});
 });

@@ -198,6 +198,13 @@ class Page(object):
         assert 'errorText' not in reply, reply
         self.listen(lambda: len(self.told('Page.loadEventFired')) > loads)
 
+    def go_back(self):
+        """To the page before, as the browser's button does."""
+        history = self.call('Page.getNavigationHistory')
+        shown = len(self.told('Page.frameNavigated'))
+        self.call('Page.navigateToHistoryEntry', entryId=history['entries'][history['currentIndex'] - 1]['id'])
+        self.listen(lambda: len(self.told('Page.frameNavigated')) > shown)
+
     def call(self, method, **parameters):
         return self._browser.call(method, self._session, **parameters)
 

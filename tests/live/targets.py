@@ -212,7 +212,7 @@ def unaccepted(backlog=1024):
 
 
 class MortalPath(object):
-    """A way to ``address``. Once it has died it takes what comes, passes nothing on and ends nothing; the next lives."""
+    """A way to ``address``. Once it has died it takes what comes, passes nothing on and ends nothing; others live."""
 
     def __init__(self, address):
         self._address, self._deaths = address, 0

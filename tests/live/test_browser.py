@@ -171,6 +171,19 @@ def test_the_library_works_in_a_worker(browser, library_gateway, echo_port):
         assert visitor.page.run('inWorker', url=ws(library_gateway), port=echo_port) == [1, 2]
 
 
+# B4: Chromium keeps pages with a WebSocket in its back/forward cache, and ends the WebSocket.
+def test_a_page_that_comes_back_out_of_the_cache_knows_its_losses(browser, library_gateway, redis, echo_port):
+    with browser.page(http(library_gateway, 'library.html')) as page:
+        page.run('stay', url=ws(library_gateway), port=echo_port, redisPort=redis.port)
+        page.go(http(library_gateway, 'module.html'))
+        page.go_back()
+        expected = [['connection', 'gateway-lost'], ['pageshow', True], ['redis', 'gateway-lost']]
+        wait_until(lambda: sorted(page.evaluate('told')) == expected, 10, 'the page to hear of it')
+        wait_until(lambda: redis.ask('PUBLISH', 'news', 'fresh') == b':1\r\n', 10, 'the subscription to be renewed')
+        assert page.evaluate("ask(['PING'])") == ['pong', '']
+        wait_until(lambda: page.evaluate('told').count(['news', 'fresh']) == 1, 10, 'the news')
+
+
 # -- pages written for ws2s.js 2.1 -------------------------------------------------------------------------------------
 
 ANSWER = b'HTTP/1.0 200 OK\r\n\r\nhello'

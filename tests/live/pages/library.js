@@ -187,6 +187,18 @@ function scenariosWith(WS2S, WS2SError, RedisError) {
       return [reason, rejection, after];
     },
 
+    /* A connection and a Redis client that stay; `told` is what becomes of them, and `ask` asks that client. */
+    async stay({url, port, redisPort}) {
+      globalThis.told = [];
+      addEventListener('pageshow', ({persisted}) => told.push(['pageshow', persisted]));
+      const connection = await WS2S.connect(url, {host: HOST, port});
+      connection.closed.catch(({reason}) => told.push(['connection', reason]));
+      const redis = new WS2S.Redis(url, {host: HOST, port: redisPort, text: true, retry: {first: 10}});
+      redis.onLost = ({reason}) => told.push(['redis', reason]);
+      await redis.subscribe('news', message => told.push(['news', message]));
+      globalThis.ask = words => redis.command(...words);
+    },
+
     /* The same library in a worker, where there is no document. */
     inWorker({url, port}) {
       const worker = new Worker('library-worker.js');
