@@ -6,6 +6,7 @@ const {test} = require('node:test');
 const WS2S = require('../../ws2s-js/ws2s.js');
 const {FakeGateway, until, settled} = require('./fake_gateway.js');
 const {FakeRedis, bulk, list} = require('./fake_redis.js');
+const {takeTime} = require('./fake_time.js');
 
 const {WS2SError, RedisError} = WS2S;
 const URL = 'ws://gateway.test/';
@@ -263,18 +264,12 @@ for (const [name, options] of [['PING', {}], ['AUTH', {password: 'p'}], ['SELECT
 }
 
 test('P4: by default PING to a silent server ends', async t => {
-  let now = 0;
-  const timers = new Map();
-  t.mock.method(globalThis, 'setInterval', (action, period) => { timers.set(action, period); return action; });
-  t.mock.method(globalThis, 'clearInterval', action => timers.delete(action));
+  const time = takeTime(t);
   const gateway = new FakeGateway({makeTarget: silent});
   const redis = new WS2S.Redis(URL, {host: 'h', WebSocket: gateway.WebSocket});
   const asked = assert.rejects(redis.command('PING'), {reason: 'not-answered', command: 'PING'});
   await settled();
-  for (; now <= 90000; now += 1000) {
-    for (const [action, period] of [...timers]) if (now % period === 0 && timers.has(action)) action();
-    await settled();
-  }
+  await time.pass(61000);
   await asked;
   await redis.close();
 });
@@ -287,35 +282,40 @@ const PATIENT = [
 ];
 
 for (const words of PATIENT) {
-  test(`P4: ${words.join(' ')} may take as long as it likes, and what stands behind it`, async () => {
-    const {redis, server, told} = start({[words[0].toUpperCase()]: null, PING: null}, {commandTimeout: 15});
+  test(`P4: ${words.join(' ')} may take as long as it likes, and what stands behind it`, async t => {
+    const time = takeTime(t);
+    const {redis, server, told} = start({[words[0].toUpperCase()]: null, PING: null});
     const asked = redis.command(...words), ping = redis.command('PING');
     await until(() => server.commands.includes('PING'));
-    await new Promise(resolve => setTimeout(resolve, 100));
+    await time.pass(600000);
     assert.deepStrictEqual(told, ['ready']);
     server.last.say('+done\r\n');
     assert.strictEqual(await asked, 'done');
-    await assert.rejects(ping, /has not answered PING/);  // nothing stands before it any more
+    const refused = assert.rejects(ping, /has not answered PING/);  // nothing stands before it any more
+    await time.pass(81000);
+    await refused;
     await redis.close();
   });
 }
 
-test('P4: a subscriber to whom nothing is said, and an idle client, are not given up', async () => {
-  const {redis, told} = start({}, {commandTimeout: 15});
+test('P4: a subscriber to whom nothing is said, and an idle client, are not given up', async t => {
+  const time = takeTime(t);
+  const {redis, told} = start();
   await redis.subscribe('c', () => {});
-  await new Promise(resolve => setTimeout(resolve, 100));
+  await time.pass(300000);
   assert.strictEqual(await redis.command('PING'), 'PONG');
   assert.deepStrictEqual(told, ['ready']);
   await redis.close();
 });
 
-test('P4: a long reply that comes in pieces is not silence', async () => {
-  const {redis, server} = start({GET: null}, {commandTimeout: 150, text: true});
+test('P4: a long reply that comes in pieces is not silence', async t => {
+  const time = takeTime(t);
+  const {redis, server} = start({GET: null}, {text: true});
   const asked = redis.command('GET', 'k');
   await until(() => server.commands.length);
   server.last.say('$20\r\n');
   for (let i = 0; i < 20; i++) {
-    await new Promise(resolve => setTimeout(resolve, 20));
+    await time.pass(50000);
     server.last.say('x');
   }
   server.last.say('\r\n');
