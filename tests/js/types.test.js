@@ -15,6 +15,8 @@ const ROOT = path.join(__dirname, '..', '..');
 const FOLDER = path.join(ROOT, 'ws2s-js');
 const README = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8');
 
+const libraries = new Map();  // those of TypeScript itself are large, and the same each time
+
 /* What TypeScript says about texts that would lie beside ws2s.mjs. */
 function complaints(texts, settings) {
   const ts = require(path.join(MODULES, 'typescript'));
@@ -25,9 +27,14 @@ function complaints(texts, settings) {
   assert.deepStrictEqual(errors, []);
   const files = new Map(Object.entries(texts).map(([name, text]) => [path.join(FOLDER, name), text]));
   const host = ts.createCompilerHost(options);
-  const {fileExists, readFile} = host;
+  const {fileExists, readFile, getSourceFile} = host;
   host.fileExists = name => files.has(path.normalize(name)) || fileExists(name);
   host.readFile = name => files.get(path.normalize(name)) ?? readFile(name);
+  host.getSourceFile = (name, ...rest) => {
+    if (!path.basename(name).startsWith('lib.')) return getSourceFile(name, ...rest);
+    if (!libraries.has(name)) libraries.set(name, getSourceFile(name, ...rest));
+    return libraries.get(name);
+  };
   return ts.getPreEmitDiagnostics(ts.createProgram([...files.keys()], options, host))
     .map(({code, messageText}) => `TS${code}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`);
 }
