@@ -37,6 +37,7 @@ from __future__ import absolute_import, division
 import argparse
 import base64
 import binascii
+import codecs
 import collections
 import contextlib
 import encodings.idna  # noqa: F401  a first import from a look-up thread could wait for the import lock for ever
@@ -697,8 +698,21 @@ def no_constant(name):
     raise ValueError('%s is no number' % name)
 
 
+def config_text(data):
+    """The text of a configuration file. Raises ConfigError."""
+    is_wide = data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) or b'\0' in data[:4]
+    if is_wide and data.strip(b'\0'):  # a file of nothing else is what a crash leaves
+        raise ConfigError('this is UTF-16 or UTF-32; save it as UTF-8')
+    try:
+        return utf8_text(data)
+    except UnicodeError:
+        raise ConfigError('this is not UTF-8; save it as UTF-8')
+
+
 def parse_config(text):
     """The Config of a JSON text (protocol, 5). Raises ConfigError, which names the key that is wrong."""
+    if isinstance(text, text_type):
+        text = text.lstrip(u'\ufeff')  # the mark that editors of Windows put in front
     try:
         tree = json.loads(text, object_pairs_hook=Pairs, parse_constant=no_constant)
     except (ValueError, RuntimeError) as error:  # RuntimeError: nested too deeply
@@ -6271,11 +6285,9 @@ def read_config_file(path):
     path = path or default
     try:
         with open(path, 'rb') as file:
-            return parse_config(utf8_text(file.read()))
+            return parse_config(config_text(file.read()))
     except (IOError, OSError) as error:
         raise ConfigError('%s: %s' % (printable(path), os.strerror(error.errno)))
-    except UnicodeError:
-        raise ConfigError('%s: this is not UTF-8' % printable(path))
     except ConfigError as error:
         raise ConfigError('%s: %s' % (printable(path), error))
 

@@ -62,7 +62,8 @@ def test_a_mistake_in_the_arguments_is_one_line(tmpdir, arguments, word):
 
 @pytest.mark.parametrize('content, word', [
     (b'', 'JSON'), (b'{', 'JSON'), (b'[]', 'object'), (b'5', 'object'), (b'{"a": NaN}', 'JSON'),
-    (b'[' * 100000, 'JSON'), (b'{"web": "\xff"}', 'UTF-8'), (b'\xff\xfe{\0}\0', 'UTF-8'),
+    (b'[' * 100000, 'JSON'), (b'{"web": "\xff"}', 'UTF-8'), (b'\xff\xfe{\0}\0', 'save it as UTF-8'),
+    (b'{\0}\0', 'save it as UTF-8'), (b'\0' * 300, 'JSON'),
     (b'{"web": "x", "web": "y"}', 'twice'),
     ({'alowTargets': []}, 'alowTargets'), ({'limits': {'client': 5}}, 'limits.client'), ({'listen': 80}, 'listen'),
     ({'listen': {'port': '80'}}, 'listen.port'), ({'listen': {'port': 65536}}, 'listen.port'),
