@@ -52,7 +52,6 @@ import io
 import itertools
 import json
 import logging
-import logging.handlers
 import os
 import re
 import resource
@@ -192,12 +191,7 @@ if PY2:
         descriptors."""
         os.setsid()
         os.nice(NICENESS)
-        try:
-            found = [int(name) for name in os.listdir('/dev/fd') if int(name) > 2]
-        except OSError:
-            found = []
-        # Popen has a pipe open here: a folder that tells of none is one that never changes, so all are tried.
-        for fd in found or range(3, subprocess.MAXFD):
+        for fd in open_descriptors():
             try:
                 close_on_exec(fd)
             except IOError:  # it is closed
@@ -272,6 +266,19 @@ def path_of(fd):
     if sys.platform == 'darwin':
         return fcntl.fcntl(fd, F_GETPATH, b'\0' * 1024).rstrip(b'\0')
     return os.readlink(path_bytes('/proc/self/fd/%d' % fd))
+
+
+def open_descriptors():
+    """Those above standard error that are open, and some that are not. To try each that the limit allows for would
+    take minutes in a container. There is one open: a folder that tells of none is one that never changes."""
+    for folder in ('/dev/fd', '/proc/self/fd'):
+        try:
+            found = [int(name) for name in os.listdir(folder) if int(name) > 2]
+        except OSError:
+            continue
+        if found:
+            return found
+    return range(3, 65536)
 
 
 def is_not_ready(error):
@@ -6252,6 +6259,9 @@ DEFAULT_CONFIG_FILE = os.path.join('~', '.ws2s', 'config.json')
 SERVED, CANNOT_SERVE, BAD_USAGE = 0, 1, 2
 FIRST_INHERITED = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PATIENCE_SECONDS = 0.1            # for a reader of the log who does not read: clients wait meanwhile
+STDERR = 2
+LINE_BYTES = select.PIPE_BUF - 2  # what a pipe takes whole or not at all, with a line feed before and after
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -6357,10 +6367,7 @@ def log_handler(config):
     """Raises ServeError."""
     if not config['log.file']:
         return logging.StreamHandler()
-    path = os.path.expanduser(config['log.file'])
-    os.close(open_log_file(path))
-    return logging.handlers.RotatingFileHandler(path, maxBytes=config['log.bytes'], backupCount=config['log.files'],
-                                                encoding='utf-8')
+    return LogFile(os.path.expanduser(config['log.file']), config)
 
 
 def open_log_file(path, flags=0):
@@ -6373,20 +6380,140 @@ def open_log_file(path, flags=0):
         raise ServeError('cannot log to %s: this system has no such file names' % printable(path))
 
 
-def open_log_anew(handler):
-    """Somebody may have renamed the file. Where no new one can be had, the log goes on where it was."""
-    if not isinstance(handler, logging.FileHandler):
-        return
+class LogFile(logging.Handler):
+    """One file, or a pipe, to which several processes may write: a line is one write(2), so that each is whole.
+
+    The name of the file leads: before each line a process looks whether what it has open is still what has this name,
+    and otherwise opens the other. So the first one that finds the file full renames it, and the others follow, as all
+    of them do when logrotate has renamed it. Without a name ``fd`` is written to. Raises ServeError.
+    """
+
+    def __init__(self, path, config, flags=0, fd=None):
+        logging.Handler.__init__(self)
+        self._path, self._bytes, self._files, self._flags = path, config['log.bytes'], config['log.files'], flags
+        self._fd = open_log_file(path, flags) if path else fd
+        self._look()
+        self._lost, self._gap, self._patience, self._has_complained = 0, b'', PATIENCE_SECONDS, False
+
+    def emit(self, record):
+        text = path_bytes(self.format(record))
+        self.follow(len(text) + 1)
+        if self._is_file:
+            self._add(text + b'\n')
+        else:
+            for line in text.split(b'\n'):
+                self._add(line[:LINE_BYTES] + b'\n')
+
+    def _look(self):
+        found = os.fstat(self._fd)
+        self._is_file, self._identity = stat.S_ISREG(found.st_mode), (found.st_dev, found.st_ino)
+
+    # -- the right file ------------------------------------------------------------------------------------------------
+
+    def follow(self, count=0):
+        """Have another file where that is the one of this name by now, or where ours is too full for ``count`` bytes.
+
+        Where that cannot be, the log goes on where it was.
+        """
+        if not self._path:
+            return
+        try:
+            size = self._size()
+            if size is None:
+                self._open()
+            elif self._bytes and self._is_file and size + count > self._bytes and size:
+                self._rotate()
+            self._has_complained = False
+        except (ServeError, IOError, OSError) as error:
+            if not self._has_complained:
+                self._has_complained = True
+                why = '%s: %s' % (printable(self._path), os.strerror(error.errno)) if hasattr(error, 'errno') else error
+                LOG.error('%s; the log goes on where it was', why)
+
+    def _size(self):
+        """None when what has the name of our file is another, or nothing."""
+        try:
+            found = os.stat(self._path)
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return None
+        return found.st_size if (found.st_dev, found.st_ino) == self._identity else None
+
+    def _open(self):
+        fd = open_log_file(self._path, self._flags)
+        os.dup2(fd, self._fd)
+        os.close(fd)
+        self._look()
+
+    def _rotate(self):
+        try:
+            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (IOError, OSError) as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise
+            return  # another process is about it; it may have been stopped, and our line does not wait
+        try:
+            if self._size() is not None:
+                shift_numbers(self._path, self._files)
+            self._open()
+        finally:
+            fcntl.lockf(self._fd, fcntl.LOCK_UN)
+
+    # -- lines ---------------------------------------------------------------------------------------------------------
+
+    def _add(self, line):
+        if self._lost and self._write(b'(%d lines before this one were lost)\n' % self._lost):
+            self._lost = 0
+        if self._lost or not self._write(line):
+            self._lost += 1
+
+    def _write(self, line):
+        """False when it cannot be written whole; what is written next then begins a line of its own."""
+        rest = line = self._gap + line
+        while rest and self._has_room():
+            try:
+                rest = rest[os.write(self._fd, rest):]
+            except OSError as error:
+                if not is_not_ready(error):
+                    break  # a full disk, or a reader who is gone
+        if rest != line:
+            self._gap = b'\n' if rest else b''
+        return not rest
+
+    def _has_room(self):
+        """A reader is waited for, but not again before there was room: our clients wait meanwhile."""
+        has_room = self._is_file or is_writable(self._fd, self._patience)
+        self._patience = PATIENCE_SECONDS if has_room else 0
+        return has_room
+
+
+def shift_numbers(path, count):
+    """ws2s.log becomes ws2s.log.1, that one ws2s.log.2, and so on; what was the last goes. Raises OSError."""
+    last = 1
+    while last < count and os.path.lexists('%s.%d' % (path, last)):
+        last += 1
+    for number in range(last, 1, -1):
+        os.rename('%s.%d' % (path, number - 1), '%s.%d' % (path, number))
+    os.rename(path, path + '.1')
+
+
+def is_writable(fd, seconds):
+    """Wait for room in a pipe, a socket or a terminal."""
+    poller = select.poll()
+    poller.register(fd, select.POLLOUT)
     try:
-        os.close(open_log_file(handler.baseFilename))
-    except ServeError as error:
-        LOG.error('%s; the log goes on where it was', error)
-        return
-    handler.acquire()
-    stream, handler.stream = handler.stream, None  # the next line opens it
-    handler.release()
-    if stream:
-        stream.close()
+        return bool(poller.poll(1000 * seconds))
+    except select.error as error:  # Python 2.7, at a signal
+        return error.args[0] == errno.EINTR and is_writable(fd, seconds)
+
+
+def fill_standard_descriptors():
+    """Where our caller has closed some: a file of ours would get the number of standard error, and the log in it."""
+    fd = os.open(os.devnull, os.O_RDWR)
+    while fd <= STDERR:
+        fd = os.open(os.devnull, os.O_RDWR)
+    os.close(fd)
 
 
 def raise_descriptor_limit():
@@ -6492,7 +6619,8 @@ def reload_on_hangup(gateway, load, log):
 
     def begin():
         notify_service('RELOADING=1')
-        open_log_anew(log)
+        if isinstance(log, LogFile):
+            log.follow()  # also when there is nothing to say just now
         if gateway.files.submit(b'', load, (), on_loaded) is None:
             on_loaded(ConfigError('there is too much to do just now'))
 
@@ -6518,6 +6646,7 @@ def apply_config(gateway, config):
 
 def serve(load):
     """Serve what ``load()`` gives until a signal comes; the exit status. Raises ServeError or ConfigError."""
+    fill_standard_descriptors()
     config = load()
     if isinstance(config, ConfigError):
         raise config

@@ -2,6 +2,7 @@
 """``ws2s.py`` on the command line: arguments, config files, signals, logs (protocol, sections 5 and 6)."""
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -449,9 +450,10 @@ def test_the_log_file_is_private_and_is_rotated(tmpdir):
 
 
 def serves(path):
-    """Does the gateway answer that logs to this file? Before that a hangup would end it."""
+    """The port of the gateway that logs to this file, once it answers. Before that a hangup would end it."""
     found = re.search(r' listens on 127\.0\.0\.1:(\d+)\n', path.read() if path.check() else '')
-    return found and exchange(('127.0.0.1', int(found.group(1))), b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n')[0] == 200
+    port = found and int(found.group(1))
+    return port if port and exchange(('127.0.0.1', port), HEALTHZ)[0] == 200 else None
 
 
 def test_after_a_rename_as_by_logrotate_a_hangup_has_the_log_go_on_in_a_new_file(tmpdir):
@@ -479,3 +481,78 @@ def test_where_the_log_cannot_be_opened_anew_it_goes_on_in_the_old_file_and_says
         assert re.search(' ERROR cannot log to .*; the log goes on where it was\n', old.read())
         ended(program)
     assert 'ws2s has stopped' in old.read() and program.lines == []
+
+
+# A15: what becomes of the log without a signal
+
+@contextlib.contextmanager
+def logging_to(path, **log):
+    """A function that makes so many lines in the log of a Program and gives all that is in ``path``."""
+    log['file'] = str(path)
+    with running_program({'log': log}) as program:
+        address = ('127.0.0.1', wait_until(lambda: serves(path), 20))
+
+        def say(count=1):
+            for _ in range(count):
+                assert exchange(address, b'PUT / HTTP/1.1\r\n\r\n')[0] == 405
+            return path.read() if path.check() else ''
+
+        yield say
+        ended(program)
+        assert program.lines == []
+
+
+def lines_of(*paths):
+    """All lines of these files; each must be whole."""
+    lines = [line for path in paths for line in path.read().splitlines()]
+    assert [line for line in lines if not LINE.match(line)] == []
+    return lines
+
+
+@pytest.mark.parametrize('is_renamed', [True, False], ids=['renamed', 'removed'])
+def test_after_a_rename_without_a_signal_the_log_goes_on_in_a_new_file(tmpdir, is_renamed):
+    path, old = tmpdir.join('ws2s.log'), tmpdir.join('ws2s.log.1')
+    with logging_to(path) as say:
+        for _ in range(3):
+            before = len(lines_of(path))
+            if is_renamed:
+                os.rename(str(path), str(old))
+            else:
+                os.unlink(str(path))
+            assert say(2).count(' got 405: ') == 2
+            assert stat.S_IMODE(os.stat(str(path)).st_mode) == 0o600
+            assert not is_renamed or len(lines_of(old)) == before
+    assert lines_of(path)[-1].endswith('ws2s has stopped')
+
+
+def test_a_log_that_is_copied_and_truncated_has_no_hole(tmpdir):
+    path = tmpdir.join('ws2s.log')
+    with logging_to(path) as say:
+        say(5)
+        os.truncate(str(path), 0) if hasattr(os, 'truncate') else open(str(path), 'r+b').truncate(0)
+        assert say(2).count(' got 405: ') == 2
+    assert len(lines_of(path)) == 4  # two of them tell of the end
+
+
+def test_while_the_folder_of_the_log_is_away_it_goes_on_in_the_old_file(tmpdir):
+    folder, away = tmpdir.mkdir('logs'), tmpdir.join('away')
+    with logging_to(folder.join('ws2s.log'), bytes=2000, files=2) as say:
+        os.rename(str(folder), str(away))
+        assert say(30) == ''
+        text = away.join('ws2s.log').read()
+        assert text.count(' got 405: ') == 30 and text.count('goes on where it was') == 1
+        folder.mkdir()
+        assert ' got 405: ' in say()
+    lines_of(away.join('ws2s.log'), folder.join('ws2s.log'))
+
+
+def test_where_the_log_cannot_be_rotated_it_grows_and_says_so_once(tmpdir):
+    path = tmpdir.join('ws2s.log')
+    tmpdir.mkdir('ws2s.log.1')
+    with logging_to(path, bytes=1000, files=1) as say:
+        assert say(50).count(' got 405: ') == 50
+        os.rmdir(str(tmpdir.join('ws2s.log.1')))
+        say()
+    assert path.size() <= 1000
+    assert tmpdir.join('ws2s.log.1').read().count('goes on where it was') == 1
+    assert len([line for line in lines_of(tmpdir.join('ws2s.log.1'), path) if ' got 405: ' in line]) == 51

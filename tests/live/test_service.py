@@ -1171,7 +1171,7 @@ def test_rotation_keeps_as_many_old_files_as_it_is_told_and_none_is_longer_than_
 
 
 def test_a_log_that_is_too_long_at_the_start_is_rotated(service):
-    service.configure(log={'bytes': 2000, 'files': 2})
+    service.configure(workers=1, log={'bytes': 2000, 'files': 2})
     service.write('ws2s.log', b'x' * 5000)
     service.start()
     assert service.read('ws2s.log.1') == 'x' * 5000

@@ -232,8 +232,8 @@ def test_a_file_of_wide_characters_is_to_be_saved_as_utf_8(text, coding):
 
 
 @pytest.mark.parametrize('data', [
-    u'{"web": "w\xe9b"}'.encode('latin-1'), u'{"web": "\x80"}'.encode('latin-1'), b'\xef\xbb{}', b'{"web": "\xed\xa0\x80"}',
-    b'\x80', u'{"web": "\u0436"}'.encode('koi8-r')], ids=repr)
+    u'{"web": "w\xe9b"}'.encode('latin-1'), u'{"web": "\x80"}'.encode('latin-1'), b'\xef\xbb{}', b'\x80',
+    b'{"web": "\xed\xa0\x80"}', u'{"web": "\u0436"}'.encode('koi8-r')], ids=repr)
 def test_a_file_of_another_coding_is_to_be_saved_as_utf_8(data):
     with pytest.raises(ConfigError) as caught:
         ws2s.config_text(data)
