@@ -3437,6 +3437,10 @@ def failure_of(number):
 FILE_BYTES = 16777216  # of the longest file of the web folder that is served
 NOT_HERE = HttpError(404, 'There is nothing here under this name.')
 
+# Known while it is loaded: later the working directory may be another one, or the link that led here.
+THIS_FILE = os.path.realpath(__file__)
+PACKED_PAGES = os.path.join(os.path.dirname(THIS_FILE), 'ws2s-js')
+
 
 class Job(object):
     """A call that waits, runs or has run. A cancelled one's result goes to ``dispose``."""
@@ -3609,10 +3613,22 @@ def read_below(folder, path, most):
         return None
 
 
+def read_packed(folder, names):
+    """The bytes of a file below ``folder`` in the archive (zipapp) that this module lies in, or None."""
+    loader = globals().get('__loader__')
+    if not hasattr(loader, 'archive') or folder != PACKED_PAGES:
+        return None
+    try:
+        return loader.get_data(os.path.join(loader.prefix, os.path.basename(folder), *names))
+    except (IOError, OSError, ImportError, UnicodeError):  # the archive is another one by now, say
+        return None
+
+
 def blocking_read_file(folder, names):
     """The bytes of a file of the web folder, or the HttpError that says why not."""
     path = os.path.join(path_bytes(folder), *[name.encode('utf-8') for name in names])
     data = read_below(folder, path, FILE_BYTES + 1)
+    data = read_packed(folder, names) if data is None else data
     if data is None:
         return NOT_HERE
     return data if len(data) <= FILE_BYTES else HttpError(500, 'This file is longer than %d bytes.' % FILE_BYTES)
@@ -5923,9 +5939,6 @@ def event_words(event):
     return '%s of %d' % (type(event).__name__.lower(), 0 if isinstance(event, (Closed, Fault)) else len(event[0]))
 
 
-# Known while it is loaded: later the working directory may be another one, or the link that led here.
-THIS_FILE = os.path.realpath(__file__)
-
 # Keys of the Config that a running gateway cannot change.
 NEEDS_RESTART = ('listen.host', 'listen.port', 'workers', 'log.file', 'log.bytes', 'log.files')
 
@@ -5946,7 +5959,8 @@ def pages_folder():
     if os.path.basename(here) in ('site-packages', 'dist-packages'):  # PREFIX/lib/pythonX.Y/site-packages
         places.append(os.path.join(here, os.pardir, os.pardir, os.pardir, share))
     folders = [os.path.join(place, 'ws2s-js') for place in places]
-    return next((folder for folder in folders if os.path.isfile(os.path.join(folder, 'index.html'))), None)
+    return next((folder for folder in folders if os.path.isfile(os.path.join(folder, 'index.html'))
+                 or read_packed(folder, ['index.html'])), None)
 
 
 class Place(object):
@@ -6258,6 +6272,7 @@ class Gateway(object):
 DEFAULT_CONFIG_FILE = os.path.join('~', '.ws2s', 'config.json')
 SERVED, CANNOT_SERVE, BAD_USAGE = 0, 1, 2
 FIRST_INHERITED = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
+LEAST_DESCRIPTORS = 24  # of which half are in use before the first client comes
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE_SECONDS = 0.1            # for a reader of the log who does not read: clients wait meanwhile
 STDERR = 2
@@ -6504,27 +6519,41 @@ def is_writable(fd, seconds):
     poller.register(fd, select.POLLOUT)
     try:
         return bool(poller.poll(1000 * seconds))
-    except select.error as error:  # Python 2.7, at a signal
+    except select.error as error:  # of some Pythons, at a signal
         return error.args[0] == errno.EINTR and is_writable(fd, seconds)
 
 
-def fill_standard_descriptors():
-    """Where our caller has closed some: a file of ours would get the number of standard error, and the log in it."""
+def set_up_process():
+    """Where our caller has closed standard descriptors a file of ours would get the number of standard error, and the
+    log in it. And a HOME that is empty or relative would be another folder in each place: then the password database
+    tells."""
     fd = os.open(os.devnull, os.O_RDWR)
     while fd <= STDERR:
         fd = os.open(os.devnull, os.O_RDWR)
     os.close(fd)
+    if not os.path.isabs(os.environ.get('HOME', '/')):
+        del os.environ['HOME']
+
+
+def complain(program, error):
+    """The exit status for an error that ends us."""
+    if sys.stderr is not None:  # closed
+        sys.stderr.write('%s: %s\n' % (program, error))
+    return BAD_USAGE if isinstance(error, ConfigError) else CANNOT_SERVE
 
 
 def raise_descriptor_limit():
-    """As many descriptors as the system lets this process have; each client takes one, each target another."""
+    """As many descriptors as the system lets this process have; each client takes one, each target another. Raises
+    ServeError."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for wanted in (hard, 10240):  # macOS says that it has no limit, and then takes no more than this
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-            return
+            break
         except (ValueError, NetworkError, resource.error):
             LOG.debug('the limit of descriptors cannot be raised from %d to %d', soft, wanted)
+    if 0 <= hard < LEAST_DESCRIPTORS:
+        raise ServeError('%d descriptors are too few to serve with (ulimit -n)' % hard)
 
 
 @contextlib.contextmanager
@@ -6553,7 +6582,7 @@ def notify_service(state):
             sock.connect('\0' + path[1:] if path.startswith('@') else path)
             sock.sendall(state.encode('ascii'))
         except NetworkError as error:
-            LOG.warning('the service manager cannot be told %s: %s', state.split('=')[0], os.strerror(error.errno))
+            LOG.warning('the service manager cannot be told %s: %s', state.split('=')[0], error.strerror or error)
 
 
 def inherited_sockets():
@@ -6646,7 +6675,6 @@ def apply_config(gateway, config):
 
 def serve(load):
     """Serve what ``load()`` gives until a signal comes; the exit status. Raises ServeError or ConfigError."""
-    fill_standard_descriptors()
     config = load()
     if isinstance(config, ConfigError):
         raise config
@@ -6692,11 +6720,11 @@ def run_command(arguments):
 
 def main(argv=None):
     """The command line program; its exit status: 0 stopped as asked, 1 cannot serve, 2 wrong arguments or config."""
+    set_up_process()
     try:
         return run_command(parse_arguments(argv))
     except Ws2sError as error:
-        sys.stderr.write('ws2s: %s\n' % error)
-        return BAD_USAGE if isinstance(error, ConfigError) else CANNOT_SERVE
+        return complain('ws2s', error)
 
 
 if __name__ == '__main__':

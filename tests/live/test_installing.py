@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import zipfile
 
 import pytest
 
@@ -125,6 +126,64 @@ def test_pages_that_a_package_has_installed_are_shown(tmpdir, home, lies_in):
     prefix = module if lies_in == '.' else module.join('..', '..', '..')
     shutil.copytree(LIBRARY, os.path.realpath(str(prefix.ensure('share', 'ws2s', dir=True).join('ws2s-js'))))
     assert_shows_its_pages([module.join('ws2s.py')], home)
+
+
+# A16: what Python starts in other ways
+
+def packed(tmpdir, main, below=''):
+    """A zipapp of ws2s.py and its pages; ``main`` is its __main__.py, or None where ws2s.py itself is."""
+    path = tmpdir.join('ws2s.pyz')
+    with zipfile.ZipFile(str(path), 'w', zipfile.ZIP_DEFLATED) as archive:
+        archive.write(os.path.join(REPOSITORY, 'ws2s.py'), below + 'ws2s.py' if main else '__main__.py')
+        for name in os.listdir(LIBRARY):
+            archive.write(os.path.join(LIBRARY, name), below + 'ws2s-js/' + name)
+        if main:
+            archive.writestr('__main__.py', main)
+    return path
+
+
+MAIN = 'import ws2s, sys\nsys.exit(ws2s.main())\n'
+MAIN_BELOW = "import sys\nsys.path.insert(0, sys.path[0] + '/lib')\n" + MAIN
+
+
+@pytest.mark.parametrize('main, below', [(MAIN, ''), (None, ''), (MAIN_BELOW, 'lib/')],
+                         ids=['a module', 'the program itself', 'in a folder'])
+def test_pages_in_a_zipapp_are_shown(tmpdir, home, main, below):
+    path = packed(tmpdir, main, below)
+    home.join('link').mksymlinkto(path)
+    assert_shows_its_pages([path], home)
+    assert_shows_its_pages([home.join('link')], home)
+    assert_shows_its_pages(['../ws2s.pyz'], home)
+
+
+def test_nothing_but_its_pages_is_shown_of_a_zipapp(tmpdir, home):
+    path = packed(tmpdir, MAIN)
+    with started(['--listen', '127.0.0.1:0'], str(home), command=[str(path)]) as program:
+        for name in ('../ws2s.py', '..%2fws2s.py', '__main__.py', '%2e%2e/__main__.py', '/etc/passwd', '/', 'none'):
+            assert page(program.address, '/' + name)[0] == 404, name
+        path.remove()
+        assert page(program.address, '/index.html')[0] == 404
+    assert program.lines and 'Traceback' not in '\n'.join(program.lines)
+
+
+def test_a_zipapp_without_pages_says_so(tmpdir, home):
+    path = tmpdir.join('ws2s.pyz')
+    with zipfile.ZipFile(str(path), 'w') as archive:
+        archive.write(os.path.join(REPOSITORY, 'ws2s.py'), '__main__.py')
+    with started(['--listen', '127.0.0.1:0'], str(home), command=[str(path)]) as program:
+        status, sentence = page(program.address, '/')
+        assert status == 200 and b'ws2s-js' in sentence and b'\n' not in sentence
+
+
+@pytest.mark.parametrize('environment', [{}, {'PYTHONSAFEPATH': '1'}], ids=['', 'safe path'])
+def test_ws2sd_runs_through_a_link_wherever_it_leads(tmpdir, home, environment):
+    copied(tmpdir, 'ws2s.py', 'ws2sd')
+    first, second = home.join('first'), home.mkdir('bin').join('ws2sd')
+    first.mksymlinkto(tmpdir.join('ws2sd'))
+    os.symlink('../first', str(second))
+    words = ['env'] + ['%s=%s' % pair for pair in environment.items()] + [sys.executable, second]
+    assert 'usage: ws2sd' in output_of(words + ['help'], home)
+    assert_serves_in_background(words, home)
 
 
 def test_a_folder_some_levels_above_ws2s_is_nobodys_package(tmpdir, home):

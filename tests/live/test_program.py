@@ -6,15 +6,18 @@ import contextlib
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import stat
+import subprocess
+import sys
 import time
 
 import pytest
 
 import ws2s
-from program import REPOSITORY, run_to_end, running_program, started
+from program import REPOSITORY, WS2S, clean_environment, run_to_end, running_program, started
 from raw_client import BINARY, CLOSE, PING, PONG, TEXT, RawClient, exchange, frame, upgrade_request
 from targets import closed_port, echo, serving, silence
 from waiting import wait_until, wait_until_still
@@ -556,3 +559,110 @@ def test_where_the_log_cannot_be_rotated_it_grows_and_says_so_once(tmpdir):
     assert path.size() <= 1000
     assert tmpdir.join('ws2s.log.1').read().count('goes on where it was') == 1
     assert len([line for line in lines_of(tmpdir.join('ws2s.log.1'), path) if ' got 405: ' in line]) == 51
+
+
+# -- odd places --------------------------------------------------------------------------------------------------------
+
+def in_shell(command, words, folder, **environment):
+    """(exit status, output, errors) of a shell that runs ``"$@"``."""
+    process = subprocess.Popen(['sh', '-c', command, 'sh', sys.executable, '-B'] + words, cwd=str(folder),
+                               env=dict(clean_environment(str(folder)), **environment), stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, close_fds=True)
+    output, errors = process.communicate()
+    return process.returncode, output.decode('utf-8'), errors.decode('utf-8')
+
+
+OF_ALL = ['-O', '-OO', '-E', '-s', '-Werror', '-O -Werror -s -E']
+OF_3 = ['-I', '-I -S', '-b', '-bb', '-X dev', '-X utf8=0', '-I -OO -Werror -bb'] if sys.version_info[0] > 2 else []
+
+
+@pytest.mark.parametrize('options', OF_ALL + OF_3 + (['-P', '-P -S'] if sys.version_info >= (3, 11) else []))
+def test_the_options_of_python_are_no_obstacle(tmpdir, options):
+    command = ['-B'] + options.split() + [WS2S]
+    with started(['--listen', '127.0.0.1:0', '--allow-local'], str(tmpdir), command=command) as program:
+        with serving(echo) as port, RawClient(program.address) as client:
+            client.open().connect_to(port)
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 0
+    assert [line for line in program.lines if not LINE.match(line)] == []
+
+
+ODD_PLACES = [
+    {'LC_ALL': 'C', 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0', 'PYTHONIOENCODING': 'ascii'},
+    {'LC_ALL': 'POSIX', 'LANG': 'C'}, {'LC_ALL': 'xx_YY.nonsense'}, {'TZ': 'Nonsense/Nowhere'}, {'TZ': ':'},
+    {'TZ': 'XXX-24:59'}, {'TMPDIR': '/nowhere/at/all'}, {'TMPDIR': '/dev/null'}, {'TMPDIR': ''}, {'PATH': ''},
+    {'PYTHONSAFEPATH': '1'}, {'PYTHONOPTIMIZE': '2'}, {'PYTHONWARNINGS': 'error'}, {'PYTHONHASHSEED': '0'},
+    {'HOME': ''}, {'HOME': 'relative'}, {'HOME': '~'}, {'HOME': '/nowhere/at/all'}, {'HOME': '/dev/null'},
+    {'LISTEN_FDS': '1'}, {'LISTEN_PID': '1', 'LISTEN_FDS': '1'}, {'LISTEN_PID': 'x', 'LISTEN_FDS': '99999999999'},
+    {'NOTIFY_SOCKET': ''}, {'NOTIFY_SOCKET': '/' + 200 * 'x'},
+]
+
+
+@pytest.mark.parametrize('place', ODD_PLACES, ids=str)
+def test_an_odd_environment_is_no_obstacle(tmpdir, place):
+    """A13: nor is a folder made that is named as an odd HOME."""
+    with started(['--listen', '127.0.0.1:0', '--allow-local'], str(tmpdir), **place) as program:
+        with serving(echo) as port, RawClient(program.address) as client:
+            client.open().connect_to(port)
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 0
+    assert [line for line in program.lines if not LINE.match(line)] == []
+    assert tmpdir.listdir() == []
+
+
+@pytest.mark.parametrize('mend', ['<&-', '>&-', '2>&-', '<&- >&- 2>&-'])
+def test_standard_descriptors_that_are_closed_change_no_exit_status(tmpdir, mend):
+    command = 'exec "$@" ' + mend
+    assert in_shell(command, [WS2S, '--version'], tmpdir)[::2] == (0, '')
+    status, output, errors = in_shell(command, [WS2S, '--nonsense'], tmpdir)
+    assert (status, output) == (2, '') and ('2>' in mend) == (errors == '')
+
+
+@pytest.mark.parametrize('closed', ['0', '1', '2', '0 1', '0 1 2'])
+def test_where_standard_descriptors_are_closed_no_client_gets_the_log(tmpdir, closed):
+    """The first that is opened would have its number."""
+    config = written(tmpdir, {'listen': {'port': closed_port()}, 'log': {'level': 'debug'}})
+    address = ('127.0.0.1', json.loads(tmpdir.join('config.json').read())['listen']['port'])
+    with started(['--config', config], str(tmpdir), command=['-c', CLOSING, closed, WS2S]) as program:
+        wait_until(lambda: not refuses(address), 20)
+        with RawClient(address) as client:
+            assert client.open().ask(command='ping')['message'] == 'ping done'
+            client.close()
+        links = [os.readlink('/proc/%d/fd/%d' % (program.pid, fd)) for fd in (0, 1, 2)]
+        assert [link for link in links if 'socket' in link or 'epoll' in link] == []
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 0
+
+
+CLOSING = """
+import os, sys
+for fd in sys.argv[1].split():
+    os.close(int(fd))
+os.execv(sys.executable, [sys.executable] + sys.argv[2:])
+"""
+
+
+def refuses(address):
+    try:
+        socket.create_connection(address, 5).close()
+        return False
+    except (IOError, OSError):
+        return True
+
+
+def test_a_folder_that_was_removed_meanwhile_is_no_obstacle(tmpdir):
+    assert in_shell('mkdir gone && cd gone && rmdir ../gone && exec "$@"', [WS2S, '--print-config', '--web', '/'],
+                    tmpdir)[0] == 0
+
+
+@pytest.mark.parametrize('count', [12, 23])
+def test_hardly_any_descriptors_are_one_line(tmpdir, count):
+    status, _, errors = in_shell('ulimit -n %d; exec "$@"' % count, [WS2S, '--listen', '127.0.0.1:0'], tmpdir)
+    assert (status, errors) == (1, 'ws2s: %d descriptors are too few to serve with (ulimit -n)\n' % count)
+
+
+def test_with_few_descriptors_it_serves(tmpdir):
+    limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))  # noqa: E731
+    with started(['--listen', '127.0.0.1:0', '--allow-local'], str(tmpdir), preexec=limit) as program:
+        with serving(echo) as port, RawClient(program.address) as client:
+            client.open().connect_to(port)

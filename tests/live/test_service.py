@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import plistlib
+import pwd
 import re
 import resource
 import shutil
@@ -291,6 +292,100 @@ def test_a_user_without_a_home_is_asked_for_one(tmpdir, monkeypatch, command, ca
     output, errors = capsys.readouterr()
     assert output == '' and re.match(r'ws2sd: [ -~]+\n\Z', errors) and '--home' in errors
     assert tmpdir.listdir() == []
+
+
+@pytest.mark.parametrize('home', ['', 'relative', '~', './x', '~nobody-at-all'])
+def test_a_home_that_is_none_leads_to_the_one_in_the_password_database(tmpdir, monkeypatch, home):
+    """A13: no folder is named as an odd HOME, and none of the root folder is meant by an empty one."""
+    ws2sd, found = load_ws2sd(), []
+    monkeypatch.setenv('HOME', home)
+    monkeypatch.chdir(str(tmpdir))
+    monkeypatch.setattr(ws2sd, 'status', lambda home, arguments: found.append(home.folder) or 0)
+    monkeypatch.setattr(ws2sd, 'COMMANDS', (('status', ws2sd.status),))
+    assert ws2sd.main(['status']) == 0
+    assert found == [os.path.join(pwd.getpwuid(os.getuid()).pw_dir, '.ws2s')]
+    assert tmpdir.listdir() == []
+
+
+@pytest.mark.parametrize('user', [54321, 65534])
+def test_a_user_whom_the_system_does_not_know_is_asked_for_a_home(tmpdir, user):
+    """A13, as in a container: the user has no entry, HOME is not set or leads to where nothing may be written."""
+    if os.getuid() != 0:
+        user = os.getuid()
+    for home, words in ((None, '--home' if user == 54321 else ''), ('/', '--home DIR names another'),
+                        ('/dev/null', '--home DIR names another')):
+        assert words in as_user(user, home, str(tmpdir)), (home, words)
+    assert tmpdir.listdir() == []
+
+
+def as_user(user, home, folder):
+    """What a child that has become this user is told on standard error by `ws2sd start`."""
+    ws2sd, (reader, writer) = load_ws2sd(), os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            os.dup2(writer, 2)
+            sys.stderr = os.fdopen(2, 'w')
+            os.chdir(folder)
+            os.setuid(user)
+            os.environ.pop('HOME', None)
+            if home is not None:
+                os.environ['HOME'] = home
+            status = ws2sd.main(['start'])
+            sys.stderr.flush()
+            os._exit(status)
+        finally:
+            os._exit(99)
+    os.close(writer)
+    with os.fdopen(reader, 'rb') as file:
+        text = file.read().decode('utf-8')
+    assert os.WEXITSTATUS(os.waitpid(pid, 0)[1]) == 1 and re.match(r'ws2sd: [ -~]+\n\Z', text), text
+    return text
+
+
+def test_a_folder_that_was_removed_meanwhile_is_no_obstacle_but_for_what_is_relative_to_it(service):
+    words = ['sh', '-c', 'mkdir gone && cd gone && rmdir ../gone && exec "$@"', 'sh', sys.executable, WS2SD]
+    assert Command(words + ['--home', service.home, 'start'], service.user_home).outcome()[0] == 0
+    assert answers(service.address)
+    status, _, errors = Command(words + ['--home', 'home', 'start'], service.user_home).outcome()
+    assert status == 1 and re.match(r'ws2sd: home is relative to a folder [ -~]+\n\Z', errors)
+    service.configure(web='site')
+    status, _, errors = Command(words + ['--home', service.home, 'restart'], service.user_home).outcome()
+    assert status == 1 and re.match(r'ws2sd: site is relative to a folder [ -~]+\n\Z', errors)
+
+
+@pytest.mark.parametrize('mask', [0o777, 0o000, 0o077, 0o277])
+def test_a_home_is_made_whatever_the_umask_and_for_its_owner_alone(tmpdir, mask):
+    folder = tmpdir.join('home')
+    before = os.umask(mask)
+    try:
+        ws2sd = load_ws2sd()
+        ws2sd.Home(str(folder)).make()
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(folder.stat().mode) == 0o700
+    assert stat.S_IMODE(folder.join('config.json').stat().mode) == 0o600
+
+
+@pytest.mark.parametrize('mend', ['<&-', '>&-', '2>&-', '<&- >&- 2>&-'])
+def test_a_service_starts_and_stops_where_standard_descriptors_are_closed(service, mend):
+    for word in ('start', 'status', 'reload', 'stop'):
+        words = ['sh', '-c', 'exec "$@" ' + mend, 'sh', sys.executable, WS2SD, '--home', service.home, word]
+        status, _, errors = Command(words, service.user_home).outcome()
+        assert (status, errors) == (0, '')
+    assert service.processes() == [] and torn(service.log) == []
+
+
+@pytest.mark.parametrize('place', [
+    {'LC_ALL': 'C', 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0', 'PYTHONIOENCODING': 'ascii'},
+    {'TZ': 'Nonsense/Nowhere'}, {'TMPDIR': '/nowhere/at/all'}, {'PATH': ''}, {'HOME': ''}, {'PYTHONWARNINGS': 'error'},
+    {'PYTHONOPTIMIZE': '2'}, {'PYTHONSAFEPATH': '1'}, {'container': 'odd'}, {'LISTEN_FDS': '1'}], ids=str)
+def test_an_odd_environment_is_no_obstacle(service, place):
+    service.do('start', environment=place)
+    assert answers(service.address)
+    service.do('stop', environment=place)
+    assert torn(service.log) == []
 
 
 def test_with_a_home_of_its_own_a_user_without_one_has_the_known_hosts_there(tmpdir, monkeypatch):
