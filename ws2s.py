@@ -2358,7 +2358,9 @@ TURN_SECONDS = 0.002     # of a turn for what is ready; as much for the row, for
 CROWD = 64               # handlers in the row; with more of them the poller is not asked about each
 LATELY_SECONDS = 0.1     # how long turns in the row are remembered
 ROW_TURNS = 500          # in one turn of the loop at most, should somebody set the clock
-PIPES = 32               # that may stand full at one time; each takes two descriptors and BULK_BYTES
+PIPES = 32               # of one service that may stand full at one time; each takes two descriptors and BULK_BYTES
+PIPE_PAUSE = 1           # seconds after which a pipe is tried again that the system did not give
+USER_PIPE_PAGES = '/proc/sys/fs/pipe-user-pages-soft'  # pipe(7)
 
 
 def log_mistake():
@@ -2441,13 +2443,14 @@ class Pipe(object):
 
     __slots__ = ('_count', '_far', '_near')
 
-    def __init__(self):
+    def __init__(self, size):
         self._count = 0
         self._far, self._near = os.pipe()
         try:
-            fcntl.fcntl(self._near, fcntl.F_SETPIPE_SZ, BULK_BYTES)
-        except NetworkError:  # this user's pipes are many: then this one takes less at a time
-            LOG.debug('a pipe stays small')
+            fcntl.fcntl(self._near, fcntl.F_SETPIPE_SZ, size)
+        except NetworkError:  # this user's pipes are many: this one has a page or two, and would only be in the way
+            self.close()
+            raise
 
     def __len__(self):
         return self._count
@@ -2468,19 +2471,41 @@ class Pipe(object):
         os.close(self._far)
 
 
+def pipe_share(workers):
+    """(number, size) of the pipes that each worker of a service may have.
+
+    A user has 64 MiB for all pipes; behind that the pipes of all programs of this user are one page long. So a service
+    takes half of that at most. A pipe that holds no more than one read is no gain.
+    """
+    most = PIPES * BULK_BYTES
+    try:
+        with open(USER_PIPE_PAGES) as file:
+            pages = int(file.read())
+            most = min(most, pages * resource.getpagesize() // 2) if pages else most  # 0: there is no limit
+    except (IOError, OSError, ValueError) as error:
+        LOG.debug('the limit of pipes is not known: %s', error)
+    size = BULK_BYTES
+    while size > RECEIVE_BYTES and size * workers > most:
+        size //= 2
+    return most // workers // size, size
+
+
 class Pipes(object):
     """The pipes of one loop: one that is free, and those that stand full because their client is slow."""
 
-    def __init__(self):
+    def __init__(self, loop, workers):
         self.free, self.lent = None, 0
+        self._loop, self._retry = loop, loop.now
+        self._most, self._size = pipe_share(workers) if CAN_SPLICE else (0, 0)
 
     def take(self):
         """An empty Pipe, or None when there are too many; whoever takes a pipe gives it back."""
-        if self.lent == PIPES:
+        if self.lent >= self._most or self._loop.now < self._retry:
             return None
         try:
-            pipe = Pipe() if self.free is None else self.free
-        except NetworkError:  # no more descriptors
+            pipe = Pipe(self._size) if self.free is None else self.free
+        except NetworkError:  # no more descriptors, or this user's pipes are many
+            self._retry = self._loop.now + PIPE_PAUSE
             return None
         self.free = None
         self.lent += 1
@@ -2550,7 +2575,8 @@ class Row(object):
 class Loop(object):
     """Turns over one poller. Only post() may be called from other threads, and from signal handlers."""
 
-    def __init__(self):
+    def __init__(self, workers=1):
+        """``workers``: how many loops of one service there are, each in a process of its own."""
         self.now = monotonic()
         self._poller = Poller()
         self._timers = []           # a heap of (when, number, Timer)
@@ -2568,7 +2594,7 @@ class Loop(object):
         # Re-entrant: a signal handler may post while its own thread is posting.
         self._lock = threading.RLock()
         self._closed = False
-        self.pipes = Pipes()
+        self.pipes = Pipes(self, workers)
         self.waker = Waker(self)
         self.watch(self.waker, READ)
 
@@ -3743,6 +3769,19 @@ def is_self_connected(sock, port):
         return False
 
 
+NEIGHBOURS = tuple(read_network(block) for block in (
+    '10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '169.254.0.0/16', 'fc00::/7', 'fe80::/10'))
+
+
+def connect_failure(number, address, platform=sys.platform):
+    """The Failure of a connect to ``address`` that ended with this errno; on macOS the operator is told more."""
+    failure, packed = failure_of(number), packed_address(address.partition('%')[0])
+    if platform != 'darwin' or number != errno.EHOSTUNREACH or not any(in_network(packed, one) for one in NEIGHBOURS):
+        return failure
+    return failure._replace(why='unreachable; macOS may have refused it: System Settings, Privacy & Security, Local '
+                                'Network tells who may reach this network, and launchd agents are not asked about')
+
+
 class Step(Handler):
     """One step of a way. ``on_done(result, failure)`` is called once: never within begin(), never after cancel().
 
@@ -3958,7 +3997,7 @@ class Connect(Step):
             # A target that refuses is ECONNREFUSED: this one has accepted, and has reset the connection already.
             self._finish(self._let_go(), RESET if number == errno.ECONNRESET else None)
         else:
-            self._skip(failure_of(number or errno.ECONNREFUSED))
+            self._skip(connect_failure(number or errno.ECONNREFUSED, self._address[0]))
 
     def _on_silence(self):
         self._skip(TIMEOUT)
@@ -6057,11 +6096,12 @@ class Gateway(object):
     ``gateway.address`` is where it listens, ``gateway.stop()`` ends it. ``dialects`` are rows as those of DIALECTS.
     ``resolve(host, port)`` runs in a thread and gives pairs (family, address) or a Failure; ``owns(packed)`` tells
     whether an address is the machine's own. ``socks`` are listening sockets to use instead of binding some.
+    ``workers``: how many gateways, each in a process of its own, share what the system allows one user.
     """
 
-    def __init__(self, config, dialects=DIALECTS, resolve=blocking_resolve, owns=owns_address, socks=()):
+    def __init__(self, config, dialects=DIALECTS, resolve=blocking_resolve, owns=owns_address, socks=(), workers=1):
         self.config = config
-        self._dialects, self._resolve = tuple(dialects), resolve
+        self._dialects, self._resolve, self._workers = tuple(dialects), resolve, workers
         self.judge, self.places = Judge(config, owns), Places(config)
         self.numbers = itertools.count(1)
         self.budget = Budget(config['limits.totalBytes'])
@@ -6148,7 +6188,7 @@ class Gateway(object):
             raise ServeError('this gateway has been started before; make another one')
         if self.address is None:
             self.listen()
-        self.loop = self.budget.loop = self.places.loop = Loop()
+        self.loop = self.budget.loop = self.places.loop = Loop(self._workers)
         self.journal = Journal(self.loop)
         self.lookups = Workers(self.loop, LOOKUP_THREADS, LOOKUPS_WAITING)
         self.files = Workers(self.loop, FILE_THREADS, FILES_WAITING)
@@ -6272,6 +6312,13 @@ class Gateway(object):
 DEFAULT_CONFIG_FILE = os.path.join('~', '.ws2s', 'config.json')
 SERVED, CANNOT_SERVE, BAD_USAGE = 0, 1, 2
 FIRST_INHERITED = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
+OWN_GROUPS = '/proc/self/cgroup'  # cgroups(7)
+# What shows a container, and shows nowhere else: its runtime's files, the value of `container`, a group of its own.
+CONTAINER_FILES = '/.dockerenv', '/run/.containerenv'
+CONTAINERS = 'docker', 'lxc', 'oci', 'podman', 'systemd-nspawn'
+CONTAINER_GROUPS = re.compile(
+    r'[:/](?:kubepods[./]|lxc(?:\.payload\.|/)|(?:docker|ecs|libpod|garden|buildkit)/[0-9a-f]{12}'
+    r'|(?:docker|libpod|crio|cri-containerd|nerdctl)-[0-9a-f]{12})')
 LEAST_DESCRIPTORS = 24  # of which half are in use before the first client comes
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE_SECONDS = 0.1            # for a reader of the log who does not read: clients wait meanwhile
@@ -6614,6 +6661,31 @@ def inherited_socket(fd):
     return sock
 
 
+def text_of(path):
+    """Nothing for a file that is not there."""
+    try:
+        with open(path) as file:
+            return file.read()
+    except (IOError, OSError):
+        return ''
+
+
+def container_sign(environment, groups, exists=os.path.exists):
+    """What tells that this process is in a container, or nothing. ``groups``: its control groups."""
+    found = CONTAINER_GROUPS.search(groups)
+    signs = [path for path in CONTAINER_FILES if exists(path)]
+    signs += ['container=' + name for name in [environment.get('container')] if name in CONTAINERS]
+    return next(iter(signs + ([found.group().strip('/:')] if found else [])), '')
+
+
+def tell_of_container(address):
+    """Whoever listens on 127.0.0.1 in a container is not reached by its published ports."""
+    sign = container_sign(os.environ, text_of(OWN_GROUPS))
+    if sign and any(in_network(packed_address(str(address)) or b'', network) for network in LOOPBACK_NETWORKS):
+        LOG.info('this is a container (%s): unless it has the network of its host, only programs in it reach %s; '
+                 'listen.host "0.0.0.0" lets in whom the port is published to', printable(sign), address)
+
+
 def obey_signals(gateway):
     """The first SIGINT or SIGTERM drains, a second one ends at once."""
     seen = []
@@ -6686,6 +6758,7 @@ def serve(load):
     obey_signals(gateway)
     gateway.prepare()
     reload_on_hangup(gateway, load, log)
+    tell_of_container(gateway.address[0])
     with waking(gateway):
         notify_service('READY=1')
         gateway.run()

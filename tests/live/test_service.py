@@ -148,6 +148,26 @@ def test_a_daemon_closes_what_is_open_and_does_not_try_all_that_might_be():
     assert os.waitpid(pid, 0)[1] == 0
 
 
+def test_each_worker_knows_how_many_share_the_pipes_of_the_user(service, tmpdir):
+    """C3: else 64 workers would take 2 GiB, and all other programs of this user had pipes of one page."""
+    tmpdir.mkdir('path').join('sitecustomize.py').write(SHARES)
+    service.configure(workers=3)
+    service.do('start', environment={'PYTHONPATH': str(tmpdir.join('path')), 'SHARES': str(tmpdir.join('shares'))})
+    wait_until(lambda: tmpdir.join('shares').read().count('3') == 3)
+
+
+SHARES = """
+import os, sys, threading
+def profile(frame, event, argument):
+    if event == 'call' and frame.f_code.co_name == '__init__' and 'dialects' in frame.f_locals:
+        fd = os.open(os.environ['SHARES'], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.write(fd, ('%d' % frame.f_locals['workers']).encode('ascii'))
+        os.close(fd)
+        sys.setprofile(None)
+sys.setprofile(profile)
+"""
+
+
 def test_a_worker_holds_nothing_of_the_supervisor_or_of_another_worker(service):
     service.configure(workers=4)
     service.start()
@@ -520,12 +540,13 @@ OF_TWO, OF_ONE = '2:cpu,cpuacct:/x/y', '0::/x/y'
     ('4:memory:/x\n' + OF_TWO, {'cpu/x/cpu.cfs_quota_us': '50000', 'cpu/x/cpu.cfs_period_us': '100000'}, [1]),
     ('3:cpuset:/x/y', {'cpu/x/y/cpu.cfs_quota_us': '50000', 'cpu/x/y/cpu.cfs_period_us': '100000'}, []),
 ], ids=str)
-def test_the_time_of_a_control_group_bounds_the_workers(tmpdir, groups, files, expected):
+def test_the_time_of_a_control_group_bounds_the_workers(tmpdir, monkeypatch, groups, files, expected):
     ws2sd = load_ws2sd()
     tmpdir.join('own').write(groups)
     for name in files:
         tmpdir.join('groups', *name.split('/')).write(files[name] + '\n', ensure=True)
-    ws2sd.OWN_GROUPS, ws2sd.GROUPS = str(tmpdir.join('own')), str(tmpdir.join('groups'))
+    monkeypatch.setattr(ws2sd.ws2s, 'OWN_GROUPS', str(tmpdir.join('own')))
+    ws2sd.GROUPS = str(tmpdir.join('groups'))
     assert ws2sd.group_cores() == expected
     assert 1 <= ws2sd.usable_cores() <= min(expected + [ws2sd.multiprocessing.cpu_count()])
 
