@@ -1614,6 +1614,74 @@ def test_a_configuration_of_its_own_is_in_the_command(tmpdir):
     assert '--config' not in ws2sd.own_command(ws2sd.Home(str(tmpdir)))
 
 
+# B8: what becomes of it when its user logs out
+
+LOGINCTL = """#!/bin/sh
+echo "$@" >> %s
+%s
+"""
+
+
+@pytest.fixture
+def logind(tmpdir, monkeypatch):
+    """Have ``loginctl`` and ``systemctl`` be scripts; gives what loginctl does and the commands that were called."""
+    bin_folder, calls = tmpdir.mkdir('bin'), tmpdir.join('calls')
+    monkeypatch.setenv('PATH', str(bin_folder) + os.pathsep + os.environ['PATH'])
+
+    def be(loginctl):
+        for name, deed in (('loginctl', loginctl), ('systemctl', 'exit 0')):
+            bin_folder.join(name).write(LOGINCTL % (calls, deed))
+            bin_folder.join(name).chmod(0o755)
+        return calls
+    return be
+
+
+def as_plain_user(tmpdir, monkeypatch):
+    """ws2sd, which takes itself for one of a plain user under systemd."""
+    ws2sd = load_ws2sd()
+    ws2sd.SYSTEMD_RUNS = str(tmpdir)
+    monkeypatch.setenv('HOME', str(tmpdir))
+    monkeypatch.setattr(os, 'geteuid', lambda: 1000)
+    return ws2sd
+
+
+@pytest.mark.parametrize('loginctl, words, helps', [
+    ('echo Linger=yes', 'lingering is on: ', False), ('echo Linger=no', 'lingering is off: ', True),
+    ('echo "User ID 1000 is not logged in or lingering" >&2; exit 1', 'lingering is off, or not known: ', True),
+    ('exit 0', 'lingering is off, or not known: ', True)], ids=str)
+def test_a_service_of_a_plain_user_says_whether_it_outlives_the_login(
+        tmpdir, monkeypatch, capsys, logind, loginctl, words, helps):
+    calls, ws2sd = logind(loginctl), as_plain_user(tmpdir, monkeypatch)
+    assert ws2sd.main(['service']) == 0
+    output, errors = capsys.readouterr()
+    assert errors == '' and output.splitlines()[-1].startswith(words)
+    assert ('`loginctl enable-linger`' in output) == helps
+    assert 'show-user --property=Linger %d' % os.getuid() in calls.read()
+    assert '--user enable --now ws2s.service' in calls.read()
+
+
+def test_without_logind_lingering_is_not_known(tmpdir, monkeypatch, capsys):
+    ws2sd = as_plain_user(tmpdir, monkeypatch)
+    monkeypatch.setenv('PATH', str(tmpdir))
+    ws2sd.tell_of_lingering()
+    ws2sd.tell_of_logout()
+    assert re.match(r'lingering is off, or not known: [ -~]+\n\Z', capsys.readouterr()[0])
+
+
+@pytest.mark.parametrize('setting, is_told', [('yes', True), ('no', False), ('', False)])
+@pytest.mark.parametrize('user', [0, 1000])
+def test_where_logind_ends_what_was_begun_in_a_login_start_says_so(
+        tmpdir, monkeypatch, capsys, logind, setting, is_told, user):
+    logind('echo KillUserProcesses=' + setting)
+    ws2sd = as_plain_user(tmpdir, monkeypatch)
+    monkeypatch.setattr(os, 'geteuid', lambda: user)
+    ws2sd.tell_of_logout()
+    assert ('KillUserProcesses=yes' in capsys.readouterr()[0]) == (is_told and user > 0)
+    ws2sd.SYSTEMD_RUNS = str(tmpdir.join('none'))
+    ws2sd.tell_of_logout()
+    assert capsys.readouterr()[0] == ''
+
+
 # -- service managers --------------------------------------------------------------------------------------------------
 
 @contextlib.contextmanager
