@@ -6573,7 +6573,8 @@ def is_writable(fd, seconds):
 def set_up_process():
     """Where our caller has closed standard descriptors a file of ours would get the number of standard error, and the
     log in it. And a HOME that is empty or relative would be another folder in each place: then the password database
-    tells."""
+    tells. What we make is nobody else's, but ours, whatever the umask."""
+    os.umask(0o077)
     fd = os.open(os.devnull, os.O_RDWR)
     while fd <= STDERR:
         fd = os.open(os.devnull, os.O_RDWR)
@@ -6750,7 +6751,6 @@ def serve(load):
     config = load()
     if isinstance(config, ConfigError):
         raise config
-    os.umask(0o077)  # the log is nobody else's, rotated or not
     log = log_handler(config)
     set_up_logging(config, log)
     raise_descriptor_limit()

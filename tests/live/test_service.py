@@ -44,6 +44,15 @@ def service(tmpdir):
         yield ready
 
 
+@pytest.fixture(autouse=True)
+def umask():
+    """That of the tests, which main() changes."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    yield
+    os.umask(mask)
+
+
 def reply_code(address, port):
     """What a new client is told of a connect."""
     with RawClient(address) as client:
@@ -377,13 +386,10 @@ def test_a_folder_that_was_removed_meanwhile_is_no_obstacle_but_for_what_is_rela
 @pytest.mark.parametrize('mask', [0o777, 0o000, 0o077, 0o277])
 def test_a_home_is_made_whatever_the_umask_and_for_its_owner_alone(tmpdir, mask):
     folder = tmpdir.join('home')
-    before = os.umask(mask)
-    try:
-        ws2sd = load_ws2sd()
-        ws2sd.Home(str(folder)).make()
-        assert os.umask(mask) == mask
-    finally:
-        os.umask(before)
+    ws2sd = load_ws2sd()
+    ws2sd.COMMANDS = (('status', lambda home, arguments: home.make() or 0),)
+    os.umask(mask)
+    assert ws2sd.main(['--home', str(folder), 'status']) == 0
     assert stat.S_IMODE(folder.stat().mode) == 0o700
     assert stat.S_IMODE(folder.join('config.json').stat().mode) == 0o600
 
@@ -1756,12 +1762,14 @@ def test_a_notify_socket_that_is_not_there_is_no_obstacle(service, program):
 HANDING = """
 import os, socket, sys
 kind = sys.argv[1]
-families = {'unix': socket.AF_UNIX, 'abstract': socket.AF_UNIX, 'netlink': getattr(socket, 'AF_NETLINK', None)}
+families = {'unix': socket.AF_UNIX, 'abstract': socket.AF_UNIX, 'unix-udp': socket.AF_UNIX,
+            'netlink': getattr(socket, 'AF_NETLINK', None)}
 family = socket.AF_INET6 if '6' in kind else families.get(kind, socket.AF_INET)
-sock = socket.socket(family, socket.SOCK_DGRAM if kind in ('udp', 'udp6', 'netlink') else socket.SOCK_STREAM)
-names = {'unix': 's', 'abstract': chr(0) + os.getcwd(), 'netlink': (0, 0)}
+is_datagram = kind in ('udp', 'udp6', 'unix-udp', 'netlink')
+sock = socket.socket(family, socket.SOCK_DGRAM if is_datagram else socket.SOCK_STREAM)
+names = {'unix': 's', 'unix-udp': 's', 'abstract': chr(0) + os.getcwd(), 'netlink': (0, 0)}
 sock.bind(names.get(kind, ('::1' if '6' in kind else '127.0.0.1', 0)))
-if kind not in ('udp', 'udp6', 'netlink', 'bound', 'bound6'):
+if not is_datagram and kind not in ('bound', 'bound6'):
     sock.listen(5)
 if kind.startswith('accepted'):
     listener, client = sock, socket.socket(family)
@@ -1780,13 +1788,15 @@ if hasattr(os, 'set_inheritable') and kind.startswith('accepted'):
     os.set_inheritable(client.fileno(), True)
 os.close(9)
 os.environ['LISTEN_PID'] = str(os.getpid() + (kind == 'wrong'))
-os.environ['LISTEN_FDS'] = '2' if kind == 'two' else '1'
+os.environ['LISTEN_FDS'] = kind[6:] if kind.startswith('count=') else '2' if kind == 'two' else '1'
 os.execv(sys.executable, [sys.executable] + sys.argv[2:])
 """
 
 
 @BOTH
-@pytest.mark.parametrize('kind, host', [('right', '127.0.0.1'), ('wrong', '127.0.0.2')])
+@pytest.mark.parametrize('kind, host', [
+    ('right', '127.0.0.1'), ('wrong', '127.0.0.2'), ('count=0', '127.0.0.2'), ('count=', '127.0.0.2'),
+    ('count=x', '127.0.0.2'), ('count=-1', '127.0.0.2'), ('count=99999999999999999999', '127.0.0.2')])
 def test_a_listening_socket_is_taken_from_a_service_manager_that_means_this_process(service, program, kind, host):
     service.configure(listen={'host': '127.0.0.2', 'port': 0})
     with foreground(service, program, ['-c', HANDING, kind]) as running:
@@ -1805,9 +1815,16 @@ def test_a_descriptor_that_is_no_listening_tcp_socket_is_one_line(service, progr
 
 
 @BOTH
-@pytest.mark.parametrize('kind', ['unix', 'abstract'])
+@pytest.mark.parametrize('kind', ['unix', 'abstract', 'unix-udp'])  # A1
 def test_a_unix_socket_is_named_as_one(service, program, kind):
     refuses_descriptor(service, program, kind, 'descriptor 3 is a Unix socket')
+
+
+@BOTH
+def test_more_descriptors_than_there_are_are_one_line(service, program):
+    with foreground(service, program, ['-c', HANDING, 'count=9999']) as running:
+        assert running.wait() == 1
+        assert len(running.lines) == 1 and re.search(r'descriptor [0-9]+ is no ', running.lines[0])
 
 
 def refuses_descriptor(service, program, kind, words):
