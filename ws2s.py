@@ -37,6 +37,7 @@ from __future__ import absolute_import, division
 import argparse
 import base64
 import binascii
+import codecs
 import collections
 import contextlib
 import encodings.idna  # noqa: F401  a first import from a look-up thread could wait for the import lock for ever
@@ -51,7 +52,6 @@ import io
 import itertools
 import json
 import logging
-import logging.handlers
 import os
 import re
 import resource
@@ -191,12 +191,7 @@ if PY2:
         descriptors."""
         os.setsid()
         os.nice(NICENESS)
-        try:
-            found = [int(name) for name in os.listdir('/dev/fd') if int(name) > 2]
-        except OSError:
-            found = []
-        # Popen has a pipe open here: a folder that tells of none is one that never changes, so all are tried.
-        for fd in found or range(3, subprocess.MAXFD):
+        for fd in open_descriptors():
             try:
                 close_on_exec(fd)
             except IOError:  # it is closed
@@ -271,6 +266,19 @@ def path_of(fd):
     if sys.platform == 'darwin':
         return fcntl.fcntl(fd, F_GETPATH, b'\0' * 1024).rstrip(b'\0')
     return os.readlink(path_bytes('/proc/self/fd/%d' % fd))
+
+
+def open_descriptors():
+    """Those above standard error that are open, and some that are not. To try each that the limit allows for would
+    take minutes in a container. There is one open: a folder that tells of none is one that never changes."""
+    for folder in ('/dev/fd', '/proc/self/fd'):
+        try:
+            found = [int(name) for name in os.listdir(folder) if int(name) > 2]
+        except OSError:
+            continue
+        if found:
+            return found
+    return range(3, 65536)
 
 
 def is_not_ready(error):
@@ -697,8 +705,21 @@ def no_constant(name):
     raise ValueError('%s is no number' % name)
 
 
+def config_text(data):
+    """The text of a configuration file. Raises ConfigError."""
+    is_wide = data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) or b'\0' in data[:4]
+    if is_wide and data.strip(b'\0'):  # a file of nothing else is what a crash leaves
+        raise ConfigError('this is UTF-16 or UTF-32; save it as UTF-8')
+    try:
+        return utf8_text(data)
+    except UnicodeError:
+        raise ConfigError('this is not UTF-8; save it as UTF-8')
+
+
 def parse_config(text):
     """The Config of a JSON text (protocol, 5). Raises ConfigError, which names the key that is wrong."""
+    if isinstance(text, text_type):
+        text = text.lstrip(u'\ufeff')  # the mark that editors of Windows put in front
     try:
         tree = json.loads(text, object_pairs_hook=Pairs, parse_constant=no_constant)
     except (ValueError, RuntimeError) as error:  # RuntimeError: nested too deeply
@@ -2337,7 +2358,9 @@ TURN_SECONDS = 0.002     # of a turn for what is ready; as much for the row, for
 CROWD = 64               # handlers in the row; with more of them the poller is not asked about each
 LATELY_SECONDS = 0.1     # how long turns in the row are remembered
 ROW_TURNS = 500          # in one turn of the loop at most, should somebody set the clock
-PIPES = 32               # that may stand full at one time; each takes two descriptors and BULK_BYTES
+PIPES = 32               # of one service that may stand full at one time; each takes two descriptors and BULK_BYTES
+PIPE_PAUSE = 1           # seconds after which a pipe is tried again that the system did not give
+USER_PIPE_PAGES = '/proc/sys/fs/pipe-user-pages-soft'  # pipe(7)
 
 
 def log_mistake():
@@ -2420,13 +2443,14 @@ class Pipe(object):
 
     __slots__ = ('_count', '_far', '_near')
 
-    def __init__(self):
+    def __init__(self, size):
         self._count = 0
         self._far, self._near = os.pipe()
         try:
-            fcntl.fcntl(self._near, fcntl.F_SETPIPE_SZ, BULK_BYTES)
-        except NetworkError:  # this user's pipes are many: then this one takes less at a time
-            LOG.debug('a pipe stays small')
+            fcntl.fcntl(self._near, fcntl.F_SETPIPE_SZ, size)
+        except NetworkError:  # this user's pipes are many: this one has a page or two, and would only be in the way
+            self.close()
+            raise
 
     def __len__(self):
         return self._count
@@ -2447,19 +2471,41 @@ class Pipe(object):
         os.close(self._far)
 
 
+def pipe_share(workers):
+    """(number, size) of the pipes that each worker of a service may have.
+
+    A user has 64 MiB for all pipes; behind that the pipes of all programs of this user are one page long. So a service
+    takes half of that at most. A pipe that holds no more than one read is no gain.
+    """
+    most = PIPES * BULK_BYTES
+    try:
+        with open(USER_PIPE_PAGES) as file:
+            pages = int(file.read())
+            most = min(most, pages * resource.getpagesize() // 2) if pages else most  # 0: there is no limit
+    except (IOError, OSError, ValueError) as error:
+        LOG.debug('the limit of pipes is not known: %s', error)
+    size = BULK_BYTES
+    while size > RECEIVE_BYTES and size * workers > most:
+        size //= 2
+    return most // workers // size, size
+
+
 class Pipes(object):
     """The pipes of one loop: one that is free, and those that stand full because their client is slow."""
 
-    def __init__(self):
+    def __init__(self, loop, workers):
         self.free, self.lent = None, 0
+        self._loop, self._retry = loop, loop.now
+        self._most, self._size = pipe_share(workers) if CAN_SPLICE else (0, 0)
 
     def take(self):
         """An empty Pipe, or None when there are too many; whoever takes a pipe gives it back."""
-        if self.lent == PIPES:
+        if self.lent >= self._most or self._loop.now < self._retry:
             return None
         try:
-            pipe = Pipe() if self.free is None else self.free
-        except NetworkError:  # no more descriptors
+            pipe = Pipe(self._size) if self.free is None else self.free
+        except NetworkError:  # no more descriptors, or this user's pipes are many
+            self._retry = self._loop.now + PIPE_PAUSE
             return None
         self.free = None
         self.lent += 1
@@ -2529,7 +2575,8 @@ class Row(object):
 class Loop(object):
     """Turns over one poller. Only post() may be called from other threads, and from signal handlers."""
 
-    def __init__(self):
+    def __init__(self, workers=1):
+        """``workers``: how many loops of one service there are, each in a process of its own."""
         self.now = monotonic()
         self._poller = Poller()
         self._timers = []           # a heap of (when, number, Timer)
@@ -2547,7 +2594,7 @@ class Loop(object):
         # Re-entrant: a signal handler may post while its own thread is posting.
         self._lock = threading.RLock()
         self._closed = False
-        self.pipes = Pipes()
+        self.pipes = Pipes(self, workers)
         self.waker = Waker(self)
         self.watch(self.waker, READ)
 
@@ -3416,6 +3463,10 @@ def failure_of(number):
 FILE_BYTES = 16777216  # of the longest file of the web folder that is served
 NOT_HERE = HttpError(404, 'There is nothing here under this name.')
 
+# Known while it is loaded: later the working directory may be another one, or the link that led here.
+THIS_FILE = os.path.realpath(__file__)
+PACKED_PAGES = os.path.join(os.path.dirname(THIS_FILE), 'ws2s-js')
+
 
 class Job(object):
     """A call that waits, runs or has run. A cancelled one's result goes to ``dispose``."""
@@ -3588,10 +3639,22 @@ def read_below(folder, path, most):
         return None
 
 
+def read_packed(folder, names):
+    """The bytes of a file below ``folder`` in the archive (zipapp) that this module lies in, or None."""
+    loader = globals().get('__loader__')
+    if not hasattr(loader, 'archive') or folder != PACKED_PAGES:
+        return None
+    try:
+        return loader.get_data(os.path.join(loader.prefix, os.path.basename(folder), *names))
+    except (IOError, OSError, ImportError, UnicodeError):  # the archive is another one by now, say
+        return None
+
+
 def blocking_read_file(folder, names):
     """The bytes of a file of the web folder, or the HttpError that says why not."""
     path = os.path.join(path_bytes(folder), *[name.encode('utf-8') for name in names])
     data = read_below(folder, path, FILE_BYTES + 1)
+    data = read_packed(folder, names) if data is None else data
     if data is None:
         return NOT_HERE
     return data if len(data) <= FILE_BYTES else HttpError(500, 'This file is longer than %d bytes.' % FILE_BYTES)
@@ -3704,6 +3767,19 @@ def is_self_connected(sock, port):
         return own[1] == port and own == sock.getpeername()
     except NetworkError:  # reset meanwhile: the first read will tell
         return False
+
+
+NEIGHBOURS = tuple(read_network(block) for block in (
+    '10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '169.254.0.0/16', 'fc00::/7', 'fe80::/10'))
+
+
+def connect_failure(number, address, platform=sys.platform):
+    """The Failure of a connect to ``address`` that ended with this errno; on macOS the operator is told more."""
+    failure, packed = failure_of(number), packed_address(address.partition('%')[0])
+    if platform != 'darwin' or number != errno.EHOSTUNREACH or not any(in_network(packed, one) for one in NEIGHBOURS):
+        return failure
+    return failure._replace(why='unreachable; macOS may have refused it: System Settings, Privacy & Security, Local '
+                                'Network tells who may reach this network, and launchd agents are not asked about')
 
 
 class Step(Handler):
@@ -3921,7 +3997,7 @@ class Connect(Step):
             # A target that refuses is ECONNREFUSED: this one has accepted, and has reset the connection already.
             self._finish(self._let_go(), RESET if number == errno.ECONNRESET else None)
         else:
-            self._skip(failure_of(number or errno.ECONNREFUSED))
+            self._skip(connect_failure(number or errno.ECONNREFUSED, self._address[0]))
 
     def _on_silence(self):
         self._skip(TIMEOUT)
@@ -5902,9 +5978,6 @@ def event_words(event):
     return '%s of %d' % (type(event).__name__.lower(), 0 if isinstance(event, (Closed, Fault)) else len(event[0]))
 
 
-# Known while it is loaded: later the working directory may be another one, or the link that led here.
-THIS_FILE = os.path.realpath(__file__)
-
 # Keys of the Config that a running gateway cannot change.
 NEEDS_RESTART = ('listen.host', 'listen.port', 'workers', 'log.file', 'log.bytes', 'log.files')
 
@@ -5925,7 +5998,8 @@ def pages_folder():
     if os.path.basename(here) in ('site-packages', 'dist-packages'):  # PREFIX/lib/pythonX.Y/site-packages
         places.append(os.path.join(here, os.pardir, os.pardir, os.pardir, share))
     folders = [os.path.join(place, 'ws2s-js') for place in places]
-    return next((folder for folder in folders if os.path.isfile(os.path.join(folder, 'index.html'))), None)
+    return next((folder for folder in folders if os.path.isfile(os.path.join(folder, 'index.html'))
+                 or read_packed(folder, ['index.html'])), None)
 
 
 class Place(object):
@@ -6022,11 +6096,12 @@ class Gateway(object):
     ``gateway.address`` is where it listens, ``gateway.stop()`` ends it. ``dialects`` are rows as those of DIALECTS.
     ``resolve(host, port)`` runs in a thread and gives pairs (family, address) or a Failure; ``owns(packed)`` tells
     whether an address is the machine's own. ``socks`` are listening sockets to use instead of binding some.
+    ``workers``: how many gateways, each in a process of its own, share what the system allows one user.
     """
 
-    def __init__(self, config, dialects=DIALECTS, resolve=blocking_resolve, owns=owns_address, socks=()):
+    def __init__(self, config, dialects=DIALECTS, resolve=blocking_resolve, owns=owns_address, socks=(), workers=1):
         self.config = config
-        self._dialects, self._resolve = tuple(dialects), resolve
+        self._dialects, self._resolve, self._workers = tuple(dialects), resolve, workers
         self.judge, self.places = Judge(config, owns), Places(config)
         self.numbers = itertools.count(1)
         self.budget = Budget(config['limits.totalBytes'])
@@ -6113,7 +6188,7 @@ class Gateway(object):
             raise ServeError('this gateway has been started before; make another one')
         if self.address is None:
             self.listen()
-        self.loop = self.budget.loop = self.places.loop = Loop()
+        self.loop = self.budget.loop = self.places.loop = Loop(self._workers)
         self.journal = Journal(self.loop)
         self.lookups = Workers(self.loop, LOOKUP_THREADS, LOOKUPS_WAITING)
         self.files = Workers(self.loop, FILE_THREADS, FILES_WAITING)
@@ -6237,7 +6312,18 @@ class Gateway(object):
 DEFAULT_CONFIG_FILE = os.path.join('~', '.ws2s', 'config.json')
 SERVED, CANNOT_SERVE, BAD_USAGE = 0, 1, 2
 FIRST_INHERITED = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
+OWN_GROUPS = '/proc/self/cgroup'  # cgroups(7)
+# What shows a container, and shows nowhere else: its runtime's files, the value of `container`, a group of its own.
+CONTAINER_FILES = '/.dockerenv', '/run/.containerenv'
+CONTAINERS = 'docker', 'lxc', 'oci', 'podman', 'systemd-nspawn'
+CONTAINER_GROUPS = re.compile(
+    r'[:/](?:kubepods[./]|lxc(?:\.payload\.|/)|(?:docker|ecs|libpod|garden|buildkit)/[0-9a-f]{12}'
+    r'|(?:docker|libpod|crio|cri-containerd|nerdctl)-[0-9a-f]{12})')
+LEAST_DESCRIPTORS = 24  # of which half are in use before the first client comes
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PATIENCE_SECONDS = 0.1            # for a reader of the log who does not read: clients wait meanwhile
+STDERR = 2
+LINE_BYTES = select.PIPE_BUF - 2  # what a pipe takes whole or not at all, with a line feed before and after
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -6271,11 +6357,9 @@ def read_config_file(path):
     path = path or default
     try:
         with open(path, 'rb') as file:
-            return parse_config(utf8_text(file.read()))
+            return parse_config(config_text(file.read()))
     except (IOError, OSError) as error:
         raise ConfigError('%s: %s' % (printable(path), os.strerror(error.errno)))
-    except UnicodeError:
-        raise ConfigError('%s: this is not UTF-8' % printable(path))
     except ConfigError as error:
         raise ConfigError('%s: %s' % (printable(path), error))
 
@@ -6345,10 +6429,7 @@ def log_handler(config):
     """Raises ServeError."""
     if not config['log.file']:
         return logging.StreamHandler()
-    path = os.path.expanduser(config['log.file'])
-    os.close(open_log_file(path))
-    return logging.handlers.RotatingFileHandler(path, maxBytes=config['log.bytes'], backupCount=config['log.files'],
-                                                encoding='utf-8')
+    return LogFile(os.path.expanduser(config['log.file']), config)
 
 
 def open_log_file(path, flags=0):
@@ -6361,31 +6442,166 @@ def open_log_file(path, flags=0):
         raise ServeError('cannot log to %s: this system has no such file names' % printable(path))
 
 
-def open_log_anew(handler):
-    """Somebody may have renamed the file. Where no new one can be had, the log goes on where it was."""
-    if not isinstance(handler, logging.FileHandler):
-        return
+class LogFile(logging.Handler):
+    """One file, or a pipe, to which several processes may write: a line is one write(2), so that each is whole.
+
+    The name of the file leads: before each line a process looks whether what it has open is still what has this name,
+    and otherwise opens the other. So the first one that finds the file full renames it, and the others follow, as all
+    of them do when logrotate has renamed it. Without a name ``fd`` is written to. Raises ServeError.
+    """
+
+    def __init__(self, path, config, flags=0, fd=None):
+        logging.Handler.__init__(self)
+        self._path, self._bytes, self._files, self._flags = path, config['log.bytes'], config['log.files'], flags
+        self._fd = open_log_file(path, flags) if path else fd
+        self._look()
+        self._lost, self._gap, self._patience, self._has_complained = 0, b'', PATIENCE_SECONDS, False
+
+    def emit(self, record):
+        text = path_bytes(self.format(record))
+        self.follow(len(text) + 1)
+        if self._is_file:
+            self._add(text + b'\n')
+        else:
+            for line in text.split(b'\n'):
+                self._add(line[:LINE_BYTES] + b'\n')
+
+    def _look(self):
+        found = os.fstat(self._fd)
+        self._is_file, self._identity = stat.S_ISREG(found.st_mode), (found.st_dev, found.st_ino)
+
+    # -- the right file ------------------------------------------------------------------------------------------------
+
+    def follow(self, count=0):
+        """Have another file where that is the one of this name by now, or where ours is too full for ``count`` bytes.
+
+        Where that cannot be, the log goes on where it was.
+        """
+        if not self._path:
+            return
+        try:
+            size = self._size()
+            if size is None:
+                self._open()
+            elif self._bytes and self._is_file and size + count > self._bytes and size:
+                self._rotate()
+            self._has_complained = False
+        except (ServeError, IOError, OSError) as error:
+            if not self._has_complained:
+                self._has_complained = True
+                why = '%s: %s' % (printable(self._path), os.strerror(error.errno)) if hasattr(error, 'errno') else error
+                LOG.error('%s; the log goes on where it was', why)
+
+    def _size(self):
+        """None when what has the name of our file is another, or nothing."""
+        try:
+            found = os.stat(self._path)
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return None
+        return found.st_size if (found.st_dev, found.st_ino) == self._identity else None
+
+    def _open(self):
+        fd = open_log_file(self._path, self._flags)
+        os.dup2(fd, self._fd)
+        os.close(fd)
+        self._look()
+
+    def _rotate(self):
+        try:
+            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (IOError, OSError) as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise
+            return  # another process is about it; it may have been stopped, and our line does not wait
+        try:
+            if self._size() is not None:
+                shift_numbers(self._path, self._files)
+            self._open()
+        finally:
+            fcntl.lockf(self._fd, fcntl.LOCK_UN)
+
+    # -- lines ---------------------------------------------------------------------------------------------------------
+
+    def _add(self, line):
+        if self._lost and self._write(b'(%d lines before this one were lost)\n' % self._lost):
+            self._lost = 0
+        if self._lost or not self._write(line):
+            self._lost += 1
+
+    def _write(self, line):
+        """False when it cannot be written whole; what is written next then begins a line of its own."""
+        rest = line = self._gap + line
+        while rest and self._has_room():
+            try:
+                rest = rest[os.write(self._fd, rest):]
+            except OSError as error:
+                if not is_not_ready(error):
+                    break  # a full disk, or a reader who is gone
+        if rest != line:
+            self._gap = b'\n' if rest else b''
+        return not rest
+
+    def _has_room(self):
+        """A reader is waited for, but not again before there was room: our clients wait meanwhile."""
+        has_room = self._is_file or is_writable(self._fd, self._patience)
+        self._patience = PATIENCE_SECONDS if has_room else 0
+        return has_room
+
+
+def shift_numbers(path, count):
+    """ws2s.log becomes ws2s.log.1, that one ws2s.log.2, and so on; what was the last goes. Raises OSError."""
+    last = 1
+    while last < count and os.path.lexists('%s.%d' % (path, last)):
+        last += 1
+    for number in range(last, 1, -1):
+        os.rename('%s.%d' % (path, number - 1), '%s.%d' % (path, number))
+    os.rename(path, path + '.1')
+
+
+def is_writable(fd, seconds):
+    """Wait for room in a pipe, a socket or a terminal."""
+    poller = select.poll()
+    poller.register(fd, select.POLLOUT)
     try:
-        os.close(open_log_file(handler.baseFilename))
-    except ServeError as error:
-        LOG.error('%s; the log goes on where it was', error)
-        return
-    handler.acquire()
-    stream, handler.stream = handler.stream, None  # the next line opens it
-    handler.release()
-    if stream:
-        stream.close()
+        return bool(poller.poll(1000 * seconds))
+    except select.error as error:  # of some Pythons, at a signal
+        return error.args[0] == errno.EINTR and is_writable(fd, seconds)
+
+
+def set_up_process():
+    """Where our caller has closed standard descriptors a file of ours would get the number of standard error, and the
+    log in it. And a HOME that is empty or relative would be another folder in each place: then the password database
+    tells. What we make is nobody else's, but ours, whatever the umask."""
+    os.umask(0o077)
+    fd = os.open(os.devnull, os.O_RDWR)
+    while fd <= STDERR:
+        fd = os.open(os.devnull, os.O_RDWR)
+    os.close(fd)
+    if not os.path.isabs(os.environ.get('HOME', '/')):
+        del os.environ['HOME']
+
+
+def complain(program, error):
+    """The exit status for an error that ends us."""
+    if sys.stderr is not None:  # closed
+        sys.stderr.write('%s: %s\n' % (program, error))
+    return BAD_USAGE if isinstance(error, ConfigError) else CANNOT_SERVE
 
 
 def raise_descriptor_limit():
-    """As many descriptors as the system lets this process have; each client takes one, each target another."""
+    """As many descriptors as the system lets this process have; each client takes one, each target another. Raises
+    ServeError."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for wanted in (hard, 10240):  # macOS says that it has no limit, and then takes no more than this
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-            return
+            break
         except (ValueError, NetworkError, resource.error):
             LOG.debug('the limit of descriptors cannot be raised from %d to %d', soft, wanted)
+    if 0 <= hard < LEAST_DESCRIPTORS:
+        raise ServeError('%d descriptors are too few to serve with (ulimit -n)' % hard)
 
 
 @contextlib.contextmanager
@@ -6414,7 +6630,7 @@ def notify_service(state):
             sock.connect('\0' + path[1:] if path.startswith('@') else path)
             sock.sendall(state.encode('ascii'))
         except NetworkError as error:
-            LOG.warning('the service manager cannot be told %s: %s', state.split('=')[0], os.strerror(error.errno))
+            LOG.warning('the service manager cannot be told %s: %s', state.split('=')[0], error.strerror or error)
 
 
 def inherited_sockets():
@@ -6444,6 +6660,31 @@ def inherited_socket(fd):
     sock.setblocking(False)
     close_on_exec(sock.fileno())
     return sock
+
+
+def text_of(path):
+    """Nothing for a file that is not there."""
+    try:
+        with open(path) as file:
+            return file.read()
+    except (IOError, OSError):
+        return ''
+
+
+def container_sign(environment, groups, exists=os.path.exists):
+    """What tells that this process is in a container, or nothing. ``groups``: its control groups."""
+    found = CONTAINER_GROUPS.search(groups)
+    signs = [path for path in CONTAINER_FILES if exists(path)]
+    signs += ['container=' + name for name in [environment.get('container')] if name in CONTAINERS]
+    return next(iter(signs + ([found.group().strip('/:')] if found else [])), '')
+
+
+def tell_of_container(address):
+    """Whoever listens on 127.0.0.1 in a container is not reached by its published ports."""
+    sign = container_sign(os.environ, text_of(OWN_GROUPS))
+    if sign and any(in_network(packed_address(str(address)) or b'', network) for network in LOOPBACK_NETWORKS):
+        LOG.info('this is a container (%s): unless it has the network of its host, only programs in it reach %s; '
+                 'listen.host "0.0.0.0" lets in whom the port is published to', printable(sign), address)
 
 
 def obey_signals(gateway):
@@ -6480,7 +6721,8 @@ def reload_on_hangup(gateway, load, log):
 
     def begin():
         notify_service('RELOADING=1')
-        open_log_anew(log)
+        if isinstance(log, LogFile):
+            log.follow()  # also when there is nothing to say just now
         if gateway.files.submit(b'', load, (), on_loaded) is None:
             on_loaded(ConfigError('there is too much to do just now'))
 
@@ -6509,7 +6751,6 @@ def serve(load):
     config = load()
     if isinstance(config, ConfigError):
         raise config
-    os.umask(0o077)  # the log is nobody else's, rotated or not
     log = log_handler(config)
     set_up_logging(config, log)
     raise_descriptor_limit()
@@ -6517,6 +6758,7 @@ def serve(load):
     obey_signals(gateway)
     gateway.prepare()
     reload_on_hangup(gateway, load, log)
+    tell_of_container(gateway.address[0])
     with waking(gateway):
         notify_service('READY=1')
         gateway.run()
@@ -6551,11 +6793,11 @@ def run_command(arguments):
 
 def main(argv=None):
     """The command line program; its exit status: 0 stopped as asked, 1 cannot serve, 2 wrong arguments or config."""
+    set_up_process()
     try:
         return run_command(parse_arguments(argv))
     except Ws2sError as error:
-        sys.stderr.write('ws2s: %s\n' % error)
-        return BAD_USAGE if isinstance(error, ConfigError) else CANNOT_SERVE
+        return complain('ws2s', error)
 
 
 if __name__ == '__main__':

@@ -320,12 +320,13 @@ def prove_archives(builder):
 
 def prove_wheel(interpreter, wheel):
     """Outside the checkout: there `import ws2s` would find the file that is not installed."""
-    with tempfile.TemporaryDirectory() as folder:
-        home = os.path.join(folder, 'home')
-        os.mkdir(home)
-        create_environment(interpreter, os.path.join(folder, 'environment'))
-        proof.prove_wheel(python_of(os.path.join(folder, 'environment')), wheel, home)
-    return 'installed from %s; it runs' % os.path.basename(wheel)
+    for prove in (proof.prove_wheel, proof.prove_upgrade):
+        with tempfile.TemporaryDirectory() as folder:
+            home = os.path.join(folder, 'home')
+            os.mkdir(home)
+            create_environment(interpreter, os.path.join(folder, 'environment'))
+            prove(python_of(os.path.join(folder, 'environment')), wheel, home)
+    return 'installed from %s, also over 2.1.5; it runs' % os.path.basename(wheel)
 
 
 def command_node(wanted, arguments):

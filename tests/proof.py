@@ -2,13 +2,16 @@
 
 Each function raises Unproven. For Python 3.6 and later; the environment that the wheel is proven in may be 2.7.
 """
+import contextlib
 import glob
 import json
 import os
 import re
+import socket
 import subprocess
 import tarfile
 import urllib.request
+import zipfile
 
 SECONDS = 60
 LIBRARY = 'share/ws2s/ws2s-js/'
@@ -86,15 +89,97 @@ def prove_output(command, folder, pattern):
     return match
 
 
-def output_of(command, folder):
-    """What it prints; it must end with 0."""
+def environ_of(folder):
+    """That of a user whose home is ``folder``."""
     environ = {name: os.environ[name] for name in ('PATH', 'LANG', 'LD_LIBRARY_PATH') if name in os.environ}
     environ.update(HOME=folder, PIP_DISABLE_PIP_VERSION_CHECK='1', PYTHONWARNINGS='ignore')
+    return environ
+
+
+def output_of(command, folder):
+    """What it prints; it must end with 0."""
     try:
-        done = subprocess.run(command, cwd=folder, env=environ, timeout=SECONDS, stdin=subprocess.DEVNULL,
+        done = subprocess.run(command, cwd=folder, env=environ_of(folder), timeout=SECONDS, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unproven('%s: %s' % (' '.join(command), error))
     output = done.stdout.decode('utf-8', 'replace')
     demand(done.returncode == 0, ' '.join(command), 'ended with', done.returncode, repr(output))
     return output
+
+
+# --- Coming from 2.1.5 ----------------------------------------------------------------------------
+
+OLD = 'ws2s_python-2.1.5'
+OLD_FILES = {
+    'ws2s/__init__.py': "__version__ = '2.1.5'\n", 'ws2s/tcp_sockets.py': '', 'ws2s/websocket_server.py': '',
+    'ws2s/ws2s_config.py': 'get = {}\n', 'ws2s/ws2s_server.py': '', 'ws2s/resources/logging.conf': '',
+    'ws2s/resources/ws2sd': '#! /bin/sh\n',
+    OLD + '.dist-info/METADATA': 'Metadata-Version: 2.0\nName: ws2s-python\nVersion: 2.1.5\n',
+    OLD + '.dist-info/WHEEL': 'Wheel-Version: 1.0\nGenerator: bdist_wheel (0.30.0)\nRoot-Is-Purelib: true\n'
+                              'Tag: py2-none-any\nTag: py3-none-any\n',
+    OLD + '.dist-info/entry_points.txt': '[console_scripts]\nws2sd = ws2s.ws2sd:main\n',
+    OLD + '.dist-info/top_level.txt': 'ws2s\n',
+}
+
+
+def old_wheel(folder):
+    """The path of a wheel with the files of 2.1.5, whose ws2sd does no more than start and write its pids."""
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), 'old_ws2sd.py')) as source:
+        files = dict(OLD_FILES, **{'ws2s/ws2sd.py': source.read()})
+    files[OLD + '.dist-info/RECORD'] = ''.join('%s,,\n' % name for name in sorted(files))
+    path = os.path.join(folder, OLD + '-py2.py3-none-any.whl')
+    with zipfile.ZipFile(path, 'w') as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return path
+
+
+def prove_upgrade(python, wheel, folder):
+    """Over an installed 2.1.5 that runs: one ws2s and one ws2sd are left, and the configuration is in force."""
+    bin_folder = os.path.dirname(python)
+    ws2sd = os.path.join(bin_folder, 'ws2sd')
+    output_of([python, '-m', 'pip', 'install', '-qq', '--no-index', '--no-deps', old_wheel(folder)], folder)
+    demand(not os.path.exists(os.path.join(bin_folder, 'ws2s')), 'this is not 2.1.5')
+    with open_config(folder) as port:
+        subprocess.run([ws2sd, 'start'], env=environ_of(folder), timeout=SECONDS, check=True, stdin=subprocess.DEVNULL,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        output_of([python, '-m', 'pip', 'install', '-qq', '--no-index', '--no-deps', '--upgrade', '--pre',
+                   '--find-links', os.path.dirname(wheel), 'ws2s-python'], folder)
+        prove_what_is_left(python, wheel, folder)
+        try:
+            prove_output([ws2sd, 'restart'], folder,
+                         r'ws2s 2\.1\.5 has stopped\nws2sd serves on 127\.0\.0\.1:%d,' % port)
+            demand(body_of('http://127.0.0.1:%d/healthz' % port) == b'ok', 'no answer on port', port)
+        finally:
+            output_of([ws2sd, 'stop'], folder)
+
+
+@contextlib.contextmanager
+def open_config(folder):
+    """The port that stands in a configuration as 2.1.5 has it, which must not change."""
+    with socket.socket() as sock:
+        sock.bind(('127.0.0.1', 0))
+        port = sock.getsockname()[1]
+    text = json.dumps({'allowConnectToServerLocal': True, 'listen': {'host': '127.0.0.1', 'port': port}})
+    path = os.path.join(folder, '.ws2s', 'config.json')
+    os.mkdir(os.path.dirname(path))
+    with open(path, 'w') as file:
+        file.write(text)
+    yield port
+    with open(path) as file:
+        demand(file.read() == text, 'the configuration has changed')
+
+
+def prove_what_is_left(python, wheel, folder):
+    found = json.loads(output_of([python, '-m', 'pip', 'list', '--format', 'json'], folder))
+    names = [one['name'] for one in found if 'ws2s' in one['name']]
+    demand(len(names) == 1, 'not one distribution:', *names)
+    module, _ = json.loads(output_of([python, '-c', WHERE], folder))
+    demand(os.path.basename(module).startswith('ws2s.py'), 'ws2s is still', module)
+    demand(not os.path.exists(os.path.join(os.path.dirname(module), 'ws2s')), 'the package of 2.1.5 is left')
+    commands = [name for name in os.listdir(os.path.dirname(python)) if 'ws2s' in name]
+    demand(sorted(commands) == ['ws2s', 'ws2sd'], 'the commands are', *commands)
+    prove_output([os.path.join(os.path.dirname(python), 'ws2sd'), 'help'], folder, 'usage: ws2sd ')
+    config = output_of([os.path.join(os.path.dirname(python), 'ws2s'), '--print-config'], folder)
+    demand('"allowConnectToServerLocal": true' in config, 'the configuration is not in force')

@@ -7,8 +7,10 @@ comes and goes must be the same without pipes: tests of downloads are run BOTH_W
 
 import collections
 import contextlib
+import errno
 import itertools
 import json
+import os
 import random
 import socket
 import threading
@@ -1052,3 +1054,79 @@ if ws2s.CAN_SPLICE:
             assert lent_by(loop) == 1
             stream.close()
             assert lent_by(loop) == 0 and loop.pipes.free is None
+
+
+# -- C3: how much of what the system allows a user pipes take ----------------------------------------------------------
+
+@pytest.mark.parametrize('pages, workers, share', [
+    (16384, 1, (32, MEGABYTE)), (16384, 2, (16, MEGABYTE)), (16384, 4, (8, MEGABYTE)), (16384, 32, (1, MEGABYTE)),
+    (16384, 64, (1, MEGABYTE // 2)), (16384, 256, (1, MEGABYTE // 8)), (16384, 1024, (0, MEGABYTE // 8)),
+    (4096, 1, (8, MEGABYTE)), (4096, 4, (2, MEGABYTE)), (64, 1, (1, MEGABYTE // 8)), (64, 2, (0, MEGABYTE // 8)),
+    (1, 1, (0, MEGABYTE // 8)), (0, 1, (32, MEGABYTE)), (0, 64, (1, MEGABYTE // 2)), (10 ** 9, 2, (16, MEGABYTE)),
+    ('odd', 2, (16, MEGABYTE)), (None, 2, (16, MEGABYTE))])
+def test_workers_together_take_no_more_than_half_of_what_a_user_has_for_pipes(
+        tmpdir, monkeypatch, pages, workers, share):
+    monkeypatch.setattr(ws2s.resource, 'getpagesize', lambda: 4096)
+    monkeypatch.setattr(ws2s, 'USER_PIPE_PAGES', str(tmpdir.join('pages')))
+    if pages is not None:
+        tmpdir.join('pages').write('%s\n' % pages)
+    assert ws2s.pipe_share(workers) == share
+    assert workers * share[0] * share[1] <= 32 * MEGABYTE
+
+
+if ws2s.CAN_SPLICE:
+    @pytest.mark.parametrize('number', [errno.EPERM, errno.EBUSY, errno.ENOMEM], ids=errno.errorcode.get)
+    def test_a_download_arrives_as_fast_as_without_pipes_where_the_system_gives_small_ones(start, monkeypatch, number):
+        """A pipe of one page would make each second read one of 4 KiB."""
+        tried, really_control = [], ws2s.fcntl.fcntl
+
+        def control(fd, command, *argument):
+            if command == ws2s.fcntl.F_SETPIPE_SZ:
+                tried.append(ws2s.monotonic())
+                raise OSError(number, 'no larger pipe')
+            return really_control(fd, command, *argument)
+
+        monkeypatch.setattr(ws2s.fcntl, 'fcntl', control)
+        monkeypatch.setattr(ws2s.Pipe, 'fill', None)
+        gateway, tape, total = start(), Tape(1), 16 * MEGABYTE
+        with serving(flood(tape, total)) as port, opened(gateway) as client:
+            client.connect_to(port, binary=True)
+            Reading(tape).take_from(client, total)
+            assert failure(client.receive_json()) == (False, 5, 'closed')
+        assert tried and not has_used_pipes(gateway)
+        assert [two - one for one, two in zip(tried, tried[1:]) if two - one < 0.9 * ws2s.PIPE_PAUSE] == []
+
+    def test_pipes_come_back_when_the_user_has_room_for_them_again():
+        """As a plain user, whose pipes are full: other programs have all of them."""
+        pid = os.fork()
+        if not pid:
+            try:
+                os._exit(as_plain_user())
+            finally:
+                os._exit(99)
+        assert os.WEXITSTATUS(os.waitpid(pid, 0)[1]) == 0
+
+    def as_plain_user():
+        """The number of the first of our demands that does not hold; in a child."""
+        if os.getuid() == 0:
+            os.setuid(54321)
+        loop = ws2s.Loop()
+        others, last = [], None
+        while last is None and len(others) < 150:
+            try:
+                others.append(ws2s.Pipe(MEGABYTE))
+            except OSError as error:
+                last = error.errno
+        if last is None:
+            return 0  # this user may have as many as there are
+        before = len(os.listdir('/proc/self/fd'))
+        if loop.pipes.take() is not None or len(os.listdir('/proc/self/fd')) != before or loop.pipes.lent:
+            return 1
+        for pipe in others:
+            pipe.close()
+        loop.now += ws2s.PIPE_PAUSE / 2
+        if loop.pipes.take() is not None:
+            return 2
+        loop.now += ws2s.PIPE_PAUSE
+        pipe = loop.pipes.take()
+        return 3 if pipe is None or ws2s.fcntl.fcntl(pipe._near, ws2s.fcntl.F_GETPIPE_SZ) < MEGABYTE else 0

@@ -2,18 +2,22 @@
 """``ws2s.py`` on the command line: arguments, config files, signals, logs (protocol, sections 5 and 6)."""
 
 import base64
+import contextlib
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import stat
+import subprocess
+import sys
 import time
 
 import pytest
 
 import ws2s
-from program import REPOSITORY, run_to_end, running_program, started
+from program import REPOSITORY, WS2S, clean_environment, run_to_end, running_program, started
 from raw_client import BINARY, CLOSE, PING, PONG, TEXT, RawClient, exchange, frame, upgrade_request
 from targets import closed_port, echo, serving, silence
 from waiting import wait_until, wait_until_still
@@ -62,7 +66,8 @@ def test_a_mistake_in_the_arguments_is_one_line(tmpdir, arguments, word):
 
 @pytest.mark.parametrize('content, word', [
     (b'', 'JSON'), (b'{', 'JSON'), (b'[]', 'object'), (b'5', 'object'), (b'{"a": NaN}', 'JSON'),
-    (b'[' * 100000, 'JSON'), (b'{"web": "\xff"}', 'UTF-8'), (b'\xff\xfe{\0}\0', 'UTF-8'),
+    (b'[' * 100000, 'JSON'), (b'{"web": "\xff"}', 'UTF-8'), (b'\xff\xfe{\0}\0', 'save it as UTF-8'),
+    (b'{\0}\0', 'save it as UTF-8'), (b'\0' * 300, 'JSON'),
     (b'{"web": "x", "web": "y"}', 'twice'),
     ({'alowTargets': []}, 'alowTargets'), ({'limits': {'client': 5}}, 'limits.client'), ({'listen': 80}, 'listen'),
     ({'listen': {'port': '80'}}, 'listen.port'), ({'listen': {'port': 65536}}, 'listen.port'),
@@ -448,9 +453,10 @@ def test_the_log_file_is_private_and_is_rotated(tmpdir):
 
 
 def serves(path):
-    """Does the gateway answer that logs to this file? Before that a hangup would end it."""
+    """The port of the gateway that logs to this file, once it answers. Before that a hangup would end it."""
     found = re.search(r' listens on 127\.0\.0\.1:(\d+)\n', path.read() if path.check() else '')
-    return found and exchange(('127.0.0.1', int(found.group(1))), b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n')[0] == 200
+    port = found and int(found.group(1))
+    return port if port and exchange(('127.0.0.1', port), HEALTHZ)[0] == 200 else None
 
 
 def test_after_a_rename_as_by_logrotate_a_hangup_has_the_log_go_on_in_a_new_file(tmpdir):
@@ -478,3 +484,185 @@ def test_where_the_log_cannot_be_opened_anew_it_goes_on_in_the_old_file_and_says
         assert re.search(' ERROR cannot log to .*; the log goes on where it was\n', old.read())
         ended(program)
     assert 'ws2s has stopped' in old.read() and program.lines == []
+
+
+# A15: what becomes of the log without a signal
+
+@contextlib.contextmanager
+def logging_to(path, **log):
+    """A function that makes so many lines in the log of a Program and gives all that is in ``path``."""
+    log['file'] = str(path)
+    with running_program({'log': log}) as program:
+        address = ('127.0.0.1', wait_until(lambda: serves(path), 20))
+
+        def say(count=1):
+            for _ in range(count):
+                assert exchange(address, b'PUT / HTTP/1.1\r\n\r\n')[0] == 405
+            return path.read() if path.check() else ''
+
+        yield say
+        ended(program)
+        assert program.lines == []
+
+
+def lines_of(*paths):
+    """All lines of these files; each must be whole."""
+    lines = [line for path in paths for line in path.read().splitlines()]
+    assert [line for line in lines if not LINE.match(line)] == []
+    return lines
+
+
+@pytest.mark.parametrize('is_renamed', [True, False], ids=['renamed', 'removed'])
+def test_after_a_rename_without_a_signal_the_log_goes_on_in_a_new_file(tmpdir, is_renamed):
+    path, old = tmpdir.join('ws2s.log'), tmpdir.join('ws2s.log.1')
+    with logging_to(path) as say:
+        for _ in range(3):
+            before = len(lines_of(path))
+            if is_renamed:
+                os.rename(str(path), str(old))
+            else:
+                os.unlink(str(path))
+            assert say(2).count(' got 405: ') == 2
+            assert stat.S_IMODE(os.stat(str(path)).st_mode) == 0o600
+            assert not is_renamed or len(lines_of(old)) == before
+    assert lines_of(path)[-1].endswith('ws2s has stopped')
+
+
+def test_a_log_that_is_copied_and_truncated_has_no_hole(tmpdir):
+    path = tmpdir.join('ws2s.log')
+    with logging_to(path) as say:
+        say(5)
+        os.truncate(str(path), 0) if hasattr(os, 'truncate') else open(str(path), 'r+b').truncate(0)
+        assert say(2).count(' got 405: ') == 2
+    assert len(lines_of(path)) == 4  # two of them tell of the end
+
+
+def test_while_the_folder_of_the_log_is_away_it_goes_on_in_the_old_file(tmpdir):
+    folder, away = tmpdir.mkdir('logs'), tmpdir.join('away')
+    with logging_to(folder.join('ws2s.log'), bytes=2000, files=2) as say:
+        os.rename(str(folder), str(away))
+        assert say(30) == ''
+        text = away.join('ws2s.log').read()
+        assert text.count(' got 405: ') == 30 and text.count('goes on where it was') == 1
+        folder.mkdir()
+        assert ' got 405: ' in say()
+    lines_of(away.join('ws2s.log'), folder.join('ws2s.log'))
+
+
+def test_where_the_log_cannot_be_rotated_it_grows_and_says_so_once(tmpdir):
+    path = tmpdir.join('ws2s.log')
+    tmpdir.mkdir('ws2s.log.1')
+    with logging_to(path, bytes=1000, files=1) as say:
+        assert say(50).count(' got 405: ') == 50
+        os.rmdir(str(tmpdir.join('ws2s.log.1')))
+        say()
+    assert path.size() <= 1000
+    assert tmpdir.join('ws2s.log.1').read().count('goes on where it was') == 1
+    assert len([line for line in lines_of(tmpdir.join('ws2s.log.1'), path) if ' got 405: ' in line]) == 51
+
+
+# -- odd places --------------------------------------------------------------------------------------------------------
+
+def in_shell(command, words, folder, **environment):
+    """(exit status, output, errors) of a shell that runs ``"$@"``."""
+    process = subprocess.Popen(['sh', '-c', command, 'sh', sys.executable, '-B'] + words, cwd=str(folder),
+                               env=dict(clean_environment(str(folder)), **environment), stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, close_fds=True)
+    output, errors = process.communicate()
+    return process.returncode, output.decode('utf-8'), errors.decode('utf-8')
+
+
+OF_ALL = ['-O', '-OO', '-E', '-s', '-Werror', '-O -Werror -s -E']
+OF_3 = ['-I', '-I -S', '-b', '-bb', '-X dev', '-X utf8=0', '-I -OO -Werror -bb'] if sys.version_info[0] > 2 else []
+
+
+@pytest.mark.parametrize('options', OF_ALL + OF_3 + (['-P', '-P -S'] if sys.version_info >= (3, 11) else []))
+def test_the_options_of_python_are_no_obstacle(tmpdir, options):
+    command = ['-B'] + options.split() + [WS2S]
+    with started(['--listen', '127.0.0.1:0', '--allow-local'], str(tmpdir), command=command) as program:
+        with serving(echo) as port, RawClient(program.address) as client:
+            client.open().connect_to(port)
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 0
+    assert [line for line in program.lines if not LINE.match(line)] == []
+
+
+ODD_PLACES = [
+    {'LC_ALL': 'C', 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0', 'PYTHONIOENCODING': 'ascii'},
+    {'LC_ALL': 'POSIX', 'LANG': 'C'}, {'LC_ALL': 'xx_YY.nonsense'}, {'TZ': 'Nonsense/Nowhere'}, {'TZ': ':'},
+    {'TZ': 'XXX-24:59'}, {'TMPDIR': '/nowhere/at/all'}, {'TMPDIR': '/dev/null'}, {'TMPDIR': ''}, {'PATH': ''},
+    {'PYTHONSAFEPATH': '1'}, {'PYTHONOPTIMIZE': '2'}, {'PYTHONWARNINGS': 'error'}, {'PYTHONHASHSEED': '0'},
+    {'HOME': ''}, {'HOME': 'relative'}, {'HOME': '~'}, {'HOME': '/nowhere/at/all'}, {'HOME': '/dev/null'},
+    {'LISTEN_FDS': '1'}, {'LISTEN_PID': '1', 'LISTEN_FDS': '1'}, {'LISTEN_PID': 'x', 'LISTEN_FDS': '99999999999'},
+    {'NOTIFY_SOCKET': ''}, {'NOTIFY_SOCKET': '/' + 200 * 'x'},
+]
+
+
+@pytest.mark.parametrize('place', ODD_PLACES, ids=str)
+def test_an_odd_environment_is_no_obstacle(tmpdir, place):
+    """A13: nor is a folder made that is named as an odd HOME."""
+    with started(['--listen', '127.0.0.1:0', '--allow-local'], str(tmpdir), **place) as program:
+        with serving(echo) as port, RawClient(program.address) as client:
+            client.open().connect_to(port)
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 0
+    assert [line for line in program.lines if not LINE.match(line)] == []
+    assert tmpdir.listdir() == []
+
+
+@pytest.mark.parametrize('mend', ['<&-', '>&-', '2>&-', '<&- >&- 2>&-'])
+def test_standard_descriptors_that_are_closed_change_no_exit_status(tmpdir, mend):
+    command = 'exec "$@" ' + mend
+    assert in_shell(command, [WS2S, '--version'], tmpdir)[::2] == (0, '')
+    status, output, errors = in_shell(command, [WS2S, '--nonsense'], tmpdir)
+    assert (status, output) == (2, '') and ('2>' in mend) == (errors == '')
+
+
+@pytest.mark.parametrize('closed', ['0', '1', '2', '0 1', '0 1 2'])
+def test_where_standard_descriptors_are_closed_no_client_gets_the_log(tmpdir, closed):
+    """The first that is opened would have its number."""
+    config = written(tmpdir, {'listen': {'port': closed_port()}, 'log': {'level': 'debug'}})
+    address = ('127.0.0.1', json.loads(tmpdir.join('config.json').read())['listen']['port'])
+    with started(['--config', config], str(tmpdir), command=['-c', CLOSING, closed, WS2S]) as program:
+        wait_until(lambda: not refuses(address), 20)
+        with RawClient(address) as client:
+            assert client.open().ask(command='ping')['message'] == 'ping done'
+            client.close()
+        links = [os.readlink('/proc/%d/fd/%d' % (program.pid, fd)) for fd in (0, 1, 2)]
+        assert [link for link in links if 'socket' in link or 'epoll' in link] == []
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 0
+
+
+CLOSING = """
+import os, sys
+for fd in sys.argv[1].split():
+    os.close(int(fd))
+os.execv(sys.executable, [sys.executable] + sys.argv[2:])
+"""
+
+
+def refuses(address):
+    try:
+        socket.create_connection(address, 5).close()
+        return False
+    except (IOError, OSError):
+        return True
+
+
+def test_a_folder_that_was_removed_meanwhile_is_no_obstacle(tmpdir):
+    assert in_shell('mkdir gone && cd gone && rmdir ../gone && exec "$@"', [WS2S, '--print-config', '--web', '/'],
+                    tmpdir)[0] == 0
+
+
+@pytest.mark.parametrize('count', [12, 23])
+def test_hardly_any_descriptors_are_one_line(tmpdir, count):
+    status, _, errors = in_shell('ulimit -n %d; exec "$@"' % count, [WS2S, '--listen', '127.0.0.1:0'], tmpdir)
+    assert (status, errors) == (1, 'ws2s: %d descriptors are too few to serve with (ulimit -n)\n' % count)
+
+
+def test_with_few_descriptors_it_serves(tmpdir):
+    limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))  # noqa: E731
+    with started(['--listen', '127.0.0.1:0', '--allow-local'], str(tmpdir), preexec=limit) as program:
+        with serving(echo) as port, RawClient(program.address) as client:
+            client.open().connect_to(port)

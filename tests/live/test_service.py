@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import plistlib
+import pwd
 import re
 import resource
 import shutil
@@ -41,6 +42,15 @@ DENY_ALL = ['*']
 def service(tmpdir):
     with ended(Service(tmpdir)) as ready:
         yield ready
+
+
+@pytest.fixture(autouse=True)
+def umask():
+    """That of the tests, which main() changes."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    yield
+    os.umask(mask)
 
 
 def reply_code(address, port):
@@ -145,6 +155,26 @@ def test_a_daemon_closes_what_is_open_and_does_not_try_all_that_might_be():
         finally:
             os._exit(2)
     assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_each_worker_knows_how_many_share_the_pipes_of_the_user(service, tmpdir):
+    """C3: else 64 workers would take 2 GiB, and all other programs of this user had pipes of one page."""
+    tmpdir.mkdir('path').join('sitecustomize.py').write(SHARES)
+    service.configure(workers=3)
+    service.do('start', environment={'PYTHONPATH': str(tmpdir.join('path')), 'SHARES': str(tmpdir.join('shares'))})
+    wait_until(lambda: tmpdir.join('shares').read().count('3') == 3)
+
+
+SHARES = """
+import os, sys, threading
+def profile(frame, event, argument):
+    if event == 'call' and frame.f_code.co_name == '__init__' and 'dialects' in frame.f_locals:
+        fd = os.open(os.environ['SHARES'], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.write(fd, ('%d' % frame.f_locals['workers']).encode('ascii'))
+        os.close(fd)
+        sys.setprofile(None)
+sys.setprofile(profile)
+"""
 
 
 def test_a_worker_holds_nothing_of_the_supervisor_or_of_another_worker(service):
@@ -293,6 +323,97 @@ def test_a_user_without_a_home_is_asked_for_one(tmpdir, monkeypatch, command, ca
     assert tmpdir.listdir() == []
 
 
+@pytest.mark.parametrize('home', ['', 'relative', '~', './x', '~nobody-at-all'])
+def test_a_home_that_is_none_leads_to_the_one_in_the_password_database(tmpdir, monkeypatch, home):
+    """A13: no folder is named as an odd HOME, and none of the root folder is meant by an empty one."""
+    ws2sd, found = load_ws2sd(), []
+    monkeypatch.setenv('HOME', home)
+    monkeypatch.chdir(str(tmpdir))
+    monkeypatch.setattr(ws2sd, 'status', lambda home, arguments: found.append(home.folder) or 0)
+    monkeypatch.setattr(ws2sd, 'COMMANDS', (('status', ws2sd.status),))
+    assert ws2sd.main(['status']) == 0
+    assert found == [os.path.join(pwd.getpwuid(os.getuid()).pw_dir, '.ws2s')]
+    assert tmpdir.listdir() == []
+
+
+@pytest.mark.parametrize('user', [54321, 65534])
+def test_a_user_whom_the_system_does_not_know_is_asked_for_a_home(tmpdir, user):
+    """A13, as in a container: the user has no entry, HOME is not set or leads to where nothing may be written."""
+    if os.getuid() != 0:
+        user = os.getuid()
+    for home, words in ((None, '--home' if user == 54321 else ''), ('/', '--home DIR names another'),
+                        ('/dev/null', '--home DIR names another')):
+        assert words in as_user(user, home, str(tmpdir)), (home, words)
+    assert tmpdir.listdir() == []
+
+
+def as_user(user, home, folder):
+    """What a child that has become this user is told on standard error by `ws2sd start`."""
+    ws2sd, (reader, writer) = load_ws2sd(), os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            os.dup2(writer, 2)
+            sys.stderr = os.fdopen(2, 'w')
+            os.chdir(folder)
+            os.setuid(user)
+            os.environ.pop('HOME', None)
+            if home is not None:
+                os.environ['HOME'] = home
+            status = ws2sd.main(['start'])
+            sys.stderr.flush()
+            os._exit(status)
+        finally:
+            os._exit(99)
+    os.close(writer)
+    with os.fdopen(reader, 'rb') as file:
+        text = file.read().decode('utf-8')
+    assert os.WEXITSTATUS(os.waitpid(pid, 0)[1]) == 1 and re.match(r'ws2sd: [ -~]+\n\Z', text), text
+    return text
+
+
+def test_a_folder_that_was_removed_meanwhile_is_no_obstacle_but_for_what_is_relative_to_it(service):
+    words = ['sh', '-c', 'mkdir gone && cd gone && rmdir ../gone && exec "$@"', 'sh', sys.executable, WS2SD]
+    assert Command(words + ['--home', service.home, 'start'], service.user_home).outcome()[0] == 0
+    assert answers(service.address)
+    status, _, errors = Command(words + ['--home', 'home', 'start'], service.user_home).outcome()
+    assert status == 1 and re.match(r'ws2sd: home is relative to a folder [ -~]+\n\Z', errors)
+    service.configure(web='site')
+    status, _, errors = Command(words + ['--home', service.home, 'restart'], service.user_home).outcome()
+    assert status == 1 and re.match(r'ws2sd: site is relative to a folder [ -~]+\n\Z', errors)
+
+
+@pytest.mark.parametrize('mask', [0o777, 0o000, 0o077, 0o277])
+def test_a_home_is_made_whatever_the_umask_and_for_its_owner_alone(tmpdir, mask):
+    folder = tmpdir.join('home')
+    ws2sd = load_ws2sd()
+    ws2sd.COMMANDS = (('status', lambda home, arguments: home.make() or 0),)
+    os.umask(mask)
+    assert ws2sd.main(['--home', str(folder), 'status']) == 0
+    assert stat.S_IMODE(folder.stat().mode) == 0o700
+    assert stat.S_IMODE(folder.join('config.json').stat().mode) == 0o600
+
+
+@pytest.mark.parametrize('mend', ['<&-', '>&-', '2>&-', '<&- >&- 2>&-'])
+def test_a_service_starts_and_stops_where_standard_descriptors_are_closed(service, mend):
+    for word in ('start', 'status', 'reload', 'stop'):
+        words = ['sh', '-c', 'exec "$@" ' + mend, 'sh', sys.executable, WS2SD, '--home', service.home, word]
+        status, _, errors = Command(words, service.user_home).outcome()
+        assert (status, errors) == (0, '')
+    assert service.processes() == [] and torn(service.log) == []
+
+
+@pytest.mark.parametrize('place', [
+    {'LC_ALL': 'C', 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0', 'PYTHONIOENCODING': 'ascii'},
+    {'TZ': 'Nonsense/Nowhere'}, {'TMPDIR': '/nowhere/at/all'}, {'PATH': ''}, {'HOME': ''}, {'PYTHONWARNINGS': 'error'},
+    {'PYTHONOPTIMIZE': '2'}, {'PYTHONSAFEPATH': '1'}, {'container': 'odd'}, {'LISTEN_FDS': '1'}], ids=str)
+def test_an_odd_environment_is_no_obstacle(service, place):
+    service.do('start', environment=place)
+    assert answers(service.address)
+    service.do('stop', environment=place)
+    assert torn(service.log) == []
+
+
 def test_with_a_home_of_its_own_a_user_without_one_has_the_known_hosts_there(tmpdir, monkeypatch):
     ws2sd = load_ws2sd()
     monkeypatch.setattr(os.path, 'expanduser', lambda path: path)
@@ -425,12 +546,13 @@ OF_TWO, OF_ONE = '2:cpu,cpuacct:/x/y', '0::/x/y'
     ('4:memory:/x\n' + OF_TWO, {'cpu/x/cpu.cfs_quota_us': '50000', 'cpu/x/cpu.cfs_period_us': '100000'}, [1]),
     ('3:cpuset:/x/y', {'cpu/x/y/cpu.cfs_quota_us': '50000', 'cpu/x/y/cpu.cfs_period_us': '100000'}, []),
 ], ids=str)
-def test_the_time_of_a_control_group_bounds_the_workers(tmpdir, groups, files, expected):
+def test_the_time_of_a_control_group_bounds_the_workers(tmpdir, monkeypatch, groups, files, expected):
     ws2sd = load_ws2sd()
     tmpdir.join('own').write(groups)
     for name in files:
         tmpdir.join('groups', *name.split('/')).write(files[name] + '\n', ensure=True)
-    ws2sd.OWN_GROUPS, ws2sd.GROUPS = str(tmpdir.join('own')), str(tmpdir.join('groups'))
+    monkeypatch.setattr(ws2sd.ws2s, 'OWN_GROUPS', str(tmpdir.join('own')))
+    ws2sd.GROUPS = str(tmpdir.join('groups'))
     assert ws2sd.group_cores() == expected
     assert 1 <= ws2sd.usable_cores() <= min(expected + [ws2sd.multiprocessing.cpu_count()])
 
@@ -1171,7 +1293,7 @@ def test_rotation_keeps_as_many_old_files_as_it_is_told_and_none_is_longer_than_
 
 
 def test_a_log_that_is_too_long_at_the_start_is_rotated(service):
-    service.configure(log={'bytes': 2000, 'files': 2})
+    service.configure(workers=1, log={'bytes': 2000, 'files': 2})
     service.write('ws2s.log', b'x' * 5000)
     service.start()
     assert service.read('ws2s.log.1') == 'x' * 5000
@@ -1498,6 +1620,74 @@ def test_a_configuration_of_its_own_is_in_the_command(tmpdir):
     assert '--config' not in ws2sd.own_command(ws2sd.Home(str(tmpdir)))
 
 
+# B8: what becomes of it when its user logs out
+
+LOGINCTL = """#!/bin/sh
+echo "$@" >> %s
+%s
+"""
+
+
+@pytest.fixture
+def logind(tmpdir, monkeypatch):
+    """Have ``loginctl`` and ``systemctl`` be scripts; gives what loginctl does and the commands that were called."""
+    bin_folder, calls = tmpdir.mkdir('bin'), tmpdir.join('calls')
+    monkeypatch.setenv('PATH', str(bin_folder) + os.pathsep + os.environ['PATH'])
+
+    def be(loginctl):
+        for name, deed in (('loginctl', loginctl), ('systemctl', 'exit 0')):
+            bin_folder.join(name).write(LOGINCTL % (calls, deed))
+            bin_folder.join(name).chmod(0o755)
+        return calls
+    return be
+
+
+def as_plain_user(tmpdir, monkeypatch):
+    """ws2sd, which takes itself for one of a plain user under systemd."""
+    ws2sd = load_ws2sd()
+    ws2sd.SYSTEMD_RUNS = str(tmpdir)
+    monkeypatch.setenv('HOME', str(tmpdir))
+    monkeypatch.setattr(os, 'geteuid', lambda: 1000)
+    return ws2sd
+
+
+@pytest.mark.parametrize('loginctl, words, helps', [
+    ('echo Linger=yes', 'lingering is on: ', False), ('echo Linger=no', 'lingering is off: ', True),
+    ('echo "User ID 1000 is not logged in or lingering" >&2; exit 1', 'lingering is off, or not known: ', True),
+    ('exit 0', 'lingering is off, or not known: ', True)], ids=str)
+def test_a_service_of_a_plain_user_says_whether_it_outlives_the_login(
+        tmpdir, monkeypatch, capsys, logind, loginctl, words, helps):
+    calls, ws2sd = logind(loginctl), as_plain_user(tmpdir, monkeypatch)
+    assert ws2sd.main(['service']) == 0
+    output, errors = capsys.readouterr()
+    assert errors == '' and output.splitlines()[-1].startswith(words)
+    assert ('`loginctl enable-linger`' in output) == helps
+    assert 'show-user --property=Linger %d' % os.getuid() in calls.read()
+    assert '--user enable --now ws2s.service' in calls.read()
+
+
+def test_without_logind_lingering_is_not_known(tmpdir, monkeypatch, capsys):
+    ws2sd = as_plain_user(tmpdir, monkeypatch)
+    monkeypatch.setenv('PATH', str(tmpdir))
+    ws2sd.tell_of_lingering()
+    ws2sd.tell_of_logout()
+    assert re.match(r'lingering is off, or not known: [ -~]+\n\Z', capsys.readouterr()[0])
+
+
+@pytest.mark.parametrize('setting, is_told', [('yes', True), ('no', False), ('', False)])
+@pytest.mark.parametrize('user', [0, 1000])
+def test_where_logind_ends_what_was_begun_in_a_login_start_says_so(
+        tmpdir, monkeypatch, capsys, logind, setting, is_told, user):
+    logind('echo KillUserProcesses=' + setting)
+    ws2sd = as_plain_user(tmpdir, monkeypatch)
+    monkeypatch.setattr(os, 'geteuid', lambda: user)
+    ws2sd.tell_of_logout()
+    assert ('KillUserProcesses=yes' in capsys.readouterr()[0]) == (is_told and user > 0)
+    ws2sd.SYSTEMD_RUNS = str(tmpdir.join('none'))
+    ws2sd.tell_of_logout()
+    assert capsys.readouterr()[0] == ''
+
+
 # -- service managers --------------------------------------------------------------------------------------------------
 
 @contextlib.contextmanager
@@ -1572,12 +1762,14 @@ def test_a_notify_socket_that_is_not_there_is_no_obstacle(service, program):
 HANDING = """
 import os, socket, sys
 kind = sys.argv[1]
-families = {'unix': socket.AF_UNIX, 'abstract': socket.AF_UNIX, 'netlink': getattr(socket, 'AF_NETLINK', None)}
+families = {'unix': socket.AF_UNIX, 'abstract': socket.AF_UNIX, 'unix-udp': socket.AF_UNIX,
+            'netlink': getattr(socket, 'AF_NETLINK', None)}
 family = socket.AF_INET6 if '6' in kind else families.get(kind, socket.AF_INET)
-sock = socket.socket(family, socket.SOCK_DGRAM if kind in ('udp', 'udp6', 'netlink') else socket.SOCK_STREAM)
-names = {'unix': 's', 'abstract': chr(0) + os.getcwd(), 'netlink': (0, 0)}
+is_datagram = kind in ('udp', 'udp6', 'unix-udp', 'netlink')
+sock = socket.socket(family, socket.SOCK_DGRAM if is_datagram else socket.SOCK_STREAM)
+names = {'unix': 's', 'unix-udp': 's', 'abstract': chr(0) + os.getcwd(), 'netlink': (0, 0)}
 sock.bind(names.get(kind, ('::1' if '6' in kind else '127.0.0.1', 0)))
-if kind not in ('udp', 'udp6', 'netlink', 'bound', 'bound6'):
+if not is_datagram and kind not in ('bound', 'bound6'):
     sock.listen(5)
 if kind.startswith('accepted'):
     listener, client = sock, socket.socket(family)
@@ -1596,13 +1788,15 @@ if hasattr(os, 'set_inheritable') and kind.startswith('accepted'):
     os.set_inheritable(client.fileno(), True)
 os.close(9)
 os.environ['LISTEN_PID'] = str(os.getpid() + (kind == 'wrong'))
-os.environ['LISTEN_FDS'] = '2' if kind == 'two' else '1'
+os.environ['LISTEN_FDS'] = kind[6:] if kind.startswith('count=') else '2' if kind == 'two' else '1'
 os.execv(sys.executable, [sys.executable] + sys.argv[2:])
 """
 
 
 @BOTH
-@pytest.mark.parametrize('kind, host', [('right', '127.0.0.1'), ('wrong', '127.0.0.2')])
+@pytest.mark.parametrize('kind, host', [
+    ('right', '127.0.0.1'), ('wrong', '127.0.0.2'), ('count=0', '127.0.0.2'), ('count=', '127.0.0.2'),
+    ('count=x', '127.0.0.2'), ('count=-1', '127.0.0.2'), ('count=99999999999999999999', '127.0.0.2')])
 def test_a_listening_socket_is_taken_from_a_service_manager_that_means_this_process(service, program, kind, host):
     service.configure(listen={'host': '127.0.0.2', 'port': 0})
     with foreground(service, program, ['-c', HANDING, kind]) as running:
@@ -1621,9 +1815,16 @@ def test_a_descriptor_that_is_no_listening_tcp_socket_is_one_line(service, progr
 
 
 @BOTH
-@pytest.mark.parametrize('kind', ['unix', 'abstract'])
+@pytest.mark.parametrize('kind', ['unix', 'abstract', 'unix-udp'])  # A1
 def test_a_unix_socket_is_named_as_one(service, program, kind):
     refuses_descriptor(service, program, kind, 'descriptor 3 is a Unix socket')
+
+
+@BOTH
+def test_more_descriptors_than_there_are_are_one_line(service, program):
+    with foreground(service, program, ['-c', HANDING, 'count=9999']) as running:
+        assert running.wait() == 1
+        assert len(running.lines) == 1 and re.search(r'descriptor [0-9]+ is no ', running.lines[0])
 
 
 def refuses_descriptor(service, program, kind, words):

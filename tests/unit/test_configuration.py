@@ -203,7 +203,7 @@ def test_section_that_is_no_object_is_an_error_naming_it(section, value):
     '', ' ', 'hello', '[]', '[["workers", 1]]', '5', 'null', 'true', '"x"', '{', '{"workers": 1',
     '{"workers": 1,}', "{'workers': 1}", '{} {}', '{"workers": 01}', '{"workers": NaN}',
     '{"workers": Infinity}', '{"limits": {"pingSeconds": -Infinity}}', '{"limits": {"pingSeconds": NaN}}',
-    u'\ufeff{}', '{"web": "a\tb"}',
+    '{}\n\0', u'{\ufeff}', u'{}\ufeff', '{"web": "a\tb"}',
 ], ids=repr)
 def test_what_is_no_json_object_is_one_plain_line(text):
     fails_naming('', text)
@@ -212,6 +212,39 @@ def test_what_is_no_json_object_is_one_plain_line(text):
 @pytest.mark.parametrize('opening, closing', [('[', ']'), ('{"workers": ', '}'), ('{"denyTargets": [', ']}')])
 def test_deep_nesting_is_an_error_and_no_crash(opening, closing):
     fails_naming('', opening * 100000 + '1' + closing * 100000)
+
+
+# A17: files that editors of Windows have saved
+
+@pytest.mark.parametrize('text', [u'{"workers": 3}', u'\r\n{"workers": 3, "web": "w\xe9b"}\r\n'])
+@pytest.mark.parametrize('marks', [0, 1, 2])
+def test_a_mark_of_utf_8_is_passed_over(text, marks):
+    data = (marks * u'\ufeff' + text).encode('utf-8')
+    assert parse_config(ws2s.config_text(data))['workers'] == parse_config(marks * u'\ufeff' + text)['workers'] == 3
+
+
+@pytest.mark.parametrize('coding', ['utf-16', 'utf-16-le', 'utf-16-be', 'utf-32', 'utf-32-le', 'utf-32-be'])
+@pytest.mark.parametrize('text', [u'{}', u'{"web": "w\xe9b"}', u'\n{}', u'\ufeff{}', u'\ufeff'], ids=repr)
+def test_a_file_of_wide_characters_is_to_be_saved_as_utf_8(text, coding):
+    with pytest.raises(ConfigError) as caught:
+        ws2s.config_text(text.encode(coding))
+    assert str(caught.value) == 'this is UTF-16 or UTF-32; save it as UTF-8'
+
+
+@pytest.mark.parametrize('data', [
+    u'{"web": "w\xe9b"}'.encode('latin-1'), u'{"web": "\x80"}'.encode('latin-1'), b'\xef\xbb{}', b'\x80',
+    b'{"web": "\xed\xa0\x80"}', u'{"web": "\u0436"}'.encode('koi8-r')], ids=repr)
+def test_a_file_of_another_coding_is_to_be_saved_as_utf_8(data):
+    with pytest.raises(ConfigError) as caught:
+        ws2s.config_text(data)
+    assert str(caught.value) == 'this is not UTF-8; save it as UTF-8'
+
+
+@pytest.mark.parametrize('data', [b'', b'\0', 4096 * b'\0', b'\xef\xbb\xbf', b'{"web": "a\0b"}', b'{}    \0'], ids=repr)
+def test_a_file_that_is_empty_or_damaged_is_no_json(data):
+    with pytest.raises(ConfigError) as caught:
+        parse_config(ws2s.config_text(data))
+    assert 'this is not JSON' in str(caught.value)
 
 
 # --- Config ---------------------------------------------------------------------------------------
