@@ -82,8 +82,9 @@ class Secrets(object):
     """A password, a passphrase and the text of a key that stand nowhere else on this machine."""
 
     def __init__(self):
-        self.password, self.passphrase, inner = [word + random_word() for word in (u'pass', u'phrase', u'key')]
-        self.key = u'-----BEGIN OPENSSH PRIVATE KEY-----\n%s\n-----END OPENSSH PRIVATE KEY-----\n' % inner
+        self.password, self.passphrase, inner = u'pass' + random_word(), u'phrase' + random_word(), random_word()
+        # In front of it: the heads of a SEQUENCE of a version and OCTETS.
+        self.key = u'-----BEGIN PRIVATE KEY-----\nMBkCAQAEFHNz%s\n-----END PRIVATE KEY-----\n' % inner
         self.words = [self.password, self.passphrase, inner]
 
     def fields(self):
@@ -129,17 +130,19 @@ TEXTS = CONTROLS + HALVES + SHELLS + DESTINATIONS + FOREIGN
 NOT_HOSTS = TEXTS + [u'a' * 300, u'.', u'..', u'.a', 5] + NOT_TEXTS
 LONG_KEY = KEY.replace(u'\n-----END', u'\n%s\n-----END' % (u'A' * 16384))
 
+DOMAIN_USERS = [u'a@b', u'a@b@c', u'a:b', u'a:22:b:1', u'a=b', u'127.0.0.1:22']
+
 REFUSED = {
     'host': NOT_HOSTS + [u'', None],
     'ssh_host': NOT_HOSTS,
-    'ssh_username': [text for text in TEXTS if text != u'\\'] + [u'\\', u'[::1]', u'a' * 65, u'\xe9', u'', None, 5]
-    + NOT_TEXTS,
+    'ssh_username': [text for text in TEXTS if text not in DOMAIN_USERS] + [
+        u'[::1]', u'a' * 129, u'\xe9', u'', None, 5, u'@a', u'a@', u'\\a', u'a\\', u'a\\\\b'] + NOT_TEXTS,
     'port': TEXTS + [u'[::1]', u'', None, 0, 65536, -1, u'22x', u'0x16', u'-22', u'+22', u'\uff12\uff12'] + NOT_TEXTS,
     'ssh_port': TEXTS + [u'[::1]', 0, 65536, -1, u'22x', u'0x16', u'-22', u'+22', u'\uff12\uff12'] + NOT_TEXTS,
     'ssh_password': CONTROLS + HALVES + [u'a' * 1001, u'\xe9' * 501, 5] + NOT_TEXTS,
     'ssh_private_key_password': CONTROLS + HALVES + [u'a' * 1001, u'\xe9' * 501, 5] + NOT_TEXTS,
-    'ssh_private_key': TEXTS + [u'/etc/passwd', u'/nonexistent', u'~/.ssh/id_rsa', u'k', KEY[1:], u'x' + KEY, LONG_KEY,
-                                KEY + u'\0', KEY + u'\x1b', KEY + u'\xe9', KEY.replace(u'\n', u'\x0b'), 5] + NOT_TEXTS,
+    'ssh_private_key': TEXTS + [u'/etc/passwd', u'/nonexistent', u'~/.ssh/id_rsa', u'k', KEY[:-9], KEY[5:], LONG_KEY,
+                                KEY.replace(u'MBk', u'MB\x1bk'), KEY.replace(u'MBk', u'MB\xe9k'), 5] + NOT_TEXTS,
 }
 
 
@@ -167,8 +170,11 @@ LEGAL = [
     ('ssh_host', u'b\xfccher.test', 'xn--bcher-kva.test'), ('ssh_host', u'_a-b.c', '_a-b.c'), ('ssh_host', u'80', '80'),
     ('ssh_port', 1, '1'), ('ssh_port', u'65535', '65535'),
     ('ssh_username', u'a.b_c-d+e', 'a.b_c-d+e'), ('ssh_username', u'..', '..'), ('ssh_username', u'80', '80'),
-    ('ssh_username', u'+', '+'), ('ssh_username', u'a' * 64, 'a' * 64),
-]
+    ('ssh_username', u'+', '+'), ('ssh_username', u'a' * 128, 'a' * 128),
+    # A9: names of domains and of bastions
+    ('ssh_username', u'root@corp.example', 'root@corp.example'), ('ssh_username', u'CORP\\me', 'CORP\\me'),
+    ('ssh_username', u'me@root#corp@db.lan', 'me@root#corp@db.lan'), ('ssh_username', u'me@db:SSH', 'me@db:SSH'),
+] + [('ssh_username', user, str(user)) for user in DOMAIN_USERS]
 
 
 def plain_argv(call):
