@@ -576,7 +576,8 @@ def test_the_name_of_a_user_reaches_the_server_as_it_is(server, gateway, keys, e
 @pytest.mark.parametrize('words, sentence', [
     (b'Not allowed at this time\r\n', ws2s.SSH_BUSY), (b'Exceeded MaxStartups\r\n', ws2s.SSH_BUSY),
     (b'', ws2s.SSH_SILENT), (b'HTTP/1.1 400 Bad Request\r\n\r\n', ws2s.SSH_SILENT),
-    (b'SSH-1.5-x\r\n', ws2s.SSH_NONE), (b'SSH-2.0-OpenSSH_9.2\r\n', ws2s.SSH_HUNG_UP)], ids=lambda value: '%.30r' % (value,))
+    (b'SSH-1.5-x\r\n', ws2s.SSH_NONE), (b'SSH-2.0-OpenSSH_9.2\r\n', ws2s.SSH_HUNG_UP)],
+    ids=lambda value: '%.30r' % (value,))
 def test_a_server_that_takes_no_connections_just_now_is_told(start, echo_port, words, sentence):
     with answering(saying(words)) as fields, opened(start()) as client:
         found = said(client, echo_port, ssh_username='somebody', ssh_password=PASSWORD, **fields)
