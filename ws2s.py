@@ -312,6 +312,21 @@ TIMEOUT = Failure(1, 'timeout', 'the target did not answer in time')
 UNREACHABLE = Failure(1, 'unreachable', 'the target cannot be reached')
 NO_ROOM = Failure(1, 'limit', 'the gateway has too much to do just now, please try again')
 SSH_AUTH = Failure(6, 'ssh-auth', 'the SSH server did not accept the login')
+SSH_NO_PASSWORD = Failure(6, 'ssh-auth', 'the SSH server did not accept the login; it takes keys only')
+SSH_NO_KEY = Failure(6, 'ssh-auth', 'the SSH server did not accept the login; it takes passwords only')
+SSH_HALF = Failure(6, 'ssh-auth', 'the SSH server took one part of the login, but not the rest: another key, password '
+                                  'or code (second factor) is missing or wrong')
+SSH_FACTOR = Failure(6, 'ssh-auth', 'the SSH server asks for something else than the password, such as the code of a '
+                                    'second factor, which this gateway does not pass on')
+SSH_TOO_MANY = Failure(6, 'ssh-auth', 'the SSH server has ended the login: too many attempts failed (MaxAuthTries)')
+SSH_EXPIRED = Failure(6, 'ssh-auth', 'the SSH server wants the password of this user changed first: it has expired')
+SSH_NO_ACCOUNT = Failure(6, 'ssh-auth', 'the account of this user at the SSH server has expired or is locked')
+SSH_SIGNATURE = Failure(6, 'ssh-auth', 'the SSH server and the ssh of the gateway have no algorithm in common for this '
+                                       'key (for an old server: PubkeyAcceptedAlgorithms +ssh-rsa in ssh.configFile)')
+SSH_SHORT_KEY = Failure(6, 'ssh-auth', 'the ssh of the gateway takes no RSA key as short as this one (RequiredRSASize '
+                                       'in ssh.configFile)')
+KEY_LOCKED = Failure(6, 'ssh-auth', 'the passphrase is missing: the key is encrypted (ssh_private_key_password)')
+KEY_NOT_OPENED = Failure(6, 'ssh-auth', 'the passphrase does not open the key (ssh_private_key_password)')
 SSH_HOSTKEY = Failure(6, 'ssh-hostkey', 'the host key of the SSH server is not the one that is known')
 SSH_HOSTKEY_NEW = Failure(6, 'ssh-hostkey', 'the host key of the SSH server is not known, and this gateway learns no '
                                             'more of them (ssh.hostKeyChecking, ssh.knownHosts)')
@@ -320,11 +335,18 @@ SSH_TIMEOUT = Failure(6, 'ssh-timeout', 'the SSH server did not answer in time')
 SSH_DISABLED = Failure(6, 'ssh-disabled', 'this gateway does not offer SSH (ssh.enabled)')
 SSH_MISSING = Failure(6, 'ssh-missing', 'the gateway has no ssh program (ssh.program)')
 SSH_FAILED = Failure(6, 'ssh-failed', 'the SSH tunnel could not be opened')
-SSH_HUNG_UP = Failure(6, 'ssh-failed', 'the SSH server has closed the connection, or is none')
+SSH_HUNG_UP = Failure(6, 'ssh-failed', 'the SSH server has closed the connection')
+SSH_NONE = Failure(6, 'ssh-failed', 'what answers there is no SSH server')
+SSH_BUSY = Failure(6, 'ssh-failed', 'the SSH server takes no connections from this gateway just now')
+SSH_SILENT = Failure(6, 'ssh-failed', 'the SSH server takes no connections from this gateway just now, or is none: it '
+                                      'has closed the connection before its first word')
 SSH_STRANGE = Failure(6, 'ssh-failed', 'the SSH server and the ssh of the gateway have no algorithm in common')
+SSH_WEAK = Failure(6, 'ssh-failed', 'the RSA host key of the SSH server is shorter than the ssh of the gateway takes '
+                                    '(RequiredRSASize in ssh.configFile)')
 SSH_PROHIBITED = Failure(6, 'ssh-failed', 'the SSH server does not let connections through to this target')
 NO_SUCH_KEY = Failure(1, 'bad-request', 'ssh_private_key must be the text of a key, or the path of one below a folder '
                                         'of ssh.keyDirectories')
+KEY_UNREADABLE = Failure(1, 'bad-request', 'ssh_private_key is not a key that can be read')
 BROKEN = Failure(1, 'internal', 'the gateway made a mistake; its log has the details')
 
 
@@ -367,9 +389,9 @@ class WebSocketError(RemoteError):
 class RequestError(RemoteError):
     """A request of the JSON dialect that is answered with a failure."""
 
-    def __init__(self, message, reason='bad-request'):
+    def __init__(self, message, reason='bad-request', code=1):
         RemoteError.__init__(self, message)
-        self.failure = Failure(1, reason, message)
+        self.failure = Failure(code, reason, message)
 
 
 def printable(text):
@@ -1484,7 +1506,9 @@ ASKPASS_SCRIPT = b"""#!/bin/sh
 printf '%s\\0' "$1" >&0 && exec head -n 1
 """
 
-PLAIN_USER = re.compile(r'[A-Za-z0-9_.+][A-Za-z0-9_.+-]{0,63}\Z')
+# Inside also what names of domains and bastions have; ssh.configFile may hand the name to a shell. Two backslashes are
+# one to some versions of ssh; newer ones expand a %.
+PLAIN_USER = re.compile(r'(?!.*\\\\)[A-Za-z0-9_.+](?:[A-Za-z0-9_.+@\\:#=-]{0,126}[A-Za-z0-9_.+-])?\Z')
 
 
 class Hop(collections.namedtuple('Hop', 'host port username password key passphrase')):
@@ -1535,7 +1559,10 @@ def tunnel_lines(hop, address, directory, target):
 FIXED_OPTIONS = (
     # Options that came after OpenSSH 7.0: an older ssh, which knows no such danger, passes them over.
     'IgnoreUnknown=AddKeysToAgent,IdentityAgent,KnownHostsCommand,ProxyJump,ForkAfterAuthentication,StdinNull,'
-    'SessionType,SecurityKeyProvider',
+    'SessionType,SecurityKeyProvider,'
+    # What a crypto policy of the system says, which need not be of just this ssh (ssh.configFile).
+    'GSSAPI*,RequiredRSASize,RSAMinSize,CASignatureAlgorithms,PubkeyAccepted*,HostbasedAccepted*,HostbasedKeyTypes,'
+    'WarnWeakCrypto',
     'LogLevel=DEBUG2', 'EscapeChar=none', 'ExitOnForwardFailure=yes', 'ClearAllForwardings=no', 'GatewayPorts=no',
     'ForwardAgent=no', 'ForwardX11=no', 'Tunnel=no', 'PermitLocalCommand=no', 'ProxyCommand=none', 'ProxyJump=none',
     'CanonicalizeHostname=no', 'ControlPersist=no', 'ForkAfterAuthentication=no', 'StdinNull=no', 'SessionType=none',
@@ -1614,64 +1641,183 @@ def is_key_text(key):
     return key.startswith('-----BEGIN ')
 
 
-OLD_KEYS = re.compile(u'(?:RSA|DSA|EC) PRIVATE KEY')
 SSH_KEY = b'openssh-key-v1\0'
-# Behind that: a cipher, and what derives its key; of bcrypt a salt and the rounds (PROTOCOL.key).
-SSH_ROUNDS = re.compile(SSH_KEY + b'.{4}[^\0]+\0\0\0(?:\4none|\6bcrypt\0\0\0\x18\0\0\0\x10.{16}(.{4}))', re.DOTALL)
 INTEGER, OCTETS, NULL, OBJECT, SEQUENCE = 2, 4, 5, 6, 0x30  # of DER (X.690)
 
+# What programs, pages and people make of the text of a key. Most is looked for in stripped lines with single blanks.
+INVISIBLE = re.compile(u'[\0\xad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\ufffe]')
+ESCAPE = re.compile(r'\\{1,4}([rnt])|(?:\\{1,4}(?:u00|x)|%)([0-7][0-9A-Fa-f])')  # of JSON, of programs, of URIs
+KEY_NAMES = u'%s[ \n]?((?:OPENSSH|RSA|DSA|EC|ENCRYPTED)?)[ \n]?PRIVATE[ \n]?KEY'
+KEY_BEGIN = re.compile(KEY_NAMES % u'BEGIN')
+DASHES = u'-\u2010-\u2015\u2212\ufe58\ufe63\uff0d'
+KEY_END = re.compile(u'[%s] ?END|%s' % (DASHES, KEY_NAMES % u'END'))
+KEY_CIPHER = re.compile(u'DEK-Info ?: ?(DES[A-Z0-9-]* ?, ?[0-9A-Fa-f]{16}|[A-Z0-9-]+ ?, ?[0-9A-Fa-f]{32})')
+KEY_NOISE = re.compile(u'["\'] ?[+.,]?[ \n]?["\']|[%s\\s"\'`\xab\xbb\u2018-\u201f>|,\\\\]' % DASHES)
+BY_PUTTYGEN = ', which ssh does not read; puttygen KEY -O private-openssh -o OUT makes one that it reads'
+OTHER_KEYS = [(re.compile(pattern), 'ssh_private_key ' + sentence) for pattern, sentence in (
+    (u'PuTTY-User-Key-File', 'is a key in the form of PuTTY (PPK)' + BY_PUTTYGEN),
+    (u'BEGIN ?SSH2 ?(?:ENCRYPTED)? ?PRIVATE', 'is a key in the form of ssh.com (SSH2)' + BY_PUTTYGEN),
+    (u'-cert-v0[01]@openssh.com AAAA|BEGIN ?(?:TRUSTED |X509 )?CERTIFICATE', 'is a certificate, not a private key'),
+    (u'(?:ssh-|ecdsa-|sk-)[a-z0-9@.-]{1,60} AAAA|BEGIN ?(?:RSA|SSH2)? ?PUBLIC',
+     'is a public key; the private one is wanted, the file without .pub'),
+    (u'END [A-Z ]{0,20}PRIVATE ?KEY|^["\']?b3BlbnNzaC1rZXktdjE',
+     'is not a key that can be read: its line BEGIN is missing'),
+    (u'BEGIN|PRIVATE', KEY_UNREADABLE.message.partition(' ')[2]))]
 
-def check_key(text):
-    """Raise RequestError for a key that takes very long to decrypt, which ssh does for any server and passphrase."""
-    for block in text.split(u'-----BEGIN ')[1:]:
-        label, _, body = block.partition(u'-----END ')[0].partition(u'-----')
-        try:
-            is_cheap = is_cheap_key(label, body)
-        except (ValueError, IndexError, binascii.Error):
-            raise RequestError('ssh_private_key is not a key that can be read')
-        if not is_cheap:
-            raise RequestError('ssh_private_key takes too long to decrypt: its passphrase is hashed too many times')
+# The text is one that each ssh reads, and nothing else stands in it. Whether decrypting takes very long is told apart.
+PrivateKey = collections.namedtuple('PrivateKey', 'text is_encrypted is_cheap')
 
 
-def is_cheap_key(label, body):
-    if u':' in body:  # encrypted as a whole with a passphrase that is hashed once; below that nothing can be seen
-        return bool(OLD_KEYS.match(label)) or u'DEK-Info' not in body
-    data = binascii.a2b_base64(body.encode('ascii') + b'==')
-    if not data.startswith(SSH_KEY):
-        return has_few_iterations(bytearray(data))
-    found = SSH_ROUNDS.match(data)
-    if not found:
+KEY_PATH = re.compile(u'/[\x20-\x7e]*\\Z')
+
+
+def unreadable(why):
+    return RequestError('%s: %s' % (KEY_UNREADABLE.message, why))
+
+
+def read_private_key(text):
+    """The PrivateKey that a text holds, however it was copied. Raises RequestError, which says what is wrong and has
+    nothing of the text."""
+    text = INVISIBLE.sub(u'', text)
+    text = ESCAPE.sub(lambda found: chr(int(found.group(2), 16)) if found.group(2) else '\n', text)
+    text = u'\n'.join(u' '.join(line.split()) for line in text.splitlines())
+    begin = KEY_BEGIN.search(text)
+    if not begin:
+        sentences = [sentence for pattern, sentence in OTHER_KEYS if pattern.search(text)]
+        raise RequestError((sentences + [NO_SUCH_KEY.message])[0])
+    end = KEY_END.search(text, begin.end())
+    if not end:
+        raise unreadable('it is cut off, its line END is missing')
+    return rebuilt_key(begin.group(1), text[begin.end():end.start()])
+
+
+def rebuilt_key(label, body):
+    """The PrivateKey of what stands between the lines BEGIN and END."""
+    cipher = KEY_CIPHER.search(body)
+    lines = (body[cipher.end():] if cipher else body).split(u'\n')
+    data = read_key_body(KEY_NOISE.sub(u'', u'\n'.join(line for line in lines if u':' not in line)))
+    try:
+        is_encrypted, is_cheap = examine_key(label, data, cipher and cipher.group(1).rpartition(u',')[2].strip())
+    except (ValueError, IndexError):
+        raise unreadable('it is damaged or cut off')
+    label = (u'OPENSSH ' if data.startswith(SSH_KEY) else label and label + u' ') + u'PRIVATE KEY-----\n'
+    head = u'Proc-Type: 4,ENCRYPTED\nDEK-Info: %s\n\n' % cipher.group(1).replace(u' ', u'') if cipher else u''
+    body = binascii.b2a_base64(data).decode('ascii').strip()
+    body = u''.join(body[place:place + 64] + u'\n' for place in range(0, len(body), 64))
+    return PrivateKey(u'-----BEGIN %s%s%s-----END %s' % (label, head, body, label), is_encrypted, is_cheap)
+
+
+def read_key_body(text):
+    text = text.rstrip(u'=')
+    if not re.match(u'[A-Za-z0-9+/]*\\Z', text):
+        raise unreadable('there is something between its lines BEGIN and END that does not belong there')
+    if len(text) % 4 == 1:
+        raise unreadable('it is damaged or cut off')
+    return binascii.a2b_base64(text.encode('ascii') + b'=' * (-len(text) % 4))
+
+
+def examine_key(label, data, vector):
+    """Is it encrypted, and does it take little time to decrypt, which ssh does for any server and passphrase? Raises
+    ValueError or IndexError for what is no whole key. ``vector``: of a key that is encrypted as a whole, with a
+    passphrase that is hashed once; below that nothing can be seen."""
+    if vector:
+        if label not in (u'RSA', u'DSA', u'EC') or not data or len(data) % (len(vector) // 2):
+            raise ValueError('cut off, or encrypted twice')
+        return True, True
+    if data.startswith(SSH_KEY):
+        return examine_ssh_key(data[len(SSH_KEY):])
+    if label == u'OPENSSH':
+        raise ValueError('something else')
+    numbers = derivation_numbers(bytearray(data))
+    return numbers is not None, not numbers or max(numbers) <= KEY_ITERATIONS and (
+        len(numbers) < 3 or numbers[0] * numbers[1] * numbers[2] <= KEY_SCRYPT)
+
+
+def examine_ssh_key(data):
+    """Of one as ssh-keygen writes it (PROTOCOL.key): a cipher, what derives its key, salt and rounds of bcrypt."""
+    (cipher, derivation, options), rest = read_strings(data, 3)
+    (public, _), tag = read_strings(rest[4:], 2)
+    if b'@' in cipher and len(tag) < 16:
+        raise ValueError('cut off')
+    if b'sk-' in public[:8]:
+        raise unreadable('it needs its security key (FIDO), which the gateway has not')
+    if derivation == b'none':
+        return cipher != b'none', True
+    if derivation != b'bcrypt' or len(options) != 24:
         raise ValueError('not as ssh-keygen writes it')
-    return not found.group(1) or to_int(found.group(1)) <= KEY_ROUNDS
+    return True, to_int(options[20:]) <= KEY_ROUNDS
 
 
-def has_few_iterations(data):
-    """Of a key in any other form. An encrypted one (RFC 5958) begins with SEQUENCEs of parameters, whose values are
-    looked at one by one. What a reader less strict could understand otherwise is refused: ValueError or IndexError."""
-    if data[:1] not in (b'\x30', b'\x3f'):
-        return True  # no SEQUENCE, in whatever spelling
+def read_strings(data, count):
+    """``count`` strings (RFC 4251 section 5), and what follows them."""
+    found = []
+    for _ in range(count):
+        length = to_int(data[:4])
+        if len(data) < 4 + length:
+            raise ValueError('cut off')
+        found.append(data[4:4 + length])
+        data = data[4 + length:]
+    return found, data
+
+
+def derivation_numbers(data):
+    """Of a key in any other form: None when it is not encrypted. An encrypted one (RFC 5958) begins with SEQUENCEs of
+    parameters, whose values are looked at one by one. What a reader less strict could understand otherwise is refused:
+    ValueError or IndexError."""
+    if data[:1] != b'\x30':
+        raise ValueError('no SEQUENCE')
     place, tags, numbers = 0, [], []
     while place < len(data) and len(tags) < KEY_VALUES:
         tag, length, place = data[place], data[place + 1], place + 2
         if length > 127:
             place, length = place + length - 128, to_int(data[place:place + length - 128])
-        if place + length > len(data):
+        if place + length > len(data) or not tags and place + length < len(data):
             raise ValueError('cut off, or not DER')
         if tag == INTEGER:
             numbers.append(to_int(data[place:place + length]))
         if tags == [SEQUENCE] and numbers:
-            return True  # not encrypted: a version comes first
+            return None  # a version comes first
         tags.append(tag)
         place += 0 if tag == SEQUENCE else length  # what is in a SEQUENCE comes next
     if place < len(data) or not numbers or not set(tags) <= {INTEGER, OCTETS, NULL, OBJECT, SEQUENCE}:
         raise ValueError('no parameters of a derivation and a cipher')
-    return max(numbers) <= KEY_ITERATIONS and (
-        len(numbers) < 3 or numbers[0] * numbers[1] * numbers[2] <= KEY_SCRYPT)
+    return numbers
+
+
+def check_passphrase(key, passphrase):
+    if key.is_encrypted and not passphrase:
+        raise RequestError(KEY_LOCKED.message, KEY_LOCKED.reason, KEY_LOCKED.code)
 
 
 def is_for_key(question, directory):
     """Is this ssh's own question for the passphrase, and not one of a server? It names a path that no server knows."""
     return question == b"Enter passphrase for key '" + path_bytes('%s/%s' % (directory, KEY_NAME)) + b"': "
+
+
+# Which questions are about a password, and about more than that: a word that changes, or a new one.
+PASSWORD_WORDS = re.compile(
+    u'pass ?word|passwor[td]|passwd|passord|kennwort|mot de passe|contrase|clave|senha|palavra-passe|wachtwoord|'
+    u'l\xf6senord|adgangskode|salasana|has\u0142|hesl|jelsz|parol|\u015fifre|\u043f\u0430\u0440\u043e\u043b|'
+    u'\u5bc6\u7801|\u5bc6\u78bc|\u53e3\u4ee4|\u30d1\u30b9\u30ef\u30fc\u30c9|\ube44\ubc00\ubc88\ud638|\uc554\ud638')
+FACTOR_WORDS = re.compile(
+    u'one.?time|single.?use|einmal|usage unique|un solo uso|uso \xfanico|monouso|\\bpin\\b|otp|oath|token|cod[ei]|'
+    u'c\xf3digo|verif|[2m]fa\\b|fa[ck]tor|authenticator|yubi|securid|challenge|s/key|opie|\\bsms|\u043a\u043e\u0434|'
+    u'\u043e\u0434\u043d\u043e\u0440\u0430\u0437|\u9a8c\u8bc1|\u9a57\u8b49|\u8a8d\u8a3c|\u52a8\u6001|\u52d5\u614b|'
+    u'\u4e00\u6b21|\u30ef\u30f3\u30bf\u30a4\u30e0|\uc77c\ud68c|\uc778\uc99d')
+CHANGE_WORDS = re.compile(
+    u'\\b(?:old|current|new|retype|repeat|alte[ns]?|neue[ns]?|aktuelle[ns]?) .{0,40}(?:passw|kennw)|\\(current\\)')
+
+
+def refusal_of(question, user):
+    """Why a question of the server for ``user``, in bytes, is not answered with the password: a Failure; else None."""
+    text = re.sub(br'\\([0-7]{3})', lambda found: bytes(bytearray([int(found.group(1), 8) & 255])), question)
+    words = text.decode('utf-8', 'replace').lower().split()
+    text = u' '.join(word for word in words if u'@' not in word)  # names of users and hosts may have any word in them
+    if CHANGE_WORDS.search(text):
+        return SSH_EXPIRED
+    if not PASSWORD_WORDS.search(text) or FACTOR_WORDS.search(text.replace(u' %s' % user.lower(), u'')):
+        return SSH_FACTOR
+    return None
 
 
 def login_digest(hop, salt):
@@ -1700,7 +1846,24 @@ def target_failure(words):
     return [failure for pattern, failure in TARGET_FAILURES if re.search(pattern, words.lower())][0]
 
 
-# What a line of ssh's standard error tells; the first row that fits. These words have been the same since OpenSSH 7.0.
+# What ssh.configFile may say for an old server.
+COMMON_BY = {'cipher': 'Ciphers', 'MAC': 'MACs', 'key exchange method': 'KexAlgorithms',
+             'host key type': 'HostKeyAlgorithms'}
+
+
+def no_common(kind):
+    return SSH_STRANGE._replace(message='%s: no matching %s (for an old server: %s +NAME in ssh.configFile)' % (
+        SSH_STRANGE.message, kind, COMMON_BY[kind]))
+
+
+def refused_login(methods):
+    """The Failure of a login, from the methods that the server would take."""
+    if 'password' not in methods and 'keyboard-interactive' not in methods:
+        return SSH_NO_PASSWORD if 'publickey' in methods else SSH_AUTH
+    return SSH_AUTH if 'publickey' in methods else SSH_NO_KEY
+
+
+# What a line of ssh's standard error tells; the first row that fits. Words of OpenSSH 7.0 to 10.
 SSH_LINES = (
     (r'debug1: Connection established', SshConnected()),
     (r'debug1: Entering interactive session', SshReady()),
@@ -1709,23 +1872,46 @@ SSH_LINES = (
     (r'debug2: channel (\d{1,9}): rcvd (?:eof|close)', lambda found: ChannelEnded(int(found.group(1)))),
     (r'channel (\d{1,9}): open failed: (.*)',
      lambda found: ChannelFailed(int(found.group(1)), target_failure(found.group(2)))),
+    (r'debug2: bad passphrase given', SshFault(KEY_NOT_OPENED)),
+    (r'debug1: (?:\w+: no mutual signature|Skipping \S+ key .* not in PubkeyAccepted)', SshFault(SSH_SIGNATURE)),
+    (r'debug1: (?:\w+: )?Skipping key .*: Invalid key length', SshFault(SSH_SHORT_KEY)),
+    (r'debug2: input_userauth_passwd_changereq', SshFault(SSH_EXPIRED)),
+    (r'debug1: (?:kex|ssh)_exchange_identification: (?:banner line \d+: )?'
+     r'(?:Not allowed at this time|Exceeded MaxStartups)(?:\r|$)', SshFault(SSH_BUSY)),
     (r'debug\d:', None),
-    (r'Unable to negotiate ', SshFault(SSH_STRANGE)),  # before others: the server has a say in its end
-    (r'.*Permission denied \(|.*Too many authentication failures|.*No more authentication methods',
-     SshFault(SSH_AUTH)),
+    # Before others: the server has a say in their ends.
+    (r'Unable to negotiate with \S+(?: port \d+)?: no matching (%s) ' % '|'.join(COMMON_BY),
+     lambda found: SshFault(no_common(found.group(1)))),
+    (r'Unable to negotiate ', SshFault(SSH_STRANGE)),
+    (r'Server host key \S+ not in HostKey|host key \S+ not permitted by HostkeyAlg',
+     SshFault(no_common('host key type'))),
+    (r'sign_and_send_pubkey: no mutual signature', SshFault(SSH_SIGNATURE)),
+    (r'Load key ".*": incorrect passphrase', SshFault(KEY_NOT_OPENED)),
+    (r'Load key "', SshFault(KEY_UNREADABLE)),
+    (r'(?:Bad server host key|ssh_dispatch_run_fatal: .*): Invalid key length', SshFault(SSH_WEAK)),
+    (r'Authenticated (?:using "[^"]*" )?with partial success', SshFault(SSH_HALF)),
+    (r'.*Permission denied \(([a-z0-9@.,-]*)\)', lambda found: SshFault(refused_login(found.group(1).split(',')))),
+    (r'.*Too many authentication failures', SshFault(SSH_TOO_MANY)),
+    (r'.*Permission denied \(|.*No (?:more|supported) authentication methods', SshFault(SSH_AUTH)),
+    (r'.{0,40}[Aa]ccount (?:has|is) (?:expired|locked|disabled)(?:[;.!\r]|$)', SshFault(SSH_NO_ACCOUNT)),
+    (r'(?:WARNING: )?Your password has expired|You are required to change your password', SshFault(SSH_EXPIRED)),
+    (r'Received disconnect from \S+(?: port \d+)?: ?12:', SshFault(SSH_BUSY)),
+    (r'(?:kex|ssh)_exchange_identification: (?:read: )?Connection (?:closed|reset)', SshFault(SSH_SILENT)),
+    (r'(?:kex|ssh)_exchange_identification: |banner exchange: .*(?:could not read|invalid format|version mismatch)|'
+     r'Bad remote protocol|Protocol major|Bad packet length', SshFault(SSH_NONE)),
     (r'No \S+ host key is known for ', SshFault(SSH_HOSTKEY_NEW)),
     (r'Host key verification failed|.*HOST IDENTIFICATION HAS CHANGED', SshFault(SSH_HOSTKEY)),
     (r'.*(?:Connection|Operation) timed out|Connection to .* timed out|Timeout, server', SshFault(SSH_TIMEOUT)),
     (r'ssh: connect to host |ssh: connect to address |.*Could not resolve hostname', SshFault(SSH_UNREACHABLE)),
-    (r'kex_exchange_identification|ssh_exchange_identification|banner exchange|Connection (?:closed|reset) by|'
-     r'ssh_dispatch_run_fatal', SshFault(SSH_HUNG_UP)),
+    (r'banner exchange|Connection (?:closed|reset) by|ssh_dispatch_run_fatal|Received disconnect from',
+     SshFault(SSH_HUNG_UP)),
     (r"(?:command-line|/[^:\n]*):? line \d+: .*|No user exists .*|Bad owner .*|Can't open user config .*",
      lambda found: SshComplaint(found.group())),
 )
 SSH_PATTERNS = tuple((re.compile(pattern), meaning) for pattern, meaning in SSH_LINES)
 
 # One search over many lines finds those that a row may fit. A server can have ssh say a thousand lines per read.
-TELLING_LINE = re.compile('^(?=.{9})(?:debug[12]: (?=[CEc])|(?!debug))(?:%s).*' % '|'.join(
+TELLING_LINE = re.compile(r'^(?=.{9})(?:debug[12]: (?=[CESbcs]|input_|kex_ex|load_id)|(?!debug))(?:%s).*' % '|'.join(
     re.sub('^debug[12]: ', '', pattern) for pattern, meaning in SSH_LINES if meaning is not None), re.MULTILINE)
 
 
@@ -1930,9 +2116,13 @@ def read_hop(request):
     port = 22 if request.get(u'ssh_port') in NOT_GIVEN else read_target_port(request[u'ssh_port'], 'ssh_port')
     user = request.get(u'ssh_username')
     if not isinstance(user, text_type) or not PLAIN_USER.match(user):
-        raise RequestError('ssh_username must be a text of 1 to 64 letters, digits and . _ + -')
-    return Hop(host, port, user, read_secret(request, u'ssh_password'), read_key(request),
-               read_secret(request, u'ssh_private_key_password'))
+        raise RequestError('ssh_username must be a text of 1 to 128 letters, digits and . _ + - @ \\ : # =')
+    password, key = read_secret(request, u'ssh_password'), read_key(request)
+    passphrase = read_secret(request, u'ssh_private_key_password')
+    if isinstance(key, PrivateKey):
+        check_passphrase(key, passphrase)
+        key = key.text
+    return Hop(host, port, user, password, key, passphrase)
 
 
 def read_secret(request, name):
@@ -1946,18 +2136,17 @@ def read_secret(request, name):
 
 
 def read_key(request):
-    """The text of a private key with the line ends that every ssh takes, or a path, or None."""
+    """A PrivateKey, or a path, or None."""
     if request.get(u'ssh_private_key') in NOT_GIVEN:
         return None
-    key = request[u'ssh_private_key']
-    if not isinstance(key, text_type) or len(key) > KEY_CHARACTERS or re.search(u'[^\t\r\n\x20-\x7e]', key):
-        raise RequestError('ssh_private_key must be a text of at most %d plain characters' % KEY_CHARACTERS)
-    key = key.strip().replace(u'\r\n', u'\n')
-    if is_key_text(key):
-        check_key(key)
-        return key + u'\n'
-    if not key.startswith(u'/') or u'\n' in key:
-        raise RequestError(NO_SUCH_KEY.message)
+    text = request[u'ssh_private_key']
+    if not isinstance(text, text_type) or len(text) > KEY_CHARACTERS:
+        raise RequestError('ssh_private_key must be a text of at most %d characters' % KEY_CHARACTERS)
+    if KEY_PATH.match(text.strip()):
+        return text.strip()
+    key = read_private_key(text)
+    if not key.is_cheap:
+        raise RequestError('ssh_private_key takes too long to decrypt: its passphrase is hashed too many times')
     return key
 
 
@@ -4151,15 +4340,18 @@ def write_private(path, data, mode):
         file.write(data)
 
 
-def key_text(key, folders):
-    """The text of a key that is given as text or as a path below one of ``folders``. Raises RequestError."""
-    if is_key_text(key):
-        return key.encode('ascii')
+def key_text(hop, folders):
+    """The key of a Hop, which it has as text or as a path below one of ``folders``. Raises RequestError."""
+    if is_key_text(hop.key):
+        return hop.key.encode('ascii')
     for folder in folders:
-        data = read_below(os.path.expanduser(folder), path_bytes(key), KEY_CHARACTERS)
-        if data and is_key_text(data.decode('latin-1')):
-            return data
-    # The same answer for what is not there, what lies elsewhere and what is no key: it must not tell them apart.
+        data = read_below(os.path.expanduser(folder), path_bytes(hop.key), KEY_CHARACTERS)
+        try:
+            key = read_private_key((data or b'').decode('latin-1'))
+        except RequestError:
+            continue  # the same answer as for what is not there and what lies elsewhere: it must not tell them apart
+        check_passphrase(key, hop.passphrase)
+        return key.text.encode('ascii')
     raise RequestError(NO_SUCH_KEY.message)
 
 
@@ -4319,7 +4511,7 @@ def blocking_open_tunnel(config, hop, address, target, seconds):
             with known_hosts_file(config['ssh.knownHosts']) as (_, known):
                 if not has_room_for_key(known, key_origin(address)):  # who is to be refused later gets no password now
                     config = config.replace({'ssh.hostKeyChecking': 'yes'})
-        key = hop.key and key_text(hop.key, config['ssh.keyDirectories'])
+        key = hop.key and key_text(hop, config['ssh.keyDirectories'])
         child.make_directory()
         with open(path_bytes(config['ssh.configFile'] or os.devnull), 'rb') as file:
             settings = path_bytes(tunnel_lines(hop, address, child.directory, target)) + file.read()
@@ -4497,6 +4689,7 @@ class Ssh(object):
     def _on_ready(self, event):
         if not self._is_ready:
             self._is_ready, self._rate = True, LogRate(*LOG_LINES)
+            self._fault = None  # of a way to log in that was of no use
             self._questions.close()
             self.child.questions.close()
             self.owner.on_ready()
@@ -4608,11 +4801,13 @@ class Login(Step):
         """Only ssh itself gets the passphrase: any other question may be the server's."""
         if is_for_key(question, self._ssh.child.directory):
             self._ssh.answer(self._hop.passphrase or b'')
-        elif self._password:
+            return
+        refusal = refusal_of(question, self._hop.username)
+        if refusal is None and self._password:
             password, self._password = self._password, None
             self._ssh.answer(password)
         else:
-            self.fail(SSH_AUTH)  # asked again, it was wrong; and a server must not be given a second word
+            self.fail(refusal or SSH_AUTH)  # asked again, it was wrong; a server must not be given a second word
 
     def on_ready(self):
         """Logged in. A server whose key has not been written down is not used."""

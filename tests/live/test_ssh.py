@@ -376,14 +376,15 @@ def test_without_key_directories_no_path_is_a_key(server, gateway, keys, key_fol
 
 # -- failures of the hop -----------------------------------------------------------------------------------------------
 
-GARBAGE = u'-----BEGIN OPENSSH PRIVATE KEY-----\nbm90IGEga2V5\n-----END OPENSSH PRIVATE KEY-----\n'
-
-
 def passphrase_is(text):
     def credentials(server, keys):
         fields = {'ssh_private_key': server.authorize(keys(passphrase=PASSPHRASE)).text}
         return dict(fields, ssh_private_key_password=text) if text else fields
     return credentials
+
+
+# In form a key, of which only ssh itself can tell that there is none in it.
+GARBAGE = u'-----BEGIN PRIVATE KEY-----\nMBkCAQAEFHNzR2FyYmFnZUdhcmJhZ2VHYXJi\n-----END PRIVATE KEY-----\n'
 
 
 def unknown_user(server, keys):
@@ -397,10 +398,6 @@ REFUSED_LOGINS = [
     ('wrong passphrase, pem', {}, both(key('rsa', 'PEM', PASSPHRASE),
                                        lambda server, keys: {'ssh_private_key_password': u'wrong'})),
     ('no passphrase', {}, passphrase_is(None)),
-    ('garbage', {}, lambda server, keys: {'ssh_private_key': GARBAGE}),
-    ('garbage and a passphrase', {},
-     lambda server, keys: {'ssh_private_key': GARBAGE, 'ssh_private_key_password': u'x'}),
-    ('BEGIN line alone', {}, lambda server, keys: {'ssh_private_key': GARBAGE.split(u'\n')[0]}),
     ('unknown user', {}, unknown_user),
     ('unknown user, password', {}, both(wrong_password, lambda server, keys: {'ssh_username': 'ws2s-nobody'})),
     ('right key, password missing', KEY_AND_PASSWORD, key()),
@@ -422,6 +419,169 @@ def test_ssh_auth_for(account, start, keys, echo_port, options, credentials):
         assert_echoes(client.connect_to(echo_port, binary=True))
         wait_for_no_ssh()
         assert server.logins() == 0
+
+
+def said(client, port, **fields):
+    """(code, reason, message) of a connect that must fail."""
+    reply = client.ask(command='connect', host='127.0.0.1', port=port, **fields)
+    return failure(reply) + (reply['message'],)
+
+
+FORMS = [(kind, form) for kind in ('rsa', 'ecdsa') for form in ('PEM', 'PKCS8', 'RFC4716')] + [('ed25519', 'RFC4716')]
+# A7, A8: each of them in a real login; the others are tried in tests/unit/test_keys.py.
+COPIES = [
+    lambda text: text.replace('\n', ' '), lambda text: text.replace('\n', '\\n'),
+    lambda text: text.replace('\n', '\\r\\n'), lambda text: text.replace('\n', '\n      '),
+    lambda text: text.replace('\n', '\r'),
+    lambda text: u'\ufeffBag Attributes\n  friendlyName: J\xf6rg\n' + text.replace('-----', u'\u2014\u2014') + u'\xfc',
+    lambda text: u'"%s"' % text.strip('-\n')]
+
+
+@pytest.mark.parametrize('kind, form', FORMS)
+def test_a_key_that_copying_has_damaged_logs_in(server, gateway, keys, echo_port, kind, form):
+    for passphrase in (u'', PASSPHRASE):
+        found = server.authorize(keys(kind, form, passphrase))
+        for copy in COPIES:
+            with opened(gateway) as client:
+                client.connect_to(echo_port, ssh_private_key_password=passphrase, ssh_private_key=copy(found.text),
+                                  **server.hop())
+    assert server.logins() == 2 * len(COPIES)
+
+
+@pytest.mark.parametrize('kind, form', FORMS)
+def test_what_is_wrong_with_a_key_is_told(server, gateway, keys, echo_port, kind, form):
+    with opened(gateway) as client:
+        hop = server.hop(ssh_private_key=server.authorize(keys(kind, form, PASSPHRASE)).text)
+        assert said(client, echo_port, ssh_private_key_password=u'wrong', **hop) == (
+            6, 'ssh-auth', 'the passphrase does not open the key (ssh_private_key_password)')
+        server.forget()
+        assert said(client, echo_port, **hop) == (
+            6, 'ssh-auth', 'the passphrase is missing: the key is encrypted (ssh_private_key_password)')
+        text = keys(kind, form, u'').text
+        lines = text.split('\n')
+        for damaged in (text.replace(lines[2], lines[2][1:]), text.replace(lines[-3], ''), lines[0], text[40:],
+                        text[:-60]):
+            code, reason, message = said(client, echo_port, **server.hop(ssh_private_key=damaged))
+            assert (code, reason) == (1, 'bad-request')
+            assert message.startswith('ssh_private_key is not a key that can be read')
+        assert not server.has_been_asked()
+
+
+def test_a_key_below_a_key_directory_is_rebuilt_and_its_missing_passphrase_is_told(server, start, key_folder, keys,
+                                                                                   echo_port):
+    write(os.path.join(key_folder, 'key'), u'\ufeff' + server.authorize(keys()).text.replace('\n', '\r\n  '))
+    write(os.path.join(key_folder, 'ppk'), u'PuTTY-User-Key-File-3: ssh-rsa')
+    with opened(start({'keyDirectories': [key_folder]})) as client:
+        locked, ppk = [server.hop(ssh_private_key=os.path.join(key_folder, name)) for name in ('locked', 'ppk')]
+        assert said(client, echo_port, **locked)[2] == ws2s.KEY_LOCKED.message
+        assert said(client, echo_port, **ppk)[2] == ws2s.NO_SUCH_KEY.message  # as of what is not there
+        assert_echoes(client.connect_to(echo_port, binary=True,
+                                        **server.hop(ssh_private_key=os.path.join(key_folder, 'key'))))
+
+
+def wrong_both(server, keys):
+    return dict(wrong_key(server, keys), ssh_password=u'wrong')
+
+
+CAUSES = [
+    ('keys only', {'PasswordAuthentication': 'no'}, {}, wrong_password, ws2s.SSH_NO_PASSWORD),
+    ('passwords only', PASSWORD_ALONE, {}, wrong_key, ws2s.SSH_NO_KEY),
+    ('either', {}, {}, wrong_key, ws2s.SSH_AUTH),
+    ('garbage', {}, {}, lambda server, keys: {'ssh_private_key': GARBAGE}, ws2s.KEY_UNREADABLE),
+    ('garbage with a passphrase and a password', {}, {},
+     lambda server, keys: {'ssh_private_key': GARBAGE, 'ssh_private_key_password': u'x', 'ssh_password': u'wrong'},
+     ws2s.KEY_UNREADABLE),
+    ('a part is missing', KEY_AND_PASSWORD, {}, key(), ws2s.SSH_HALF),
+    ('too many attempts', {'MaxAuthTries': 1}, {}, wrong_both, ws2s.SSH_TOO_MANY),
+    # A10
+    ('an algorithm of keys that is not allowed', {}, u'PubkeyAcceptedAlgorithms ecdsa-sha2-nistp256\n', key('rsa'),
+     ws2s.SSH_SIGNATURE),
+    ('a key that is too short', {}, u'RequiredRSASize 3072\n', key('rsa'), ws2s.SSH_SHORT_KEY),
+    ('no kex', {'KexAlgorithms': 'diffie-hellman-group1-sha1'}, {}, key(), 'KexAlgorithms +NAME in ssh.configFile'),
+    ('no cipher', {'Ciphers': 'aes128-cbc'}, {}, key(), 'Ciphers +NAME in ssh.configFile'),
+    ('no mac', {'MACs': 'hmac-md5', 'Ciphers': 'aes128-ctr'}, {}, key(), 'MACs +NAME in ssh.configFile'),
+    ('no host key', {}, u'HostKeyAlgorithms rsa-sha2-256\n', key(), 'HostKeyAlgorithms +NAME in ssh.configFile'),
+]
+
+
+@pytest.mark.parametrize('options, lines, credentials, cause', [row[1:] for row in CAUSES],
+                         ids=[row[0] for row in CAUSES])
+def test_each_cause_that_ssh_states_has_a_sentence(account, start, place, keys, echo_port, options, lines, credentials,
+                                                   cause):
+    account.set_password(PASSWORD)
+    write(os.path.join(place.path, 'options'), lines or u'')
+    with running_sshd(account, **options) as server:
+        gateway = start({'configFile': os.path.join(place.path, 'options')} if lines else {})
+        with opened(gateway) as client:
+            code, reason, message = said(client, echo_port, **server.hop(**credentials(server, keys)))
+    if isinstance(cause, ws2s.Failure):
+        assert (code, reason, message) == cause[:3]
+    else:
+        assert (code, reason) == (6, 'ssh-failed') and 'no algorithm in common' in message and cause in message
+
+
+def test_an_old_algorithm_may_be_allowed_by_configFile(account, start, place, keys, echo_port):
+    write(os.path.join(place.path, 'options'), u'KexAlgorithms +diffie-hellman-group1-sha1\nCiphers +aes128-cbc\n')
+    with running_sshd(account, KexAlgorithms='diffie-hellman-group1-sha1', Ciphers='aes128-cbc') as server:
+        with opened(start({'configFile': os.path.join(place.path, 'options')})) as client:
+            assert_echoes(client.connect_to(echo_port, binary=True, **server.hop(**key()(server, keys))))
+
+
+# A11: as in Fedora, RHEL 8 and SUSE; the last words are of an ssh that is newer than this one, or was built otherwise.
+POLICY = u'''# a crypto policy
+Ciphers aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-ctr,aes128-ctr
+MACs hmac-sha2-256-etm@openssh.com,hmac-sha2-256
+GSSAPIKexAlgorithms gss-curve25519-sha256-,gss-nistp256-sha256-,gss-group14-sha256-
+KexAlgorithms ecdh-sha2-nistp256,ecdh-sha2-nistp384,diffie-hellman-group14-sha256,curve25519-sha256
+PubkeyAcceptedAlgorithms ecdsa-sha2-nistp256,ssh-ed25519,rsa-sha2-256,rsa-sha2-512
+HostbasedAcceptedAlgorithms ecdsa-sha2-nistp256,ssh-ed25519
+CASignatureAlgorithms ecdsa-sha2-nistp256,ssh-ed25519,rsa-sha2-256
+RequiredRSASize 2048
+RSAMinSize 2048
+GSSAPIOfLater yes
+WarnWeakCrypto no
+HostbasedAcceptedOfLater yes
+'''
+
+
+@pytest.mark.parametrize('lines', [
+    POLICY, POLICY.replace('PubkeyAcceptedAlgorithms', 'PubkeyAcceptedKeyTypes'), u'Include "%(policy)s"\n',
+    u'Include %(policy)s', u'# x\nInclude %(folder)s/*.policy\nGSSAPIAuthentication yes\n',
+    u'Match final all\n\tInclude %(policy)s\n\tGSSAPIAuthentication yes\n\tForwardX11Trusted yes\n\tSendEnv LC_*\n',
+    u'Include %(folder)s/none/*.conf\nInclude %(policy)s\n'], ids=lambda lines: '%.30r' % lines)
+def test_configFile_may_be_the_crypto_policy_of_the_system(server, start, place, login, echo_port, lines):
+    policy, path = os.path.join(place.path, 'openssh.policy'), os.path.join(place.path, 'options')
+    write(policy, POLICY)
+    write(path, lines % {'policy': policy, 'folder': place.path} if '%(' in lines else lines)
+    server.forget()
+    with opened(start({'configFile': path})) as client:
+        assert_echoes(client.connect_to(echo_port, binary=True, **login))
+        assert failed(client, closed_port(), **login) == (2, 'refused')
+    assert 'cipher: aes256-gcm@openssh.com' in server.log()  # the first of the policy, and not of ssh
+
+
+# A9
+@pytest.mark.parametrize('user', [u'root@corp.example', u'CORP\\me', u'CORP.example\\m.e', u'me@root#corp@db.lan',
+                                  u'a=b@c', u'me@db:SSH:me', u'CORP\\name', u'CORP\\home', u'a@b@c'])
+def test_the_name_of_a_user_reaches_the_server_as_it_is(server, gateway, keys, echo_port, user):
+    fields = dict(server.hop(**key()(server, keys)), ssh_username=user)
+    with opened(gateway) as client:
+        assert failed(client, echo_port, **fields) == (6, 'ssh-auth')
+    found = set(line.partition('userauth-request for user ')[2].partition(' service ')[0]
+                for line in server.log().splitlines() if 'userauth-request for user ' in line)
+    assert found in [{user.replace(u'\\', u'\\' * times)} for times in (1, 2, 4)]  # in its log
+
+
+# C4: as OpenSSH 9.8 and 8.2 to 9.7 speak, one behind a proxy that counts, and older ones
+@pytest.mark.parametrize('words, sentence', [
+    (b'Not allowed at this time\r\n', ws2s.SSH_BUSY), (b'Exceeded MaxStartups\r\n', ws2s.SSH_BUSY),
+    (b'', ws2s.SSH_SILENT), (b'HTTP/1.1 400 Bad Request\r\n\r\n', ws2s.SSH_SILENT),
+    (b'SSH-1.5-x\r\n', ws2s.SSH_NONE), (b'SSH-2.0-OpenSSH_9.2\r\n', ws2s.SSH_HUNG_UP)],
+    ids=lambda value: '%.30r' % (value,))
+def test_a_server_that_takes_no_connections_just_now_is_told(start, echo_port, words, sentence):
+    with answering(saying(words)) as fields, opened(start()) as client:
+        found = said(client, echo_port, ssh_username='somebody', ssh_password=PASSWORD, **fields)
+    assert found == sentence[:3]
 
 
 def test_a_wrong_password_is_tried_once_only(server, gateway, echo_port):
@@ -1193,7 +1353,7 @@ def test_no_secret_is_seen_by_other_users_nor_logged(server, gateway, client, ke
     client.connect_to(echo_port, **fields)
     seen = [read('/proc/%d/%s' % (pid, name)) for pid in ssh_processes() for name in ('cmdline', 'environ')]
     assert seen
-    assert failed(client, echo_port, **dict(fields, ssh_password=u'Sesame-shut-77', ssh_private_key=GARBAGE))[0] == 6
+    assert failed(client, echo_port, **dict(fields, ssh_password=u'Sesame-shut-77', ssh_private_key=GARBAGE))[0] == 1
     where = server.account.name, str(server.port), str(echo_port)
     assert not [word for word in where for text in seen if word in text]
     seen += [record.getMessage() for record in caplog.records]
@@ -1245,7 +1405,8 @@ def assert_shows_only_what_the_client_gave(server, address, keys, echo_port):
         client.open()
         for fields, keys_to_see in asks:
             shown |= keys_to_see
-            assert failed(client, echo_port, **server.hop(**fields)) == (6, 'ssh-auth')
+            expected = (1, 'bad-request') if GARBAGE in fields.values() else (6, 'ssh-auth')
+            assert failed(client, echo_port, **server.hop(**fields)) == expected
             assert server.offered_keys() == shown and server.logins() == 0
     assert server.has_been_asked()
 

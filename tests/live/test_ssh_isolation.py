@@ -82,8 +82,9 @@ class Secrets(object):
     """A password, a passphrase and the text of a key that stand nowhere else on this machine."""
 
     def __init__(self):
-        self.password, self.passphrase, inner = [word + random_word() for word in (u'pass', u'phrase', u'key')]
-        self.key = u'-----BEGIN OPENSSH PRIVATE KEY-----\n%s\n-----END OPENSSH PRIVATE KEY-----\n' % inner
+        self.password, self.passphrase, inner = u'pass' + random_word(), u'phrase' + random_word(), random_word()
+        # In front of it: the heads of a SEQUENCE of a version and OCTETS.
+        self.key = u'-----BEGIN PRIVATE KEY-----\nMBkCAQAEFHNz%s\n-----END PRIVATE KEY-----\n' % inner
         self.words = [self.password, self.passphrase, inner]
 
     def fields(self):
@@ -129,17 +130,19 @@ TEXTS = CONTROLS + HALVES + SHELLS + DESTINATIONS + FOREIGN
 NOT_HOSTS = TEXTS + [u'a' * 300, u'.', u'..', u'.a', 5] + NOT_TEXTS
 LONG_KEY = KEY.replace(u'\n-----END', u'\n%s\n-----END' % (u'A' * 16384))
 
+DOMAIN_USERS = [u'a@b', u'a@b@c', u'a:b', u'a:22:b:1', u'a=b', u'127.0.0.1:22']
+
 REFUSED = {
     'host': NOT_HOSTS + [u'', None],
     'ssh_host': NOT_HOSTS,
-    'ssh_username': [text for text in TEXTS if text != u'\\'] + [u'\\', u'[::1]', u'a' * 65, u'\xe9', u'', None, 5]
-    + NOT_TEXTS,
+    'ssh_username': [text for text in TEXTS if text not in DOMAIN_USERS] + [
+        u'[::1]', u'a' * 129, u'\xe9', u'', None, 5, u'@a', u'a@', u'\\a', u'a\\', u'a\\\\b'] + NOT_TEXTS,
     'port': TEXTS + [u'[::1]', u'', None, 0, 65536, -1, u'22x', u'0x16', u'-22', u'+22', u'\uff12\uff12'] + NOT_TEXTS,
     'ssh_port': TEXTS + [u'[::1]', 0, 65536, -1, u'22x', u'0x16', u'-22', u'+22', u'\uff12\uff12'] + NOT_TEXTS,
     'ssh_password': CONTROLS + HALVES + [u'a' * 1001, u'\xe9' * 501, 5] + NOT_TEXTS,
     'ssh_private_key_password': CONTROLS + HALVES + [u'a' * 1001, u'\xe9' * 501, 5] + NOT_TEXTS,
-    'ssh_private_key': TEXTS + [u'/etc/passwd', u'/nonexistent', u'~/.ssh/id_rsa', u'k', KEY[1:], u'x' + KEY, LONG_KEY,
-                                KEY + u'\0', KEY + u'\x1b', KEY + u'\xe9', KEY.replace(u'\n', u'\x0b'), 5] + NOT_TEXTS,
+    'ssh_private_key': TEXTS + [u'/etc/passwd', u'/nonexistent', u'~/.ssh/id_rsa', u'k', KEY[:-30], KEY[17:], LONG_KEY,
+                                KEY.replace(u'MBk', u'MB\x1bk'), KEY.replace(u'MBk', u'MB\xe9k'), 5] + NOT_TEXTS,
 }
 
 
@@ -167,8 +170,11 @@ LEGAL = [
     ('ssh_host', u'b\xfccher.test', 'xn--bcher-kva.test'), ('ssh_host', u'_a-b.c', '_a-b.c'), ('ssh_host', u'80', '80'),
     ('ssh_port', 1, '1'), ('ssh_port', u'65535', '65535'),
     ('ssh_username', u'a.b_c-d+e', 'a.b_c-d+e'), ('ssh_username', u'..', '..'), ('ssh_username', u'80', '80'),
-    ('ssh_username', u'+', '+'), ('ssh_username', u'a' * 64, 'a' * 64),
-]
+    ('ssh_username', u'+', '+'), ('ssh_username', u'a' * 128, 'a' * 128),
+    # A9: names of domains and of bastions
+    ('ssh_username', u'root@corp.example', 'root@corp.example'), ('ssh_username', u'CORP\\me', 'CORP\\me'),
+    ('ssh_username', u'me@root#corp@db.lan', 'me@root#corp@db.lan'), ('ssh_username', u'me@db:SSH', 'me@db:SSH'),
+] + [('ssh_username', user, str(user)) for user in DOMAIN_USERS]
 
 
 def plain_argv(call):
@@ -405,6 +411,56 @@ def test_a_server_that_asks_gets_the_password_once_and_the_passphrase_never(runn
     answers = [printed for _, printed in fake.answers()]
     assert answers[0] == 'a passphrase\n'
     assert [answer for answer in answers[1:] if answer] in (['a password\n'], [])
+
+
+# C5: the first question is about a code; or the second one.
+@pytest.mark.parametrize('prompts, given', [
+    (['(user@hop) Verification code: ', '(user@hop) Password: '], []), (['OTP:', PASSWORD_PROMPT], []),
+    (['Passcode or option (1-3): '], []), ([u'Einmalpasswort: '], []), (["One-time password (OATH) for `user': "], []),
+    (['(user@hop) Password: ', '(user@hop) Verification code: '], ['a password\n']),
+    ([PASSWORD_PROMPT, 'Token: '], ['a password\n']), ([u'Contrase\xf1a: ', u'C\xf3digo: '], ['a password\n'])],
+    ids=shown)
+def test_a_second_factor_is_told_and_never_answered_with_the_password(running_gateway, fake, prompts, given):
+    fake.does(*[['ask', prompt] for prompt in prompts] + [['serve']])
+    gateway = running_gateway(fake.config(), resolve=to_loopback)
+    with RawClient(gateway.address) as client:
+        reply = client.open().ask(command='connect', **BENIGN)
+        wait_until(lambda: not os.listdir(os.environ['TMPDIR']))
+    assert (outcome(reply), reply['message']) == ((6, 'ssh-auth'), ws2s.SSH_FACTOR.message)
+    assert 'second factor' in reply['message']
+    assert [printed for _, printed in fake.answers() if printed] == given
+
+
+SAID = [
+    # A10: to a key in the new form and in PEM, to a server that takes SHA-1 alone and does not say so
+    ('debug1: send_pubkey_test: no mutual signature algorithm\r\n', ws2s.SSH_SIGNATURE),
+    ('sign_and_send_pubkey: no mutual signature supported\r\n', ws2s.SSH_SIGNATURE),
+    # A7: a wrong passphrase
+    ('debug2: bad passphrase given, try again...\r\n', ws2s.KEY_NOT_OPENED),
+    ('', ws2s.SSH_NO_PASSWORD)]
+
+
+@pytest.mark.parametrize('said, failure', SAID, ids=lambda value: '%.40r' % (value,))
+def test_the_first_cause_that_ssh_states_is_told(running_gateway, fake, said, failure):
+    fake.does(CONNECTED, ['say', said + 'user@hop: Permission denied (publickey).\r\n'], ['end', 255])
+    with RawClient(running_gateway(fake.config(), resolve=to_loopback).address) as client:
+        reply = client.open().ask(command='connect', **BENIGN)
+        wait_until(lambda: not os.listdir(os.environ['TMPDIR']))
+    assert (outcome(reply), reply['message']) == ((6, 'ssh-auth'), failure.message)
+
+
+def test_a_cause_that_a_password_has_overcome_is_told_of_nothing_later(running_gateway, fake):
+    """A key that was of no use is no reason why the tunnel ends an hour after."""
+    fake.does(['say', 'debug2: bad passphrase given, try again...\r\n'], ['serve'], ['wait'], ['end', 255])
+    with serving(sink) as port, RawClient(running_gateway(fake.config(), resolve=to_loopback).address) as client:
+        fake.leads_to(port)
+        assert outcome(client.open().ask(command='connect', **BENIGN)) == DONE
+        fake.forwards_by(['wait'], ['end', 255])
+        client.send_json(command='connect', **dict(BENIGN, host='other.test'))
+        wait_until(lambda: len(fake.notes('waiting')) == 2)
+        fake.go()
+        assert outcome(client.receive_json()) == (6, 'ssh-failed')
+        client.close()
 
 
 @pytest.mark.parametrize('prompt', [PASSWORD_PROMPT, "Enter passphrase for key 'k': "], ids=shown)

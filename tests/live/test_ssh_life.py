@@ -763,7 +763,7 @@ def test_a_program_that_is_asked_to_stop_leaves_nothing(scene, fake, number):
 def test_a_key_of_a_killed_gateway_does_not_stay(scene, fake):
     """One in its login has the key in a file."""
     with scene.program() as program, RawClient(program.address) as client:
-        text = '-----BEGIN X-----\nkey\n-----END X-----\n'
+        text = '-----BEGIN PRIVATE KEY-----\nMAMCAQA=\n-----END PRIVATE KEY-----\n'
         client.open().send_json(**request(ssh_username='hung', ssh_private_key=text))
         wait_until(lambda: fake.notes('hanging'))
         path = option_values(fake.calls()[0]['argv'], '-i')[0]

@@ -373,8 +373,9 @@ def test_order_and_unknown_fields_do_not_matter_and_the_last_double_wins(raw):
 
 # --- connect through an SSH server ----------------------------------------------------------------
 
-KEY_LINES = [u'-----BEGIN OPENSSH PRIVATE KEY-----', u'b3BlbnNlc2FtZQ==', u'c3dvcmRmaXNo',
-             u'-----END OPENSSH PRIVATE KEY-----']
+# A SEQUENCE of a version and of 'opensesame... swordfish...', as a key that is not encrypted begins.
+KEY_LINES = [u'-----BEGIN PRIVATE KEY-----', u'MEMCAQAEPnNzb3BlbnNlc2FtZS4u' + u'Li4u' * 9,
+             u'c3dvcmRmaXNo' + u'Li4u' * 4, u'-----END PRIVATE KEY-----']
 KEY = u'\n'.join(KEY_LINES) + u'\n'
 SSH = {'ssh_host': u'j.lan', 'ssh_username': u'me'}
 SECRETS = {'ssh_password': u'swordfish', 'ssh_private_key': KEY, 'ssh_private_key_password': u'opensesame'}
@@ -495,13 +496,20 @@ def test_an_ambiguous_host_is_asked_for_in_its_xn_form(field, host):
                              b'"reason": "bad-request"}'.replace(b'%s', field.encode('ascii')))
 
 
-@pytest.mark.parametrize('user', [u'x', u'me', u'Me.2_x+y-z', u'_x', u'0', u'a-', u'u' * 64],
+# A9: names of domains (Windows, NetApp) and those that bastions take apart (CyberArk, Wallix, JumpServer).
+DOMAIN_USERS = [u'a@b', u'a@b@c', u'a\\b', u'a:b', u'a#b', u'a=b', u'root@corp.example', u'CORP\\me',
+                u'CORP.example\\a.b', u'\\'.join(u'abc'), u'me@root#corp.example@db.lan', u'me@db:SSH:me', u'gu=me@db']
+
+
+@pytest.mark.parametrize('user', [u'x', u'me', u'Me.2_x+y-z', u'_x', u'0', u'a-', u'u' * 128] + DOMAIN_USERS,
                          ids=lambda user: '%.20s' % user)
 def test_ssh_user(user):
     assert hop_of(ssh_username=user).username == user
 
 
-@pytest.mark.parametrize('user', INJECTIONS + [u'-u', u'--', u'a:b', u'[a]', u'\xe9', u'u' * 65, u'u' * 10 ** 6],
+@pytest.mark.parametrize('user', [user for user in INJECTIONS if user not in DOMAIN_USERS] + [
+    u'-u', u'--', u'[a]', u'\xe9', u'u' * 129, u'u' * 10 ** 6, u'@a', u'a@', u'\\a', u'a\\', u'@', u'\\', u'a\\\\b',
+    u'a:', u'#a', u'-a@b', u'a @b', u'a@b\n', u'a@b%h', u'%r', u'a@$b', u'a@b;c', u'a<b', u'(a)@b', u"a\\'b", u'a\\"b'],
                          ids=lambda user: '%.20r' % user)
 def test_bad_ssh_user_is_refused(user):
     refused_through_ssh(ssh_username=user)
@@ -543,14 +551,14 @@ def test_text_of_a_key_gets_its_normal_form(given):
 
 @pytest.mark.parametrize('kind', [u'RSA PRIVATE KEY', u'EC PRIVATE KEY', u'PRIVATE KEY', u'ENCRYPTED PRIVATE KEY'])
 def test_keys_in_pem(kind):
-    key = u'-----BEGIN %s-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END %s-----\n' % (kind, kind)
+    key = KEY.replace(u'PRIVATE KEY', kind)
     assert hop_of(ssh_private_key=key).key == key
 
 
 def test_key_of_16384_characters_is_taken_and_a_longer_one_refused():
-    longest = KEY_LINES[0] + u'\n' + u'A' * (16384 - len(KEY_LINES[0]) - 1)
-    assert hop_of(ssh_private_key=longest).key == longest + u'\n'
-    refused_through_ssh(ssh_private_key=longest + u'A')
+    longest = KEY + u' ' * (16384 - len(KEY))
+    assert hop_of(ssh_private_key=longest).key == KEY
+    refused_through_ssh(ssh_private_key=longest + u' ')
 
 
 @pytest.mark.parametrize('path', [u'/keys/me', u'/a b/../c', u"/it's;a$key"])
@@ -560,11 +568,11 @@ def test_path_of_a_key_is_taken_as_it_is(path):
 
 @pytest.mark.parametrize('key', [
     u'hello', u'keys/me', u'./me', u'../me', u'~/.ssh/id_rsa', u'C:\\key', u'file:///keys/me', u'-----begin x',
-    u'----BEGIN x', u'x' + KEY,
+    u'----BEGIN x', KEY[17:],
     u'-----BEGIN', u'-i', u'-oProxyCommand=x', u' ', u'\n', u'/keys/me\nx', u'/keys/a\n/keys/b', u'/keys/\0',
     u'/keys/\x1b', u'/keys/\xe9',
-    u'/keys/\ud800', KEY + u'\0', KEY + u'\x1b', KEY + u'\x7f', KEY + u'\xe9', KEY + u'\x85', KEY + u'\ud800',
-    u'\ufeff' + KEY],
+    u'/keys/\ud800'] + [KEY.replace(u'c3dv', u'c3%sdv' % character) for character in (
+        u'\x1b', u'\x7f', u'\xe9', u'\ud800', u'\u4e2d', u'-----BEGIN x', u'=', u'\u2026', u'!', u'$')],
     ids=lambda key: '%.30r' % key)
 def test_what_is_neither_text_nor_path_of_a_key_is_refused(key):
     refused_through_ssh(ssh_private_key=key)
@@ -607,8 +615,11 @@ def test_what_is_wrong_with_the_target_is_told_before_what_is_wrong_with_the_hop
 
 BREAKING = [{}, {'host': u'/x'}, {'port': 0}, {'tls': True}, {'ssh_host': u'a;id'}, {'ssh_port': 0},
             {'ssh_username': u'-x'},
-            {'ssh_password': u'swordfish\n'}, {'ssh_password': [u'swordfish']}, {'ssh_private_key': u'x' + KEY},
-            {'ssh_private_key': KEY + u'\0'}, {'ssh_private_key': u'/swordfish\nx'},
+            {'ssh_password': u'swordfish\n'}, {'ssh_password': [u'swordfish']}, {'ssh_private_key': KEY[17:]},
+            {'ssh_private_key': KEY.replace(u'c3dv', u'c3dv!')}, {'ssh_private_key': KEY[:-30]},
+            {'ssh_private_key': KEY.replace(u'PRIVATE', u'PUBLIC')},
+            {'ssh_private_key': u'PuTTY-User-Key-File-3: ' + KEY[28:]},
+            {'ssh_private_key': u'/swordfish\nx'},
             {'ssh_private_key_password': u'opensesame\0'},
             {'ssh_private_key_password': {u'x': u'opensesame'}}, {'window': 1}, {'binary': 5}]
 

@@ -305,7 +305,7 @@ def test_whatever_passes_the_checks_stays_a_value(dice):
         one = hop(host, 2222, user, password=PASSWORD)
         assert read_call(tunnel(one)) == known
         (_, _), (_, (alias,)), (_, _), (_, (name,)), (_, (_, leads_to)) = lines(one, target=(target, 80))
-        assert name == user and re.match(r'[A-Za-z0-9_.+][A-Za-z0-9_.+-]*\Z', user)
+        assert name == user and re.match(r'[A-Za-z0-9_.+][A-Za-z0-9_.+@:#=\\-]*\Z', user) and '\\\\' not in user
         assert leads_to == '%s:80' % (target if ':' not in target else '[%s]' % target)
         assert re.match(r'\[[a-z0-9_:][a-z0-9_.:-]*\]:2222\Z', alias)
 
@@ -425,9 +425,20 @@ if not ws2s.PY2:  # tracemalloc came with 3.4
 # --- What ssh says --------------------------------------------------------------------------------
 
 CONNECTED, READY = ws2s.SshConnected(), ws2s.SshReady()
-AUTH, HOSTKEY, HOSTKEY_NEW, TIMEOUT, UNREACHABLE, STRANGE, HUNG_UP = (ws2s.SshFault(failure) for failure in (
+AUTH, HOSTKEY, HOSTKEY_NEW, TIMEOUT, UNREACHABLE, STRANGE, HUNG_UP, NONE = (ws2s.SshFault(failure) for failure in (
     ws2s.SSH_AUTH, ws2s.SSH_HOSTKEY, ws2s.SSH_HOSTKEY_NEW, ws2s.SSH_TIMEOUT,
-    ws2s.SSH_UNREACHABLE, ws2s.SSH_STRANGE, ws2s.SSH_HUNG_UP))
+    ws2s.SSH_UNREACHABLE, ws2s.SSH_STRANGE, ws2s.SSH_HUNG_UP, ws2s.SSH_NONE))
+ONLY_KEYS, ONLY_PASSWORDS, HALF, TOO_MANY, EXPIRED, LOCKED_OUT, SIGNATURE = (ws2s.SshFault(failure) for failure in (
+    ws2s.SSH_NO_PASSWORD, ws2s.SSH_NO_KEY, ws2s.SSH_HALF, ws2s.SSH_TOO_MANY, ws2s.SSH_EXPIRED, ws2s.SSH_NO_ACCOUNT,
+    ws2s.SSH_SIGNATURE))
+NOT_OPENED, BUSY, SILENT_END, UNREADABLE_KEY = (ws2s.SshFault(failure) for failure in (
+    ws2s.KEY_NOT_OPENED, ws2s.SSH_BUSY, ws2s.SSH_SILENT, ws2s.KEY_UNREADABLE))
+
+
+def no_common(kind, setting):
+    return ws2s.SshFault(ws2s.SSH_STRANGE._replace(
+        message='the SSH server and the ssh of the gateway have no algorithm in common: no matching %s '
+                '(for an old server: %s +NAME in ssh.configFile)' % (kind, setting)))
 
 
 def begun(number):
@@ -460,10 +471,43 @@ TELLING = [
     (u'channel 3: open failed: connect failed: open failed', no_way(3, ws2s.UNREACHABLE)),
     (u'channel 3: open failed: administratively prohibited: open failed', no_way(3, ws2s.SSH_PROHIBITED)),
     (u'root@127.0.0.1: Permission denied (publickey,keyboard-interactive).', AUTH),
-    (u'Permission denied (publickey).', AUTH),
+    (u'Permission denied (publickey).', ONLY_KEYS),
+    (u'me@10.0.0.1: Permission denied (publickey,gssapi-with-mic).', ONLY_KEYS),
+    (u'me@10.0.0.1: Permission denied (password,keyboard-interactive).', ONLY_PASSWORDS),
+    (u'me@10.0.0.1: Permission denied (hostbased).', AUTH), (u'me@10.0.0.1: Permission denied ().', AUTH),
+    (u'Received disconnect from 10.0.0.1 port 22:14: No supported authentication methods available', AUTH),
+    (u'Authenticated with partial success.', HALF), (u'Authenticated using "publickey" with partial success.', HALF),
+    (u'debug2: input_userauth_passwd_changereq', EXPIRED),
+    (u'WARNING: Your password has expired.', EXPIRED),
+    (u'You are required to change your password immediately (administrator enforced).', EXPIRED),
+    (u'Your account has expired; please contact your system administrator.', LOCKED_OUT),
+    (u'User account has expired', LOCKED_OUT), (u'Account is locked.', LOCKED_OUT),
+    # A10: 7.0, 7.4, 8.8; then a server that takes SHA-1 alone, to a key in the new form and in PEM
+    (u'debug1: Skipping ssh-rsa key /tmp/x/k for not in PubkeyAcceptedKeyTypes', SIGNATURE),
+    (u'debug1: Skipping ssh-rsa key /tmp/x/k - not in PubkeyAcceptedKeyTypes', SIGNATURE),
+    (u'debug1: Skipping ssh-rsa key /tmp/x/k - corresponding algorithm not in PubkeyAcceptedAlgorithms', SIGNATURE),
+    (u'debug1: send_pubkey_test: no mutual signature algorithm', SIGNATURE),
+    (u'sign_and_send_pubkey: no mutual signature supported', SIGNATURE),
+    (u'debug1: load_identity_file: Skipping key /tmp/x/k: Invalid key length', ws2s.SshFault(ws2s.SSH_SHORT_KEY)),
+    (u'debug1: Skipping key /tmp/x/k: Invalid key length', ws2s.SshFault(ws2s.SSH_SHORT_KEY)),
+    (u'Bad server host key: Invalid key length', ws2s.SshFault(ws2s.SSH_WEAK)),
+    (u'ssh_dispatch_run_fatal: Connection to 10.0.0.1 port 22: Invalid key length', ws2s.SshFault(ws2s.SSH_WEAK)),
+    # A7: what ssh says of a key and its passphrase
+    (u'debug2: bad passphrase given, try again...', NOT_OPENED),
+    (u'Load key "/tmp/x/k": incorrect passphrase supplied to decrypt private key', NOT_OPENED),
+    (u'Load key "/tmp/x/k": invalid format', UNREADABLE_KEY),
+    (u'Load key "/tmp/x/k": error in libcrypto', UNREADABLE_KEY),
+    (u'Load key "/tmp/x/k": unknown or unsupported key type', UNREADABLE_KEY),
+    # C4: 8.2, 9.8, before 8.0, and servers that count connections
+    (u'debug1: kex_exchange_identification: banner line 0: Exceeded MaxStartups', BUSY),
+    (u'debug1: kex_exchange_identification: banner line 0: Not allowed at this time', BUSY),
+    (u'debug1: ssh_exchange_identification: Exceeded MaxStartups', BUSY),
+    (u'Received disconnect from 10.0.0.1 port 22:12: Too many users', BUSY),
+    (u'Received disconnect from 2001:db8::1: 12: x', BUSY),
+    (u'Received disconnect from 10.0.0.1 port 22:11: Bye', HUNG_UP),
     (u'me@10.0.0.1: Permission denied (publickey,password).', AUTH),
-    (u'Received disconnect from 10.0.0.1 port 22:2: Too many authentication failures', AUTH),
-    (u'Received disconnect from 10.0.0.1: 2: Too many authentication failures for me', AUTH),
+    (u'Received disconnect from 10.0.0.1 port 22:2: Too many authentication failures', TOO_MANY),
+    (u'Received disconnect from 10.0.0.1: 2: Too many authentication failures for me', TOO_MANY),
     (u'Host key verification failed.', HOSTKEY),
     (u'No ED25519 host key is known for [a.lan]:22 and you have requested strict checking.', HOSTKEY_NEW),
     (u'@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @', HOSTKEY),
@@ -479,23 +523,27 @@ TELLING = [
     (u'Connection to 127.0.0.1 port 51063 timed out', TIMEOUT),
     (u'Timeout, server 10.0.0.1 not responding.', TIMEOUT),
     (u'Unable to negotiate with 127.0.0.1 port 22: no matching cipher found. Their offer: aes128-ctr,aes256-ctr',
-     STRANGE),
+     no_common('cipher', 'Ciphers')),
     (u'Unable to negotiate with 10.0.0.1 port 22: no matching host key type found. Their offer: ssh-rsa,ssh-dss',
-     STRANGE),
-    (u'Unable to negotiate with 10.0.0.1: no matching key exchange method found. Their offer: x', STRANGE),
-    (u'ssh_exchange_identification: Connection closed by remote host', HUNG_UP),
-    (u'ssh_exchange_identification: read: Connection reset by peer', HUNG_UP),
-    (u'kex_exchange_identification: Connection closed by remote host', HUNG_UP),
-    (u'kex_exchange_identification: read: Connection reset by peer', HUNG_UP),
-    (u'kex_exchange_identification: banner line contains invalid characters', HUNG_UP),
+     no_common('host key type', 'HostKeyAlgorithms')),
+    (u'Unable to negotiate with 10.0.0.1: no matching key exchange method found. Their offer: x',
+     no_common('key exchange method', 'KexAlgorithms')),
+    (u'Unable to negotiate with 2001:db8::1 port 22: no matching MAC found. Their offer: x', no_common('MAC', 'MACs')),
+    (u'Unable to negotiate with 10.0.0.1 port 22: no matching compression method found. Their offer: x', STRANGE),
+    (u'Server host key ssh-rsa not in HostKeyAlgorithms', no_common('host key type', 'HostKeyAlgorithms')),
+    (u'ssh_exchange_identification: Connection closed by remote host', SILENT_END),
+    (u'ssh_exchange_identification: read: Connection reset by peer', SILENT_END),
+    (u'kex_exchange_identification: Connection closed by remote host', SILENT_END),
+    (u'kex_exchange_identification: read: Connection reset by peer', SILENT_END),
+    (u'kex_exchange_identification: banner line contains invalid characters', NONE),
     (u'Connection closed by 127.0.0.1 port 22', HUNG_UP),
     (u'Connection closed by 10.0.0.1', HUNG_UP),
     (u'Connection reset by 10.0.0.1 port 22', HUNG_UP),
     (u'ssh_dispatch_run_fatal: Connection to 10.0.0.1 port 22: message authentication code incorrect', HUNG_UP),
     (u'ssh_dispatch_run_fatal: Connection to 10.0.0.1: Broken pipe', HUNG_UP),
     # A server of the first protocol; ssh says no other line about it.
-    (u'banner exchange: Connection to 127.0.0.1 port 22: could not read protocol version', HUNG_UP),
-    (u'banner exchange: Connection to 127.0.0.1 port 22: invalid format', HUNG_UP),
+    (u'banner exchange: Connection to 127.0.0.1 port 22: could not read protocol version', NONE),
+    (u'banner exchange: Connection to 127.0.0.1 port 22: invalid format', NONE),
 ]
 COMPLAINTS = [
     u'command-line: line 0: Bad configuration option: requiredrsasize',
@@ -529,7 +577,10 @@ SILENT = [
     u'Authenticated to 127.0.0.1 ([127.0.0.1]:45022) using "publickey".',
     u"Warning: Permanently added '[127.0.0.1]:45022' (ED25519) to the list of known hosts.",
     u'Failed to add the host to the list of known hosts (/etc/ws2s/known_hosts).',
-    u'Load key "/tmp/private-1/k": error in libcrypto', u'Permission denied, please try again.',
+    u'Permission denied, please try again.', u'Your account will expire in 3 days.',
+    u'Your password will expire in 3 days',
+    u'An account is locked after 5 failures', u'debug2: no passphrase given, try next key',
+    u'debug1: kex_exchange_identification: banner line 0: Not allowed at this time of the day',
     u'debug1: Local forwarding listening on path /tmp/private-1/s1.',
     u'debug1: channel 0: new unix-listener [unix listener] (inactive timeout: 0)',
     u'debug1: channel 1: new [/tmp/private-1/c]', u'debug1: channel 2: new [mux-control]',
@@ -570,7 +621,8 @@ ITS_LINES = [
     (u'debug2: ciphers ctos: %s', None),
     (u'debug2: input_userauth_info_req: %s', None),
     (u'debug1: Server host key: ssh-rsa %s', None),
-    (u'Unable to negotiate with 10.0.0.1 port 22: no matching cipher found. Their offer: %s', STRANGE),
+    (u'Unable to negotiate with 10.0.0.1 port 22: no matching cipher found. Their offer: %s',
+     no_common('cipher', 'Ciphers')),
 ]
 
 
@@ -718,8 +770,11 @@ def string(data):
 
 
 def bcrypt(rounds, name=b'bcrypt'):
-    options = string(b's' * 16) + struct.pack('!I', rounds) if name == b'bcrypt' else b''
-    return b'openssh-key-v1\0' + string(b'aes256-ctr') + string(name) + string(options) + struct.pack('!I', 1) + b'k'
+    cipher, options = b'aes256-ctr', string(b's' * 16) + struct.pack('!I', rounds)
+    if name == b'none':
+        cipher, options = b'none', b''
+    return (b'openssh-key-v1\0' + string(cipher) + string(name) + string(options) + struct.pack('!I', 1)
+            + string(string(b'ssh-ed25519') + string(b'p' * 32)) + string(b'k' * 160))
 
 
 SHA256 = sequence(NAME, der(5))
@@ -728,7 +783,6 @@ CHEAP = {
     'openssl': pbkdf2(2048, SHA256), 'the most': pbkdf2(1000000, SHA256), 'key length': pbkdf2(600000, integer(32)),
     'scrypt': scrypt(16384, 8, 1), 'one scheme': sequence(sequence(NAME, sequence(SALT, integer(2048))), der(4, b'e')),
     'not encrypted': PLAIN, 'no passphrase': bcrypt(0, b'none'), 'ssh-keygen': bcrypt(16), '-a 256': bcrypt(256),
-    'no key': b'not a key', 'nothing': b'',
 }
 COSTLY = {
     'pbkdf2': pbkdf2(8388607, SHA256), 'a little more': pbkdf2(1000001), 'key length': pbkdf2(1 << 40, integer(32)),
@@ -743,44 +797,60 @@ UNREADABLE = {
     'long tag': b'\x3f\x10' + pbkdf2(8388607)[1:], 'constructed salt': encrypted(sequence(der(0x24, SALT), integer(1))),
     'a set': encrypted(der(0x31, SALT, integer(1))), 'cut': pbkdf2(8388607)[:40],
     'only a head': b'\x30', 'huge length': b'\x30\x84\xff\xff\xff\xff\x30\x84\xff\xff\xff\xff',
-    'cut bcrypt': bcrypt(16)[:30],
+    'cut bcrypt': bcrypt(16)[:30], 'no key': b'not a key', 'nothing': b'',
 }
 TOO_LONG = 'ssh_private_key takes too long to decrypt: its passphrase is hashed too many times'
 
 
-def refusal(key):
+def refusal(key, passphrase=u'x'):
     try:
-        ws2s.read_hop({u'ssh_host': u'h', u'ssh_username': u'me', u'ssh_private_key': key})
+        ws2s.read_hop({u'ssh_host': u'h', u'ssh_username': u'me', u'ssh_private_key': key,
+                       u'ssh_private_key_password': passphrase})
         return None
     except ws2s.RequestError as error:
         return error.failure
 
 
+LABELS = (u'ENCRYPTED PRIVATE KEY', u'PRIVATE KEY', u'RSA PRIVATE KEY', u'OPENSSH PRIVATE KEY')
+
+
+def labels_for(data):
+    """Those under which somebody would look for a key in ``data``."""
+    return LABELS if data.startswith(b'openssh') else LABELS[:-1]
+
+
 @pytest.mark.parametrize('name', sorted(CHEAP))
 def test_a_key_that_takes_little_time_is_taken(name):
-    for label in (u'ENCRYPTED PRIVATE KEY', u'PRIVATE KEY', u'OPENSSH PRIVATE KEY', u'X'):
+    for label in labels_for(CHEAP[name]):
         assert refusal(in_pem(CHEAP[name], label)) is None
 
 
 @pytest.mark.parametrize('name', sorted(COSTLY))
 def test_a_key_that_takes_very_long_is_refused(name):
     """Whatever is written above it: readers look at the content."""
-    for label in (u'ENCRYPTED PRIVATE KEY', u'PRIVATE KEY', u'OPENSSH PRIVATE KEY', u'X'):
-        for text in (in_pem(COSTLY[name], label), in_pem(PLAIN, u'PRIVATE KEY') + in_pem(COSTLY[name], label)):
-            failure = refusal(text)
-            assert (failure.code, failure.reason, failure.message) == (1, 'bad-request', TOO_LONG)
+    for label in labels_for(COSTLY[name]):
+        failure = refusal(in_pem(COSTLY[name], label))
+        assert (failure.code, failure.reason, failure.message) == (1, 'bad-request', TOO_LONG)
+
+
+@pytest.mark.parametrize('name', sorted(COSTLY))
+def test_of_two_keys_the_first_one_alone_reaches_ssh(name):
+    text = in_pem(PLAIN, u'PRIVATE KEY')
+    assert ws2s.read_private_key(text + in_pem(COSTLY[name])).text == ws2s.read_private_key(text).text
+    assert refusal(in_pem(COSTLY[name], u'X')).message == 'ssh_private_key is not a key that can be read'
 
 
 @pytest.mark.parametrize('name', sorted(UNREADABLE))
 def test_an_encrypted_key_in_an_odd_spelling_is_refused(name):
-    assert refusal(in_pem(UNREADABLE[name])).message == 'ssh_private_key is not a key that can be read'
+    assert refusal(in_pem(UNREADABLE[name])).message.startswith('ssh_private_key is not a key that can be read: ')
 
 
 @pytest.mark.parametrize('label, is_taken', [(u'RSA PRIVATE KEY', True), (u'EC PRIVATE KEY', True),
                                              (u'ENCRYPTED PRIVATE KEY', False), (u'X', False)])
 def test_what_is_encrypted_twice_is_refused(label, is_taken):
     head = u'Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\n'
-    assert (refusal(in_pem(pbkdf2(8388607), label, head)) is None) == is_taken
+    data = pbkdf2(8388607)
+    assert (refusal(in_pem(data + b'\x01' * (-len(data) % 16), label, head)) is None) == is_taken
 
 
 def test_no_key_however_damaged_is_more_than_refused(dice):
