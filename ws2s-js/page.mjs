@@ -339,6 +339,7 @@ const BROWSER_SENTENCES = {
 /** What has gone wrong, for people: `{sentence, reason}`. */
 export function explain(error) {
   const name = error?.name;
+  if (name === 'WS2SError' && isOther(error.cause)) return explain(error.cause);
   if (name === 'WS2SError') return {sentence: gatewaySentence(error), reason: wordOf(error.reason)};
   if (name === 'RedisError') return {sentence: sentenceOf(`Redis: ${error.message}`), reason: wordOf(error.code)};
   if (name === 'FieldError') return {sentence: error.message, reason: 'field'};
@@ -353,11 +354,31 @@ export function failureText(error) {
   return reason === 'field' || reason === 'cancelled' ? sentence : `${sentence} (${reason})`;
 }
 
+// What was asked of somebody who speaks something else was not carried out: what counts is that.
+function isOther(cause) {
+  return cause?.name === 'WS2SError' && cause.reason === 'protocol';
+}
+
 function gatewaySentence({reason, message, cause}) {
   if (cause?.name === 'RedisError') return sentenceOf(message);
+  if (reason === 'not-answered' && cause) return notAnsweredSentence(message, cause);
+  if (reason === 'protocol' && /RESP|seems? to speak/.test(message)) return protocolSentence(message);
   const setting = reason === 'forbidden' && /\(([\w ]+)\)$/.exec(message);
   if (setting && Object.hasOwn(FORBIDDEN, setting[1])) return FORBIDDEN[setting[1]];
   return Object.hasOwn(SENTENCES, reason) ? SENTENCES[reason] : sentenceOf(message);
+}
+
+function notAnsweredSentence(message, cause) {
+  const [, command] = /^no reply to (\S+),/.exec(message) || [null, 'a command'];
+  const isEnd = cause.name === 'WS2SError' && cause.code === 5 && cause.reason === 'closed';
+  const what = isEnd ? `The server has ended the connection at ${wordOf(command)}`
+    : `The connection was lost before the answer to ${wordOf(command)} came`;
+  return `${what}. The command may have been carried out, or not.`;
+}
+
+function protocolSentence(message) {
+  const [guess] = /seems? to speak [^.;]+/.exec(message) || ['speaks another protocol'];
+  return sentenceOf(`This is not Redis; the port ${guess}`);
 }
 
 const WORD_CHARACTERS = 40;

@@ -2,8 +2,8 @@
 
 import {element, byteCount, failureText, FieldError, parseHex, saveFile, Status} from './page.mjs';
 import {bestForm, canBeText, fromEscaped, labelOf, toEscaped, toHex, utf8, textOf} from './redis-bytes.mjs';
+import {sentenceOf} from './redis-errors.mjs';
 import {count} from './redis-names.mjs';
-import {sentenceOf} from './redis-session.mjs';
 
 /** More than this is not edited in a field: with many lines browsers would become slow. */
 export const EDITABLE_BYTES = 262144;

@@ -2,9 +2,10 @@
 
 import {element, byteCount, FieldError, saveFile} from './page.mjs';
 import {bytesOfName, labelOf, labelOfName, nameOf} from './redis-bytes.mjs';
+import {ChangedError} from './redis-errors.mjs';
 import {BytesField, EDITABLE_BYTES, failure, labelled, openDialog} from './redis-fields.mjs';
 import {duration} from './redis-names.mjs';
-import {ChangedError, typeName} from './redis-session.mjs';
+import {typeName} from './redis-session.mjs';
 import {editorOf, firstContent, TYPES} from './redis-values.mjs';
 
 const SHOWN = 200;  // characters of a name in a heading

@@ -2,9 +2,9 @@
 
 import {element, joined, saveFile} from './page.mjs';
 import {sameBytes} from './redis-bytes.mjs';
+import {ChangedError} from './redis-errors.mjs';
 import {BytesField, EDITABLE_BYTES, fileNameOf, openDialog, PIECE_BYTES} from './redis-fields.mjs';
 import {count} from './redis-names.mjs';
-import {ChangedError} from './redis-session.mjs';
 
 const FILE_PIECE = 1048576;  // of a value that is saved to a file
 const LARGEST_FILE = 512 * 1048576;

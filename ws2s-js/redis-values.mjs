@@ -9,11 +9,12 @@
 
 import {element, FieldError} from './page.mjs';
 import {labelOf, sameBytes, textOf} from './redis-bytes.mjs';
+import {ChangedError} from './redis-errors.mjs';
 import {BytesField, bytesShown, EDITABLE_BYTES, fileNameOf, labelled, openDialog} from './redis-fields.mjs';
 import {matchOf} from './redis-lines.mjs';
 import {count, idAfter, idBefore, timeOfId} from './redis-names.mjs';
 import {ChainSource, pageSize, RangeSource, RowsView, ScanSource} from './redis-rows.mjs';
-import {ChangedError, typeName} from './redis-session.mjs';
+import {typeName} from './redis-session.mjs';
 import {StringEditor} from './redis-string.mjs';
 
 const SHOWN = 300;  // characters of a value in a row

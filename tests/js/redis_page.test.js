@@ -7,10 +7,10 @@ const {RedisError, WS2SError} = require('../../ws2s-js/ws2s.js');
 const {FakeGateway, settled} = require('./fake_gateway.js');
 const {FakeRedis, bulk, list} = require('./fake_redis.js');
 
-let bytes, lines, names, info, rows, session;
+let bytes, errors, lines, names, info, rows, session;
 before(async () => {
-  [bytes, lines, names, info, rows, session] = await Promise.all(
-    ['bytes', 'lines', 'names', 'info', 'rows', 'session'].map(name => import(`../../ws2s-js/redis-${name}.mjs`)));
+  [bytes, errors, lines, names, info, rows, session] = await Promise.all(
+    ['bytes', 'errors', 'lines', 'names', 'info', 'rows', 'session'].map(name => import(`../../ws2s-js/redis-${name}.mjs`)));
 });
 
 const of = (...values) => Uint8Array.from(values);
@@ -477,7 +477,7 @@ async function begin(answers = {}, options = {}) {
   return {server, gateway, told, session: found};
 }
 
-const isChanged = pattern => error => error instanceof session.ChangedError && pattern.test(error.message);
+const isChanged = pattern => error => error instanceof errors.ChangedError && pattern.test(error.message);
 const STRING = {TYPE: '+string\r\n', EXEC: '*1\r\n+OK\r\n'};
 
 test('a session learns the version and the number of databases', async () => {
@@ -521,7 +521,7 @@ test('another database is one of a new connection, and stays that of later ones'
   await settled();
   await found.ready();
   await found.ask('PING');
-  assert.deepStrictEqual(server.commands.slice(2), ['SELECT 5', 'PING']);
+  assert.deepStrictEqual(server.commands.slice(2), ['SELECT 5', 'PING', 'PING']);  // the first one is a probe
   await found.close();
 });
 
@@ -731,14 +731,14 @@ const SENTENCES = [
 
 for (const [message, sentence] of SENTENCES) {
   test(`${message} is told in words`, () => {
-    assert.match(session.sentenceOf(new RedisError(message)), sentence);
-    assert.ok(session.sentenceOf(new RedisError(message)).includes(message));
+    assert.match(errors.sentenceOf(new RedisError(message)), sentence);
+    assert.ok(errors.sentenceOf(new RedisError(message)).includes(message));
   });
 }
 
 for (const code of ['constructor', '__proto__', 'toString']) {
   test(`an error and a type called ${code} are only words`, () => {
-    assert.match(session.sentenceOf(new RedisError(`${code} x`)), /^Redis has answered with an error\. /);
+    assert.match(errors.sentenceOf(new RedisError(`${code} x`)), /^Redis has answered with an error\. /);
     assert.strictEqual(session.typeName(code), code);
     const section = {name: code, values: new Map([['a', 'b']])};
     assert.deepStrictEqual(info.figuresOf(section), {main: [], others: [['a', 'b']]});
@@ -746,7 +746,7 @@ for (const code of ['constructor', '__proto__', 'toString']) {
 }
 
 test('the words of a server are safe to look at', () => {
-  const told = session.sentenceOf(new RedisError(`ERR a\u202eb\x1b${'x'.repeat(1000000)}`));
+  const told = errors.sentenceOf(new RedisError(`ERR a\u202eb\x1b${'x'.repeat(1000000)}`));
   assert.ok(told.includes('a\\u{202e}b\\x1b') && told.length < 1200, told.slice(0, 100));
   assert.strictEqual(session.typeName('a\u202eb'), 'a\\u{202e}b');
 });
@@ -760,5 +760,5 @@ test('figures that are no numbers are shown as they are', () => {
 });
 
 test('what is not of Redis is told by others', () => {
-  assert.strictEqual(session.sentenceOf(new WS2SError(2, 'refused', 'no')), null);
+  assert.strictEqual(errors.sentenceOf(new WS2SError(2, 'refused', 'no')), null);
 });
