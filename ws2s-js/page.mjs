@@ -3,7 +3,7 @@
  *
  * What stands where:
  *
- *     1. Elements     element, saveFile, Status
+ *     1. Elements     element, saveFile, guardLeaving, Status
  *     2. Bytes        visible, joined, hexDump, parseHex, byteCount
  *     3. Failures     explain, FieldError
  *     4. Targets      defaultGateway, TargetMemory, targetFields
@@ -53,6 +53,22 @@ export function saveFile(name, parts, type = 'application/octet-stream') {
   link.click();
   link.remove();
   setTimeout(() => URL.revokeObjectURL(url), FILE_MILLISECONDS);
+}
+
+const GUARD_MILLISECONDS = 250;
+
+/**
+ * Ask before the page is left while `isUnsaved()`. Only then: a listener that stands there all the time keeps a page
+ * out of the cache in which Back finds it again.
+ */
+export function guardLeaving(isUnsaved) {
+  const ask = event => event.preventDefault();
+  const look = () => {
+    if (isUnsaved()) addEventListener('beforeunload', ask);
+    else removeEventListener('beforeunload', ask);
+  };
+  for (const event of ['input', 'click', 'keyup']) document.addEventListener(event, () => setTimeout(look));
+  setInterval(look, GUARD_MILLISECONDS);  // it also is saved, or lost, by itself
 }
 
 /** A line that tells how things stand, and is read out when it changes. */

@@ -5,12 +5,16 @@ import {RedisError, WS2SError} from './ws2s.mjs';
 
 const ERROR_CHARACTERS = 1000;
 
-/** What somebody else has changed meanwhile: nothing was written. `isGone`: what was edited does not exist any more. */
+/**
+ * What somebody else has changed meanwhile: nothing was written. `isGone`: what was edited does not exist any more;
+ * `isMissing`: and there is nothing in its place.
+ */
 export class ChangedError extends Error {
-  constructor(message, isGone = false) {
+  constructor(message, isGone = false, isMissing = false) {
     super(message);
     this.name = 'ChangedError';
     this.isGone = isGone;
+    this.isMissing = isMissing;
   }
 }
 
@@ -55,7 +59,7 @@ export class EndedError extends Error {
   }
 }
 
-/** The command at which the server, or a proxy in front of it, has ended the connection; null for all other failures. */
+/** The command at which the server, or a proxy before it, has ended the connection; null for all other failures. */
 export function endOf(error) {
   return error instanceof EndedError ? error.command : endingCommand(error);
 }

@@ -2,14 +2,16 @@
 
 import {element, byteCount, FieldError, saveFile} from './page.mjs';
 import {bytesOfName, labelOf, labelOfName, nameOf} from './redis-bytes.mjs';
+import {mayDiscard, openDialog} from './redis-dialog.mjs';
 import {ChangedError} from './redis-errors.mjs';
-import {BytesField, EDITABLE_BYTES, failure, labelled, openDialog} from './redis-fields.mjs';
+import {BytesField, EDITABLE_BYTES, failure, labelled} from './redis-fields.mjs';
 import {duration} from './redis-names.mjs';
 import {typeName} from './redis-session.mjs';
 import {editorOf, firstContent, TYPES} from './redis-values.mjs';
 
 const SHOWN = 200;  // characters of a name in a heading
 const LARGEST_SECONDS = 9e12;
+const GONE = 'This key does not exist any more: it was deleted, or its time has run out.';
 
 function isWrongType(error) {
   return error.name === 'RedisError' && error.code === 'WRONGTYPE';
@@ -42,6 +44,8 @@ export class KeyView {
   #editor = null;
   #facts = {};
   #deadline = null; // when its time runs out, in milliseconds of this computer
+  #isLooking = false;  // whether its time has run out
+  #kept = '';       // what has become of the key, while what was typed for it is kept
 
   constructor(node, page) {
     this.#node = node;
@@ -67,6 +71,7 @@ export class KeyView {
     this.#turn++;
     this.#visit = {};
     this.#name = this.#editor = this.#deadline = null;
+    this.#kept = '';
     this.#node.replaceChildren(
       element('h2', {id: 'key-title', tabIndex: -1}, 'No key is open'),
       element('p', {id: 'key-none', className: 'muted'}, 'Choose a key to see its value.'));
@@ -84,15 +89,24 @@ export class KeyView {
   /** May what is typed be lost? */
   async mayLeave() {
     if (!this.isChanged) return true;
-    return await openDialog({
-      id: 'dialog-discard', title: 'Discard the changes?', submit: 'Discard', isDangerous: true,
-      content: [element('p', {}, 'What you have changed in the value is not saved.')], onSubmit: () => true,
-    }) === true;
+    if (!await mayDiscard('What you have changed in the value is not saved.')) return false;
+    if (this.#editor) this.#editor.discard();
+    return true;
   }
 
   /** Read it anew; `text` is told then, or `textIfGone`. */
   async reload(text, textIfGone = text) {
     if (this.#name !== null) await this.#run(() => this.#load(text, textIfGone));
+  }
+
+  /** What is typed is kept; but does the key still exist? */
+  async check() {
+    const turn = this.#turn;
+    if (this.#name === null || this.#kept) return;
+    const facts = await this.#readFacts(bytesOfName(this.#name));
+    if (turn !== this.#turn) return;
+    if (facts.type === 'none') this.#keep(GONE, true);
+    else this.#showFacts();
   }
 
   // -- reading --------------------------------------------------------------------------------------------------------
@@ -103,7 +117,8 @@ export class KeyView {
     const facts = await this.#readFacts(key);
     if (turn !== this.#turn) return;
     if (facts.type === 'none') {
-      this.#onGone(name, textIfGone || 'This key does not exist any more: it was deleted, or its time has run out.');
+      if (this.isChanged) this.#keep(GONE, true);
+      else this.#onGone(name, textIfGone || GONE);
       return;
     }
     const editor = editorOf(facts.type, this.#place(key, facts, turn));
@@ -111,6 +126,7 @@ export class KeyView {
     if (turn !== this.#turn) return;
     this.#facts = facts;
     this.#editor = editor;
+    this.#kept = '';
     this.#build(name);
     this.#page.status.say(text || `${labelOfName(name, 60)}: ${typeName(facts.type)}, ${editor.size}.`, 'good');
   }
@@ -132,12 +148,25 @@ export class KeyView {
   }
 
   #place(key, facts, turn) {
+    const page = this.#page, first = page.session, name = this.#name;
     return {
-      session: this.#session, key, memory: facts.memory,
-      say: (text, kind) => { if (turn === this.#turn) this.#page.status.say(text, kind); },
+      key, memory: facts.memory,
+      get session() { return page.session || first; },  // it may have been lost, and be another one now
+      say: (text, kind) => { if (turn === this.#turn) page.status.say(text, kind); },
       run: task => this.#run(task),
-      changed: text => { if (turn === this.#turn) this.#run(() => this.#onChanged(text)); },
+      // It may have been read anew meanwhile, without the change.
+      changed: text => {
+        if (name === this.#name) this.#run(() => (turn === this.#turn ? this.#onChanged(text) : this.#load(text)));
+      },
+      made: text => this.#onMade(name, text),
     };
+  }
+
+  #onMade(name, text) {
+    this.#page.onMade(name);
+    if (this.#name !== null && this.#name !== name) return;
+    this.#name = name;
+    this.#run(() => this.#load(text));
   }
 
   // What fails for a key that is not open any more is nobody's business.
@@ -151,10 +180,43 @@ export class KeyView {
   }
 
   #fail(error) {
-    if (error instanceof ChangedError && error.isGone) this.reload(error.message);
+    const isOther = isWrongType(error) || (error instanceof ChangedError && error.isGone);
+    if (isOther && this.isChanged) this.#keep(failure(error), error.isMissing);
     else if (isWrongType(error)) this.reload('The type of this key has changed. It was read anew.');
+    else if (isOther) this.reload(error.message);
     else this.#page.status.say(failure(error), 'bad');
+    if (!this.#editor && this.#name !== null && !isOther) this.#showFailure(error);
     if (error instanceof FieldError) error.field.focus();
+  }
+
+  // It could not be read: an empty panel would look as if nothing had been chosen.
+  #showFailure(error) {
+    this.#node.replaceChildren(
+      element('h2', {id: 'key-title', className: 'mono bytes', tabIndex: -1}, labelOfName(this.#name, SHOWN)),
+      element('p', {id: 'key-failure-text', className: 'status bad'}, `This key was not read. ${failure(error)}`),
+      element('div', {className: 'row key-actions'}, this.#button('key-reload', 'Try again', () => this.#load())));
+  }
+
+  /** Its key is gone, or another one; what is typed stays until somebody decides. */
+  #keep(text, isMissing) {
+    const name = this.#name;
+    this.#turn++;
+    this.#kept = text;
+    this.#deadline = null;
+    if (isMissing) this.#page.onGone(name);
+    document.getElementById('key-notice').replaceChildren(
+      element('p', {className: 'status bad'}, `${text} What you have typed is still here.`),
+      element('div', {className: 'row'},
+        isMissing && this.#button('key-recreate', 'Create it again', () => this.#recreate(name), 'primary'),
+        this.#button('key-discard', isMissing ? 'Discard it…' : 'See what is there now…', () => this.#onReload())));
+    this.#tick();
+    this.#page.status.say(`${text} What you have typed is still here.`, 'bad');
+  }
+
+  async #recreate(name) {
+    await this.#editor.recreate();
+    this.#page.onMade(name);
+    await this.#load('The key was created again.');
   }
 
   async #onChanged(text) {
@@ -189,6 +251,7 @@ export class KeyView {
       element('h2', {id: 'key-title', className: 'mono bytes', tabIndex: -1, dataset: {type: this.#facts.type}},
         labelOfName(name, SHOWN)),
       element('dl', {id: 'key-facts', className: 'facts'}),
+      element('div', {id: 'key-notice'}),
       element('div', {className: 'row key-actions'}, this.#actions(), isCut && file),
       element('div', {id: 'key-value', role: 'group', ariaLabel: 'Value'}, this.#editor.node));
     this.#showFacts();
@@ -224,11 +287,18 @@ export class KeyView {
     const shown = document.getElementById('key-fact-ttl');
     if (!shown || document.hidden) return;
     const left = this.#deadline === null ? null : this.#deadline - Date.now();
-    shown.textContent = left === null ? 'for ever' : `${duration(Math.max(0, left) / 1000)} left`;
+    shown.textContent = this.#kept ? 'unknown' : left === null ? 'for ever' : `${duration(left / 1000)} left`;
     const persist = document.getElementById('key-persist');
     if (left === null && document.activeElement === persist) document.getElementById('key-ttl').focus();
     persist.hidden = left === null;
-    if (left !== null && left < -1000 && !this.isChanged && this.#session && this.#session.isReady) this.reload();
+    if (left !== null && left < -1000 && this.#session && this.#session.isReady) this.#onTimeOver();
+  }
+
+  async #onTimeOver() {
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    await (this.isChanged ? this.#run(() => this.check()) : this.reload());
+    this.#isLooking = false;
   }
 
   // -- doing ----------------------------------------------------------------------------------------------------------
@@ -246,7 +316,8 @@ export class KeyView {
         element('p', {}, 'Redis deletes the key when this time has passed.'), labelled('Seconds', seconds)],
       onSubmit: async () => {
         const isSet = await this.#session.ask('EXPIRE', key, readSeconds(seconds));
-        await this.#onChanged(isSet ? 'The time to live was set.' : 'This key does not exist any more.');
+        if (!isSet) throw new ChangedError('This key does not exist any more.');
+        await this.#onChanged('The time to live was set.');
       },
     });
   }
@@ -318,6 +389,7 @@ class NewKey {
   #type = element('select', {id: 'new-type', on: {change: () => this.#onType()}},
     TYPES.map(type => element('option', {value: type}, typeName(type))));
   #seconds = secondsInput(true);
+  #contents = {};  // by type
   #content;
   #place = element('div', {id: 'new-content'});
 
@@ -328,7 +400,9 @@ class NewKey {
   }
 
   #onType() {
-    this.#content = firstContent(this.#type.value);
+    const type = this.#type.value, before = this.#content;
+    this.#content = this.#contents[type] = this.#contents[type] || firstContent(type);
+    if (before) this.#content.main.adopt(before.main);  // it was typed once, and must not be typed again
     this.#place.replaceChildren(...this.#content.nodes);
   }
 

@@ -118,7 +118,7 @@ export class KeyList {
       count: element('p', {id: 'key-count', className: 'muted'}),
       failure: element('p', {id: 'key-failure', className: 'status bad', hidden: true}),
       buttons: element('div', {className: 'row'}, stop, more, order,
-        this.#button('keys-refresh', 'Refresh', () => this.search()),
+        this.#button('keys-refresh', 'Refresh', () => this.#onRefresh()),
         this.#button('key-new', 'New key…', () => this.#page.make())),
       list: element('div', {
         id: 'key-list', role: 'listbox', tabIndex: 0, ariaLabel: 'Keys', on: {
@@ -238,6 +238,11 @@ export class KeyList {
     this.#drawNow();
     this.#page.status.say(`Stopped: ${this.#inWords()} found so far.`);
     this.#ui.more.focus();
+  }
+
+  #onRefresh() {
+    this.search();
+    this.#page.onRefresh();
   }
 
   #onMore() {

@@ -174,7 +174,7 @@ function refuseOther(found, type) {
   const news = found === 'none'
     ? 'This key does not exist any more: it was deleted, or its time has run out.'
     : `This key is a ${typeName(found)} now, no longer a ${typeName(type)}.`;
-  throw new ChangedError(`${news} Nothing was written.`, true);
+  throw new ChangedError(`${news} Nothing was written.`, true, found === 'none');
 }
 
 // A read may come to the new type before TYPE tells of it.

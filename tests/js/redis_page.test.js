@@ -173,12 +173,12 @@ for (const [typed, match] of PATTERNS) {
 }
 
 const SECRET = [
-  'AUTH pw', ' auth user pw', 'HELLO 3 AUTH u p', 'hello 3', 'CONFIG SET requirepass x', 'config  set  masterauth x',
+  'AUTH pw', ' auth user pw', 'HELLO 3 AUTH u p', 'hello 3 setname x auth u p', 'CONFIG SET requirepass x', 'config  set  masterauth x',
   'config set maxmemory 1 tls-key-file-pass x', 'ACL SETUSER u >p', 'MIGRATE h 1 "" 0 1 AUTH p',
   'migrate h 1 k 0 1 AUTH2 u p', '"AUTH" pw', '"\\x41UTH" pw', 'auth "unclosed', 'SENTINEL SET m auth-pass p',
 ];
 const OPEN = [
-  'GET auth', 'author x', 'CONFIG SET maxmemory 1', 'CONFIG GET requirepass', 'ACL LIST', 'MIGRATE h 1 k 0 1',
+  'HELLO 3', 'hello', 'HELLO 3 SETNAME x', 'GET auth', 'author x', 'CONFIG SET maxmemory 1', 'CONFIG GET requirepass', 'ACL LIST', 'MIGRATE h 1 k 0 1',
   'SET pw auth x',
 ];
 
