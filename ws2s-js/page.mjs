@@ -7,6 +7,7 @@
  *     2. Bytes        visible, joined, hexDump, parseHex, byteCount
  *     3. Failures     explain, FieldError
  *     4. Targets      defaultGateway, TargetMemory, targetFields
+ *     5. Choices      Choices
  */
 
 // =====================================================================================================================
@@ -826,4 +827,42 @@ function useOf(host) {
 function placeOf(form) {
   const button = form.querySelector('button:not([type]), [type=submit]');
   return [...form.children].find(child => child.contains(button)) || null;
+}
+
+// =====================================================================================================================
+// 5. Choices
+// =====================================================================================================================
+
+/** What was chosen last, by name, in localStorage. */
+export class Choices {
+  #key;
+  #storage;
+  #chosen;
+
+  constructor(key, storage = localStorageIfAny()) {
+    this.#key = key;
+    this.#storage = storage;
+    this.#chosen = this.#read();
+  }
+
+  get(name) {
+    return this.#chosen.get(name);
+  }
+
+  set(name, value) {
+    this.#chosen.set(name, value);
+    try {
+      this.#storage.setItem(this.#key, JSON.stringify([...this.#chosen]));
+    } catch {
+      // The browser keeps nothing for this page. All else works without.
+    }
+  }
+
+  #read() {
+    try {
+      return new Map(JSON.parse(this.#storage.getItem(this.#key)));
+    } catch {
+      return new Map();  // nothing is kept, or nothing may be, or another program has written there
+    }
+  }
 }

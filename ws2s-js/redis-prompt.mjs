@@ -191,7 +191,7 @@ class LineInput {
 
   #down() {
     if (this.#matches.length) this.#mark(Math.min(this.#active + 1, this.#matches.length - 1));
-    else this.#recall(this.#history.newer());
+    else this.#recall(this.#history.newer(this.input.value));
     return true;
   }
 
