@@ -376,21 +376,23 @@ function isOther(cause) {
   return cause?.name === 'WS2SError' && cause.reason === 'protocol';
 }
 
-function gatewaySentence({reason, message, cause}) {
+function gatewaySentence({reason, message, cause, endedAt}) {
   if (cause?.name === 'RedisError') return sentenceOf(message);
-  if (reason === 'not-answered' && cause) return notAnsweredSentence(message, cause);
+  if (reason === 'not-answered' && cause) return notAnsweredSentence(message, cause, endedAt);
   if (reason === 'protocol' && /RESP|seems? to speak/.test(message)) return protocolSentence(message);
   const setting = reason === 'forbidden' && /\(([\w ]+)\)$/.exec(message);
   if (setting && Object.hasOwn(FORBIDDEN, setting[1])) return FORBIDDEN[setting[1]];
   return Object.hasOwn(SENTENCES, reason) ? SENTENCES[reason] : sentenceOf(message);
 }
 
-function notAnsweredSentence(message, cause) {
+function notAnsweredSentence(message, cause, endedAt) {
   const [, command] = /^no reply to (\S+),/.exec(message) || [null, 'a command'];
-  const isEnd = cause.name === 'WS2SError' && cause.code === 5 && cause.reason === 'closed';
-  const what = isEnd ? `The server has ended the connection at ${wordOf(command)}`
+  if (cause.cause?.name === 'RedisError') return sentenceOf(cause.message);
+  const isEnd = cause.name === 'WS2SError' && cause.code === 5 && ['closed', 'reset'].includes(cause.reason);
+  const what = isEnd ? `The server has ended the connection at ${wordOf(endedAt || command)}`
     : `The connection was lost before the answer to ${wordOf(command)} came`;
-  return `${what}. The command may have been carried out, or not.`;
+  const which = endedAt && endedAt !== command ? wordOf(command) : 'The command';
+  return `${what}. ${which} may have been carried out, or not.`;
 }
 
 function protocolSentence(message) {

@@ -45,7 +45,7 @@ class Dialog {
     this.#again = button('recreate', 'Create it again', () => this.#run(settings.recreate), 'primary');
     this.#again.hidden = true;
     this.#form = element('form', {
-      className: 'dialog-form', on: {submit: event => this.#onSubmit(event), input: () => { this.#isTyped = true; }},
+      className: 'dialog-form', on: {submit: event => this.#onSubmit(event), input: event => this.#onInput(event)},
     }, element('h2', {id: `${id}-title`}, title), ...content, this.#status.node,
     element('div', {className: 'actions'}, this.#ok, this.#again, this.#cancel));
     this.#node = element('dialog', {id, ariaLabelledby: `${id}-title`, on: {
@@ -102,13 +102,17 @@ class Dialog {
     if (event.key === 'Escape' && !event.isComposing) this.#onEscape(event);
   }
 
+  // Another form of the same bytes is not typed.
+  #onInput(event) {
+    if (event.target.matches(TYPED)) this.#isTyped = true;
+  }
+
   // A field for files tells in the same way that none was chosen.
   #onCancel(event) {
     if (event.target === this.#node) this.#onEscape(event);
   }
 
   #onEscape(event) {
-    if (!this.isChanged && this.#node.matches(':modal')) return;
     event.preventDefault();
     this.leave();
   }

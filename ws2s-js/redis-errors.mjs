@@ -18,6 +18,9 @@ export class ChangedError extends Error {
   }
 }
 
+const BEHIND = 'The connection was lost before an answer came. The command may have been carried out, or not. '
+  + '(not-answered)';
+
 const SENTENCES = {
   NOAUTH: 'Redis wants a password.',
   WRONGPASS: 'Redis does not accept this username or password.',
@@ -42,6 +45,7 @@ const SENTENCES = {
 /** A sentence for people about an error of Redis, in which the server's own words follow; null about other errors. */
 export function sentenceOf(error) {
   if (error instanceof ChangedError || error instanceof EndedError) return error.message;
+  if (ends.get(error) === null) return BEHIND;
   if (!(error instanceof RedisError)) return null;
   const isNoPassword = error.code === 'ERR' && /without any password|no password is set/i.test(error.message);
   const known = Object.hasOwn(SENTENCES, error.code) ? SENTENCES[error.code] : 'Redis has answered with an error.';
@@ -61,24 +65,36 @@ export class EndedError extends Error {
 
 /** The command at which the server, or a proxy before it, has ended the connection; null for all other failures. */
 export function endOf(error) {
-  return error instanceof EndedError ? error.command : endingCommand(error);
+  return error instanceof EndedError ? error.command : ends.get(error) || null;
 }
 
-/** The command that was not answered because the target has closed the connection; null for other failures. */
-export function endingCommand(error) {
+const ends = new WeakMap();  // of errors: the command at which the connection was ended, or null for one behind that
+
+/** Note whether this failure is the one at which a connection was ended. */
+export function noteEnd(error, command) {
+  ends.set(error, command);
+}
+
+/** Was a command not answered because the target has ended the connection? */
+export function isAtEnd(error) {
   const {cause} = error;
-  const isEnd = error instanceof WS2SError && error.reason === 'not-answered' && cause?.code === 5
-    && cause.reason === 'closed' && !cause.cause;  // with a cause Redis has said why
-  const named = isEnd && /^no reply to (\S+), /.exec(error.message);
-  return named ? named[1].toUpperCase() : null;
+  return error instanceof WS2SError && error.reason === 'not-answered' && cause instanceof WS2SError
+    && cause.code === 5 && ['closed', 'reset'].includes(cause.reason)
+    && !(cause.cause instanceof RedisError);  // then Redis has said why
 }
 
+const TOO_MANY = /max number of clients/i;
 const LOGIN_CODES = ['NOAUTH', 'WRONGPASS', 'DENIED'];
 const LOGIN_WORDS = /invalid password|operation not permitted/i;  // before 6.0 they were plain errors
 
 /** Does Redis refuse who we are? */
 export function isOfLogin(error) {
   return LOGIN_CODES.includes(error.code) || LOGIN_WORDS.test(error.message);
+}
+
+/** Does Redis take no more clients now? */
+export function isTooMany(error) {
+  return error instanceof RedisError && TOO_MANY.test(error.message);
 }
 
 /** Does this server not know what it was asked for? Then there is an older way. */

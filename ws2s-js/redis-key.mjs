@@ -100,7 +100,11 @@ export class KeyView {
   }
 
   /** What is typed is kept; but does the key still exist? */
-  async check() {
+  check() {
+    return this.#run(() => this.#check());
+  }
+
+  async #check() {
     const turn = this.#turn;
     if (this.#name === null || this.#kept) return;
     const facts = await this.#readFacts(bytesOfName(this.#name));
@@ -134,8 +138,9 @@ export class KeyView {
   async #readFacts(key) {
     const ask = (...words) => this.#session.ask(...words, key);
     // A name of megabytes is not sent for what is only nice to know.
-    const more = key.length > EDITABLE_BYTES ? [] : [ask('OBJECT', 'ENCODING'), ask('MEMORY', 'USAGE')];
-    const [type, ttl, encoding = {}, memory = {}] = await Promise.allSettled([ask('TYPE'), ask('PTTL'), ...more]);
+    const more = key.length > EDITABLE_BYTES ? [] : [['OBJECT', 'ENCODING'], ['MEMORY', 'USAGE']];
+    const words = [['TYPE'], ['PTTL'], ...more];
+    const [type, ttl, encoding = {}, memory = {}] = await Promise.allSettled(words.map(each => ask(...each)));
     if (type.status === 'rejected') throw type.reason;
     // The others may be forbidden, or too new for the server.
     // A BigInt where it is for ages.
@@ -297,7 +302,7 @@ export class KeyView {
   async #onTimeOver() {
     if (this.#isLooking) return;
     this.#isLooking = true;
-    await (this.isChanged ? this.#run(() => this.check()) : this.reload());
+    await (this.isChanged ? this.check() : this.reload());
     this.#isLooking = false;
   }
 

@@ -1,6 +1,6 @@
 /** A connection to one database of one Redis server, which is made again when it is lost. */
 
-import {ChangedError, EndedError, endOf, isOfLogin} from './redis-errors.mjs';
+import {ChangedError, EndedError, endOf, isOfLogin, isTooMany} from './redis-errors.mjs';
 import {Endings, Waits} from './redis-waits.mjs';
 import {Redis, RedisError, WS2SError} from './ws2s.mjs';
 
@@ -62,6 +62,7 @@ export class Link {
   #waits = new Waits();
   #endings = new Endings();
   #isKnown = false;  // open() has resolved
+  #isWatching = false;
 
   db = 0;
   isReady = true;
@@ -164,9 +165,22 @@ export class Link {
   onOneConnection() {
     const client = this.#client, losses = this.#losses;
     return async (...words) => {
-      if (client === this.#client && losses === this.#losses) return this.#ask(client, words);
+      if (client === this.#client && losses === this.#losses) return this.#askWatching(client, words);
       throw new ChangedError('The connection has changed meanwhile. Nothing was written.');
     };
+  }
+
+  async #askWatching(client, words) {
+    if (words[0] === 'WATCH') this.#isWatching = true;
+    const reply = await this.#ask(client, words);
+    if (words[0] === 'EXEC' || words[0] === 'UNWATCH') this.#isWatching = false;
+    return reply;
+  }
+
+  // A client refuses what follows a WATCH that was lost; here that is the business of onOneConnection().
+  #endWatching(client) {
+    if (this.#isWatching) client.bytes('UNWATCH').catch(ignore);
+    this.#isWatching = false;
   }
 
   async #adopt(client, signal) {
@@ -188,7 +202,7 @@ export class Link {
     try {
       await this.ask('PING');
     } catch (error) {
-      const isProof = error instanceof RedisError && !isOfLogin(error);
+      const isProof = error instanceof RedisError && !isOfLogin(error) && !isTooMany(error);
       if (!isProof && !(error instanceof EndedError)) throw error;
     }
   }
@@ -220,10 +234,11 @@ export class Link {
   // A login may have become a wrong one meanwhile: without a password only the first answer tells.
   async #onReady(client) {
     const losses = this.#losses;
+    this.#endWatching(client);
     try {
       await this.#prove();
     } catch (error) {
-      if (error instanceof RedisError) this.#onDenied(client, error);
+      if (error instanceof RedisError && !isTooMany(error)) this.#onDenied(client, error);
       return;  // of the loss of this connection, too, there are events
     }
     if (client !== this.#client || losses !== this.#losses || this.isOver) return;

@@ -42,7 +42,7 @@ export class Session extends Link {
     } catch (error) {
       if (error instanceof RedisError) return null;
       if (!endOf(error)) throw error;
-      await this.ready();
+      await this.ready();  // of a server that is gone it rejects
       return null;
     }
   }

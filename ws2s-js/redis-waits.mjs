@@ -1,6 +1,6 @@
 /** What was asked and is not answered yet, and commands at which a server, or a proxy, ends the connection. */
 
-import {EndedError, endingCommand} from './redis-errors.mjs';
+import {EndedError, isAtEnd, noteEnd} from './redis-errors.mjs';
 
 // The page does without them: one end is enough to ask no more for them.
 const OPTIONAL = new Set(['PING', 'ECHO', 'INFO', 'CONFIG', 'COMMAND', 'OBJECT', 'MEMORY', 'DBSIZE', 'HPEXPIRETIME',
@@ -25,7 +25,10 @@ export class Endings {
   }
 
   onFailure(name, error) {
-    if (!endingCommand(error) || error.cause === this.#last) return;
+    if (!isAtEnd(error)) return;
+    const isBehind = error.cause === this.#last;
+    noteEnd(error, isBehind ? null : name);
+    if (isBehind) return;
     this.#last = error.cause;
     this.#counts.set(name, (this.#counts.get(name) || 0) + 1);
   }

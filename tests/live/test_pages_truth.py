@@ -226,7 +226,7 @@ def test_p2_a_string_that_has_become_a_list_keeps_what_is_typed_and_offers_what_
     redis.ask('DEL', 'k')
     redis.ask('RPUSH', 'k', 'item')
     client.click('#string-save')
-    client.wait_for_text('#key-notice', 'is a list now')
+    client.wait_for_text('#key-notice', 'another type of value now')
     assert client.value('#string-value') == 'my new text' and not client.is_shown('#key-recreate')
     client.click('#key-discard')
     client.click('#dialog-discard-submit')
@@ -606,7 +606,8 @@ def test_p7_what_only_looks_does_not_read_the_list_anew(client, redis):
     redis.ask('SET', 'b', '1')
     client.click('#tab-keys')
     run_command(client, u'PING')
-    assert client.texts('.key-row') in ([], ['a\nstring'])
+    client.click('#tab-keys')
+    assert client.texts('.key-name') == ['a']
 
 
 def test_p7_a_server_that_was_emptied_meanwhile_has_an_empty_list(client, redis):
@@ -934,7 +935,7 @@ def test_c1_a_proxy_that_ends_the_connection_at_ping_is_used_without(client):
 
 
 def test_c1_a_server_that_ends_every_connection_is_none(client):
-    with serving(lambda sock: sock.recv(1)) as port:
+    with serving(lambda sock: sock.recv(65536)) as port:
         connect(client, port, 'The server has ended the connection at PING')
         assert kind(client) == 'bad' and client.is_shown('#connect')
 
