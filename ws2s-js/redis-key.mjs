@@ -1,34 +1,20 @@
 /** One key: what is known of it, its time to live, its name, its end; and its value, by redis-values.mjs. */
 
 import {element, byteCount, FieldError, saveFile} from './page.mjs';
-import {bytesOfName, labelOf, labelOfName, nameOf} from './redis-bytes.mjs';
-import {mayDiscard, openDialog} from './redis-dialog.mjs';
+import {bytesOfName, labelOf, labelOfName} from './redis-bytes.mjs';
+import {mayDiscard} from './redis-dialog.mjs';
 import {ChangedError} from './redis-errors.mjs';
-import {BytesField, EDITABLE_BYTES, failure, labelled} from './redis-fields.mjs';
+import {EDITABLE_BYTES, failure} from './redis-fields.mjs';
+import {askDelete, askName, askNew, askTtl} from './redis-key-dialogs.mjs';
 import {duration} from './redis-names.mjs';
 import {typeName} from './redis-session.mjs';
-import {editorOf, firstContent, TYPES} from './redis-values.mjs';
+import {editorOf} from './redis-values.mjs';
 
 const SHOWN = 200;  // characters of a name in a heading
-const LARGEST_SECONDS = 9e12;
 const GONE = 'This key does not exist any more: it was deleted, or its time has run out.';
 
 function isWrongType(error) {
   return error.name === 'RedisError' && error.code === 'WRONGTYPE';
-}
-
-/** A field for seconds. `isOptional`: empty means no time to live. */
-function secondsInput(isOptional) {
-  return element('input', {
-    id: 'ttl-seconds', inputMode: 'numeric', autocomplete: 'off', placeholder: isOptional ? 'for ever' : '',
-  });
-}
-
-function readSeconds(input) {
-  const seconds = Number(input.value);
-  if (/^\s*\d+\s*$/.test(input.value) && seconds >= 1 && seconds <= LARGEST_SECONDS) return seconds;
-  input.setAttribute('aria-invalid', 'true');
-  throw new FieldError('A time to live is a whole number of seconds, at least 1.', input);
 }
 
 /**
@@ -128,6 +114,10 @@ export class KeyView {
     const editor = editorOf(facts.type, this.#place(key, facts, turn));
     await editor.load();
     if (turn !== this.#turn) return;
+    if (this.isChanged) {  // meanwhile
+      this.#page.status.say('What you have typed is kept, and the key is not shown anew.', 'busy');
+      return;
+    }
     this.#facts = facts;
     this.#editor = editor;
     this.#kept = '';
@@ -209,6 +199,8 @@ export class KeyView {
     this.#kept = text;
     this.#deadline = null;
     if (isMissing) this.#page.onGone(name);
+    this.#node.querySelector('.key-actions').hidden = true;
+    document.getElementById('key-facts').replaceChildren();  // nothing of that is known any more
     document.getElementById('key-notice').replaceChildren(
       element('p', {className: 'status bad'}, `${text} What you have typed is still here.`),
       element('div', {className: 'row'},
@@ -256,7 +248,7 @@ export class KeyView {
       element('h2', {id: 'key-title', className: 'mono bytes', tabIndex: -1, dataset: {type: this.#facts.type}},
         labelOfName(name, SHOWN)),
       element('dl', {id: 'key-facts', className: 'facts'}),
-      element('div', {id: 'key-notice'}),
+      element('div', {id: 'key-notice', className: 'notice'}),
       element('div', {className: 'row key-actions'}, this.#actions(), isCut && file),
       element('div', {id: 'key-value', role: 'group', ariaLabel: 'Value'}, this.#editor.node));
     this.#showFacts();
@@ -292,7 +284,7 @@ export class KeyView {
     const shown = document.getElementById('key-fact-ttl');
     if (!shown || document.hidden) return;
     const left = this.#deadline === null ? null : this.#deadline - Date.now();
-    shown.textContent = this.#kept ? 'unknown' : left === null ? 'for ever' : `${duration(left / 1000)} left`;
+    shown.textContent = left === null ? 'for ever' : `${duration(left / 1000)} left`;
     const persist = document.getElementById('key-persist');
     if (left === null && document.activeElement === persist) document.getElementById('key-ttl').focus();
     persist.hidden = left === null;
@@ -312,111 +304,42 @@ export class KeyView {
     if (await this.mayLeave()) await this.#load();
   }
 
-  async #askTtl() {
-    const seconds = secondsInput();
-    if (this.#deadline !== null) seconds.value = String(Math.max(1, Math.round((this.#deadline - Date.now()) / 1000)));
-    const key = bytesOfName(this.#name);
-    await openDialog({
-      id: 'dialog-ttl', title: 'Time to live', submit: 'Set', content: [
-        element('p', {}, 'Redis deletes the key when this time has passed.'), labelled('Seconds', seconds)],
-      onSubmit: async () => {
-        const isSet = await this.#session.ask('EXPIRE', key, readSeconds(seconds));
-        if (!isSet) throw new ChangedError('This key does not exist any more.');
-        await this.#onChanged('The time to live was set.');
-      },
-    });
-  }
-
   async #persist() {
     await this.#session.ask('PERSIST', bytesOfName(this.#name));
     await this.#onChanged('The key has no time to live any more.');
   }
 
+  async #askTtl() {
+    const seconds = this.#deadline === null ? null : (this.#deadline - Date.now()) / 1000;
+    await askTtl(this.#session, this.#name, seconds, () => this.#onChanged('The time to live was set.'));
+  }
+
   async #askName() {
     if (!await this.mayLeave()) return;  // the value is read anew then
     const from = this.#name;
-    const bytes = bytesOfName(from.length > EDITABLE_BYTES ? '' : from);
-    const field = new BytesField({id: 'rename-name', label: 'New name', bytes});
-    const to = await openDialog({
-      id: 'dialog-rename', title: 'Rename the key', submit: 'Rename', content: [field.node],
-      onSubmit: () => this.#rename(from, field.read()),
-    });
+    const to = await askName(this.#session, from);
     if (to === undefined || to === from) return;
     this.#page.onRenamed(from, to);
     this.#name = to;
     await this.#load('The key was renamed.');
   }
 
-  async #rename(from, to) {
-    const key = bytesOfName(from);
-    if (nameOf(to) === from) return from;
-    const type = await this.#session.ask('TYPE', key);
-    if (type === 'none') throw new ChangedError('This key does not exist any more.');
-    if (!await this.#session.ask('RENAMENX', key, to)) throw new ChangedError('There is already a key of this name.');
-    return nameOf(to);
-  }
-
   async #askDelete() {
     const name = this.#name, visit = this.#visit;
-    await openDialog({
-      id: 'dialog-delete', title: 'Delete this key?', submit: 'Delete', isDangerous: true,
-      content: [element('p', {className: 'mono bytes about'}, labelOfName(name, SHOWN)),
-        element('p', {}, `A ${typeName(this.#facts.type)} of ${this.#editor.size}. It cannot be brought back.`)],
-      returnTo: () => document.getElementById('key-list'),
-      onSubmit: async () => {
-        const isDeleted = await this.#session.remove(bytesOfName(name));
-        // The dialog may have been left, and another key be open.
-        if (visit !== this.#visit) this.#page.onGone(name);
-        else this.#onGone(name, isDeleted ? 'The key was deleted.' : 'The key was gone already.');
-      },
+    await askDelete(this.#session, name, `A ${typeName(this.#facts.type)} of ${this.#editor.size}.`, isDeleted => {
+      // The dialog may have been left, and another key be open.
+      if (visit !== this.#visit) this.#page.onGone(name);
+      else this.#onGone(name, isDeleted ? 'The key was deleted.' : 'The key was gone already.');
     });
   }
 
   /** Ask for a new key, and make it. */
   async make() {
     if (!await this.mayLeave()) return;
-    const form = new NewKey();
-    const name = await openDialog({
-      id: 'dialog-new', title: 'New key', submit: 'Create', content: form.nodes,
-      onSubmit: () => form.create(this.#session),
-    });
+    const name = await askNew(this.#session);
     if (name === undefined) return;
     this.#page.onMade(name);
-    this.#editor = null;
     await this.open(name);
     document.getElementById('key-title').focus();
-  }
-}
-
-/** The fields of a key that is to be made. */
-class NewKey {
-  #name = new BytesField({id: 'new-name', label: 'Name'});
-  #type = element('select', {id: 'new-type', on: {change: () => this.#onType()}},
-    TYPES.map(type => element('option', {value: type}, typeName(type))));
-  #seconds = secondsInput(true);
-  #contents = {};  // by type
-  #content;
-  #place = element('div', {id: 'new-content'});
-
-  constructor() {
-    this.nodes = [this.#name.node, labelled('Type', this.#type), this.#place,
-      labelled('Time to live in seconds', this.#seconds)];
-    this.#onType();
-  }
-
-  #onType() {
-    const type = this.#type.value, before = this.#content;
-    this.#content = this.#contents[type] = this.#contents[type] || firstContent(type);
-    if (before) this.#content.main.adopt(before.main);  // it was typed once, and must not be typed again
-    this.#place.replaceChildren(...this.#content.nodes);
-  }
-
-  async create(session) {
-    const key = this.#name.read();
-    const seconds = this.#seconds.value.trim() === '' ? null : readSeconds(this.#seconds);
-    const writes = [this.#content.words(key)];
-    if (seconds) writes.push(['EXPIRE', key, seconds]);
-    await session.change(key, 'none', {writes});
-    return nameOf(key);
   }
 }

@@ -193,6 +193,7 @@ export class KeyList {
     this.#isScanning = true;
     this.#error = null;
     this.#tellCount();
+    this.#page.status.say('Looking for keys…', 'busy');
     try {
       this.#size = await session.ask('DBSIZE');
     } catch (error) {
@@ -372,6 +373,7 @@ export class KeyList {
     const isWhole = this.#scanner !== null && this.#scanner.isWhole;
     stop.hidden = !this.#isScanning;
     more.hidden = this.#isScanning || isWhole || !this.#scanner || this.#isFull;
+    more.textContent = this.#error ? 'Try again' : 'Load more';
     this.#ui.count.textContent = this.#countText(isWhole) + this.#age;
     this.#ui.failure.hidden = this.#error === null;
     this.#ui.failure.textContent = this.#error ? failure(this.#error) : '';

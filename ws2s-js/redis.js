@@ -10,6 +10,7 @@ import {keyCount} from './redis-names.mjs';
 import {Prompt} from './redis-prompt.mjs';
 import {Session} from './redis-session.mjs';
 import {LinkView, ViewStatus} from './redis-status.mjs';
+import {Tabs} from './redis-tabs.mjs';
 
 const MOST_DATABASES = 1024;  // in a list
 
@@ -51,6 +52,7 @@ class RedisPage {
   #prompt = new Prompt(byId('panel-commands'), this);
   #info = new InfoView(byId('panel-info'), this);
   #link;
+  #tabs = new Tabs(byId('tabs'), name => this.#onTab(name));
   #sizes = new WeakMap();  // of databases, as they were last known, by session
 
   constructor() {
@@ -58,8 +60,6 @@ class RedisPage {
     byId('connect-cancel').addEventListener('click', () => this.#attempt.abort());
     byId('disconnect').addEventListener('click', () => this.#onDisconnect());
     byId('db').addEventListener('change', () => this.#onDb());
-    byId('tabs').addEventListener('click', event => this.#onTab(event.target.closest('[role=tab]')));
-    byId('tabs').addEventListener('keydown', event => this.#onTabKey(event));
     guardLeaving(() => this.#isUnsaved || this.#prompt.isTyped);
     addEventListener('pageshow', event => { if (event.persisted) this.#onReturn(); });
     this.#link = new LinkView(byId('link'), this);
@@ -144,7 +144,7 @@ class RedisPage {
     if (isKept) this.#beginAgain();
     else this.#beginDatabase();
     if (isKept) return;
-    this.#onTab(byId('tab-keys'));
+    this.#tabs.choose(byId('tab-keys'));
     this.statuses.say(`Connected to ${this.target}.`, 'good');
     byId('pattern').focus();
   }
@@ -336,28 +336,10 @@ class RedisPage {
 
   // -- tabs -----------------------------------------------------------------------------------------------------------
 
-  #onTab(chosen) {
-    if (!chosen) return;
-    for (const tab of byId('tabs').children) {
-      const isChosen = tab === chosen;
-      tab.setAttribute('aria-selected', String(isChosen));
-      tab.tabIndex = isChosen ? 0 : -1;
-      byId(tab.getAttribute('aria-controls')).hidden = !isChosen;
-    }
-    this.statuses.choose(chosen.id);
-    this.#info.isShown = chosen.id === 'tab-info';
-    if (chosen.id === 'tab-keys' && this.session) this.#lookAnew();
-  }
-
-  #onTabKey(event) {
-    const tabs = [...byId('tabs').children];
-    const at = tabs.indexOf(event.target);
-    const to = {ArrowRight: at + 1, ArrowLeft: at - 1 + tabs.length, Home: 0, End: tabs.length - 1}[event.key];
-    if (at < 0 || to === undefined) return;
-    event.preventDefault();
-    const tab = tabs[to % tabs.length];
-    this.#onTab(tab);
-    tab.focus();
+  #onTab(name) {
+    this.statuses.choose(name);
+    this.#info.isShown = name === 'tab-info';
+    if (name === 'tab-keys' && this.session) this.#lookAnew();
   }
 }
 
