@@ -27,7 +27,6 @@ class Dialog {
   #begun = '';        // what stood in its fields
   #isTyped = false;
   #isWaiting = false;
-  #isAsking = false;
   #mayClose = false;
   #result;
   #onClosed;
@@ -71,10 +70,9 @@ class Dialog {
 
   /** Close it, unless what is typed shall not be lost. */
   async leave() {
-    if (this.#isAsking) return;
-    this.#isAsking = true;
+    const question = document.querySelector('#dialog-discard[open]');
+    if (question && question !== this.#node) return;
     if (!this.isChanged || await mayDiscard('What you have typed here is not saved.')) this.close();
-    this.#isAsking = false;
   }
 
   close() {
