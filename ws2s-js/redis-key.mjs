@@ -112,6 +112,7 @@ export class KeyView {
       return;
     }
     const editor = editorOf(facts.type, this.#place(key, facts, turn));
+    if (this.#editor && editor.type === this.#editor.type) editor.resume?.(this.#editor);
     await editor.load();
     if (turn !== this.#turn) return;
     if (this.isChanged) {  // meanwhile

@@ -84,6 +84,8 @@ export class KeyList {
   #goal = ROUND;
   #size = null;           // of the database
   #error = null;          // what has stopped the search
+  #wanted = {match: '*', type: ''};
+  #isQuiet = false;       // tells failures only
   #age = '';              // why the list may be older than the database
   #active = null;         // the name that the arrow keys are at
   #opened = null;
@@ -158,11 +160,16 @@ export class KeyList {
 
   /** Look for the keys that the filter describes, from the beginning. */
   search() {
+    this.#wanted = {match: matchOf(this.#ui.pattern.value), type: this.#ui.type.value};
+    this.#isQuiet = false;
+    return this.#searchAnew();
+  }
+
+  #searchAnew() {
     const opened = this.#opened;
     this.clear();
     this.#opened = opened;
-    this.#scanner = new Scanner(this.#page.session, {
-      match: matchOf(this.#ui.pattern.value), type: this.#ui.type.value});
+    this.#scanner = new Scanner(this.#page.session, this.#wanted);
     this.#goal = ROUND;
     return this.#scan();
   }
@@ -182,7 +189,8 @@ export class KeyList {
       return;
     }
     const active = this.#active, above = this.#topName();
-    await this.search();
+    this.#isQuiet = true;  // nobody has asked for it
+    await this.#searchAnew();  // not for what is half typed
     if (this.#active === null && this.#names.has(active)) this.#active = active;
     this.#keepPlace(above);
     this.#draw();
@@ -193,7 +201,7 @@ export class KeyList {
     this.#isScanning = true;
     this.#error = null;
     this.#tellCount();
-    this.#page.status.say('Looking for keys…', 'busy');
+    if (!this.#isQuiet) this.#page.status.say('Looking for keys…', 'busy');
     try {
       this.#size = await session.ask('DBSIZE');
     } catch (error) {
@@ -226,7 +234,7 @@ export class KeyList {
     this.#isScanning = false;
     this.#drawNow();
     if (this.#error) this.#page.status.say(failure(this.#error), 'bad');
-    else this.#page.status.say(this.#names.length ? `${this.#inWords()} found.` : 'No key was found.', 'good');
+    else if (!this.#isQuiet) this.#page.status.say(this.#names.length ? `${this.#inWords()} found.` : 'No key was found.', 'good');
   }
 
   #inWords() {
@@ -247,6 +255,7 @@ export class KeyList {
   }
 
   #onMore() {
+    this.#isQuiet = false;
     this.#goal = this.#names.length + ROUND;
     this.#scan();
     this.#ui.stop.focus();

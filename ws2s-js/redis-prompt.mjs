@@ -543,7 +543,7 @@ export class Prompt {
 
   #connection() {
     if (this.#client) return this.#client;
-    const client = this.#page.session.another({commandTimeout: 0});  // some block; there is a button to stop waiting
+    const client = this.#page.session.another();
     client.onLost = () => this.#onLost();
     client.onClose = () => { if (client === this.#client) this.drop(); };
     this.#client = client;

@@ -44,6 +44,7 @@ function scoreInput(value = '') {
 /** What the editors of types with rows have in common. */
 class RowsEditor {
   isChanged = false;  // there is nothing that is typed and not saved: rows are edited in dialogs
+  before = {};        // what was looked at before it was read anew
 
   constructor(place) {
     this.place = place;
@@ -53,19 +54,26 @@ class RowsEditor {
 
   async load() {
     this.tools.replaceChildren(...this.makeTools());
+    if (this.pattern) this.pattern.value = this.before.pattern || '';
+    if (this.before.order) this.order.value = this.before.order;
     const length = await this.length();
     this.pageRows = pageSize(this.place.memory, length);
-    await this.restart();
+    await this.restart(this.before.first);
+  }
+
+  /** Look at the same as another editor of this key did: to be called before load(). */
+  resume({pattern, order, view}) {
+    this.before = {pattern: pattern?.value, order: order?.value, first: view?.first};
   }
 
   /** Another order, or another pattern: from the first page. */
-  async restart() {
+  async restart(first = 0) {
     this.source = this.makeSource();
     const view = new RowsView({
       source: this.source, columns: this.columns, caption: this.caption, run: task => this.turnPage(task),
       cells: (row, index) => this.cells(row, index), actions: (row, index) => this.actions(row, index),
     });
-    await view.show(0);
+    await view.show(first);
     if (this.view) this.view.node.replaceWith(view.node);
     else this.node.append(view.node);
     this.view = view;

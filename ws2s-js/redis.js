@@ -14,6 +14,8 @@ import {Tabs} from './redis-tabs.mjs';
 
 const MOST_DATABASES = 1024;  // in a list
 
+const OLD_SESSION = ' This list is older than the connection, which was lost: refresh it.';
+
 const byId = id => document.getElementById(id);
 const isNarrow = matchMedia('(max-width: 60rem)');
 
@@ -152,7 +154,9 @@ class RedisPage {
   // What was typed before the session has ended is still there.
   #beginAgain() {
     bindDialogs();
-    this.#beginViews();
+    this.#listDatabases();
+    this.#keys.outdate(OLD_SESSION);
+    this.#prompt.begin();
     this.#key.check();
     this.statuses.say(`Connected to ${this.target} again. What you have typed is still here.`, 'good');
   }
@@ -165,10 +169,6 @@ class RedisPage {
 
   #beginDatabase() {
     this.#key.clear();
-    this.#beginViews();
-  }
-
-  #beginViews() {
     this.#listDatabases();
     this.#keys.search();
     this.#prompt.begin();
@@ -201,7 +201,7 @@ class RedisPage {
     this.statuses.say('Connected again.', 'good');
     this.#link.show();
     this.#listDatabases();
-    this.#keys.outdate(' This list is older than the connection, which was lost: refresh it.');
+    this.#keys.outdate(OLD_SESSION);
     if (this.#key.isChanged) await this.#key.check();
     else {
       await this.#key.reload(

@@ -813,6 +813,27 @@ def test_b4_the_browser_asks_before_a_typed_line_of_the_console_is_lost(console)
     console.wait_for(lambda: not has_leave_guard(console), 'no guard')
 
 
+def test_b4_the_pattern_and_the_page_of_rows_stay_over_a_loss(client, redis):
+    redis.ask('RPUSH', 'k', *['item%d' % i for i in range(250)])
+    redis.ask('HSET', 'h', 'one', '1', 'two', '2')
+    log_in(client, redis.port)
+    open_key(client, u'k')
+    client.click('#rows-last')
+    client.wait_for_text('#rows-note', u'201\u2013250 of 250')
+    client.fill('#pattern', u'half typed')
+    cut_off(redis)
+    client.wait_for_text('#status', 'the key was read anew')
+    client.wait_for_text('#rows-note', u'201\u2013250 of 250')
+    assert client.text('#key-count').startswith('1 key found') and client.value('#pattern') == 'half typed'
+    open_key(client, u'h')
+    client.fill('#rows-pattern', u'one')
+    client.click('#rows-find')
+    client.wait_for(lambda: len(client.texts('#rows tr')) == 1, 'one field')
+    client.click('#key-reload')
+    client.wait_for_text('#status', 'h: hash')
+    assert client.value('#rows-pattern') == 'one' and len(client.texts('#rows tr')) == 1
+
+
 # -- B6: users with few rights -----------------------------------------------------------------------------------------
 
 FEW_RIGHTS = {
@@ -1030,3 +1051,31 @@ def test_failures_look_well_and_have_no_flaws(browser, gateway, gallery, redis):
         client.click('#link-renew')
         client.wait_for_text('#link', 'There is no connection')
         gallery.hang(client, 'truth-p4-lost')
+
+
+def test_failures_at_the_beginning_look_well_and_have_no_flaws(browser, gateway, gallery, redis):
+    redis.ask('SET', 'k', 'old')
+    redis.ask('ACL', 'SETUSER', 'u', 'on', '>p', '~*', '+@all', '-type')
+    with visited(browser, gateway, 'redis.html') as client:
+        with serving(OTHERS['HTTP']) as port:
+            connect(client, port, 'This is not Redis')
+            gallery.hang(client, 'truth-p6-http')
+        with serving(Proxy('SCAN')) as port:
+            connect(client, port, 'The server has ended the connection at SCAN')
+            client.wait_until_hidden('#link')
+            gallery.hang(client, 'truth-c1-scan')
+            client.click('#disconnect')
+        log_in_as(client, redis.port, u'u', status='found.')
+        client.click('.key-row')
+        client.wait_for_text('#key-failure-text', 'was not read')
+        gallery.hang(client, 'truth-b6-type')
+        client.click('#tab-commands')
+        client.fill('#command', u'SUBSCRIBE news')
+        client.press('Enter')
+        client.wait_for_text('#log', 'Not subscribed.')
+        gallery.hang(client, 'truth-p1-subscribe')
+    with serving(echo) as port, visited(browser, gateway) as console:
+        connect(console, port)
+        leave_and_come_back(console)
+        console.wait_for_text('#status', '(gateway-lost)', 20)
+        gallery.hang(console, 'truth-b4-console')
