@@ -233,8 +233,9 @@ export class KeyList {
   #end() {
     this.#isScanning = false;
     this.#drawNow();
+    const found = this.#names.length ? `${this.#inWords()} found.` : 'No key was found.';
     if (this.#error) this.#page.status.say(failure(this.#error), 'bad');
-    else if (!this.#isQuiet) this.#page.status.say(this.#names.length ? `${this.#inWords()} found.` : 'No key was found.', 'good');
+    else if (!this.#isQuiet) this.#page.status.say(found, 'good');
   }
 
   #inWords() {

@@ -11,6 +11,9 @@ export class ViewStatus {
   #view = '';
   #hidden = new Map();  // what was told meanwhile, by view
 
+  /** The last failure that a view has told, until that is told which comes after it. */
+  failure = '';
+
   constructor(node) {
     this.#status = new Status(node);
   }
@@ -23,6 +26,7 @@ export class ViewStatus {
   /** The line of one view. */
   of(view) {
     return {say: (text, kind) => {
+      this.failure = kind === 'bad' ? text : kind === 'good' ? '' : this.failure;
       if (view === this.#view || this.#view === '') this.say(text, kind);
       else this.#hidden.set(view, [text, kind]);
     }};

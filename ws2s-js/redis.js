@@ -193,11 +193,19 @@ class RedisPage {
   }
 
   #onLost(error) {
+    this.statuses.failure = '';
     this.statuses.say(`The connection is lost, and tried again. ${failure(error)}`, 'bad');
     this.#link.show();
   }
 
+  // What has failed with the connection must not be hidden by its return.
   async #onReconnected() {
+    const {failure: failed} = this.statuses;
+    await this.#showAnew();
+    if (failed) this.statuses.say(`Connected again. ${failed}`, 'bad');
+  }
+
+  async #showAnew() {
     this.statuses.say('Connected again.', 'good');
     this.#link.show();
     this.#listDatabases();

@@ -396,6 +396,17 @@ for (const text of ['', 'no JSON', 'null', '7', '{}', '[null, 7, {}, {"host": 7}
   });
 }
 
+test('what was chosen is found again, and nothing where nothing or nonsense is kept', () => {
+  const storage = new Storage();
+  new page.Choices('choices', storage).set('ending', 'crlf');
+  assert.strictEqual(new page.Choices('choices', storage).get('ending'), 'crlf');
+  for (const text of ['', '7', '{}', '[1]']) {
+    storage.setItem('choices', text);
+    assert.strictEqual(new page.Choices('choices', storage).get('ending'), undefined);
+  }
+  new page.Choices('choices', undefined).set('ending', 'lf');
+});
+
 test('a browser that keeps nothing is no failure', () => {
   const memory = new page.TargetMemory('targets', undefined);
   memory.add(target(1));

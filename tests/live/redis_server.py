@@ -33,7 +33,8 @@ class RedisServer(object):
         with open(self._log, 'wb') as log, open(os.devnull) as nothing:
             self._process = subprocess.Popen(
                 [program, '--port', str(port), '--bind', '127.0.0.1', '--dir', folder, '--save', '',
-                 '--appendonly', 'no'] + list(arguments), cwd=folder, stdin=nothing, stdout=log, stderr=log, close_fds=True)
+                 '--appendonly', 'no'] + list(arguments),
+                cwd=folder, stdin=nothing, stdout=log, stderr=log, close_fds=True)
 
     def ask(self, *words):
         """The reply to one request, straight from Redis: the bytes of a bulk, the line of anything else."""

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from chromium import running_chromium
-from page_visits import connect, fill_target, log_in, open_key, run_command, submit
+from page_visits import connect, log_in, open_key, run_command, submit
 from redis_server import resp, running_redis
 from targets import echo, saying, serving, silence
 from visitor import Gallery, running_gateway_program, visited
@@ -542,6 +542,8 @@ def test_p4_a_wait_ends_by_itself(client, redis):
         client.wait_for_text('#link', 'Redis has not answered')
         client.page.evaluate('performance.now = (now => () => now.call(performance) + 60000)(performance.now)')
         client.wait_for_text('#status', 'The connection was lost before the answer')
+        is_open.set()
+        client.wait_for_text('#status', 'Connected again. The connection was lost before the answer', 20)
         assert client.value('#string-value') == 'typed' and kind(client) == 'bad'
 
 
@@ -728,7 +730,7 @@ def test_p13_what_one_view_tells_is_not_seen_in_the_others(client, redis):
 
 def leave_and_come_back(visitor):
     """To a page of another origin, and back to this very page, which was kept meanwhile."""
-    visitor.page.evaluate('globalThis.isSame = true; addEventListener("pageshow", event => { isBack = event.persisted; })')
+    visitor.page.evaluate('addEventListener("pageshow", event => { globalThis.isBack = event.persisted; })')
     visitor.page.go('about:blank')
     history = visitor.page.call('Page.getNavigationHistory')
     visitor.page.call('Page.navigateToHistoryEntry', entryId=history['entries'][history['currentIndex'] - 1]['id'])
@@ -924,7 +926,9 @@ def test_c1_a_proxy_that_ends_the_connection_at_scan_is_told_once(client):
         connect(client, port, 'The server has ended the connection at SCAN')
         client.wait_for_text('#key-count', 'stopped by an error')
         client.wait_for_text('#key-failure', 'SCAN')
+        client.wait_for_text('#status', 'Connected again. The server has ended the connection at SCAN')
         client.wait_until_hidden('#link')
+        assert kind(client) == 'bad'
         assert [proxy.asked.count(name) for name in ('INFO', 'CONFIG', 'SCAN')] == [1, 1, 1]
         client.click('#tab-info')
         client.wait_for_text('#status', 'The server ends the connection at INFO')
@@ -951,7 +955,8 @@ def test_c1_a_proxy_that_knows_little_shows_keys_and_values_and_saves_them(clien
 def test_c1_a_proxy_that_ends_the_connection_at_ping_is_used_without(client):
     proxy = Proxy('PING')
     with serving(proxy) as port:
-        connect(client, port, 'found', host='127.0.0.1')
+        connect(client, port, 'Connect')
+        client.wait_for_text('#key-count', '1 key found', 20)
         assert proxy.asked.count('PING') == 1
 
 
@@ -971,7 +976,8 @@ def test_states_of_a_server_that_takes_no_changes_are_red_and_keep_what_is_typed
     for begin, end, words in (
             (['REPLICAOF', '127.0.0.1', '1'], ['REPLICAOF', 'NO', 'ONE'], 'read-only replica'),
             (['CONFIG', 'SET', 'maxmemory', '1'], ['CONFIG', 'SET', 'maxmemory', '0'], 'memory limit'),
-            (['CONFIG', 'SET', 'min-replicas-to-write', '3'], ['CONFIG', 'SET', 'min-replicas-to-write', '0'], 'replicas')):
+            (['CONFIG', 'SET', 'min-replicas-to-write', '3'], ['CONFIG', 'SET', 'min-replicas-to-write', '0'],
+             'replicas')):
         redis.ask(*begin)
         client.click('#string-save')
         client.wait_for_text('#status', words)
