@@ -9,7 +9,7 @@
  */
 import WS2S from './ws2s.mjs';
 import {
-  addressText, byteCount, element, failureText, saveFile, Status, targetFields, visible,
+  addressText, byteCount, Choices, element, failureText, guardLeaving, saveFile, Status, targetFields, visible,
 } from './page.mjs';
 import {bodyText, NARROW, savedText, timeText, Transcript, WIDE} from './console-transcript.mjs';
 import {typedBytes} from './console-input.mjs';
@@ -220,8 +220,8 @@ class Input {
   constructor() {
     this.#area.addEventListener('keydown', event => this.#onKey(event));
     this.#area.addEventListener('input', () => this.#grow());
-    this.#mode.addEventListener('change', () => this.#showMode());
-    this.#showMode();
+    this.#mode.addEventListener('change', () => this.showMode());
+    this.showMode();
   }
 
   /** What was typed, as bytes. Throws a RangeError for what is not hexadecimal. */
@@ -245,6 +245,18 @@ class Input {
     this.#area.focus();
   }
 
+  get isTyped() {
+    return this.#area.value.trim() !== '';
+  }
+
+  /** Another mode was chosen. */
+  showMode() {
+    const isHex = this.#mode.value === 'hex';
+    this.#ending.disabled = isHex;
+    this.#area.placeholder = isHex ? 'for example 50 49 4e 47 0d 0a' : 'for example PING';
+    this.setValid(true);
+  }
+
   get #history() {
     return this.#histories[this.#mode.value];
   }
@@ -254,7 +266,7 @@ class Input {
     if (hasModifier || event.isComposing) return;
     if (event.key === 'Enter') this.#onEnterKey(event);
     if (event.key === 'ArrowUp' && this.#isInFirstLine()) this.#recall(event, this.#history.older(this.#area.value));
-    if (event.key === 'ArrowDown' && this.#isInLastLine()) this.#recall(event, this.#history.newer());
+    if (event.key === 'ArrowDown' && this.#isInLastLine()) this.#recall(event, this.#history.newer(this.#area.value));
   }
 
   #onEnterKey(event) {
@@ -285,13 +297,6 @@ class Input {
     this.#area.rows = Math.min(ROWS, this.#area.value.split('\n', ROWS).length);
     this.setValid(true);
   }
-
-  #showMode() {
-    const isHex = this.#mode.value === 'hex';
-    this.#ending.disabled = isHex;
-    this.#area.placeholder = isHex ? 'for example 50 49 4e 47 0d 0a' : 'for example PING';
-    this.setValid(true);
-  }
 }
 
 // =====================================================================================================================
@@ -299,6 +304,7 @@ class Input {
 // =====================================================================================================================
 
 const BUTTONS = {connect: ['idle'], cancel: ['connecting'], disconnect: ['connected', 'leaving'], pause: ['connected']};
+const CHOICES = ['view', 'mode', 'line-ending'];
 const SECOND_THOUGHT = 500;  // milliseconds: what drops data is not meant by a double click, or a key held down
 
 class Page {
@@ -308,6 +314,7 @@ class Page {
   #status = new Status(byId('status'));
   #sendStatus = new Status(byId('send-status'));
   #fields = targetFields(byId('connect-form'), {store: 'ws2s.console.targets'});
+  #choices = new Choices('ws2s.console.choices');
   #state = 'idle';
   #attempt = null;     // an AbortController
   #line = null;        // the last connection
@@ -315,6 +322,7 @@ class Page {
   #leftAt = 0;
 
   constructor() {
+    this.#recallChoices();
     onEvent('connect-form', 'submit', () => this.#connect());
     onEvent('cancel', 'click', () => this.#attempt?.abort());
     onEvent('disconnect', 'click', () => this.#leave());
@@ -326,7 +334,19 @@ class Page {
     this.#input.onEnter = () => this.#send();
     this.#output.onDrawn = () => this.#showTotals();
     this.#showTotals();
+    guardLeaving(() => this.#input.isTyped);
     byId('unstarted').remove();
+  }
+
+  // How somebody likes to write to a server stays, over servers and visits.
+  #recallChoices() {
+    for (const id of CHOICES) {
+      const known = [...byId(id).options].some(option => option.value === this.#choices.get(id));
+      if (known) byId(id).value = this.#choices.get(id);
+      byId(id).addEventListener('change', () => this.#choices.set(id, byId(id).value));
+    }
+    this.#output.view = byId('view').value;
+    this.#input.showMode();
   }
 
   // -- connecting -----------------------------------------------------------------------------------------------------
@@ -375,6 +395,7 @@ class Page {
       ended: error => this.#onEnded(error),
     });
     this.#setState('connected');
+    this.#sendStatus.say('');
     this.#status.say(`Connected to ${this.#where}.`, 'good');
     this.#tell(`Connected to ${this.#where}.`, 'good');
     this.#input.focus();

@@ -7,26 +7,29 @@ const KEPT_CHARACTERS = 10000;  // longer ones were pasted
 export class History {
   #lines = [];
   #at = 0;         // #lines.length: at what is being typed
-  #draft = '';
+  #edits = new Map();  // what stands in place of the lines, by their place, until one is added
 
   add(line) {
     const isNew = line && line.length <= KEPT_CHARACTERS && line !== this.#lines.at(-1);
     if (isNew) this.#lines.push(line);
     if (this.#lines.length > KEPT) this.#lines.shift();
     this.#at = this.#lines.length;
-    this.#draft = '';
+    this.#edits.clear();
   }
 
   /** The line before; null if there is none. `current` is what stands in the input. */
   older(current) {
-    if (this.#at === 0) return null;
-    if (this.#at === this.#lines.length) this.#draft = current;
-    return this.#lines[--this.#at];
+    return this.#at === 0 ? null : this.#go(current, -1);
   }
 
   /** The line behind, in the end what was being typed; null behind that. */
-  newer() {
-    if (this.#at === this.#lines.length) return null;
-    return ++this.#at === this.#lines.length ? this.#draft : this.#lines[this.#at];
+  newer(current) {
+    return this.#at === this.#lines.length ? null : this.#go(current, 1);
+  }
+
+  #go(current, step) {
+    if (current !== undefined) this.#edits.set(this.#at, current);
+    this.#at += step;
+    return this.#edits.get(this.#at) ?? this.#lines[this.#at] ?? '';
   }
 }

@@ -3,10 +3,11 @@
  *
  * What stands where:
  *
- *     1. Elements     element, saveFile, Status
+ *     1. Elements     element, saveFile, guardLeaving, Status
  *     2. Bytes        visible, joined, hexDump, parseHex, byteCount
  *     3. Failures     explain, FieldError
  *     4. Targets      defaultGateway, TargetMemory, targetFields
+ *     5. Choices      Choices
  */
 
 // =====================================================================================================================
@@ -53,6 +54,22 @@ export function saveFile(name, parts, type = 'application/octet-stream') {
   link.click();
   link.remove();
   setTimeout(() => URL.revokeObjectURL(url), FILE_MILLISECONDS);
+}
+
+const GUARD_MILLISECONDS = 250;
+
+/**
+ * Ask before the page is left while `isUnsaved()`. Only then: a listener that stands there all the time keeps a page
+ * out of the cache in which Back finds it again.
+ */
+export function guardLeaving(isUnsaved) {
+  const ask = event => event.preventDefault();
+  const look = () => {
+    if (isUnsaved()) addEventListener('beforeunload', ask);
+    else removeEventListener('beforeunload', ask);
+  };
+  for (const event of ['input', 'click', 'keyup']) document.addEventListener(event, () => setTimeout(look));
+  setInterval(look, GUARD_MILLISECONDS);  // it also is saved, or lost, by itself
 }
 
 /** A line that tells how things stand, and is read out when it changes. */
@@ -339,6 +356,7 @@ const BROWSER_SENTENCES = {
 /** What has gone wrong, for people: `{sentence, reason}`. */
 export function explain(error) {
   const name = error?.name;
+  if (name === 'WS2SError' && isOther(error.cause)) return explain(error.cause);
   if (name === 'WS2SError') return {sentence: gatewaySentence(error), reason: wordOf(error.reason)};
   if (name === 'RedisError') return {sentence: sentenceOf(`Redis: ${error.message}`), reason: wordOf(error.code)};
   if (name === 'FieldError') return {sentence: error.message, reason: 'field'};
@@ -353,11 +371,33 @@ export function failureText(error) {
   return reason === 'field' || reason === 'cancelled' ? sentence : `${sentence} (${reason})`;
 }
 
-function gatewaySentence({reason, message, cause}) {
+// What was asked of somebody who speaks something else was not carried out: what counts is that.
+function isOther(cause) {
+  return cause?.name === 'WS2SError' && cause.reason === 'protocol';
+}
+
+function gatewaySentence({reason, message, cause, endedAt}) {
   if (cause?.name === 'RedisError') return sentenceOf(message);
+  if (reason === 'not-answered' && cause) return notAnsweredSentence(message, cause, endedAt);
+  if (reason === 'protocol' && /RESP|seems? to speak/.test(message)) return protocolSentence(message);
   const setting = reason === 'forbidden' && /\(([\w ]+)\)$/.exec(message);
   if (setting && Object.hasOwn(FORBIDDEN, setting[1])) return FORBIDDEN[setting[1]];
   return Object.hasOwn(SENTENCES, reason) ? SENTENCES[reason] : sentenceOf(message);
+}
+
+function notAnsweredSentence(message, cause, endedAt) {
+  const [, command] = /^no reply to (\S+),/.exec(message) || [null, 'a command'];
+  if (cause.cause?.name === 'RedisError') return sentenceOf(cause.message);
+  const isEnd = cause.name === 'WS2SError' && cause.code === 5 && ['closed', 'reset'].includes(cause.reason);
+  const what = isEnd ? `The server has ended the connection at ${wordOf(endedAt || command)}`
+    : `The connection was lost before the answer to ${wordOf(command)} came`;
+  const which = endedAt && endedAt !== command ? wordOf(command) : 'The command';
+  return `${what}. ${which} may have been carried out, or not.`;
+}
+
+function protocolSentence(message) {
+  const [guess] = /seems? to speak [^.;]+/.exec(message) || ['speaks another protocol'];
+  return sentenceOf(`This is not Redis; the port ${guess}`);
 }
 
 const WORD_CHARACTERS = 40;
@@ -789,4 +829,42 @@ function useOf(host) {
 function placeOf(form) {
   const button = form.querySelector('button:not([type]), [type=submit]');
   return [...form.children].find(child => child.contains(button)) || null;
+}
+
+// =====================================================================================================================
+// 5. Choices
+// =====================================================================================================================
+
+/** What was chosen last, by name, in localStorage. */
+export class Choices {
+  #key;
+  #storage;
+  #chosen;
+
+  constructor(key, storage = localStorageIfAny()) {
+    this.#key = key;
+    this.#storage = storage;
+    this.#chosen = this.#read();
+  }
+
+  get(name) {
+    return this.#chosen.get(name);
+  }
+
+  set(name, value) {
+    this.#chosen.set(name, value);
+    try {
+      this.#storage.setItem(this.#key, JSON.stringify([...this.#chosen]));
+    } catch {
+      // The browser keeps nothing for this page. All else works without.
+    }
+  }
+
+  #read() {
+    try {
+      return new Map(JSON.parse(this.#storage.getItem(this.#key)));
+    } catch {
+      return new Map();  // nothing is kept, or nothing may be, or another program has written there
+    }
+  }
 }

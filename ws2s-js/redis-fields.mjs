@@ -1,9 +1,9 @@
-/** Fields for bytes, and dialogs. */
+/** Fields for bytes. */
 
-import {element, byteCount, failureText, FieldError, parseHex, saveFile, Status} from './page.mjs';
+import {element, byteCount, failureText, FieldError, parseHex, saveFile} from './page.mjs';
 import {bestForm, canBeText, fromEscaped, labelOf, toEscaped, toHex, utf8, textOf} from './redis-bytes.mjs';
+import {sentenceOf} from './redis-errors.mjs';
 import {count} from './redis-names.mjs';
-import {sentenceOf} from './redis-session.mjs';
 
 /** More than this is not edited in a field: with many lines browsers would become slow. */
 export const EDITABLE_BYTES = 262144;
@@ -12,7 +12,7 @@ export const PIECE_BYTES = 32768;
 
 const FORMS = {text: 'Text', escaped: 'Escaped', hex: 'Hex'};
 const HINTS = {
-  text: 'UTF-8 text, each character as it is.',
+  text: 'UTF-8 text, each character as it is; a line end is one LF.',
   escaped: 'Text in which \\n, \\r, \\t, \\xHH and \\u{…} stand for what is not plain; \\\\ is a backslash.',
   hex: 'Two hexadecimal digits for each byte.',
 };
@@ -52,7 +52,7 @@ export class BytesField {
   #buildText(id, rows, isReadOnly) {
     const text = element('textarea', {
       id, rows, readOnly: isReadOnly, spellcheck: false, autocomplete: 'off', autocapitalize: 'off',
-      on: {input: () => text.removeAttribute('aria-invalid'), keydown: event => this.#onKey(event)},
+      on: {input: () => this.#onInput(), keydown: event => this.#onKey(event)},
     });
     text.setAttribute('aria-describedby', this.#hint.id);
     return text;
@@ -88,12 +88,33 @@ export class BytesField {
     return this.#text.value !== this.#written;
   }
 
+  /** Hold what was typed into another field, in whatever form, though it may make no sense yet. */
+  adopt(other) {
+    if (!other.isChanged) return;
+    this.#write(this.#given, 'escaped');  // each form can be chosen then
+    this.#form.value = this.#shownForm = other.#shownForm;
+    this.#hint.textContent = HINTS[this.#shownForm];
+    this.#text.value = other.#text.value;
+    this.#written = null;
+  }
+
   set isReadOnly(isReadOnly) {
     this.#text.readOnly = isReadOnly;
   }
 
   focus() {
     this.#text.focus();
+  }
+
+  // A name with line ends was pasted: the last one is not meant, and others must be seen.
+  #onInput() {
+    this.#text.removeAttribute('aria-invalid');
+    const text = this.#text.value;
+    if (!this.#isLine || !text.includes('\n')) return;
+    this.#text.value = text.replace(/\n$/, '');
+    if (!this.#text.value.includes('\n') || this.#shownForm !== 'text') return;
+    this.#write(this.read(), 'escaped');
+    this.#written = null;
   }
 
   #onForm() {
@@ -139,59 +160,4 @@ export function bytesShown({id, label, bytes, fileName}) {
 /** A name that files may have, from bytes. */
 export function fileNameOf(bytes) {
   return labelOf(bytes.subarray(0, 60), 60).replace(/[^\p{L}\p{N}._-]+/gu, '_').replace(/^\.+/, '') || 'value';
-}
-
-// -- Dialogs ----------------------------------------------------------------------------------------------------------
-
-/**
- * Ask something in a dialog. Resolves to what `onSubmit` has given, undefined when it was left.
- *
- * While `onSubmit` fails the dialog stays, with the failure told in it. `submit`: the label of the button; without it
- * there is only one to close. `isDangerous`: the way out has the focus. `returnTo`: gives the element that gets the
- * focus when the one that had it is gone.
- */
-export function openDialog({id, title, content = [], submit, isDangerous = false, onSubmit, returnTo}) {
-  return new Promise(resolve => {
-    const status = new Status(element('p', {id: `${id}-status`}));
-    const cancel = element('button', {type: 'button', id: `${id}-cancel`, on: {click: () => dialog.close()}},
-      submit ? 'Cancel' : 'Close');
-    const ok = submit && element('button', {id: `${id}-submit`, className: isDangerous ? 'danger' : 'primary'}, submit);
-    const form = element('form', {className: 'dialog-form', on: {submit: onSubmitted}},
-      element('h2', {id: `${id}-title`}, title), ...content, status.node,
-      element('div', {className: 'actions'}, ok, cancel));
-    const dialog = element('dialog', {id, ariaLabelledby: `${id}-title`, on: {close: onClosed}}, form);
-    let result;
-
-    async function onSubmitted(event) {
-      event.preventDefault();
-      if (!ok || ok.disabled) return;
-      ok.disabled = true;
-      status.say('');
-      try {
-        result = await onSubmit();
-        dialog.close();
-      } catch (error) {
-        status.say(failure(error), 'bad');
-        if (error instanceof FieldError) error.field.focus();
-      }
-      ok.disabled = false;
-    }
-
-    function onClosed() {
-      dialog.remove();
-      const target = document.activeElement === document.body && returnTo && returnTo();
-      if (target) target.focus();
-      resolve(result);
-    }
-
-    document.body.append(dialog);
-    dialog.showModal();
-    const first = isDangerous || !submit ? cancel : form.querySelector('textarea:not([readonly]), input');
-    (first || cancel).focus();
-  });
-}
-
-/** Close what is open: its session has ended. */
-export function closeDialogs() {
-  for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close();
 }

@@ -8,7 +8,7 @@ import {figuresOf, parseInfo} from './redis-info.mjs';
 const SECONDS = 5;
 const SHOWN = 300;
 
-/** `page`: {session, status}. */
+/** `page`: {session, infoStatus}. */
 export class InfoView {
   #page;
   #cards = element('div', {id: 'info-cards', className: 'cards'});
@@ -37,7 +37,7 @@ export class InfoView {
   }
 
   async #onRefresh() {
-    if (await this.#refresh()) this.#page.status.say('The figures were read anew.', 'good');
+    if (await this.#refresh()) this.#page.infoStatus.say('The figures were read anew.', 'good');
   }
 
   #onTime() {
@@ -54,7 +54,7 @@ export class InfoView {
       this.#show(reply instanceof Uint8Array ? textOf(reply) || '' : String(reply));
       return true;
     } catch (error) {
-      if (session === this.#page.session) this.#page.status.say(failure(error), 'bad');
+      if (session === this.#page.session) this.#page.infoStatus.say(failure(error), 'bad');
       return false;
     }
   }

@@ -1,31 +1,20 @@
 /** One key: what is known of it, its time to live, its name, its end; and its value, by redis-values.mjs. */
 
 import {element, byteCount, FieldError, saveFile} from './page.mjs';
-import {bytesOfName, labelOf, labelOfName, nameOf} from './redis-bytes.mjs';
-import {BytesField, EDITABLE_BYTES, failure, labelled, openDialog} from './redis-fields.mjs';
+import {bytesOfName, labelOf, labelOfName} from './redis-bytes.mjs';
+import {mayDiscard} from './redis-dialog.mjs';
+import {ChangedError} from './redis-errors.mjs';
+import {EDITABLE_BYTES, failure} from './redis-fields.mjs';
+import {askDelete, askName, askNew, askTtl} from './redis-key-dialogs.mjs';
 import {duration} from './redis-names.mjs';
-import {ChangedError, typeName} from './redis-session.mjs';
-import {editorOf, firstContent, TYPES} from './redis-values.mjs';
+import {typeName} from './redis-session.mjs';
+import {editorOf} from './redis-values.mjs';
 
 const SHOWN = 200;  // characters of a name in a heading
-const LARGEST_SECONDS = 9e12;
+const GONE = 'This key does not exist any more: it was deleted, or its time has run out.';
 
 function isWrongType(error) {
   return error.name === 'RedisError' && error.code === 'WRONGTYPE';
-}
-
-/** A field for seconds. `isOptional`: empty means no time to live. */
-function secondsInput(isOptional) {
-  return element('input', {
-    id: 'ttl-seconds', inputMode: 'numeric', autocomplete: 'off', placeholder: isOptional ? 'for ever' : '',
-  });
-}
-
-function readSeconds(input) {
-  const seconds = Number(input.value);
-  if (/^\s*\d+\s*$/.test(input.value) && seconds >= 1 && seconds <= LARGEST_SECONDS) return seconds;
-  input.setAttribute('aria-invalid', 'true');
-  throw new FieldError('A time to live is a whole number of seconds, at least 1.', input);
 }
 
 /**
@@ -41,6 +30,8 @@ export class KeyView {
   #editor = null;
   #facts = {};
   #deadline = null; // when its time runs out, in milliseconds of this computer
+  #isLooking = false;  // whether its time has run out
+  #kept = '';       // what has become of the key, while what was typed for it is kept
 
   constructor(node, page) {
     this.#node = node;
@@ -66,6 +57,7 @@ export class KeyView {
     this.#turn++;
     this.#visit = {};
     this.#name = this.#editor = this.#deadline = null;
+    this.#kept = '';
     this.#node.replaceChildren(
       element('h2', {id: 'key-title', tabIndex: -1}, 'No key is open'),
       element('p', {id: 'key-none', className: 'muted'}, 'Choose a key to see its value.'));
@@ -83,15 +75,28 @@ export class KeyView {
   /** May what is typed be lost? */
   async mayLeave() {
     if (!this.isChanged) return true;
-    return await openDialog({
-      id: 'dialog-discard', title: 'Discard the changes?', submit: 'Discard', isDangerous: true,
-      content: [element('p', {}, 'What you have changed in the value is not saved.')], onSubmit: () => true,
-    }) === true;
+    if (!await mayDiscard('What you have changed in the value is not saved.')) return false;
+    if (this.#editor) this.#editor.discard();
+    return true;
   }
 
   /** Read it anew; `text` is told then, or `textIfGone`. */
   async reload(text, textIfGone = text) {
     if (this.#name !== null) await this.#run(() => this.#load(text, textIfGone));
+  }
+
+  /** What is typed is kept; but does the key still exist? */
+  check() {
+    return this.#run(() => this.#check());
+  }
+
+  async #check() {
+    const turn = this.#turn;
+    if (this.#name === null || this.#kept) return;
+    const facts = await this.#readFacts(bytesOfName(this.#name));
+    if (turn !== this.#turn) return;
+    if (facts.type === 'none') this.#keep(GONE, true);
+    else this.#showFacts();
   }
 
   // -- reading --------------------------------------------------------------------------------------------------------
@@ -102,14 +107,21 @@ export class KeyView {
     const facts = await this.#readFacts(key);
     if (turn !== this.#turn) return;
     if (facts.type === 'none') {
-      this.#onGone(name, textIfGone || 'This key does not exist any more: it was deleted, or its time has run out.');
+      if (this.isChanged) this.#keep(GONE, true);
+      else this.#onGone(name, textIfGone || GONE);
       return;
     }
     const editor = editorOf(facts.type, this.#place(key, facts, turn));
+    if (this.#editor && editor.type === this.#editor.type) editor.resume?.(this.#editor);
     await editor.load();
     if (turn !== this.#turn) return;
+    if (this.isChanged) {  // meanwhile
+      this.#page.status.say('What you have typed is kept, and the key is not shown anew.', 'busy');
+      return;
+    }
     this.#facts = facts;
     this.#editor = editor;
+    this.#kept = '';
     this.#build(name);
     this.#page.status.say(text || `${labelOfName(name, 60)}: ${typeName(facts.type)}, ${editor.size}.`, 'good');
   }
@@ -117,8 +129,9 @@ export class KeyView {
   async #readFacts(key) {
     const ask = (...words) => this.#session.ask(...words, key);
     // A name of megabytes is not sent for what is only nice to know.
-    const more = key.length > EDITABLE_BYTES ? [] : [ask('OBJECT', 'ENCODING'), ask('MEMORY', 'USAGE')];
-    const [type, ttl, encoding = {}, memory = {}] = await Promise.allSettled([ask('TYPE'), ask('PTTL'), ...more]);
+    const more = key.length > EDITABLE_BYTES ? [] : [['OBJECT', 'ENCODING'], ['MEMORY', 'USAGE']];
+    const words = [['TYPE'], ['PTTL'], ...more];
+    const [type, ttl, encoding = {}, memory = {}] = await Promise.allSettled(words.map(each => ask(...each)));
     if (type.status === 'rejected') throw type.reason;
     // The others may be forbidden, or too new for the server.
     // A BigInt where it is for ages.
@@ -131,12 +144,25 @@ export class KeyView {
   }
 
   #place(key, facts, turn) {
+    const page = this.#page, first = page.session, name = this.#name;
     return {
-      session: this.#session, key, memory: facts.memory,
-      say: (text, kind) => { if (turn === this.#turn) this.#page.status.say(text, kind); },
+      key, memory: facts.memory,
+      get session() { return page.session || first; },  // it may have been lost, and be another one now
+      say: (text, kind) => { if (turn === this.#turn) page.status.say(text, kind); },
       run: task => this.#run(task),
-      changed: text => { if (turn === this.#turn) this.#run(() => this.#onChanged(text)); },
+      // It may have been read anew meanwhile, without the change.
+      changed: text => {
+        if (name === this.#name) this.#run(() => (turn === this.#turn ? this.#onChanged(text) : this.#load(text)));
+      },
+      made: text => this.#onMade(name, text),
     };
+  }
+
+  #onMade(name, text) {
+    this.#page.onMade(name);
+    if (this.#name !== null && this.#name !== name) return;
+    this.#name = name;
+    this.#run(() => this.#load(text));
   }
 
   // What fails for a key that is not open any more is nobody's business.
@@ -150,10 +176,45 @@ export class KeyView {
   }
 
   #fail(error) {
-    if (error instanceof ChangedError && error.isGone) this.reload(error.message);
+    const isOther = isWrongType(error) || (error instanceof ChangedError && error.isGone);
+    if (isOther && this.isChanged) this.#keep(failure(error), error.isMissing);
     else if (isWrongType(error)) this.reload('The type of this key has changed. It was read anew.');
+    else if (isOther) this.reload(error.message);
     else this.#page.status.say(failure(error), 'bad');
+    if (!this.#editor && this.#name !== null && !isOther) this.#showFailure(error);
     if (error instanceof FieldError) error.field.focus();
+  }
+
+  // It could not be read: an empty panel would look as if nothing had been chosen.
+  #showFailure(error) {
+    this.#node.replaceChildren(
+      element('h2', {id: 'key-title', className: 'mono bytes', tabIndex: -1}, labelOfName(this.#name, SHOWN)),
+      element('p', {id: 'key-failure-text', className: 'status bad'}, `This key was not read. ${failure(error)}`),
+      element('div', {className: 'row key-actions'}, this.#button('key-reload', 'Try again', () => this.#load())));
+  }
+
+  /** Its key is gone, or another one; what is typed stays until somebody decides. */
+  #keep(text, isMissing) {
+    const name = this.#name;
+    this.#turn++;
+    this.#kept = text;
+    this.#deadline = null;
+    if (isMissing) this.#page.onGone(name);
+    this.#node.querySelector('.key-actions').hidden = true;
+    document.getElementById('key-facts').replaceChildren();  // nothing of that is known any more
+    document.getElementById('key-notice').replaceChildren(
+      element('p', {className: 'status bad'}, `${text} What you have typed is still here.`),
+      element('div', {className: 'row'},
+        isMissing && this.#button('key-recreate', 'Create it again', () => this.#recreate(name), 'primary'),
+        this.#button('key-discard', isMissing ? 'Discard it…' : 'See what is there now…', () => this.#onReload())));
+    this.#tick();
+    this.#page.status.say(`${text} What you have typed is still here.`, 'bad');
+  }
+
+  async #recreate(name) {
+    await this.#editor.recreate();
+    this.#page.onMade(name);
+    await this.#load('The key was created again.');
   }
 
   async #onChanged(text) {
@@ -188,6 +249,7 @@ export class KeyView {
       element('h2', {id: 'key-title', className: 'mono bytes', tabIndex: -1, dataset: {type: this.#facts.type}},
         labelOfName(name, SHOWN)),
       element('dl', {id: 'key-facts', className: 'facts'}),
+      element('div', {id: 'key-notice', className: 'notice'}),
       element('div', {className: 'row key-actions'}, this.#actions(), isCut && file),
       element('div', {id: 'key-value', role: 'group', ariaLabel: 'Value'}, this.#editor.node));
     this.#showFacts();
@@ -223,11 +285,18 @@ export class KeyView {
     const shown = document.getElementById('key-fact-ttl');
     if (!shown || document.hidden) return;
     const left = this.#deadline === null ? null : this.#deadline - Date.now();
-    shown.textContent = left === null ? 'for ever' : `${duration(Math.max(0, left) / 1000)} left`;
+    shown.textContent = left === null ? 'for ever' : `${duration(left / 1000)} left`;
     const persist = document.getElementById('key-persist');
     if (left === null && document.activeElement === persist) document.getElementById('key-ttl').focus();
     persist.hidden = left === null;
-    if (left !== null && left < -1000 && !this.isChanged && this.#session && this.#session.isReady) this.reload();
+    if (left !== null && left < -1000 && this.#session && this.#session.isReady) this.#onTimeOver();
+  }
+
+  async #onTimeOver() {
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    await (this.isChanged ? this.check() : this.reload());
+    this.#isLooking = false;
   }
 
   // -- doing ----------------------------------------------------------------------------------------------------------
@@ -236,107 +305,42 @@ export class KeyView {
     if (await this.mayLeave()) await this.#load();
   }
 
-  async #askTtl() {
-    const seconds = secondsInput();
-    if (this.#deadline !== null) seconds.value = String(Math.max(1, Math.round((this.#deadline - Date.now()) / 1000)));
-    const key = bytesOfName(this.#name);
-    await openDialog({
-      id: 'dialog-ttl', title: 'Time to live', submit: 'Set', content: [
-        element('p', {}, 'Redis deletes the key when this time has passed.'), labelled('Seconds', seconds)],
-      onSubmit: async () => {
-        const isSet = await this.#session.ask('EXPIRE', key, readSeconds(seconds));
-        await this.#onChanged(isSet ? 'The time to live was set.' : 'This key does not exist any more.');
-      },
-    });
-  }
-
   async #persist() {
     await this.#session.ask('PERSIST', bytesOfName(this.#name));
     await this.#onChanged('The key has no time to live any more.');
   }
 
+  async #askTtl() {
+    const seconds = this.#deadline === null ? null : (this.#deadline - Date.now()) / 1000;
+    await askTtl(this.#session, this.#name, seconds, () => this.#onChanged('The time to live was set.'));
+  }
+
   async #askName() {
     if (!await this.mayLeave()) return;  // the value is read anew then
     const from = this.#name;
-    const bytes = bytesOfName(from.length > EDITABLE_BYTES ? '' : from);
-    const field = new BytesField({id: 'rename-name', label: 'New name', bytes});
-    const to = await openDialog({
-      id: 'dialog-rename', title: 'Rename the key', submit: 'Rename', content: [field.node],
-      onSubmit: () => this.#rename(from, field.read()),
-    });
+    const to = await askName(this.#session, from);
     if (to === undefined || to === from) return;
     this.#page.onRenamed(from, to);
     this.#name = to;
     await this.#load('The key was renamed.');
   }
 
-  async #rename(from, to) {
-    const key = bytesOfName(from);
-    if (nameOf(to) === from) return from;
-    const type = await this.#session.ask('TYPE', key);
-    if (type === 'none') throw new ChangedError('This key does not exist any more.');
-    if (!await this.#session.ask('RENAMENX', key, to)) throw new ChangedError('There is already a key of this name.');
-    return nameOf(to);
-  }
-
   async #askDelete() {
     const name = this.#name, visit = this.#visit;
-    await openDialog({
-      id: 'dialog-delete', title: 'Delete this key?', submit: 'Delete', isDangerous: true,
-      content: [element('p', {className: 'mono bytes about'}, labelOfName(name, SHOWN)),
-        element('p', {}, `A ${typeName(this.#facts.type)} of ${this.#editor.size}. It cannot be brought back.`)],
-      returnTo: () => document.getElementById('key-list'),
-      onSubmit: async () => {
-        const isDeleted = await this.#session.remove(bytesOfName(name));
-        // The dialog may have been left, and another key be open.
-        if (visit !== this.#visit) this.#page.onGone(name);
-        else this.#onGone(name, isDeleted ? 'The key was deleted.' : 'The key was gone already.');
-      },
+    await askDelete(this.#session, name, `A ${typeName(this.#facts.type)} of ${this.#editor.size}.`, isDeleted => {
+      // The dialog may have been left, and another key be open.
+      if (visit !== this.#visit) this.#page.onGone(name);
+      else this.#onGone(name, isDeleted ? 'The key was deleted.' : 'The key was gone already.');
     });
   }
 
   /** Ask for a new key, and make it. */
   async make() {
     if (!await this.mayLeave()) return;
-    const form = new NewKey();
-    const name = await openDialog({
-      id: 'dialog-new', title: 'New key', submit: 'Create', content: form.nodes,
-      onSubmit: () => form.create(this.#session),
-    });
+    const name = await askNew(this.#session);
     if (name === undefined) return;
     this.#page.onMade(name);
-    this.#editor = null;
     await this.open(name);
     document.getElementById('key-title').focus();
-  }
-}
-
-/** The fields of a key that is to be made. */
-class NewKey {
-  #name = new BytesField({id: 'new-name', label: 'Name'});
-  #type = element('select', {id: 'new-type', on: {change: () => this.#onType()}},
-    TYPES.map(type => element('option', {value: type}, typeName(type))));
-  #seconds = secondsInput(true);
-  #content;
-  #place = element('div', {id: 'new-content'});
-
-  constructor() {
-    this.nodes = [this.#name.node, labelled('Type', this.#type), this.#place,
-      labelled('Time to live in seconds', this.#seconds)];
-    this.#onType();
-  }
-
-  #onType() {
-    this.#content = firstContent(this.#type.value);
-    this.#place.replaceChildren(...this.#content.nodes);
-  }
-
-  async create(session) {
-    const key = this.#name.read();
-    const seconds = this.#seconds.value.trim() === '' ? null : readSeconds(this.#seconds);
-    const writes = [this.#content.words(key)];
-    if (seconds) writes.push(['EXPIRE', key, seconds]);
-    await session.change(key, 'none', {writes});
-    return nameOf(key);
   }
 }

@@ -2,16 +2,18 @@
 
 import {byteCount, element} from './page.mjs';
 import {bytesOfName, labelOfName, nameOf, textOf} from './redis-bytes.mjs';
+import {endOf, isUnknown} from './redis-errors.mjs';
 import {failure} from './redis-fields.mjs';
 import {matchOf} from './redis-lines.mjs';
 import {count, keyCount, Names, rowsInView} from './redis-names.mjs';
-import {isUnknown, typeName} from './redis-session.mjs';
+import {typeName} from './redis-session.mjs';
 import {TYPES} from './redis-values.mjs';
 
 const STEP = 1000;          // keys that Redis looks at in one step
 const ROUND = 100000;       // keys to find before somebody has to ask for more
 const LARGEST = 500000;     // rows: browsers do not scroll much farther
 const LARGEST_BYTES = 134217728;  // of their names
+const FRESH = 20000;        // a list of so many is read anew when it may be old; a longer one is marked
 const ROW_HEIGHT = 28;      // in pixels, as in redis.css
 const SHOWN = 160;          // characters of a name in a row
 const TYPED_BYTES = 10000;  // the types of keys with longer names are not asked for
@@ -81,6 +83,10 @@ export class KeyList {
   #isScanning = false;
   #goal = ROUND;
   #size = null;           // of the database
+  #error = null;          // what has stopped the search
+  #wanted = {match: '*', type: ''};
+  #isQuiet = false;       // tells failures only
+  #age = '';              // why the list may be older than the database
   #active = null;         // the name that the arrow keys are at
   #opened = null;
   #drawTimer = null;
@@ -90,7 +96,7 @@ export class KeyList {
   constructor(node, page) {
     this.#page = page;
     this.#ui = this.#build();
-    node.append(this.#ui.filter, this.#ui.count, this.#ui.buttons, this.#ui.list);
+    node.append(this.#ui.filter, this.#ui.count, this.#ui.failure, this.#ui.buttons, this.#ui.list);
     // Drawing within the callback could change the size that is being told.
     new ResizeObserver(() => requestAnimationFrame(() => this.#draw())).observe(this.#ui.list);
   }
@@ -112,8 +118,9 @@ export class KeyList {
     return {
       pattern, type, order, stop, more, spacer, filter: this.#buildFilter(pattern, type),
       count: element('p', {id: 'key-count', className: 'muted'}),
+      failure: element('p', {id: 'key-failure', className: 'status bad', hidden: true}),
       buttons: element('div', {className: 'row'}, stop, more, order,
-        this.#button('keys-refresh', 'Refresh', () => this.search()),
+        this.#button('keys-refresh', 'Refresh', () => this.#onRefresh()),
         this.#button('key-new', 'New key…', () => this.#page.make())),
       list: element('div', {
         id: 'key-list', role: 'listbox', tabIndex: 0, ariaLabel: 'Keys', on: {
@@ -144,7 +151,8 @@ export class KeyList {
     this.#isScanning = false;
     this.#names = new Names();
     this.#types = new Map();
-    this.#scanner = this.#active = this.#opened = this.#size = null;
+    this.#scanner = this.#active = this.#opened = this.#size = this.#error = null;
+    this.#age = '';
     this.#ui.list.scrollTop = 0;
     this.#draw();
     this.#tellCount();
@@ -152,19 +160,48 @@ export class KeyList {
 
   /** Look for the keys that the filter describes, from the beginning. */
   search() {
+    this.#wanted = {match: matchOf(this.#ui.pattern.value), type: this.#ui.type.value};
+    this.#isQuiet = false;
+    return this.#searchAnew();
+  }
+
+  #searchAnew() {
     const opened = this.#opened;
     this.clear();
     this.#opened = opened;
-    this.#scanner = new Scanner(this.#page.session, {
-      match: matchOf(this.#ui.pattern.value), type: this.#ui.type.value});
+    this.#scanner = new Scanner(this.#page.session, this.#wanted);
     this.#goal = ROUND;
     return this.#scan();
+  }
+
+  /** What was looked for last was on another server. */
+  forgetFilter() {
+    this.#ui.pattern.value = this.#ui.type.value = '';
+  }
+
+  /** The database may be another one than the list shows, for this reason. */
+  async outdate(reason) {
+    // What has ended the connection before would do it again, and again.
+    if (!this.#scanner || (this.#error && endOf(this.#error))) return;
+    if (this.#names.length > FRESH) {
+      this.#age = reason;
+      this.#tellCount();
+      return;
+    }
+    const active = this.#active, above = this.#topName();
+    this.#isQuiet = true;  // nobody has asked for it
+    await this.#searchAnew();  // not for what is half typed
+    if (this.#active === null && this.#names.has(active)) this.#active = active;
+    this.#keepPlace(above);
+    this.#draw();
   }
 
   async #scan() {
     const turn = ++this.#turn, session = this.#page.session;
     this.#isScanning = true;
+    this.#error = null;
     this.#tellCount();
+    if (!this.#isQuiet) this.#page.status.say('Looking for keys…', 'busy');
     try {
       this.#size = await session.ask('DBSIZE');
     } catch (error) {
@@ -185,9 +222,10 @@ export class KeyList {
       if (scanner === this.#scanner) this.#add(found);
       return true;
     } catch (error) {
-      if (turn !== this.#turn || session.isOver) return false;
-      if (error.name === 'WS2SError') return session.ready().then(() => true, () => false);
-      this.#page.status.say(failure(error), 'bad');
+      if (turn !== this.#turn) return false;
+      const isLost = error.name === 'WS2SError' && !endOf(error) && !session.isOver;
+      if (isLost) return session.ready().then(() => true, () => false);
+      this.#error = error;
       return false;
     }
   }
@@ -195,7 +233,9 @@ export class KeyList {
   #end() {
     this.#isScanning = false;
     this.#drawNow();
-    this.#page.status.say(this.#names.length ? `${this.#inWords()} found.` : 'No key was found.', 'good');
+    const found = this.#names.length ? `${this.#inWords()} found.` : 'No key was found.';
+    if (this.#error) this.#page.status.say(failure(this.#error), 'bad');
+    else if (!this.#isQuiet) this.#page.status.say(found, 'good');
   }
 
   #inWords() {
@@ -210,7 +250,13 @@ export class KeyList {
     this.#ui.more.focus();
   }
 
+  #onRefresh() {
+    this.search();
+    this.#page.onRefresh();
+  }
+
   #onMore() {
+    this.#isQuiet = false;
     this.#goal = this.#names.length + ROUND;
     this.#scan();
     this.#ui.stop.focus();
@@ -337,12 +383,16 @@ export class KeyList {
     const isWhole = this.#scanner !== null && this.#scanner.isWhole;
     stop.hidden = !this.#isScanning;
     more.hidden = this.#isScanning || isWhole || !this.#scanner || this.#isFull;
-    this.#ui.count.textContent = this.#countText(isWhole);
+    more.textContent = this.#error ? 'Try again' : 'Load more';
+    this.#ui.count.textContent = this.#countText(isWhole) + this.#age;
+    this.#ui.failure.hidden = this.#error === null;
+    this.#ui.failure.textContent = this.#error ? failure(this.#error) : '';
   }
 
   #countText(isWhole) {
     if (!this.#scanner) return '';
     const size = this.#size === null ? '' : ` of ${count(this.#size)}`;
+    if (this.#error) return `${this.#inWords()} found${size}; stopped by an error.`;
     if (isWhole) return `${this.#inWords()} found${size ? `, ${count(this.#size)} in the database` : ''}.`;
     if (this.#isFull) {
       return `${this.#inWords()}${size}: this list takes no more. Use a narrower pattern.`;

@@ -82,6 +82,26 @@ export function splitLine(line) {
   return new WordReader(line).words();
 }
 
+/** The lines of a text that hold anything. */
+export function linesOf(text) {
+  return text.split(/\r\n|[\r\n\u2028\u2029]/).filter(line => line.trim() !== '');
+}
+
+// What changes nothing that the page shows. All else may: scripts, modules, transactions.
+const READS = new Set(`
+  ACL AUTH BITCOUNT BITPOS CLIENT COMMAND DBSIZE DUMP ECHO EVALSHA_RO EVAL_RO EXISTS EXPIRETIME FCALL_RO GEODIST GEOHASH
+  GEOPOS GEOSEARCH GET GETBIT GETRANGE HELLO HEXISTS HGET HGETALL HKEYS HLEN HMGET HRANDFIELD HSCAN HSTRLEN HVALS INFO
+  KEYS LASTSAVE LATENCY LCS LINDEX LLEN LOLWUT LPOS LRANGE MEMORY MGET OBJECT PEXPIRETIME PFCOUNT PING PTTL PUBLISH
+  PUBSUB RANDOMKEY ROLE SCAN SCARD SDIFF SINTER SINTERCARD SISMEMBER SLOWLOG SMEMBERS SMISMEMBER SORT_RO SRANDMEMBER
+  SSCAN STRLEN SUBSTR SUNION TIME TTL TYPE UNWATCH WAIT WATCH XINFO XLEN XPENDING XRANGE XREAD XREVRANGE ZCARD ZCOUNT ZDIFF
+  ZINTER ZINTERCARD ZLEXCOUNT ZMSCORE ZRANDMEMBER ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZRANK ZREVRANGE ZREVRANGEBYLEX
+  ZREVRANGEBYSCORE ZREVRANK ZSCAN ZSCORE ZUNION`.trim().split(/\s+/));
+
+/** Does this command only look? Takes its first word in capitals. */
+export function isRead([name]) {
+  return READS.has(name);
+}
+
 // -- Patterns ---------------------------------------------------------------------------------------------------------
 
 /** What MATCH gets: a plain word is looked for anywhere; what has glob characters is used as it is. */
@@ -93,7 +113,8 @@ export function matchOf(pattern) {
 // -- Secrets and history ----------------------------------------------------------------------------------------------
 
 const SECRETS = [
-  /^(auth|hello) /,
+  /^auth /,
+  /^hello .*auth /,
   /^config set .*(pass|auth|secret)/,
   /^acl setuser /,
   /^migrate .* auth2? /,

@@ -2,9 +2,10 @@
 
 import {element, saveFile, visible} from './page.mjs';
 import {labelOf, textOf, utf8} from './redis-bytes.mjs';
+import {openDialog} from './redis-dialog.mjs';
 import {failure} from './redis-fields.mjs';
 import {
-  COMMANDS, completionsOf, CommandHistory, isTextReply, printReply, printText, shownLine, splitLine,
+  COMMANDS, completionsOf, CommandHistory, isRead, isTextReply, linesOf, printReply, printText, shownLine, splitLine,
 } from './redis-lines.mjs';
 import {count} from './redis-names.mjs';
 
@@ -77,14 +78,19 @@ class LineInput {
   #active = -1;
   #matches = [];
 
-  constructor(onInput) {
+  /** `onLines(lines)`: several were pasted. */
+  constructor(onInput, onLines) {
     this.onInput = onInput;
+    this.onLines = onLines;
     this.list = element('div', {id: 'completions', role: 'listbox', ariaLabel: 'Commands', hidden: true, on: {
       mousedown: event => this.#onPick(event)}});
     this.input = element('input', {
       id: 'command', className: 'mono', autocomplete: 'off', autocapitalize: 'off', spellcheck: false, role: 'combobox',
       ariaExpanded: 'false', ariaControls: 'completions', ariaAutocomplete: 'list', enterKeyHint: 'send', on: {
-        input: () => this.#onInput(), keydown: event => this.#onKey(event), blur: () => this.#show([])},
+        input: () => this.#onInput(), keydown: event => this.#onKey(event), blur: () => this.#show([]),
+        paste: event => this.#onPaste(event, event.clipboardData),
+        drop: event => this.#onPaste(event, event.dataTransfer),
+        beforeinput: event => this.#onInsert(event, event.data)},
     });
     this.input.setAttribute('aria-describedby', 'command-hint');
   }
@@ -96,9 +102,35 @@ class LineInput {
   /** The line, which is in the history from now on. */
   take() {
     const line = this.input.value;
-    this.#history.add(line);
+    this.remember(line);
     this.#set('');
     return line;
+  }
+
+  remember(line) {
+    this.#history.add(line);
+  }
+
+  get isTyped() {
+    return this.input.value.trim() !== '';
+  }
+
+  // The browser would make one line of several, and so one command of several.
+  #onPaste(event, data) {
+    this.#onInsert(event, data && data.getData('text/plain'));
+  }
+
+  #onInsert(event, text) {
+    if (!text || !/[\r\n\u2028\u2029]/.test(text)) return;
+    event.preventDefault();
+    const {value, selectionStart, selectionEnd} = this.input;
+    const lines = linesOf(value.slice(0, selectionStart) + text + value.slice(selectionEnd));
+    if (lines.length > 1) this.onLines(lines);
+    else this.#set(lines[0] || '');
+  }
+
+  clear() {
+    this.#set('');
   }
 
   #set(line) {
@@ -159,7 +191,7 @@ class LineInput {
 
   #down() {
     if (this.#matches.length) this.#mark(Math.min(this.#active + 1, this.#matches.length - 1));
-    else this.#recall(this.#history.newer());
+    else this.#recall(this.#history.newer(this.input.value));
     return true;
   }
 
@@ -187,6 +219,8 @@ class Subscription {
   #button;
   #number = 0;
   #waiting = [];  // messages that are not drawn yet
+  #isConfirmed = false;
+  #isLost = false;
 
   constructor(log, client, isPattern, channels) {
     this.#log = log;
@@ -196,8 +230,8 @@ class Subscription {
     this.#button = element('button', {type: 'button', className: 'small', dataset: {action: 'unsubscribe'}, on: {
       click: () => this.end()}}, 'Unsubscribe');
     this.nodes = [element('div', {className: 'row'}, this.#button, this.#state), this.#messages];
-    client.onLost = error => this.#tell(`The connection is lost, and tried again: ${failure(error)}`);
-    client.onReady = () => this.#tellState();
+    client.onLost = error => this.#onLost(error);
+    client.onReady = () => this.#onReady();
     client.onClose = error => this.#onClose(error);
   }
 
@@ -206,14 +240,17 @@ class Subscription {
   }
 
   async begin() {
+    this.#tell('Subscribing…');
     const subscribe = this.isPattern ? 'psubscribe' : 'subscribe';
     const receive = (message, channel) => this.#onMessage(message, channel);
     try {
       await Promise.all([...this.channels].map(name => this.#client[subscribe](name, receive)));
+      this.#isConfirmed = true;
       this.#tellState();
     } catch (error) {
-      this.#tell(failure(error));
+      if (this.isOver) return;
       this.end();
+      this.#tell(`Not subscribed. ${failure(error)}`, 'bad');
     }
   }
 
@@ -235,12 +272,24 @@ class Subscription {
     if (document.activeElement === document.body) document.getElementById('command').focus();
   }
 
-  #onClose(error) {
-    this.#button.disabled = true;
-    this.#tell(error ? failure(error) : 'The connection is closed.');
+  #onLost(error) {
+    this.#isLost = true;
+    this.#tell(`The connection is lost, and tried again: ${failure(error)}`, 'bad');
   }
 
-  #tell(text) {
+  #onReady() {
+    if (this.#isLost) this.#add([`${timeOfDay()} `, '', 'The connection was lost until now: messages may be missing.']);
+    this.#isLost = false;
+    if (this.#isConfirmed) this.#tellState();
+  }
+
+  #onClose(error) {
+    this.#button.disabled = true;
+    this.#tell(`Not subscribed any more. ${error ? failure(error) : 'The connection is closed.'}`, error ? 'bad' : '');
+  }
+
+  #tell(text, kind = '') {
+    this.#state.className = kind ? `status ${kind}` : 'note';
     this.#state.textContent = text;
   }
 
@@ -253,7 +302,11 @@ class Subscription {
 
   #onMessage(message, channel) {
     this.#number++;
-    this.#waiting.push([`${timeOfDay()} `, labelOf(utf8(channel), 60), ` ${labelOf(message, 2000)}`]);
+    this.#add([`${timeOfDay()} `, labelOf(utf8(channel), 60), ` ${labelOf(message, 2000)}`]);
+  }
+
+  #add(row) {
+    this.#waiting.push(row);
     if (this.#waiting.length === 1) requestAnimationFrame(() => this.#draw());
     if (this.#waiting.length > MESSAGES) this.#waiting.shift();
   }
@@ -270,11 +323,11 @@ class Subscription {
   }
 }
 
-/** The panel. `page`: {session, status, target, select(db), onCommand()}. */
+/** The panel. `page`: {session, commandStatus, target, select(db), onCommand(isRead)}. */
 export class Prompt {
   #page;
   #log = new Log();
-  #line = new LineInput(line => this.#onInput(line));
+  #line = new LineInput(line => this.#onInput(line), lines => this.#onLines(lines));
   #client = null;
   #inMulti = false;
   #turn = 0;
@@ -305,23 +358,32 @@ export class Prompt {
 
   /** A session has begun, or another database is selected. */
   async begin() {
-    this.#drop();
+    this.drop();
     this.#tellWhere();
     const {session} = this.#page;
     const names = await commandNames(session);
     if (session === this.#page.session) this.#line.names = names;
   }
 
-  /** The session has ended. */
+  /** The session has ended. What was said stays until another one begins. */
   end() {
-    this.#drop();
+    this.drop();
     for (const subscription of this.#subscriptions) subscription.end();
     this.#subscriptions.clear();
+  }
+
+  /** Another server: what was said to the last one is none of its business. */
+  clear() {
     this.#log.clear();
   }
 
-  // The next command gets a new connection.
-  #drop() {
+  /** Is a line typed that was not sent? */
+  get isTyped() {
+    return this.#line.isTyped;
+  }
+
+  /** The next command gets a new connection. */
+  drop() {
     this.#turn++;
     this.#inMulti = false;
     this.#setWaiting(false);
@@ -358,18 +420,48 @@ export class Prompt {
   // -- running --------------------------------------------------------------------------------------------------------
 
   #onSubmit() {
-    if (this.#isWaiting) {
-      this.#page.status.say('The last command still waits for its answer. Stop waiting first.', 'busy');
-      return;
-    }
-    if (this.#page.session.isSelecting) {  // it would still be carried out in the database before
-      this.#page.status.say('The page is still on its way to another database. Nothing was sent.', 'busy');
-      return;
-    }
+    const refused = this.#refusal();
+    this.#page.commandStatus.say(refused, refused && 'busy');
+    if (refused) return;
     const line = this.#line.take();
     if (line.trim() !== '') this.#run(line);
   }
 
+  #refusal() {
+    const {session} = this.#page;
+    if (!session || session.isOver) return 'There is no connection any more. Nothing was sent.';
+    if (this.#isWaiting) return 'The last command still waits for its answer. Stop waiting first.';
+    // It would still be carried out in the database before.
+    return session.isSelecting ? 'The page is still on its way to another database. Nothing was sent.' : '';
+  }
+
+  // They are seen before they are run, and those behind one that has failed may not be meant any more.
+  async #onLines(lines, text = 'Each line is one command. At an error it stops.') {
+    const area = element('textarea', {
+      id: 'lines-text', className: 'mono', rows: Math.min(12, lines.length + 1), value: lines.join('\n'),
+      spellcheck: false, autocomplete: 'off', autocapitalize: 'off'});
+    const wanted = await openDialog({
+      id: 'dialog-lines', title: `Run ${count(lines.length)} lines?`, submit: 'Run line by line',
+      first: '#dialog-lines-submit', onSubmit: () => linesOf(area.value), content: [
+        element('p', {}, text), element('label', {htmlFor: 'lines-text'}, 'Commands'), area]});
+    if (!wanted) return;
+    this.#line.clear();
+    const rest = await this.#runAll(wanted);
+    if (rest.length) await this.#onLines(rest, 'The line before these has failed. These were not run.');
+    else this.focus();
+  }
+
+  // The lines that were not run.
+  async #runAll(lines) {
+    for (const [i, line] of lines.entries()) {
+      if (this.#refusal()) return lines.slice(i);
+      this.#line.remember(line);
+      if (!await this.#run(line)) return lines.slice(i + 1);
+    }
+    return [];
+  }
+
+  // Was it carried out?
   async #run(line) {
     const shown = visible(shownLine(line), 4000).text;
     const echo = element('div', {className: 'entry-line'}, `${this.#where.textContent} ${shown}`);
@@ -378,19 +470,18 @@ export class Prompt {
       words = splitLine(line);
     } catch (error) {
       this.#log.add(null, echo, refusal(error.message));
-      return;
+      return false;
     }
     const names = words.slice(0, 2).map(word => (textOf(word) || '').toUpperCase());
     const own = this.#ownCommand(names, words.slice(1));
-    if (own) own(echo);
-    else await this.#ask(words, names, echo);
+    return own ? await own(echo) !== false : this.#ask(words, names, echo);
   }
 
   // What this page does itself, instead of sending it.
   #ownCommand(names, rest) {
     const [name] = names;
     const refused = refusalOf(names);
-    if (refused) return echo => this.#log.add(null, echo, refusal(refused));
+    if (refused) return echo => this.#refuse(echo, refused);
     if (name === 'CLEAR' && !rest.length) return () => this.#log.clear();
     if (['QUIT', 'EXIT', 'RESET'].includes(name)) return echo => this.#renew(echo);
     if (['SUBSCRIBE', 'PSUBSCRIBE'].includes(name)) return echo => this.#subscribe(name, rest, echo);
@@ -399,38 +490,46 @@ export class Prompt {
     return db && /^\d+$/.test(db) ? echo => this.#select(Number(db), echo) : null;
   }
 
+  #refuse(echo, text) {
+    this.#log.add(null, echo, refusal(text));
+    return false;
+  }
+
   #renew(echo) {
-    this.#drop();
+    this.drop();
     this.#tellWhere();
     this.#log.add(null, echo, reply('OK: the next command gets a new connection.'));
   }
 
   async #select(db, echo) {
     if (this.#inMulti) {
-      this.#log.add(null, echo, refusal('SELECT is not offered within MULTI here: it is for the whole page.'));
-      return;
+      return this.#refuse(echo, 'SELECT is not offered within MULTI here: it is for the whole page.');
     }
     const error = await this.#page.select(db);
     this.#log.add(null, echo, error ? refusal(errorText(error)) : reply('OK'));
     this.focus();
+    return !error;
   }
 
   async #ask(words, names, echo) {
     const turn = ++this.#turn;
     const entry = this.#log.add(null, echo);
+    let isDone = false;
     this.#setWaiting(true);
     try {
       const [name, ...others] = words;
       const answer = await this.#connection().bytes(textOf(name) ?? name, ...others);
       this.#follow(names[0], answer);
       this.#put(entry, answerNodes(names, answer));
+      isDone = true;
     } catch (error) {
       if (turn === this.#turn) this.#follow(names[0], error);
       this.#put(entry, [refusal(turn === this.#turn ? errorText(error) : 'Nobody waits for the reply any more.')]);
     }
     if (turn === this.#turn) this.#setWaiting(false);
     this.#tellWhere();
-    this.#page.onCommand();
+    this.#page.onCommand(isRead(names));
+    return isDone;
   }
 
   #put(entry, nodes) {
@@ -446,7 +545,7 @@ export class Prompt {
     if (this.#client) return this.#client;
     const client = this.#page.session.another();
     client.onLost = () => this.#onLost();
-    client.onClose = () => { if (client === this.#client) this.#drop(); };
+    client.onClose = () => { if (client === this.#client) this.drop(); };
     this.#client = client;
     return client;
   }
@@ -466,7 +565,7 @@ export class Prompt {
   }
 
   #onStop() {
-    this.#drop();
+    this.drop();
     this.#tellWhere();
     this.focus();
   }
@@ -476,17 +575,20 @@ export class Prompt {
   #subscribe(name, words, echo) {
     const channels = words.map(textOf);
     if (!channels.length) {
-      this.#log.add(null, echo, refusal(`Which channels? Write ${name} and their names.`));
-      return;
+      return this.#refuse(echo, `Which channels? Write ${name} and their names.`);
     }
     if (channels.includes(null)) {
-      this.#log.add(null, echo, refusal('Channels whose names are not UTF-8 cannot be subscribed to here.'));
-      return;
+      return this.#refuse(echo, 'Channels whose names are not UTF-8 cannot be subscribed to here.');
     }
+    return this.#beginSubscription(name, channels, echo);
+  }
+
+  #beginSubscription(name, channels, echo) {
     const subscription = new Subscription(this.#log, this.#page.session.another(), name === 'PSUBSCRIBE', channels);
     this.#subscriptions.add(subscription);
     this.#log.add(() => subscription.end(), echo, ...subscription.nodes);
     subscription.begin();
+    return true;
   }
 
   #unsubscribe(name, words, echo) {

@@ -155,6 +155,11 @@ export class RowsView {
     }, label);
   }
 
+  /** The first row of the page that is shown. */
+  get first() {
+    return this.#page.first;
+  }
+
   /** Show the page at `start`; by default, the same one again. */
   async show(start = this.#page.first) {
     const turn = ++this.#turn;

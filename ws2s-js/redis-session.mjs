@@ -1,226 +1,56 @@
-/** A session with one Redis server: its connection, its database, what it can do, and changes that are safe. */
+/** A session with one Redis server: what it can do, and changes that are safe. */
 
 import {visible} from './page.mjs';
-import {Redis, RedisError} from './ws2s.mjs';
+import {RedisError} from './ws2s.mjs';
 import {textOf} from './redis-bytes.mjs';
+import {ChangedError, EndedError, endOf, isForbidden, isUnknown} from './redis-errors.mjs';
 import {parseInfo, keyspaceOf} from './redis-info.mjs';
+import {Link} from './redis-link.mjs';
 
-const ERROR_CHARACTERS = 1000;
 const TYPE_CHARACTERS = 60;
 const NO_TRANSACTION = 'This change takes several commands, and this user may not make them as one (WATCH). '
   + 'Nothing was written.';
 
-/** What somebody else has changed meanwhile: nothing was written. `isGone`: what was edited does not exist any more. */
-export class ChangedError extends Error {
-  constructor(message, isGone = false) {
-    super(message);
-    this.name = 'ChangedError';
-    this.isGone = isGone;
-  }
-}
-
-const SENTENCES = {
-  NOAUTH: 'Redis wants a password.',
-  WRONGPASS: 'Redis does not accept this username or password.',
-  NOPERM: 'This user may not do that here.',
-  NOPROTO: 'Redis does not speak that version of its protocol.',
-  WRONGTYPE: 'The key holds another type of value than this command is for.',
-  LOADING: 'Redis is loading its data. Try again in a moment.',
-  BUSY: 'Redis is busy with a script. Try again in a moment.',
-  READONLY: 'This server is a read-only replica. Connect to its primary to change something.',
-  MISCONF: 'Redis takes no changes, because it cannot save them to disk.',
-  OOM: 'Redis takes no changes, because its memory limit is reached.',
-  MASTERDOWN: 'This server is a replica that has lost its primary.',
-  MOVED: 'The key is on another node of the cluster. This page speaks to one node only: connect to that one.',
-  ASK: 'The key is moving to another node of the cluster. This page speaks to one node only.',
-  CROSSSLOT: 'These keys are on different nodes of the cluster.',
-  CLUSTERDOWN: 'The cluster is down.',
-  BUSYKEY: 'There is already a key with this name.',
-  EXECABORT: 'Redis has refused the transaction.',
-  DENIED: 'Redis is in protected mode: it takes connections without a password from its own machine only.',
-};
-
-/** A sentence for people about an error of Redis, in which the server's own words follow; null about other errors. */
-export function sentenceOf(error) {
-  if (error instanceof ChangedError) return error.message;
-  if (!(error instanceof RedisError)) return null;
-  const isNoPassword = error.code === 'ERR' && /without any password|no password is set/i.test(error.message);
-  const known = Object.hasOwn(SENTENCES, error.code) ? SENTENCES[error.code] : 'Redis has answered with an error.';
-  const sentence = isNoPassword ? 'This server has no password: connect without one.' : known;
-  const {text: words, isCut} = visible(error.message, ERROR_CHARACTERS);
-  return `${sentence} (${words}${isCut ? '…' : ''})`;
-}
-
-/** Does this server not know what it was asked for? Then there is an older way. */
-export function isUnknown(error) {
-  return error instanceof RedisError && /syntax error|unknown (sub)?command|wrong number of arg/i.test(error.message);
-}
-
 const ignore = () => {};
 const text = reply => (reply instanceof Uint8Array ? textOf(reply) || '' : String(reply));
 
-/** Connects once: resolves to a WS2S.Redis that is ready, rejects with why the first attempt has failed. */
-function connected(url, options, signal) {
-  return new Promise((resolve, reject) => {
-    const client = new Redis(url, options);
-    const fail = error => {
-      client.onReady = client.onLost = client.onClose = ignore;
-      client.close().catch(ignore);  // why it has failed is told by `error`
-      reject(error);
-    };
-    client.onReady = () => resolve(client);
-    client.onLost = fail;
-    client.onClose = error => fail(error || new DOMException('Cancelled.', 'AbortError'));
-    if (signal) signal.addEventListener('abort', () => fail(signal.reason), {once: true});
-  });
-}
-
-/**
- * One connection to one database, made again by itself when it is lost.
- *
- * `events`: `lost(error)`, `ready()` when it is there again, `over(error)` when no more attempts are made.
- */
-export class Session {
-  #url;
-  #options;
-  #client;
-  #events;
+/** A Link, and what is known of the server behind it; version is [0, 0] when it does not tell. */
+export class Session extends Link {
   #turn = Promise.resolve();  // changes are made one after the other: they use WATCH
-  #whenReady = Promise.resolve();
-  #wake = ignore;
-  #giveUp = ignore;
-  #losses = 0;
 
-  /** What is known of the server; version is [0, 0] when it does not tell. */
-  db = 0;
   databases = 16;
+  isCluster = false;
   version = [0, 0];
-  isReady = true;
-  isOver = false;
-  isSelecting = false;
   knowsScanType = true;
   knowsKeepTtl = true;
   knowsUnlink = true;
   knowsFieldTtl = true;
 
-  static async open(url, options, events, signal) {
-    const session = new Session(url, options, events);
-    session.db = Number(options.db || 0);
-    await session.#adopt(await connected(url, options, signal), signal);
-    return session;
+  /** A user may be allowed to ask for neither; then the page does without. */
+  async learn() {
+    const info = await this.#probe('INFO', 'server');
+    if (info !== null) this.#learnVersion(text(info));
+    const databases = await this.#probe('CONFIG', 'GET', 'databases');
+    if (databases?.length === 2) this.databases = Number(text(databases[1])) || this.databases;
+    if (this.isCluster) this.databases = 1;
   }
 
-  constructor(url, options, events) {
-    this.#url = url;
-    this.#options = options;
-    this.#events = events;
-  }
-
-  /** Ask Redis; bulk strings of the reply are bytes. */
-  ask(...words) {
-    return this.#client.bytes(...words);
-  }
-
-  /** Resolves as soon as the connection is there. Rejects when it will not be any more. */
-  ready() {
-    return this.#whenReady;
-  }
-
-  /** A connection of its own to the same database, for what would hold up everything else or change its state. */
-  another(options = {}) {
-    return new Redis(this.#url, {...this.#options, db: this.db, ...options});
-  }
-
-  /** Go to another database, by a new connection: it is also the one of later reconnects. */
-  async select(db) {
-    this.isSelecting = true;
+  // null where a user may not ask for it, or a proxy does not know it: one by one, so that it is known which one.
+  async #probe(...words) {
     try {
-      this.#replace(await connected(this.#url, {...this.#options, db}));
-      this.db = db;
-    } finally {
-      this.isSelecting = false;
-    }
-  }
-
-  #replace(client) {
-    const unwanted = this.isOver ? client : this.#client;
-    unwanted.onReady = unwanted.onLost = unwanted.onClose = ignore;
-    unwanted.close().catch(ignore);  // it is not needed any more, in whatever way it ends
-    if (this.isOver) throw new DOMException('Cancelled.', 'AbortError');
-    this.#listen(client);
-  }
-
-  async close() {
-    this.isOver = true;
-    this.#giveUp(new DOMException('Cancelled.', 'AbortError'));
-    this.#client.onLost = this.#client.onReady = this.#client.onClose = ignore;
-    await this.#client.close();
-  }
-
-  async #adopt(client, signal) {
-    this.#listen(client);
-    try {
-      await this.ask('PING');
-      await this.#learn();
-      if (signal) signal.throwIfAborted();
-      if (this.isOver) await this.ready();  // rejects with why
+      return await this.ask(...words);
     } catch (error) {
-      await this.close();
-      throw signal && signal.aborted ? signal.reason : error;
-    }
-  }
-
-  #listen(client) {
-    this.#client = client;
-    this.isReady = true;
-    this.#wake();
-    client.onReady = () => this.#onReady();
-    client.onLost = error => this.#onLost(error);
-    client.onClose = error => this.#onOver(error);
-  }
-
-  #onReady() {
-    this.isReady = true;
-    this.#wake();
-    this.#events.ready();
-  }
-
-  #onLost(error) {
-    if (this.isReady) this.#expect();
-    this.isReady = false;
-    this.#losses++;
-    this.#events.lost(error);
-  }
-
-  #onOver(error) {
-    if (this.isReady) this.#expect();
-    this.isReady = false;
-    this.isOver = true;
-    this.#giveUp(error);
-    this.#events.over(error);
-  }
-
-  #expect() {
-    this.#whenReady = new Promise((resolve, reject) => {
-      this.#wake = resolve;
-      this.#giveUp = reject;
-    });
-    this.#whenReady.catch(ignore);  // whoever waits gets it; nobody has to
-  }
-
-  // A user may be allowed neither; then the page does without.
-  async #learn() {
-    const [info, databases] = await Promise.allSettled([
-      this.ask('INFO', 'server'), this.ask('CONFIG', 'GET', 'databases')]);
-    if (info.status === 'fulfilled') this.#learnVersion(text(info.value));
-    if (databases.status === 'fulfilled' && databases.value?.length === 2) {
-      this.databases = Number(text(databases.value[1])) || this.databases;
+      if (error instanceof RedisError) return null;
+      if (!endOf(error)) throw error;
+      await this.ready();  // of a server that is gone it rejects
+      return null;
     }
   }
 
   #learnVersion(info) {
     const found = /redis_version:(\d+)\.(\d+)/.exec(info);
     if (found) this.version = [Number(found[1]), Number(found[2])];
+    this.isCluster = /redis_mode:cluster/.test(info);
   }
 
   /** Databases that hold keys: `{db, keys}`; none where INFO is not allowed. */
@@ -228,7 +58,7 @@ export class Session {
     try {
       return keyspaceOf(parseInfo(text(await this.ask('INFO', 'keyspace'))));
     } catch (error) {
-      if (error instanceof RedisError) return [];
+      if (error instanceof RedisError || endOf(error)) return [];
       throw error;
     }
   }
@@ -240,7 +70,7 @@ export class Session {
    * to `reads`. All `writes` are made, or none. Gives their replies. Throws a ChangedError when it is not the same.
    */
   change(key, type, {reads = [], isSame = () => true, writes}) {
-    const ask = this.#onOneConnection();
+    const ask = this.onOneConnection();
     const change = this.#turn.then(() => this.#change(ask, key, type, {reads, isSame, writes}));
     this.#turn = change.catch(ignore);  // the next one does not depend on how this one ends
     return change;
@@ -259,22 +89,13 @@ export class Session {
     }
   }
 
-  // WATCH counts on its own connection only, and the next one may be to another database.
-  #onOneConnection() {
-    const client = this.#client, losses = this.#losses;
-    return async (...words) => {
-      if (client === this.#client && losses === this.#losses) return client.bytes(...words);
-      throw new ChangedError('The connection has changed meanwhile. Nothing was written.');
-    };
-  }
-
   // Users that may not use transactions get the same checks, only with a gap between them and the change.
   async #watch(ask, key) {
     try {
       await ask('WATCH', key);
       return true;
     } catch (error) {
-      if (error instanceof RedisError && (error.code === 'NOPERM' || isUnknown(error))) return false;
+      if (isForbidden(error) || isUnknown(error) || error instanceof EndedError) return false;
       throw error;
     }
   }
@@ -297,7 +118,8 @@ export class Session {
     try {
       return await this.ask(this.knowsUnlink ? 'UNLINK' : 'DEL', key) > 0;
     } catch (error) {
-      if (!this.knowsUnlink || !isUnknown(error)) throw error;
+      const isOther = isUnknown(error) || isForbidden(error) || error instanceof EndedError;
+      if (!this.knowsUnlink || !isOther) throw error;
       this.knowsUnlink = false;
       return this.remove(key);
     }
@@ -329,7 +151,7 @@ export class Session {
       const [deadline] = await this.ask('HPEXPIRETIME', key, 'FIELDS', 1, field) || [];
       return deadline ?? -1;
     } catch (error) {
-      if (!(error instanceof RedisError)) throw error;
+      if (!(error instanceof RedisError || error instanceof EndedError)) throw error;
       if (isUnknown(error)) this.knowsFieldTtl = false;  // before 7.4
       return -1;
     }
@@ -352,7 +174,7 @@ function refuseOther(found, type) {
   const news = found === 'none'
     ? 'This key does not exist any more: it was deleted, or its time has run out.'
     : `This key is a ${typeName(found)} now, no longer a ${typeName(type)}.`;
-  throw new ChangedError(`${news} Nothing was written.`, true);
+  throw new ChangedError(`${news} Nothing was written.`, true, found === 'none');
 }
 
 // A read may come to the new type before TYPE tells of it.

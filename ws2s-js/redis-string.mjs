@@ -1,10 +1,11 @@
 /** The value of a string. */
 
-import {element, joined, saveFile} from './page.mjs';
+import {element, saveFile, Status} from './page.mjs';
 import {sameBytes} from './redis-bytes.mjs';
-import {BytesField, EDITABLE_BYTES, fileNameOf, openDialog, PIECE_BYTES} from './redis-fields.mjs';
+import {ChangedError, isForbidden} from './redis-errors.mjs';
+import {openDialog} from './redis-dialog.mjs';
+import {BytesField, EDITABLE_BYTES, failure, fileNameOf, PIECE_BYTES} from './redis-fields.mjs';
 import {count} from './redis-names.mjs';
-import {ChangedError} from './redis-session.mjs';
 
 const FILE_PIECE = 1048576;  // of a value that is saved to a file
 const LARGEST_FILE = 512 * 1048576;
@@ -18,6 +19,8 @@ export class StringEditor {
   #length = 0;
   #start = 0;
   #isSaving = false;
+  #reading = null;  // what is read for a file: {isStopped}
+  #progress = new Status(element('p', {id: 'string-progress'}));
   #buttons;
 
   constructor(place) {
@@ -28,10 +31,12 @@ export class StringEditor {
       previous: this.#button('previous', 'Previous piece', () => this.#loadPiece(this.#start - PIECE_BYTES)),
       next: this.#button('next', 'Next piece', () => this.#loadPiece(this.#start + PIECE_BYTES)),
       file: this.#button('file', 'Save to a file', () => this.#saveToFile()),
+      stop: this.#button('stop', 'Stop reading', () => this.#stopReading()),
       replace: this.#button('replace', 'Replace by a file…', () => this.#replace()),
     };
     this.node = element('div', {}, this.#field.node, this.#note,
-      element('div', {className: 'row'}, Object.values(this.#buttons)));
+      element('div', {className: 'row'}, Object.values(this.#buttons)), this.#progress.node);
+    this.#buttons.stop.hidden = true;
   }
 
   #button(name, label, run, className = '') {
@@ -42,6 +47,19 @@ export class StringEditor {
 
   get isChanged() {
     return this.#field.isChanged;
+  }
+
+  /** Nobody wants what was typed any more. */
+  discard() {
+    this.#field.set(this.#value);
+  }
+
+  /** Make the key anew, with what is typed. */
+  async recreate() {
+    const value = this.#field.read();
+    await this.#whileSaving(() => (
+      this.#place.session.change(this.#place.key, 'none', {writes: [['SET', this.#place.key, value]]})));
+    this.#show(value.length, 0, value);
   }
 
   get size() {
@@ -56,14 +74,25 @@ export class StringEditor {
     const {session, key} = this.#place;
     const [type, length, piece] = await Promise.all([
       session.ask('TYPE', key), session.ask('STRLEN', key),
-      session.ask('GETRANGE', key, start, start + PIECE_BYTES - 1)]);
-    if (type === 'none') throw new ChangedError('This key does not exist any more.', true);
+      this.#read(start, start + PIECE_BYTES - 1)]);
+    if (type === 'none') throw new ChangedError('This key does not exist any more.', true, true);
     this.#show(length, start, piece);
+  }
+
+  // Some users may get a value as a whole only.
+  async #read(start, last) {
+    const {session, key} = this.#place;
+    try {
+      return await session.ask('GETRANGE', key, start, last);
+    } catch (error) {
+      if (!isForbidden(error) || await session.ask('STRLEN', key) > EDITABLE_BYTES) throw error;
+      return (await session.ask('GET', key) || new Uint8Array(0)).subarray(start, last + 1);
+    }
   }
 
   async #loadAll() {
     const {session, key} = this.#place;
-    const value = await session.ask('GETRANGE', key, 0, EDITABLE_BYTES - 1);
+    const value = await this.#read(0, EDITABLE_BYTES - 1);
     const length = await session.ask('STRLEN', key);
     this.#show(length, 0, value);
     this.#field.focus();
@@ -97,14 +126,19 @@ export class StringEditor {
   async #save() {
     if (this.#isSaving) return;
     const value = this.#field.read();
+    await this.#whileSaving(() => this.#write(value, this.#value));
+    this.#show(value.length, 0, value);
+    this.#place.changed('The value was saved.');
+  }
+
+  async #whileSaving(task) {
+    this.#place.say('Waiting for the answer…', 'busy');
     this.#isSaving = this.#field.isReadOnly = true;  // what is typed meanwhile would be lost
     try {
-      await this.#write(value, this.#value);
+      await task();
     } finally {
       this.#isSaving = this.#field.isReadOnly = false;
     }
-    this.#show(value.length, 0, value);
-    this.#place.changed('The value was saved.');
   }
 
   #write(value, before) {
@@ -113,20 +147,41 @@ export class StringEditor {
     return session.setString(key, value, {reads: [['GET', key]], isSame});
   }
 
+  // It may take long: how far it is stands beside the button, whatever else the page tells meanwhile.
   async #saveToFile() {
+    if (this.#reading) return;
+    const reading = this.#reading = {isStopped: false};
+    this.#buttons.stop.hidden = false;
+    try {
+      const pieces = await this.#readPieces(reading);
+      if (pieces) saveFile(fileNameOf(this.#place.key), pieces);
+      if (pieces) this.#progress.say(`${this.size} were read for the file.`, 'good');
+    } catch (error) {
+      this.#progress.say(`Nothing was saved. ${failure(error)}`, 'bad');
+    }
+    if (document.activeElement === this.#buttons.stop) this.#buttons.file.focus();
+    this.#buttons.stop.hidden = true;
+    this.#reading = null;
+  }
+
+  // null when it was stopped.
+  async #readPieces(reading) {
     const {session, key} = this.#place;
-    const length = await session.ask('STRLEN', key);
+    const length = this.#length = await session.ask('STRLEN', key);
     const pieces = [];
     for (let start = 0; start < length; start += FILE_PIECE) {
-      pieces.push(await session.ask('GETRANGE', key, start, Math.min(length, start + FILE_PIECE) - 1));
-      this.#place.say(`${count(Math.min(length, start + FILE_PIECE))} of ${count(length)} bytes read…`, 'busy');
+      pieces.push(await this.#read(start, Math.min(length, start + FILE_PIECE) - 1));
+      if (reading.isStopped) return null;
+      this.#progress.say(`${count(Math.min(length, start + FILE_PIECE))} of ${count(length)} bytes read…`, 'busy');
     }
-    const whole = joined(pieces);
-    if (whole.length !== length || await session.ask('STRLEN', key) !== length) {
-      throw new ChangedError('The value has changed while it was read. Nothing was saved: try again.');
-    }
-    saveFile(fileNameOf(key), [whole]);
-    this.#place.say(`${count(length)} bytes were read for the file.`, 'good');
+    const isWhole = pieces.reduce((sum, piece) => sum + piece.length, 0) === length;
+    if (isWhole && await session.ask('STRLEN', key) === length) return pieces;
+    throw new ChangedError('The value has changed while it was read: try again.');
+  }
+
+  #stopReading() {
+    if (this.#reading) this.#reading.isStopped = true;
+    this.#progress.say('Stopped. Nothing was saved.');
   }
 
   async #replace() {

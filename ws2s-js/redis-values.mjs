@@ -3,17 +3,20 @@
  * have in common), HashEditor, ListEditor, SetEditor, SortedSetEditor, StreamEditor, UnknownEditor, and what new keys
  * begin with. Strings are in redis-string.mjs.
  *
- * An editor is made with a `place`: {session, key (bytes), memory, say(text, kind), run(task), changed(text)}. `run`
- * shows busy and tells failures; `changed` is called after what has changed the value.
+ * An editor is made with a `place`: {session, key (bytes), memory, say(text, kind), run(task), changed(text),
+ * made(text)}. `run` shows busy and tells failures; `changed` is called after what has changed the value, `made` after
+ * the key was made anew.
  */
 
 import {element, FieldError} from './page.mjs';
 import {labelOf, sameBytes, textOf} from './redis-bytes.mjs';
-import {BytesField, bytesShown, EDITABLE_BYTES, fileNameOf, labelled, openDialog} from './redis-fields.mjs';
+import {ChangedError} from './redis-errors.mjs';
+import {openDialog} from './redis-dialog.mjs';
+import {BytesField, bytesShown, EDITABLE_BYTES, fileNameOf, labelled} from './redis-fields.mjs';
 import {matchOf} from './redis-lines.mjs';
 import {count, idAfter, idBefore, timeOfId} from './redis-names.mjs';
 import {ChainSource, pageSize, RangeSource, RowsView, ScanSource} from './redis-rows.mjs';
-import {ChangedError, typeName} from './redis-session.mjs';
+import {typeName} from './redis-session.mjs';
 import {StringEditor} from './redis-string.mjs';
 
 const SHOWN = 300;  // characters of a value in a row
@@ -41,6 +44,7 @@ function scoreInput(value = '') {
 /** What the editors of types with rows have in common. */
 class RowsEditor {
   isChanged = false;  // there is nothing that is typed and not saved: rows are edited in dialogs
+  before = {};        // what was looked at before it was read anew
 
   constructor(place) {
     this.place = place;
@@ -50,19 +54,26 @@ class RowsEditor {
 
   async load() {
     this.tools.replaceChildren(...this.makeTools());
+    if (this.pattern) this.pattern.value = this.before.pattern || '';
+    if (this.before.order) this.order.value = this.before.order;
     const length = await this.length();
     this.pageRows = pageSize(this.place.memory, length);
-    await this.restart();
+    await this.restart(this.before.first);
+  }
+
+  /** Look at the same as another editor of this key did: to be called before load(). */
+  resume({pattern, order, view}) {
+    this.before = {pattern: pattern?.value, order: order?.value, first: view?.first};
   }
 
   /** Another order, or another pattern: from the first page. */
-  async restart() {
+  async restart(first = 0) {
     this.source = this.makeSource();
     const view = new RowsView({
       source: this.source, columns: this.columns, caption: this.caption, run: task => this.turnPage(task),
       cells: (row, index) => this.cells(row, index), actions: (row, index) => this.actions(row, index),
     });
-    await view.show(0);
+    await view.show(first);
     if (this.view) this.view.node.replaceWith(view.node);
     else this.node.append(view.node);
     this.view = view;
@@ -72,7 +83,7 @@ class RowsEditor {
     this.place.run(async () => {
       await task();
       const isGone = !await this.length() && this.type !== 'stream';
-      if (isGone) throw new ChangedError('This key does not exist any more.', true);
+      if (isGone) throw new ChangedError('This key does not exist any more.', true, true);
     });
   }
 
@@ -116,20 +127,30 @@ class RowsEditor {
     return {cursor: textOf(next), rows: chunks(items, size)};
   }
 
-  /** A dialog that changes something; then the page is shown again. */
-  async dialog(settings) {
+  /**
+   * A dialog that changes something; then the page is shown again. `words()`: the command that makes the key with what
+   * is typed, should it be gone; without it nothing is typed that could be lost.
+   */
+  async dialog({words, ...settings}) {
     let stale = null;
-    await openDialog({...settings, onSubmit: async () => {
-      try {
-        await this.afterChange(await settings.onSubmit());
-      } catch (error) {
-        if (!(error instanceof ChangedError)) throw error;
-        stale = error;
-        if (!error.isGone) throw error;
-      }
-    }});
+    await openDialog({...settings, recreate: words && (() => this.#recreate(words(), () => { stale = null; })),
+      onSubmit: async () => {
+        try {
+          stale = null;
+          await this.afterChange(await settings.onSubmit());
+        } catch (error) {
+          if (error instanceof ChangedError) stale = error;
+          if (!stale || words || !stale.isGone) throw error;
+        }
+      }});
     if (stale && stale.isGone) this.place.run(() => { throw stale; });
     else if (stale) this.place.run(() => this.view.show());
+  }
+
+  async #recreate(words, onMade) {
+    await this.place.session.change(this.place.key, 'none', {writes: [words]});
+    onMade();
+    this.place.made('The key was created again.');
   }
 
   async afterChange(text) {
@@ -187,6 +208,7 @@ class HashEditor extends RowsEditor {
     const value = new BytesField({id: 'item-value', label: 'Value', rows: 4});
     return this.dialog({
       id: 'dialog-item', title: 'Add a field', submit: 'Add', content: [field.node, value.node],
+      words: () => ['HSET', this.place.key, field.read(), value.read()],
       onSubmit: async () => {
         const [added] = await this.change({writes: [['HSETNX', this.place.key, field.read(), value.read()]]});
         if (!added) throw new ChangedError('There is already a field of this name. Edit that one.');
@@ -200,6 +222,7 @@ class HashEditor extends RowsEditor {
     const input = new BytesField({id: 'item-value', label: 'Value', bytes: value, rows: 8});
     return this.dialog({
       id: 'dialog-item', title: 'Edit a field', submit: 'Save', returnTo,
+      words: () => ['HSET', this.place.key, field, input.read()],
       content: [bytesShown({id: 'item-field', label: 'Field', bytes: field, fileName: fileNameOf(field)}), input.node],
       onSubmit: async () => {
         const {session, key} = this.place;
@@ -259,6 +282,7 @@ class ListEditor extends RowsEditor {
       element('option', {value: 'RPUSH'}, 'at the end'), element('option', {value: 'LPUSH'}, 'at the beginning'));
     return this.dialog({
       id: 'dialog-item', title: 'Add an item', submit: 'Add', content: [item.node, labelled('Where', end)],
+      words: () => ['RPUSH', this.place.key, item.read()],
       onSubmit: async () => {
         await this.change({writes: [[end.value, this.place.key, item.read()]]});
         return `The item was added ${end.selectedOptions[0].textContent}.`;
@@ -277,6 +301,7 @@ class ListEditor extends RowsEditor {
     const input = new BytesField({id: 'item-value', label: 'Item', bytes: item, rows: 8});
     return this.dialog({
       id: 'dialog-item', title: `Edit item ${index}`, submit: 'Save', content: [input.node], returnTo,
+      words: () => ['RPUSH', this.place.key, input.read()],
       onSubmit: async () => {
         await this.change({...this.#guard(item, index), writes: [['LSET', this.place.key, index, input.read()]]});
         return 'The item was saved.';
@@ -328,6 +353,7 @@ class SetEditor extends RowsEditor {
     const member = new BytesField({id: 'item-value', label: 'Member', rows: 2, isLine: true});
     return this.dialog({
       id: 'dialog-item', title: 'Add a member', submit: 'Add', content: [member.node],
+      words: () => ['SADD', this.place.key, member.read()],
       onSubmit: async () => {
         const [added] = await this.change({writes: [['SADD', this.place.key, member.read()]]});
         if (!added) throw new ChangedError('This member is in the set already.');
@@ -385,6 +411,7 @@ class SortedSetEditor extends RowsEditor {
     const score = scoreInput('0');
     return this.dialog({
       id: 'dialog-item', title: 'Add a member', submit: 'Add', content: [member.node, labelled('Score', score)],
+      words: () => ['ZADD', this.place.key, readScore(score), member.read()],
       onSubmit: async () => {
         const [added] = await this.change({writes: [['ZADD', this.place.key, 'NX', readScore(score), member.read()]]});
         if (!added) throw new ChangedError('This member is in the sorted set already. Edit its score.');
@@ -397,7 +424,8 @@ class SortedSetEditor extends RowsEditor {
     const {key} = this.place;
     const score = scoreInput(textOf(before));
     return this.dialog({
-      id: 'dialog-item', title: 'Edit a score', submit: 'Save', returnTo, content: [labelled('Score', score),
+      id: 'dialog-item', title: 'Edit a score', submit: 'Save', returnTo,
+      words: () => ['ZADD', key, readScore(score), member], content: [labelled('Score', score),
         bytesShown({id: 'item-value', label: 'Member', bytes: member, fileName: fileNameOf(member)})],
       onSubmit: async () => {
         await this.change({
@@ -444,6 +472,10 @@ class PairFields {
     const value = new BytesField({id: `item-value-${number}`, label: `Value ${number}`, rows: 2});
     this.#pairs.push([field, value]);
     this.#list.append(field.node, value.node);
+  }
+
+  get firstValue() {
+    return this.#pairs[0][1];
   }
 
   /** Those of which something is filled in; Redis wants at least one. */
@@ -509,12 +541,12 @@ class StreamEditor extends RowsEditor {
   #add() {
     const id = element('input', {id: 'item-id', value: '*', autocomplete: 'off', spellcheck: false});
     const pairs = new PairFields();
+    const words = () => ['XADD', this.place.key, id.value.trim() || '*', ...pairs.read()];
     return this.dialog({
       id: 'dialog-item', title: 'Add an entry', submit: 'Add',
-      content: [labelled('Id (* lets Redis choose it)', id), pairs.node],
+      content: [labelled('Id (* lets Redis choose it)', id), pairs.node], words,
       onSubmit: async () => {
-        const words = ['XADD', this.place.key, id.value.trim() || '*', ...pairs.read()];
-        const [added] = await this.change({writes: [words]});
+        const [added] = await this.change({writes: [words()]});
         return `The entry ${textOf(added)} was added.`;
       },
     });
@@ -557,40 +589,41 @@ export function editorOf(type, place) {
 
 // -- New keys ---------------------------------------------------------------------------------------------------------
 
-/** Fields for the first content of a new key: `nodes`, and `words(key)` for the command that makes it. */
+/** Fields for the first content of a new key: `nodes`, `main`, and `words(key)` for the command that makes it. */
 export function firstContent(type) {
   return {string: ofString, hash: ofHash, list: ofList, set: ofSet, zset: ofSortedSet, stream: ofStream}[type]();
 }
 
 function ofString() {
   const value = new BytesField({id: 'item-value', label: 'Value', rows: 4});
-  return {nodes: [value.node], words: key => ['SET', key, value.read()]};
+  return {nodes: [value.node], main: value, words: key => ['SET', key, value.read()]};
 }
 
 function ofHash() {
   const field = new BytesField({id: 'item-field', label: 'First field'});
   const value = new BytesField({id: 'item-value', label: 'Its value', rows: 2});
-  return {nodes: [field.node, value.node], words: key => ['HSET', key, field.read(), value.read()]};
+  return {nodes: [field.node, value.node], main: value, words: key => ['HSET', key, field.read(), value.read()]};
 }
 
 function ofList() {
   const item = new BytesField({id: 'item-value', label: 'First item', rows: 2});
-  return {nodes: [item.node], words: key => ['RPUSH', key, item.read()]};
+  return {nodes: [item.node], main: item, words: key => ['RPUSH', key, item.read()]};
 }
 
 function ofSet() {
   const member = new BytesField({id: 'item-value', label: 'First member'});
-  return {nodes: [member.node], words: key => ['SADD', key, member.read()]};
+  return {nodes: [member.node], main: member, words: key => ['SADD', key, member.read()]};
 }
 
 function ofSortedSet() {
   const member = new BytesField({id: 'item-value', label: 'First member'});
   const score = scoreInput('0');
-  return {nodes: [member.node, labelled('Score', score)], words: key => ['ZADD', key, readScore(score), member.read()]};
+  const words = key => ['ZADD', key, readScore(score), member.read()];
+  return {nodes: [member.node, labelled('Score', score)], main: member, words};
 }
 
 function ofStream() {
   const pairs = new PairFields();
-  return {nodes: [pairs.node], words: key => ['XADD', key, '*', ...pairs.read()]};
+  return {nodes: [pairs.node], main: pairs.firstValue, words: key => ['XADD', key, '*', ...pairs.read()]};
 }
 

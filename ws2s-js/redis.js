@@ -1,15 +1,20 @@
 /** The Redis page: connects, and holds together what redis-*.mjs show. */
 
-import {addressText, element, FieldError, Status, targetFields, visible} from './page.mjs';
-import {closeDialogs, failure} from './redis-fields.mjs';
+import {addressText, element, FieldError, guardLeaving, targetFields, visible} from './page.mjs';
+import {bindDialogs, closeDialogs, freeDialogs, hasTypedDialog} from './redis-dialog.mjs';
+import {failure} from './redis-fields.mjs';
 import {InfoView} from './redis-figures.mjs';
 import {KeyView} from './redis-key.mjs';
 import {KeyList} from './redis-keys.mjs';
 import {keyCount} from './redis-names.mjs';
 import {Prompt} from './redis-prompt.mjs';
 import {Session} from './redis-session.mjs';
+import {LinkView, ViewStatus} from './redis-status.mjs';
+import {Tabs} from './redis-tabs.mjs';
 
 const MOST_DATABASES = 1024;  // in a list
+
+const OLD_SESSION = ' This list is older than the connection, which was lost: refresh it.';
 
 const byId = id => document.getElementById(id);
 const isNarrow = matchMedia('(max-width: 60rem)');
@@ -25,28 +30,41 @@ function readDb(fields, text) {
   throw fields.wrong('db', 'A database is a number: 0, 1, 2…');
 }
 
+// Whatever leads to another server, database or user.
+function wayOf({url, options: {host, port, ssh, db, username}}) {
+  return JSON.stringify([url, host, port, ssh?.host, ssh?.port, ssh?.username, db, username]);
+}
+
 /** What all parts of the page share, and what they tell each other. */
 class RedisPage {
   session = null;
   target = '';
-  status = new Status(byId('status'));
+  statuses = new ViewStatus(byId('status'));
+  status = this.statuses.of('tab-keys');
+  commandStatus = this.statuses.of('tab-commands');
+  infoStatus = this.statuses.of('tab-info');
 
   #fields = targetFields(byId('connect-form'), {store: 'ws2s.redis', host: '127.0.0.1', port: '6379', extra: EXTRA});
   #attempt = null;
+  #way = '';              // to the last server: all that was filled in but secrets
   #hasRunCommands = false;
+  #hasWritten = false;
   #keys = new KeyList(byId('key-browser'), this);
   #key = new KeyView(byId('key-detail'), this);
   #prompt = new Prompt(byId('panel-commands'), this);
   #info = new InfoView(byId('panel-info'), this);
+  #link;
+  #tabs = new Tabs(byId('tabs'), name => this.#onTab(name));
+  #sizes = new WeakMap();  // of databases, as they were last known, by session
 
   constructor() {
     byId('connect-form').addEventListener('submit', event => { event.preventDefault(); this.#connect(); });
     byId('connect-cancel').addEventListener('click', () => this.#attempt.abort());
     byId('disconnect').addEventListener('click', () => this.#onDisconnect());
     byId('db').addEventListener('change', () => this.#onDb());
-    byId('tabs').addEventListener('click', event => this.#onTab(event.target.closest('[role=tab]')));
-    byId('tabs').addEventListener('keydown', event => this.#onTabKey(event));
-    addEventListener('beforeunload', event => { if (this.#key.isChanged) event.preventDefault(); });
+    guardLeaving(() => this.#isUnsaved || this.#prompt.isTyped);
+    addEventListener('pageshow', event => { if (event.persisted) this.#onReturn(); });
+    this.#link = new LinkView(byId('link'), this);
   }
 
   // -- connecting -----------------------------------------------------------------------------------------------------
@@ -65,23 +83,37 @@ class RedisPage {
     try {
       target = this.#readTarget();
     } catch (error) {
-      this.status.say(failure(error), 'bad');
+      this.statuses.say(failure(error), 'bad');
       if (error instanceof FieldError) error.field.focus();
       return;
     }
-    await this.#open(target);
+    if (await this.#mayGo(wayOf(target))) await this.#open(target);
   }
 
-  async #open({url, options}) {
+  // What was typed for one server must not be lost for another, nor be saved there.
+  async #mayGo(way) {
+    if (!this.session || way === this.#way) return true;
+    if (hasTypedDialog()) {
+      this.statuses.say('What is typed in the open dialog is for another server: save it there, or cancel it.', 'bad');
+      return false;
+    }
+    if (!await this.#key.mayLeave()) return false;
+    this.#end('');
+    return true;
+  }
+
+  async #open(target) {
+    const {url, options} = target;
     this.target = visible(addressText(options.host, options.port), 100).text;
-    this.status.say(`Connecting to ${this.target}…`, 'busy');
+    this.statuses.say(`Connecting to ${this.target}…`, 'busy');
     this.#setConnecting(new AbortController());
+    const isKept = this.session !== null;
     try {
       this.session = await Session.open(url, options, this.#events(), this.#attempt.signal);
       this.#fields.remember();
-      this.#begin();
+      this.#begin(wayOf(target), isKept);
     } catch (error) {
-      this.status.say(failure(error), 'bad');
+      this.statuses.say(failure(error), error.name === 'AbortError' ? '' : 'bad');
     }
     this.#setConnecting(null);
     if (!this.session) byId('connect').focus();
@@ -97,21 +129,36 @@ class RedisPage {
 
   #events() {
     return {
-      lost: error => this.status.say(`The connection is lost, and tried again. ${failure(error)}`, 'bad'),
+      lost: error => this.#onLost(error),
       ready: () => this.#onReconnected(),
-      over: error => this.#end(error ? `Disconnected. ${failure(error)}` : 'Disconnected.', 'bad'),
+      over: error => this.#onOver(error),
     };
   }
 
-  #begin() {
+  #begin(way, isKept) {
     const [major, minor] = this.session.version;
+    if (way !== this.#way) this.#keys.forgetFilter();
+    if (way !== this.#way) this.#prompt.clear();
+    this.#way = way;
     byId('session-target').textContent = this.target;
     byId('session-version').textContent = major ? `Redis ${major}.${minor}` : '';
     this.#show(true);
-    this.#onTab(byId('tab-keys'));
-    this.status.say(`Connected to ${this.target}.`, 'good');
-    this.#beginDatabase();
+    if (isKept) this.#beginAgain();
+    else this.#beginDatabase();
+    if (isKept) return;
+    this.#tabs.choose(byId('tab-keys'));
+    this.statuses.say(`Connected to ${this.target}.`, 'good');
     byId('pattern').focus();
+  }
+
+  // What was typed before the session has ended is still there.
+  #beginAgain() {
+    bindDialogs();
+    this.#listDatabases();
+    this.#keys.outdate(OLD_SESSION);
+    this.#prompt.begin();
+    this.#key.check();
+    this.statuses.say(`Connected to ${this.target} again. What you have typed is still here.`, 'good');
   }
 
   #show(isConnected) {
@@ -129,10 +176,11 @@ class RedisPage {
 
   async #listDatabases() {
     const {session} = this;
-    this.#showDatabases(new Map());
+    this.#showDatabases(this.#sizes.get(session) || new Map());
     const [keyspace] = await Promise.allSettled([session.keyspace()]);  // their sizes are there to help only
     if (session !== this.session || keyspace.status === 'rejected') return;
-    this.#showDatabases(new Map(keyspace.value.map(({db, keys}) => [db, keys])));
+    this.#sizes.set(session, new Map(keyspace.value.map(({db, keys}) => [db, keys])));
+    this.#showDatabases(this.#sizes.get(session));
   }
 
   #showDatabases(sizes) {
@@ -144,17 +192,58 @@ class RedisPage {
     byId('db').value = String(db);
   }
 
+  #onLost(error) {
+    this.statuses.failure = '';
+    this.statuses.say(`The connection is lost, and tried again. ${failure(error)}`, 'bad');
+    this.#link.show();
+  }
+
+  // What has failed with the connection must not be hidden by its return.
   async #onReconnected() {
-    this.status.say('Connected again.', 'good');
-    if (this.#key.isChanged) return;
-    await this.#key.reload(
-      'Connected again; the key was read anew.', 'Connected again. This key does not exist any more.');
+    const {failure: failed} = this.statuses;
+    await this.#showAnew();
+    if (failed) this.statuses.say(`Connected again. ${failed}`, 'bad');
+  }
+
+  async #showAnew() {
+    this.statuses.say('Connected again.', 'good');
+    this.#link.show();
+    this.#listDatabases();
+    this.#keys.outdate(OLD_SESSION);
+    if (this.#key.isChanged) await this.#key.check();
+    else {
+      await this.#key.reload(
+        'Connected again; the key was read anew.', 'Connected again. This key does not exist any more.');
+    }
+  }
+
+  #onReturn() {
+    this.session?.renew();
+  }
+
+  get #isUnsaved() {
+    return this.#key.isChanged || hasTypedDialog();
+  }
+
+  #onOver(error) {
+    const text = `Disconnected. ${failure(error)}`;
+    if (!this.#isUnsaved) {
+      this.#end(text, 'bad');
+      return;
+    }
+    freeDialogs(byId('status'));
+    this.#prompt.drop();
+    byId('connect-card').hidden = false;
+    this.statuses.say(`${text} What you have typed is still here: connect again to save it.`, 'bad');
+    this.#link.show();
+    this.#fields.field('password').focus();
   }
 
   async #onDisconnect() {
     if (!await this.#key.mayLeave()) return;
     const {session} = this;
     this.#end('Disconnected.');
+    this.#way = '';
     if (session) await session.close();
   }
 
@@ -167,7 +256,8 @@ class RedisPage {
     this.#prompt.end();
     this.#info.clear();
     this.#show(false);
-    this.status.say(text, kind);
+    this.#link.show();
+    this.statuses.say(text, kind);
     this.#fields.field('host').focus();
   }
 
@@ -177,7 +267,7 @@ class RedisPage {
     const {session} = this;
     const error = await this.select(Number(byId('db').value));
     if (session !== this.session) return;
-    if (error) this.status.say(failure(error), 'bad');
+    if (error) this.statuses.say(failure(error), error.name === 'AbortError' ? '' : 'bad');
     byId('db').value = String(session.db);
   }
 
@@ -186,18 +276,20 @@ class RedisPage {
     const {session} = this;
     if (db === session.db) return null;
     const cancelled = new DOMException('Cancelled.', 'AbortError');
-    if (session.isSelecting || !await this.#key.mayLeave()) return cancelled;
-    this.status.say(`Going to database ${db}…`, 'busy');
+    if (session.isOver || session.isSelecting || !await this.#key.mayLeave()) return cancelled;
+    this.statuses.say(`Going to database ${db}…`, 'busy');
     byId('panel-keys').inert = true;  // what is done there meanwhile would be lost, or meet another database
     const [{reason}] = await Promise.allSettled([session.select(db)]);
     if (session !== this.session) return cancelled;
     byId('panel-keys').inert = false;
     if (reason) {
-      this.status.say('');
+      if (/cluster mode/i.test(reason.message)) session.databases = 1;
+      this.#listDatabases();
+      this.statuses.say('');
       return reason;
     }
     this.#beginDatabase();
-    this.status.say(`Database ${db}.`, 'good');
+    this.statuses.say(`Database ${db}.`, 'good');
     return null;
   }
 
@@ -217,45 +309,45 @@ class RedisPage {
   onMade(name) {
     this.#keys.insert(name);
     this.#keys.markOpened(name);
+    this.#listDatabases();
   }
 
   onGone(name) {
     this.#keys.remove(name);
+    this.#listDatabases();
   }
 
   onRenamed(from, to) {
     this.#keys.rename(from, to);
   }
 
-  onCommand() {
+  /** A command was run; it may have written something, unless `isRead`. */
+  onCommand(isRead) {
     this.#hasRunCommands = true;
+    this.#hasWritten = this.#hasWritten || !isRead;
+    if (!byId('panel-keys').hidden) this.#lookAnew();
+  }
+
+  /** The list is read anew: so are the sizes of the databases. */
+  onRefresh() {
+    this.#listDatabases();
+  }
+
+  // Commands may have changed what is shown.
+  #lookAnew() {
+    if (this.#hasWritten) this.#keys.outdate(' This list is older than your last command: refresh it.');
+    if (this.#hasWritten) this.#listDatabases();
+    if (this.#hasRunCommands && this.#key.isChanged) this.#key.check();
+    else if (this.#hasRunCommands) this.#key.reload();
+    this.#hasRunCommands = this.#hasWritten = false;
   }
 
   // -- tabs -----------------------------------------------------------------------------------------------------------
 
-  #onTab(chosen) {
-    if (!chosen) return;
-    for (const tab of byId('tabs').children) {
-      const isChosen = tab === chosen;
-      tab.setAttribute('aria-selected', String(isChosen));
-      tab.tabIndex = isChosen ? 0 : -1;
-      byId(tab.getAttribute('aria-controls')).hidden = !isChosen;
-    }
-    this.#info.isShown = chosen.id === 'tab-info';
-    // Commands may have changed what is shown.
-    if (chosen.id === 'tab-keys' && this.#hasRunCommands && !this.#key.isChanged) this.#key.reload();
-    if (chosen.id === 'tab-keys') this.#hasRunCommands = false;
-  }
-
-  #onTabKey(event) {
-    const tabs = [...byId('tabs').children];
-    const at = tabs.indexOf(event.target);
-    const to = {ArrowRight: at + 1, ArrowLeft: at - 1 + tabs.length, Home: 0, End: tabs.length - 1}[event.key];
-    if (at < 0 || to === undefined) return;
-    event.preventDefault();
-    const tab = tabs[to % tabs.length];
-    this.#onTab(tab);
-    tab.focus();
+  #onTab(name) {
+    this.statuses.choose(name);
+    this.#info.isShown = name === 'tab-info';
+    if (name === 'tab-keys' && this.session) this.#lookAnew();
   }
 }
 

@@ -24,6 +24,18 @@ function transcriptOf(pieces, limits) {
   return transcript;
 }
 
+// -- History ----------------------------------------------------------------------------------------------------------
+
+test('what was changed in a line that came back stays while others are looked at', () => {
+  const history = new History();
+  for (const line of ['one', 'two']) history.add(line);
+  const back = [history.older('draft'), history.older('two, changed')];
+  const seen = [...back, history.newer('one'), history.newer('two, changed')];
+  assert.deepStrictEqual(seen, ['two', 'one', 'two, changed', 'draft']);
+  history.add('three');
+  assert.deepStrictEqual([history.older(''), history.older('three')], ['three', 'two']);
+});
+
 // -- Transcript -------------------------------------------------------------------------------------------------------
 
 test('what comes before it is shown stands in one entry', () => {

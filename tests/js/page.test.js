@@ -293,6 +293,29 @@ test('Redis turning a client away is told in the words of Redis', () => {
   assert.deepStrictEqual(page.explain(error), {sentence, reason: 'closed'});
 });
 
+const LOST = new WS2SError(1, 'gateway-lost', 'the WebSocket has ended');
+const NOT_ANSWERED = [
+  // P6: what answers is not Redis, and that is told instead of what became of the command.
+  ['by HTTP', new WS2SError(1, 'protocol', 'this is not RESP: the port seems to speak HTTP'),
+    {sentence: 'This is not Redis; the port seems to speak HTTP.', reason: 'protocol'}],
+  ['by something unknown', new WS2SError(1, 'protocol', 'this is not RESP: a reply of unknown type'),
+    {sentence: 'This is not Redis; the port speaks another protocol.', reason: 'protocol'}],
+  // C1: the command at which a proxy ends the connection has a name.
+  ['as the server has gone', new WS2SError(5, 'closed', 'Redis has closed the connection'), {
+    sentence: 'The server has ended the connection at INFO. The command may have been carried out, or not.',
+    reason: 'not-answered'}],
+  ['as the gateway has gone', LOST, {
+    sentence: 'The connection was lost before the answer to INFO came. The command may have been carried out, or not.',
+    reason: 'not-answered'}],
+];
+
+for (const [what, cause, told] of NOT_ANSWERED) {
+  test(`a command that is not answered ${what} is told by its cause`, () => {
+    const message = `no reply to INFO, which may have been carried out: ${cause.message}`;
+    assert.deepStrictEqual(page.explain(new WS2SError(1, 'not-answered', message, {cause})), told);
+  });
+}
+
 const WORDS = [
   ['an override', 'a\u202eb', 'a\\u{202e}b'], ['a line end', 'a\nb', 'a\\x0ab'],
   ['endless', 'x'.repeat(1e6), 'x'.repeat(40) + '…'], ['a number', 7, '7'], ['nothing', undefined, 'undefined'],
@@ -372,6 +395,17 @@ for (const text of ['', 'no JSON', 'null', '7', '{}', '[null, 7, {}, {"host": 7}
     assert.deepStrictEqual(new page.TargetMemory('targets', storage).targets, []);
   });
 }
+
+test('what was chosen is found again, and nothing where nothing or nonsense is kept', () => {
+  const storage = new Storage();
+  new page.Choices('choices', storage).set('ending', 'crlf');
+  assert.strictEqual(new page.Choices('choices', storage).get('ending'), 'crlf');
+  for (const text of ['', '7', '{}', '[1]']) {
+    storage.setItem('choices', text);
+    assert.strictEqual(new page.Choices('choices', storage).get('ending'), undefined);
+  }
+  new page.Choices('choices', undefined).set('ending', 'lf');
+});
 
 test('a browser that keeps nothing is no failure', () => {
   const memory = new page.TargetMemory('targets', undefined);

@@ -7,10 +7,11 @@ const {RedisError, WS2SError} = require('../../ws2s-js/ws2s.js');
 const {FakeGateway, settled} = require('./fake_gateway.js');
 const {FakeRedis, bulk, list} = require('./fake_redis.js');
 
-let bytes, lines, names, info, rows, session;
+let bytes, errors, lines, names, info, rows, session;
 before(async () => {
-  [bytes, lines, names, info, rows, session] = await Promise.all(
-    ['bytes', 'lines', 'names', 'info', 'rows', 'session'].map(name => import(`../../ws2s-js/redis-${name}.mjs`)));
+  [bytes, errors, lines, names, info, rows, session] = await Promise.all(
+    ['bytes', 'errors', 'lines', 'names', 'info', 'rows', 'session'].map(name => (
+      import(`../../ws2s-js/redis-${name}.mjs`))));
 });
 
 const of = (...values) => Uint8Array.from(values);
@@ -165,6 +166,17 @@ for (const line of ['"', "'", 'get "a', '"a\\"', '"\\', '"a"b', "'a'b"]) {
   test(`the quotes of ${line} are wrong`, () => assert.throws(() => lines.splitLine(line), SyntaxError));
 }
 
+const TEXTS = [['a\nb', ['a', 'b']], ['a\r\nb\r\n', ['a', 'b']], ['a\rb', ['a', 'b']], ['\n \na', ['a']], ['', []],
+  ['a\u2028b', ['a', 'b']], [' a ', [' a ']]];
+
+for (const [text, found] of TEXTS) {
+  test(`the lines of ${JSON.stringify(text)}`, () => assert.deepStrictEqual(lines.linesOf(text), found));
+}
+
+for (const [words, is] of [['GET', true], ['SET', false], ['EVAL', false], ['EXEC', false], ['FT.SEARCH', false]]) {
+  test(`${words} ${is ? 'only looks' : 'may write'}`, () => assert.strictEqual(lines.isRead([words]), is));
+}
+
 const PATTERNS = [['', '*'], ['user', '*user*'], ['user:*', 'user:*'], ['a?c', 'a?c'], ['[ab]', '[ab]'], ['\\*', '\\*'],
   ['h\u00e9', '*h\u00e9*']];
 
@@ -173,11 +185,13 @@ for (const [typed, match] of PATTERNS) {
 }
 
 const SECRET = [
-  'AUTH pw', ' auth user pw', 'HELLO 3 AUTH u p', 'hello 3', 'CONFIG SET requirepass x', 'config  set  masterauth x',
+  'AUTH pw', ' auth user pw', 'HELLO 3 AUTH u p', 'hello 3 setname x auth u p', 'CONFIG SET requirepass x',
+  'config  set  masterauth x',
   'config set maxmemory 1 tls-key-file-pass x', 'ACL SETUSER u >p', 'MIGRATE h 1 "" 0 1 AUTH p',
   'migrate h 1 k 0 1 AUTH2 u p', '"AUTH" pw', '"\\x41UTH" pw', 'auth "unclosed', 'SENTINEL SET m auth-pass p',
 ];
 const OPEN = [
+  'HELLO 3', 'hello', 'HELLO 3 SETNAME x',
   'GET auth', 'author x', 'CONFIG SET maxmemory 1', 'CONFIG GET requirepass', 'ACL LIST', 'MIGRATE h 1 k 0 1',
   'SET pw auth x',
 ];
@@ -477,7 +491,7 @@ async function begin(answers = {}, options = {}) {
   return {server, gateway, told, session: found};
 }
 
-const isChanged = pattern => error => error instanceof session.ChangedError && pattern.test(error.message);
+const isChanged = pattern => error => error instanceof errors.ChangedError && pattern.test(error.message);
 const STRING = {TYPE: '+string\r\n', EXEC: '*1\r\n+OK\r\n'};
 
 test('a session learns the version and the number of databases', async () => {
@@ -521,7 +535,7 @@ test('another database is one of a new connection, and stays that of later ones'
   await settled();
   await found.ready();
   await found.ask('PING');
-  assert.deepStrictEqual(server.commands.slice(2), ['SELECT 5', 'PING']);
+  assert.deepStrictEqual(server.commands.slice(2), ['SELECT 5', 'PING', 'PING']);  // the first one is a probe
   await found.close();
 });
 
@@ -716,6 +730,95 @@ test('a loss and the return from it are told', async () => {
   await found.close();
 });
 
+// -- B6, C1, P4: what proves a connection, what ends it, and what waits -----------------------------------------------
+
+for (const answer of ['-NOPERM no\r\n', '-LOADING Redis is loading\r\n', '-BUSY a script\r\n', '-ERR unknown\r\n']) {
+  test(`B6: ${answer.trim()} to PING proves that Redis is there`, async () => {
+    const {session: found} = await begin({PING: answer});
+    assert.deepStrictEqual(found.version, [6, 2]);
+    await found.close();
+  });
+}
+
+for (const answer of ['-WRONGPASS no\r\n', '-DENIED protected mode\r\n', '-ERR max number of clients reached\r\n',
+  '-ERR operation not permitted\r\n']) {
+  test(`B6: ${answer.trim()} to PING is no session`, async () => {
+    await assert.rejects(begin({PING: answer}), RedisError);
+  });
+}
+
+const hangUp = (words, connection) => { connection.close(); return null; };
+
+test('C1: a probe at which the server ends the connection is not made again', async () => {
+  const {session: found, gateway, server} = await begin({CONFIG: hangUp, INFO: hangUp});
+  assert.deepStrictEqual([found.version, found.databases, gateway.sessions.length], [[0, 0], 16, 3]);
+  assert.deepStrictEqual(await found.keyspace(), []);
+  await assert.rejects(found.ask('INFO'), error => (
+    errors.endOf(error) === 'INFO' && /ends the connection at INFO/.test(errors.sentenceOf(error))));
+  assert.deepStrictEqual(server.commands, []);
+  await found.close();
+});
+
+test('C1: what was asked behind the command at which the connection was ended is not blamed', async () => {
+  const {session: found} = await begin({OBJECT: hangUp});
+  const [first, second] = await Promise.allSettled([found.ask('OBJECT', 'ENCODING', 'k'), found.ask('GET', 'k')]);
+  assert.deepStrictEqual([errors.endOf(first.reason), errors.endOf(second.reason)], ['OBJECT', null]);
+  assert.match(errors.sentenceOf(second.reason), /^The connection was lost before an answer came/);
+  await found.close();
+});
+
+test('C1: a command that the page cannot do without is asked twice, and again after an answer', async () => {
+  let ends = 1;
+  const {session: found, server} = await begin({GET: (words, connection) => (
+    ends-- > 0 ? hangUp(words, connection) : '$-1\r\n')});
+  await assert.rejects(found.ask('GET', 'k'), error => errors.endOf(error) === 'GET');
+  assert.strictEqual(await found.ask('GET', 'k'), null);
+  ends = 9;
+  for (let i = 0; i < 4; i++) await assert.rejects(found.ask('GET', 'k'), error => errors.endOf(error) === 'GET');
+  assert.strictEqual(server.commands.filter(line => line === 'GET k').length, 4);
+  await found.close();
+});
+
+test('C1: without WATCH a change is made with its checks only', async () => {
+  const {session: found, server} = await begin({...STRING, WATCH: hangUp});
+  await assert.rejects(found.change('k', 'string', {writes: [['SET', 'k', 'v']]}), /no reply to WATCH/);
+  await found.ready();
+  await found.change('k', 'string', {writes: [['SET', 'k', 'v']]});
+  assert.deepStrictEqual(server.commands.slice(-2), ['TYPE k', 'SET k v']);
+  await found.close();
+});
+
+test('P4: what waits longest is known, and a connection that is given up fails it and is made anew', async () => {
+  const {session: found, told, gateway} = await begin({GET: null});
+  assert.strictEqual(found.wait, null);
+  const asked = [found.ask('GET', 'k'), found.ask('PING')].map(each => assert.rejects(each, {reason: 'not-answered'}));
+  assert.strictEqual(found.wait.name, 'GET');
+  found.renew();
+  assert.ok(found.wait === null && found.secondsLost >= 0);
+  await Promise.all(asked);
+  await found.ready();
+  assert.deepStrictEqual([told, found.secondsLost, await found.ask('PING')], [['lost', 'ready'], null, 'PONG']);
+  assert.strictEqual(gateway.sessions.filter(each => !each.isOver).length, 1);
+  await found.close();
+});
+
+test('a login that is wrong after a loss ends the session, and nothing is sent any more', async () => {
+  let isLocked = false;
+  const {session: found, server, told} = await begin({PING: () => (isLocked ? '-NOAUTH no\r\n' : '+PONG\r\n')});
+  isLocked = true;
+  server.last.close();
+  await settled();
+  await assert.rejects(found.ready(), {code: 'NOAUTH'});
+  assert.deepStrictEqual([told, found.isOver], [['lost', 'over'], true]);
+  await assert.rejects(found.ask('GET', 'k'), /Nothing was sent/);
+});
+
+test('a cluster has one database', async () => {
+  const {session: found} = await begin({INFO: bulk('redis_version:7.0.1\r\nredis_mode:cluster\r\n')});
+  assert.deepStrictEqual([found.databases, found.isCluster], [1, true]);
+  await found.close();
+});
+
 const SENTENCES = [
   ['NOAUTH Authentication required.', /wants a password/],
   ['WRONGPASS invalid', /does not accept/],
@@ -731,14 +834,14 @@ const SENTENCES = [
 
 for (const [message, sentence] of SENTENCES) {
   test(`${message} is told in words`, () => {
-    assert.match(session.sentenceOf(new RedisError(message)), sentence);
-    assert.ok(session.sentenceOf(new RedisError(message)).includes(message));
+    assert.match(errors.sentenceOf(new RedisError(message)), sentence);
+    assert.ok(errors.sentenceOf(new RedisError(message)).includes(message));
   });
 }
 
 for (const code of ['constructor', '__proto__', 'toString']) {
   test(`an error and a type called ${code} are only words`, () => {
-    assert.match(session.sentenceOf(new RedisError(`${code} x`)), /^Redis has answered with an error\. /);
+    assert.match(errors.sentenceOf(new RedisError(`${code} x`)), /^Redis has answered with an error\. /);
     assert.strictEqual(session.typeName(code), code);
     const section = {name: code, values: new Map([['a', 'b']])};
     assert.deepStrictEqual(info.figuresOf(section), {main: [], others: [['a', 'b']]});
@@ -746,7 +849,7 @@ for (const code of ['constructor', '__proto__', 'toString']) {
 }
 
 test('the words of a server are safe to look at', () => {
-  const told = session.sentenceOf(new RedisError(`ERR a\u202eb\x1b${'x'.repeat(1000000)}`));
+  const told = errors.sentenceOf(new RedisError(`ERR a\u202eb\x1b${'x'.repeat(1000000)}`));
   assert.ok(told.includes('a\\u{202e}b\\x1b') && told.length < 1200, told.slice(0, 100));
   assert.strictEqual(session.typeName('a\u202eb'), 'a\\u{202e}b');
 });
@@ -760,5 +863,5 @@ test('figures that are no numbers are shown as they are', () => {
 });
 
 test('what is not of Redis is told by others', () => {
-  assert.strictEqual(session.sentenceOf(new WS2SError(2, 'refused', 'no')), null);
+  assert.strictEqual(errors.sentenceOf(new WS2SError(2, 'refused', 'no')), null);
 });

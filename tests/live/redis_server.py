@@ -27,13 +27,14 @@ def resp(words):
 class RedisServer(object):
     """A redis-server on ``port`` of 127.0.0.1 that keeps nothing on disk."""
 
-    def __init__(self, program, folder, port):
+    def __init__(self, program, folder, port, arguments=()):
         self.port = port
         self._log = os.path.join(folder, 'redis.log')
         with open(self._log, 'wb') as log, open(os.devnull) as nothing:
             self._process = subprocess.Popen(
                 [program, '--port', str(port), '--bind', '127.0.0.1', '--dir', folder, '--save', '',
-                 '--appendonly', 'no'], cwd=folder, stdin=nothing, stdout=log, stderr=log, close_fds=True)
+                 '--appendonly', 'no'] + list(arguments),
+                cwd=folder, stdin=nothing, stdout=log, stderr=log, close_fds=True)
 
     def ask(self, *words):
         """The reply to one request, straight from Redis: the bytes of a bulk, the line of anything else."""
@@ -71,14 +72,14 @@ class RedisServer(object):
 
 
 @contextlib.contextmanager
-def running_redis():
-    """A RedisServer that serves. Nothing of it is left in the end."""
+def running_redis(*arguments):
+    """A RedisServer that serves, with these arguments. Nothing of it is left in the end."""
     program, folder = needs('redis-server', 'redis-server'), tempfile.mkdtemp()
     begun = []
     try:
         while not (begun and begun[-1].is_begun()):
             assert len(begun) < ATTEMPTS, begun[-1].log()
-            begun.append(RedisServer(program, folder, closed_port()))
+            begun.append(RedisServer(program, folder, closed_port(), arguments))
         yield begun[-1]
     finally:
         for server in begun:

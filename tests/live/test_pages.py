@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from chromium import running_chromium
+from page_visits import connect, fill_target, log_in, open_key, run_command, submit
 from redis_server import running_redis
 from ssh_server import make_key, running_sshd, some_account
 from targets import closed_port, echo, saying, serving, silent_port, when
@@ -70,24 +71,12 @@ def echo_port():
         yield port
 
 
-def fill_target(visitor, port, host='127.0.0.1'):
-    visitor.fill('#target-host', host)
-    visitor.fill('#target-port', str(port))
-
-
 def fill_ssh(visitor, server, **fields):
     """``fields`` by the end of their id: password, private_key, passphrase."""
     visitor.open('#target-ssh-section')
     fields = dict({'host': '127.0.0.1', 'port': str(server.port), 'username': server.account.name}, **fields)
     for name, value in sorted(fields.items()):
         visitor.fill('#target-ssh-' + name.replace('_', '-'), value)
-
-
-def connect(visitor, port, status='Connected to', host='127.0.0.1'):
-    """Of either page."""
-    fill_target(visitor, port, host)
-    visitor.click('#connect')
-    return visitor.wait_for_text('#status', status)
 
 
 # -- the console -------------------------------------------------------------------------------------------------------
@@ -289,37 +278,6 @@ def client(browser, gateway):
     """The page, before it is connected."""
     with visited(browser, gateway, 'redis.html') as visitor:
         yield visitor
-
-
-def log_in(visitor, port):
-    """Connect, and wait until the first keys are found."""
-    connect(visitor, port, 'found.')
-
-
-def open_key(visitor, pattern):
-    """Of the one key that it matches."""
-    visitor.fill('#pattern', pattern)
-    visitor.click('#find')
-    visitor.wait_for_text('#key-count', '1 key found')
-    visitor.click('.key-row')
-    visitor.wait_until_shown('#key-facts')
-
-
-def run_command(visitor, line):
-    """At the command line; the reply."""
-    visitor.click('#tab-commands')
-    replies = len(visitor.texts('#log .entry-reply'))
-    visitor.fill('#command', line)
-    visitor.press('Enter')
-    visitor.wait_for(lambda: len(visitor.texts('#log .entry-reply')) > replies, 'a reply to ' + line)
-    return visitor.texts('#log .entry-reply')[-1]
-
-
-def submit(visitor, dialog, words):
-    """The open dialog, and wait for what is told then."""
-    visitor.click('#%s-submit' % dialog)
-    visitor.wait_for_text('#status', words)
-    visitor.wait_until_hidden('#' + dialog)
 
 
 def test_redis_page_sets_and_gets_at_the_command_line(client, redis):

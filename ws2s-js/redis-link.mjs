@@ -1,0 +1,280 @@
+/** A connection to one database of one Redis server, which is made again when it is lost. */
+
+import {ChangedError, EndedError, endOf, isOfLogin, isTooMany} from './redis-errors.mjs';
+import {Endings, Waits} from './redis-waits.mjs';
+import {Redis, RedisError, WS2SError} from './ws2s.mjs';
+
+const CONNECT_MILLISECONDS = 60000;
+
+const ignore = () => {};
+
+/** Connects once: resolves to a WS2S.Redis that is ready, rejects with why the first attempt has failed. */
+function connected(url, options, signal) {
+  return new Promise((resolve, reject) => {
+    const client = new Redis(url, options);
+    const fail = error => {
+      silence(client);
+      reject(error);
+    };
+    client.onReady = () => resolve(client);
+    client.onLost = fail;
+    client.onClose = error => fail(error || new DOMException('Cancelled.', 'AbortError'));
+    signal.addEventListener('abort', () => fail(signal.reason), {once: true});
+  });
+}
+
+/** Close a client whose fate nobody wants to know any more. */
+function silence(client) {
+  client.onReady = client.onLost = client.onClose = ignore;
+  client.close().catch(ignore);
+}
+
+/** Gives the value of `task(signal)`, which ends when `signal` does, or after CONNECT_MILLISECONDS. */
+async function inTime(task, signal) {
+  const stop = new AbortController();
+  const onAbort = () => stop.abort(signal.reason);
+  const timer = setTimeout(() => stop.abort(new WS2SError(3, 'timeout', 'no answer in time')), CONNECT_MILLISECONDS);
+  if (signal) signal.addEventListener('abort', onAbort);
+  try {
+    return await task(stop.signal);
+  } finally {
+    clearTimeout(timer);
+    if (signal) signal.removeEventListener('abort', onAbort);
+  }
+}
+
+/**
+ * One connection to one database, made again by itself when it is lost.
+ *
+ * `events`: `lost(error)`, `ready()` when it is there again, `over(error)` when no more attempts are made; none of them
+ * before open() has resolved.
+ */
+export class Link {
+  #url;
+  #options;
+  #client;
+  #events;
+  #whenReady = Promise.resolve();
+  #wake = ignore;
+  #giveUp = ignore;
+  #losses = 0;
+  #lostAt = 0;
+  #waits = new Waits();
+  #endings = new Endings();
+  #isKnown = false;  // open() has resolved
+  #isWatching = false;
+
+  db = 0;
+  isReady = true;
+  isOver = false;
+  isSelecting = false;
+
+  static async open(url, options, events, signal) {
+    const link = new this(url, options, events);
+    await inTime(async stop => link.#adopt(await connected(url, options, stop), stop), signal);
+    link.#isKnown = true;
+    return link;
+  }
+
+  constructor(url, options, events) {
+    this.#url = url;
+    this.#options = options;
+    this.#events = events;
+    this.db = Number(options.db || 0);
+  }
+
+  /** What a subclass asks first. */
+  async learn() {}
+
+  /** Ask Redis; bulk strings of the reply are bytes. */
+  ask(...words) {
+    return this.#ask(this.#client, words);
+  }
+
+  async #ask(client, words) {
+    const name = String(words[0]);
+    if (this.isOver) throw new EndedError(name, 'There is no connection any more. Nothing was sent.');
+    this.#endings.check(name);
+    const wait = this.#waits.begin(name);
+    try {
+      const reply = await client.bytes(...words);
+      this.#endings.onReply(name);
+      return reply;
+    } catch (error) {
+      this.#endings.onFailure(name, error);
+      throw error;
+    } finally {
+      this.#waits.end(wait);
+    }
+  }
+
+  /** What has waited longest for its answer, and since when: `{name, seconds}`, or null. */
+  get wait() {
+    return this.isReady ? this.#waits.longest : null;
+  }
+
+  /** For how many seconds there has been no connection; null while there is one. */
+  get secondsLost() {
+    return this.isReady ? null : (performance.now() - this.#lostAt) / 1000;
+  }
+
+  /** Give this connection up, and make another one. What is not answered yet fails. */
+  renew(error = new WS2SError(1, 'gateway-lost', 'no answer in time')) {
+    if (this.isOver) return;
+    const unwanted = this.#client;
+    this.#onLost(error);
+    this.#attach(new Redis(this.#url, {...this.#options, db: this.db}));
+    silence(unwanted);
+  }
+
+  /** Resolves as soon as the connection is there. Rejects when it will not be any more. */
+  ready() {
+    return this.#whenReady;
+  }
+
+  /** A connection of its own to the same database, for what would hold up everything else or change its state. */
+  another(options = {}) {
+    return new Redis(this.#url, {...this.#options, db: this.db, ...options});
+  }
+
+  /** Go to another database, by a new connection: it is also the one of later reconnects. */
+  async select(db) {
+    this.isSelecting = true;
+    try {
+      this.#replace(await inTime(stop => connected(this.#url, {...this.#options, db}, stop)));
+      this.db = db;
+    } finally {
+      this.isSelecting = false;
+    }
+  }
+
+  #replace(client) {
+    silence(this.isOver ? client : this.#client);
+    if (this.isOver) throw new DOMException('Cancelled.', 'AbortError');
+    this.#listen(client);
+  }
+
+  async close() {
+    this.isOver = true;
+    this.#giveUp(new DOMException('Cancelled.', 'AbortError'));
+    this.#client.onLost = this.#client.onReady = this.#client.onClose = ignore;
+    await this.#client.close();
+  }
+
+  /** An ask() for this connection only: WATCH counts on no other, and the next one may be to another database. */
+  onOneConnection() {
+    const client = this.#client, losses = this.#losses;
+    return async (...words) => {
+      if (client === this.#client && losses === this.#losses) return this.#askWatching(client, words);
+      throw new ChangedError('The connection has changed meanwhile. Nothing was written.');
+    };
+  }
+
+  async #askWatching(client, words) {
+    if (words[0] === 'WATCH') this.#isWatching = true;
+    const reply = await this.#ask(client, words);
+    if (words[0] === 'EXEC' || words[0] === 'UNWATCH') this.#isWatching = false;
+    return reply;
+  }
+
+  // A client refuses what follows a WATCH that was lost; here that is the business of onOneConnection().
+  #endWatching(client) {
+    if (this.#isWatching) client.bytes('UNWATCH').catch(ignore);
+    this.#isWatching = false;
+  }
+
+  async #adopt(client, signal) {
+    this.#listen(client);
+    try {
+      await this.#prove().catch(error => this.#proveOtherwise(error));
+      await this.learn();
+      signal.throwIfAborted();
+      if (this.isOver) await this.ready();  // rejects with why
+    } catch (error) {
+      const reason = this.isOver ? await this.ready().catch(why => why) : error;
+      await this.close();
+      throw signal.aborted ? signal.reason : reason;
+    }
+  }
+
+  // Any answer but one about the login shows that Redis is there: users may be allowed little, and servers be busy.
+  async #prove() {
+    try {
+      await this.ask('PING');
+    } catch (error) {
+      const isProof = error instanceof RedisError && !isOfLogin(error) && !isTooMany(error);
+      if (!isProof && !(error instanceof EndedError)) throw error;
+    }
+  }
+
+  // Some proxies end the connection at PING.
+  async #proveOtherwise(error) {
+    if (endOf(error) !== 'PING') throw error;
+    await this.ready();
+    try {
+      await this.ask('ECHO', 'ws2s');
+    } catch (other) {
+      if (!(other instanceof RedisError)) throw error;
+    }
+  }
+
+  #listen(client) {
+    this.#attach(client);
+    this.isReady = true;
+    this.#wake();
+  }
+
+  #attach(client) {
+    this.#client = client;
+    client.onReady = () => this.#onReady(client);
+    client.onLost = error => this.#onLost(error);
+    client.onClose = error => this.#onOver(error);
+  }
+
+  // A login may have become a wrong one meanwhile: without a password only the first answer tells.
+  async #onReady(client) {
+    const losses = this.#losses;
+    this.#endWatching(client);
+    try {
+      await this.#prove();
+    } catch (error) {
+      if (error instanceof RedisError && !isTooMany(error)) this.#onDenied(client, error);
+      return;  // of the loss of this connection, too, there are events
+    }
+    if (client !== this.#client || losses !== this.#losses || this.isOver) return;
+    this.isReady = true;
+    this.#waits.restart();
+    this.#wake();
+    if (this.#isKnown) this.#events.ready();
+  }
+
+  #onDenied(client, error) {
+    if (client !== this.#client) return;
+    silence(client);
+    this.#onOver(error);
+  }
+
+  #onLost(error) {
+    if (this.isReady) this.#expect();
+    this.isReady = false;
+    this.#losses++;
+    if (this.#isKnown) this.#events.lost(error);
+  }
+
+  #onOver(error) {
+    if (this.isReady) this.#expect();
+    this.isReady = false;
+    this.isOver = true;
+    this.#giveUp(error);
+    if (this.#isKnown) this.#events.over(error);
+  }
+
+  #expect() {
+    this.#lostAt = performance.now();
+    this.#whenReady = new Promise((resolve, reject) => {
+      this.#wake = resolve;
+      this.#giveUp = reject;
+    });
+    this.#whenReady.catch(ignore);  // whoever waits gets it; nobody has to
+  }
+}
