@@ -66,6 +66,7 @@ import threading
 import time
 import traceback
 import unicodedata
+import zlib
 
 __version__ = '3.0.0.dev0'
 __all__ = ['Gateway', 'Dialect', 'Send', 'Open', 'Write', 'Grant', 'Carry', 'Shut', 'Hangup', 'Later', 'TEXT',
@@ -611,6 +612,12 @@ OPTIONS = (
     Option('limits.idleSeconds', 0, seconds(0), 'a TCP connection without data for so long is closed; 0 is never'),
     Option('limits.stallSeconds', 300, seconds(0), 'for a message to go on, or for waiting bytes to go; 0 is for ever'),
     Option('limits.drainSeconds', 5, seconds(0), 'for what is still under way when something is closed'),
+    Option('deflate.enabled', False, flag, 'compress messages where the client offers it (RFC 7692)?'),
+    Option('deflate.level', 1, whole(1, 9), 'of compression; higher ones take much more time for little'),
+    Option('deflate.minBytes', 256, whole(0, 2 ** 30), 'shorter messages are sent as they are'),
+    Option('deflate.windowBits', 12, whole(9, 15), 'of history, as a power of two of bytes'),
+    Option('deflate.memLevel', 5, whole(1, 9), 'memory of compression: 2 ** (9 + memLevel) bytes beside the history'),
+    Option('deflate.contextTakeover', False, flag, 'keep the history from message to message, and its memory?'),
     Option('ssh.enabled', True, flag, 'may clients go through SSH servers?'),
     Option('ssh.program', 'ssh', words, 'the OpenSSH client to run, 7.0 or newer'),
     Option('ssh.hostKeyChecking', 'accept-new', one_of('accept-new', 'yes', 'no'), 'accept-new learns new host keys'),
@@ -884,10 +891,11 @@ def accept_key(request):
     return base64.b64encode(digest).decode('ascii')
 
 
-def upgrade_reply(accept, subprotocol=None):
-    """``subprotocol``: the one of those offered that is spoken (RFC 6455 section 4.2.2), or None."""
-    headers = [('Upgrade', 'websocket'), ('Connection', 'Upgrade'), ('Sec-WebSocket-Accept', accept)]
-    return response_head(101, headers + ([('Sec-WebSocket-Protocol', subprotocol)] if subprotocol else []))
+def upgrade_reply(accept, subprotocol=None, extension=None):
+    """``subprotocol``: the one of those offered that is spoken (RFC 6455 section 4.2.2), or None; and ``extension``."""
+    headers = [('Upgrade', 'websocket'), ('Connection', 'Upgrade'), ('Sec-WebSocket-Accept', accept),
+               ('Sec-WebSocket-Protocol', subprotocol), ('Sec-WebSocket-Extensions', extension)]
+    return response_head(101, [header for header in headers if header[1]])
 
 
 def response_head(status, headers):
@@ -950,8 +958,8 @@ def content_type(name):
 # ======================================================================================================================
 # 5. WebSocket
 # ======================================================================================================================
-# RFC 6455, the server's side, without a socket: receive(data) gives events, data_to_send() gives what the peer must
-# get. A fault of the peer is an event, never an exception that escapes.
+# RFC 6455 and 7692, the server's side, without a socket: receive(data) gives events, data_to_send() gives what the peer
+# must get. A fault of the peer is an event, never an exception that escapes.
 
 OPEN, CLOSING, CLOSED_DOWN = 'open', 'closing', 'closed'
 
@@ -971,6 +979,9 @@ SMALL_PAYLOAD = 512  # bytes; below it one big integer is quicker than four tran
 FRAME_START = struct.Struct('!BB').unpack_from
 CONTROL_BYTES = 125            # RFC 6455 section 5.5
 LONG_TEXT = 4096               # bytes; what understands a longer message does so in parts, so that others do not wait
+INFLATED_BYTES = 65536         # come of one step of inflating; what is left of the frame waits for the next one
+INFLATE_ENDS = 16              # ends of a deflate stream in one message; each takes memory anew
+DEFLATE_TAIL = b'\x00\x00\xff\xff'  # RFC 7692 section 7.2.1: left away at the end of each message
 PONGS_WAITING = 16             # with more pings than these in one read the earlier ones are not answered
 
 
@@ -1052,9 +1063,12 @@ def last_legal(first):
 
 
 LAST_LEGAL = [last_legal(first) for first in range(256)]
+# With permessage-deflate RSV1 on the first frame of a message says that it is compressed (RFC 7692 section 6).
+DEFLATED = 0x40
+LAST_LEGAL_DEFLATED = [LAST_LEGAL[first & ~DEFLATED if first & 15 in (TEXT, BINARY) else first] for first in range(256)]
 
 
-def read_frame_head(data, start):
+def read_frame_head(data, start, last_legal=LAST_LEGAL):
     """(first byte, length, masking key, where the payload begins) of the frame at ``start``; None when more must come.
 
     Raises WebSocketError.
@@ -1063,7 +1077,7 @@ def read_frame_head(data, start):
     if there < 2:
         return None
     first, second = FRAME_START(data, start)
-    if not 0x80 <= second <= LAST_LEGAL[first]:
+    if not 0x80 <= second <= last_legal[first]:
         check_first_bytes(first, second)
     length, start = second & 127, start + 2
     if length > 125:
@@ -1079,17 +1093,149 @@ def read_frame_head(data, start):
     return first, length, data[start:start + 4], start + 4
 
 
+# What both sides have agreed on (RFC 7692 section 7.1): the window of either in bits, and whether each keeps its
+# history from message to message; and how we compress.
+Deflate = collections.namedtuple('Deflate', 'our_bits their_bits we_keep they_keep level memory least')
+
+EXTENSION_PARAMETER = re.compile(r'[ \t]*;[ \t]*([^ \t;,="]+)(?:[ \t]*=[ \t]*(?:"([^ \t;,="]*)"|([^ \t;,="]+)))?'
+                                 r'(?=[ \t]*(?:[;,]|\Z))')
+EXTENSION = re.compile(r'[ \t,]*([^ \t;,="]+)((?:%s)*)[ \t]*(?:,|\Z)' % EXTENSION_PARAMETER.pattern)
+WINDOW_BITS = re.compile(r'(?:[89]|1[0-5])\Z')  # RFC 7692 section 7.1.2: no leading zero
+
+
+def read_extensions(text):
+    """Pairs of a name and its parameters, pairs themselves, in the order of a Sec-WebSocket-Extensions header (RFC 6455
+    section 9.1). Raises HttpError 400."""
+    offers, start = [], 0
+    text = text.strip(' \t,')
+    while start < len(text):
+        offer = EXTENSION.match(text, start)
+        if offer is None:
+            raise HttpError(400, 'The Sec-WebSocket-Extensions header is malformed.')
+        parameters = [one.groups() for one in EXTENSION_PARAMETER.finditer(offer.group(2))]
+        offers.append((offer.group(1), [(name, token if quoted is None else quoted)
+                                        for name, quoted, token in parameters]))
+        start = offer.end()
+    return offers
+
+
+def agree_on_deflate(headers, config):
+    """The Deflate and the text of the reply for the first offer in ``headers`` that can be taken, or (None, None).
+    Raises HttpError 400."""
+    if config['deflate.enabled']:
+        for name, parameters in read_extensions(','.join(headers)):
+            given = dict(parameters)
+            if name == 'permessage-deflate' and len(given) == len(parameters) and is_deflate_offer(given):
+                return take_deflate_offer(given, config)
+    return None, None
+
+
+def is_deflate_offer(given):
+    """Has an offer only parameters that RFC 7692 section 7.1 knows, with values that it allows? A window of 8 bits for
+    us is declined: zlib cannot keep to it."""
+    for name, value in given.items():
+        is_bits = value is not None and WINDOW_BITS.match(value)
+        if not {'server_no_context_takeover': value is None, 'client_no_context_takeover': value is None,
+                'server_max_window_bits': is_bits and value != '8',
+                'client_max_window_bits': value is None or is_bits}.get(name):
+            return False
+    return True
+
+
+def take_deflate_offer(given, config):
+    ours, theirs = int(given.get('server_max_window_bits', 15)), int(given.get('client_max_window_bits') or 15)
+    keep = config['deflate.contextTakeover']
+    we_keep, they_keep = keep and 'server_no_context_takeover' not in given, keep
+    reply = ['permessage-deflate']
+    if 'server_max_window_bits' in given:
+        ours = min(ours, config['deflate.windowBits'])
+        reply.append('server_max_window_bits=%d' % ours)
+    if 'client_max_window_bits' in given:  # without, the client need not be able to keep to one (section 7.1.2.2)
+        theirs = min(theirs, config['deflate.windowBits'])
+        reply.append('client_max_window_bits=%d' % theirs)
+    they_keep = keep and 'client_no_context_takeover' not in given
+    reply += ([] if we_keep else ['server_no_context_takeover']) + ([] if they_keep else ['client_no_context_takeover'])
+    return Deflate(min(ours, config['deflate.windowBits']), theirs, we_keep, they_keep, config['deflate.level'],
+                   config['deflate.memLevel'], config['deflate.minBytes']), '; '.join(reply)
+
+
+class Deflater(object):
+    """Compresses our messages (RFC 7692 section 7.2.1)."""
+
+    __slots__ = ('_terms', '_object')
+
+    def __init__(self, terms):
+        self._terms, self._object = terms, None
+
+    def deflated(self, *pieces):
+        """One message compressed, or None when that would make it no shorter."""
+        terms = self._terms
+        deflater = self._object or zlib.compressobj(terms.level, zlib.DEFLATED, -terms.our_bits, terms.memory)
+        if terms.we_keep:
+            self._object = deflater
+        data = b''.join([deflater.compress(bytes(piece)) for piece in pieces] + [deflater.flush(zlib.Z_SYNC_FLUSH)])
+        is_shorter = len(data) - len(DEFLATE_TAIL) < sum(map(len, pieces))
+        return data[:-len(DEFLATE_TAIL)] if is_shorter or terms.we_keep else None
+
+
+class Inflater(object):
+    """Inflates the peer's messages (RFC 7692 section 7.2.2), INFLATED_BYTES at a time, as far as ``most`` bytes each.
+
+    ``is_behind``: is there perhaps more in what was given, or in zlib itself?
+    """
+
+    __slots__ = ('is_behind', '_terms', '_most', '_object', '_total', '_ends', '_is_last')
+
+    def __init__(self, terms, most):
+        self._terms, self._most, self._object = terms, most, None
+        self.is_behind, self._total, self._ends, self._is_last = False, 0, 0, False
+
+    def inflated(self, waiting, data, final):
+        """(piece of the message, what of ``waiting`` and ``data`` waits for the next call, `is_behind`). ``final``: the
+        message ends with ``data``. Raises WebSocketError."""
+        tail = DEFLATE_TAIL if final and not self._is_last else b''
+        piece, waiting = self._step(waiting + bytes(data) + tail)
+        self._total += len(piece)
+        if self._total > self._most:
+            raise WebSocketError(TOO_BIG, 'a message is longer than %d bytes' % self._most)
+        self._is_last, self.is_behind = final, bool(waiting) or len(piece) == INFLATED_BYTES
+        if final and not self.is_behind:
+            self._end()
+        return piece, waiting, self.is_behind
+
+    def _step(self, coded):
+        if self._object is None:
+            self._object = zlib.decompressobj(-max(9, self._terms.their_bits))
+        inflater = self._object
+        try:
+            piece = inflater.decompress(coded, INFLATED_BYTES)
+        except zlib.error:
+            raise WebSocketError(BAD_TEXT, 'a message cannot be inflated')
+        if inflater.unused_data:  # a block said that it is the last one (section 7.2.3.4)
+            self._object = None
+            self._ends += 1
+            if self._ends > INFLATE_ENDS:
+                raise WebSocketError(BAD_TEXT, 'a message cannot be inflated')
+        return piece, inflater.unused_data or inflater.unconsumed_tail
+
+    def _end(self):
+        self._total, self._ends, self._is_last = 0, 0, False
+        if not self._terms.they_keep:
+            self._object = None
+
+
 class WebSocket(object):
     """One connection after its handshake.
 
     Text messages come whole, at most ``message_bytes`` long. Binary ones come as pieces, which may go on for ever; or
-    with ``whole`` whole, too, and as long at most.
+    with ``whole`` whole, too, and as long at most. ``deflate``: the Deflate agreed on, or None; compressed messages are
+    that long at most, of either kind.
     """
 
-    __slots__ = ('state', 'out', 'due', 'held', 'is_behind', '_limit', '_whole', '_rest', '_first', '_key', '_message',
-                 '_kept', '_check', '_input_over', '_pongs')
+    __slots__ = ('state', 'out', 'due', 'held', 'is_behind', 'deflate', '_limit', '_whole', '_rest', '_first', '_key',
+                 '_message', '_kept', '_check', '_input_over', '_pongs', '_legal', '_deflater', '_inflater', '_coded')
 
-    def __init__(self, message_bytes, whole=False):
+    def __init__(self, message_bytes, whole=False, deflate=None):
         self.state = OPEN
         self.out = []             # chunks for data_to_send()
         self.due = 0              # bytes of the frame under way that are still to come
@@ -1104,11 +1250,16 @@ class WebSocket(object):
         self._check = None        # the Utf8Check of a text message that comes in parts
         self._input_over = False  # after the peer's Close, or its fault
         self._pongs = 0           # that are in `out`
+        self.deflate = deflate
+        self._legal = LAST_LEGAL_DEFLATED if deflate else LAST_LEGAL
+        self._deflater = Deflater(deflate) if deflate else None
+        self._inflater = Inflater(deflate, message_bytes) if deflate else None
+        self._coded = None        # bytes of a compressed message that are not inflated yet; None in any other
 
     def receive(self, data, most=-1):
         """The events in ``data`` (bytes) and what was held before. A Closed or a Fault is the last one ever.
 
-        After ``most`` frames, and after a LongText, what is left waits for the next call: then `is_behind` is true.
+        After ``most`` frames, a LongText or a step of inflating the rest waits for a call: then `is_behind` is true.
         """
         self.is_behind = False
         if self._input_over:
@@ -1117,13 +1268,14 @@ class WebSocket(object):
             data, self._rest = self._rest + data, b''
         events, start, end = [], 0, len(data)
         try:
+            if self._inflater is not None and self._inflater.is_behind:
+                self._take(b'', events)
             while (start < end or self._key) and not (self._input_over or self.is_behind):
                 if self._key is None:
-                    if not most:
-                        self.is_behind = True
+                    self.is_behind, most = not most, most - 1
+                    if self.is_behind:
                         break
-                    most -= 1
-                    head = read_frame_head(data, start)
+                    head = read_frame_head(data, start, self._legal)
                     if head is None:
                         break
                     self._first, self.due, self._key, start = head
@@ -1141,8 +1293,8 @@ class WebSocket(object):
             self._input_over = True
             events.append(Fault(error.code, error.reason))
         if self._input_over:
-            self._rest, self._kept = b'', None
-        self.held = len(self._rest) + (len(self._kept) if self._kept else 0)
+            self._rest, self._kept, self._coded, self._inflater = b'', None, None, None
+        self.held = len(self._rest) + len(self._coded or b'') + (len(self._kept) if self._kept else 0)
         return events
 
     def _begin_data(self):
@@ -1151,8 +1303,8 @@ class WebSocket(object):
         if (opcode == CONTINUATION) != (self._message is not None):
             raise WebSocketError(PROTOCOL_ERROR, 'a message is continued that was not begun, or begun within another')
         if opcode:
-            self._message = opcode
-        if self._message == TEXT or self._whole:
+            self._message, self._coded = opcode, b'' if self._first & DEFLATED else None
+        if (self._message == TEXT or self._whole) and self._coded is None:
             if (len(self._kept) if self._kept else 0) + self.due > self._limit:
                 raise WebSocketError(TOO_BIG, 'a message is longer than %d bytes' % self._limit)
 
@@ -1166,14 +1318,18 @@ class WebSocket(object):
         final = self._first >= 0x80 and not self.due
         if self._first & 8:
             self._take_control(self._first & 15, bytes(payload), events)
-        elif self._message == TEXT:
+            return
+        if self._coded is not None:
+            payload, self._coded, self.is_behind = self._inflater.inflated(self._coded, payload, final)
+            final = final and not self.is_behind
+        if self._message == TEXT:
             self._take_text(payload, final, events)
         elif self._whole:
             self._take_binary(payload, final, events)
         elif (payload or final) and self.state == OPEN:
             events.append(Piece(payload, final))
-        if final and not self._first & 8:
-            self._message = self._kept = self._check = None
+        if final:
+            self._message = self._kept = self._check = self._coded = None
 
     def _take_control(self, opcode, payload, events):
         if opcode == PING:
@@ -1230,11 +1386,17 @@ class WebSocket(object):
         """Queue a whole message, ``prefix`` before ``payload``, or a ping; nothing is sent after a Close (section
         5.5.1)."""
         if self.state == OPEN:
+            if self._deflater is not None and opcode < CLOSE and len(payload) >= self.deflate.least:
+                opcode, prefix, payload = self._deflated(opcode, prefix, payload)
             head = frame_header(opcode, len(prefix) + len(payload)) + prefix
             if len(payload) <= SMALL_PAYLOAD:
                 self.out.append(head + payload)
             else:
                 self.out += head, payload
+
+    def _deflated(self, opcode, prefix, payload):
+        shorter = self._deflater.deflated(prefix, payload)
+        return (opcode, prefix, payload) if shorter is None else (opcode | DEFLATED, b'', shorter)
 
     def message_head(self, opcode, count, prefix):
         """A message without its last ``count`` bytes, which the caller sends behind it; only while `out` is empty."""
@@ -1789,6 +1951,7 @@ class Dialect(object):
 
     name = 'custom'         # for the log: a word
     subprotocol = None      # the one of request.subprotocols() that the reply names
+    deflates = True         # are its messages worth compressing, where configuration and client would have it?
     whole_messages = False  # True: on_binary gets whole messages, of at most `limits.messageBytes`
     # True: the dialect tells its client how much each channel may be sent, and hears by on_drained when that has gone.
     # A channel that is full does not stop the others; all of them together may hold `limits.messageBytes`.
@@ -5089,7 +5252,8 @@ class Upstream(StreamOwner, Holder):
             self._talk.session.relay(self._prefix, data)
 
     def sink(self, stream):
-        is_plain = self.state == FLOWING and self._prefix is not None and self._talk.session.state == OPEN
+        is_plain = (self.state == FLOWING and self._prefix is not None and self._talk.session.state == OPEN
+                    and not self._talk.session.ws.deflate)
         return self._talk.session.stream if is_plain else None
 
     def on_pipe(self, stream, pipe):
@@ -5514,8 +5678,10 @@ class Visit(Client):
         self.gateway.places.check(self.group)
         dialect = self.gateway.dialect_for(request)
         assert dialect.subprotocol is None or dialect.subprotocol in request.subprotocols(), 'a mistake of the dialect'
-        self.stream.write(upgrade_reply(accept, dialect.subprotocol))
-        return Session(self, request, dialect)
+        offers = request.all('sec-websocket-extensions') if dialect.deflates else ()
+        deflate, extension = agree_on_deflate(offers, self.gateway.config)
+        self.stream.write(upgrade_reply(accept, dialect.subprotocol, extension))
+        return Session(self, request, dialect, deflate)
 
     def _reply(self, request):
         """Whatever is asked for that is not a WebSocket (protocol, 4)."""
@@ -5685,9 +5851,9 @@ class Session(Silence):
 
     __slots__ = ('ws', '_request', '_born', '_ending')
 
-    def __init__(self, visit, request, dialect):
+    def __init__(self, visit, request, dialect, deflate):
         gateway = visit.gateway
-        self.ws = WebSocket(gateway.config['limits.messageBytes'], dialect.whole_messages)
+        self.ws = WebSocket(gateway.config['limits.messageBytes'], dialect.whole_messages, deflate)
         self.talk = Conversation(gateway, self, dialect)
         self._ending = None      # who ends the session, in which phase, and the close code
         self._born = self.heard = self.grown = gateway.loop.now  # grown: when a message last did

@@ -23,7 +23,7 @@ PURE_ROOMS = range(2, 9)
 
 # What pure rooms may use of the modules that the file imports; any other is the world.
 PURE_MODULES = set('''absolute_import division base64 binascii codecs collections encodings errno fnmatch
-                      hashlib heapq itertools json re struct unicodedata'''.split())
+                      hashlib heapq itertools json re struct unicodedata zlib'''.split())
 WORLD_NAMES = set('open file input raw_input print monotonic Poller close_on_exec send_chunks'.split())
 
 BANNER = re.compile(r'^# =+\n# (\d+)\. (.+)\n# =+\n', re.MULTILINE)
