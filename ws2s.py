@@ -286,9 +286,11 @@ def is_not_ready(error):
 
 # RFC 6455 sections 5.2 and 7.4.1
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
-GOING_AWAY, PROTOCOL_ERROR, BAD_TEXT, POLICY, TOO_BIG, INTERNAL, TRY_LATER = 1001, 1002, 1007, 1008, 1009, 1011, 1013
+NORMAL, GOING_AWAY, PROTOCOL_ERROR, UNSUPPORTED, BAD_TEXT, POLICY = 1000, 1001, 1002, 1003, 1007, 1008
+TOO_BIG, INTERNAL, TRY_LATER = 1009, 1011, 1013
 
 HOST_CHARACTERS = 253  # the longest name that DNS can carry
+TOKEN = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"  # RFC 9110 section 5.6.2
 
 # Why a request failed: reply code, stable word for programs, sentence for people; `why`: words for the operator alone.
 Failure = collections.namedtuple('Failure', 'code reason message why')
@@ -387,6 +389,8 @@ def with_port(host, port):
 TargetRule = collections.namedtuple('TargetRule', 'text glob network ports')
 
 Origin = collections.namedtuple('Origin', 'scheme host port')
+
+Target = collections.namedtuple('Target', 'host port')
 
 DEFAULT_PORTS = {'http': 80, 'ws': 80, 'https': 443, 'wss': 443}
 ORIGIN = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?\Z')
@@ -577,6 +581,34 @@ def origin_or_star(text):
     return origin
 
 
+def target_text(value):
+    """The Target of HOST:PORT, an IPv6 address with or without brackets. Raises ConfigError."""
+    text = words(value)
+    host, _, port = text.rpartition(':')
+    bracketed = re.match(r'\[(.*)\]\Z', host)
+    try:
+        target = Target(canonical_host(bracketed.group(1) if bracketed else host), read_port(port))
+    except ValueError as error:
+        raise ConfigError('"%s": the host %s' % (printable(text), error))
+    if target.port is None or bracketed and ':' not in target.host:
+        raise ConfigError('"%s" is no target: HOST:PORT' % printable(text))
+    return target
+
+
+def targets_by_host(value):
+    """Pairs (name of this gateway, Target) of an object; the name * stands for all others."""
+    value = Pairs(value.items()) if isinstance(value, dict) else value
+    if not isinstance(value, Pairs) and value != () or len(set(name for name, _ in value)) < len(value):
+        raise ConfigError('must be an object of names and targets, each name once')
+    return Pairs((name if name == '*' else host_name(name), target_text(target)) for name, target in value)
+
+
+def subprotocol(text):
+    if text.strip(TOKEN):
+        raise ConfigError('"%s" is no subprotocol' % printable(text))
+    return text
+
+
 def host_name(text):
     """A name of this gateway, behind the scheme that its pages must have, if one is given."""
     scheme = re.match(r'(?:https?://)?', text.lower()).group()
@@ -612,6 +644,14 @@ OPTIONS = (
     Option('limits.idleSeconds', 0, seconds(0), 'a TCP connection without data for so long is closed; 0 is never'),
     Option('limits.stallSeconds', 300, seconds(0), 'for a message to go on, or for waiting bytes to go; 0 is for ever'),
     Option('limits.drainSeconds', 5, seconds(0), 'for what is still under way when something is closed'),
+    Option('raw.enabled', True, flag, 'may clients name their target in the URL, as websockify and others have it?'),
+    Option('raw.target', None, either(target_text, None), 'HOST:PORT for WebSockets that name none, instead of JSON'),
+    Option('raw.tokens', None, either(words, None), 'file or folder of lines TOKEN: HOST:PORT, for ?token='),
+    Option('raw.hostToken', False, flag, 'is the name in the Host header the token?'),
+    Option('raw.hostTargets', (), targets_by_host, 'HOST:PORT by the name in the Host header, for /v1 and /v2'),
+    Option('raw.playground', False, flag, "do ?host= and ?port= mean WordPress Playground's framing?"),
+    Option('raw.subprotocols', (), listing(subprotocol), 'that are answered when they are offered: mqtt, sip, xmpp'),
+    Option('raw.only', False, flag, 'is nothing served but raw.target, raw.tokens and raw.hostTargets?'),
     Option('deflate.enabled', False, flag, 'compress messages where the client offers it (RFC 7692)?'),
     Option('deflate.level', 1, whole(1, 9), 'of compression; higher ones take much more time for little'),
     Option('deflate.minBytes', 256, whole(0, 2 ** 30), 'shorter messages are sent as they are'),
@@ -672,6 +712,10 @@ def plain_value(value):
     if isinstance(value, Origin):
         port = '' if value.port == DEFAULT_PORTS.get(value.scheme) else ':%d' % value.port
         return '%s://%s%s' % (value.scheme, '[%s]' % value.host if ':' in value.host else value.host, port)
+    if isinstance(value, Target):
+        return with_port(*value)
+    if isinstance(value, Pairs):
+        return collections.OrderedDict((name, plain_value(item)) for name, item in value)
     if isinstance(value, tuple):
         return [plain_value(item) for item in value]
     return value
@@ -724,7 +768,6 @@ DEFAULTS = Config((option.key, option.check(option.default)) for option in OPTIO
 # The request that comes before a WebSocket, and the answers to those that want something else. Strict: what is not
 # plainly right is refused in one plain sentence.
 
-TOKEN = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"  # RFC 9110 section 5.6.2
 REQUEST_LINE_BYTES, HEADER_BYTES, HEADER_COUNT = 8192, 16384, 64
 
 REASONS = {101: 'Switching Protocols', 200: 'OK', 400: 'Bad Request', 401: 'Unauthorized', 403: 'Forbidden',
@@ -1544,6 +1587,16 @@ class TargetRules(object):
             return Verdict(False, 'allowTargets', 'no rule of allowTargets allows it')
         return Verdict(True, '', 'no rule forbids it')
 
+    def judge_name(self, host, port):
+        """The Verdict on a name where none of its addresses can change that, else None."""
+        name = canonical_name(host)
+        for rule in self._deny:
+            if rule.glob and self._matches(rule, name, port, ()):
+                return Verdict(False, 'denyTargets', 'denied by denyTargets "%s"' % rule.text)
+        if self._allow and not any(rule.network or self._matches(rule, name, port, ()) for rule in self._allow):
+            return Verdict(False, 'allowTargets', 'no rule of allowTargets allows it')
+        return None
+
     def _matches(self, rule, name, port, forms):
         if rule.ports and not any(first <= port <= last for first, last in rule.ports):
             return False
@@ -1956,11 +2009,16 @@ class Dialect(object):
     # True: the dialect tells its client how much each channel may be sent, and hears by on_drained when that has gone.
     # A channel that is full does not stop the others; all of them together may hold `limits.messageBytes`.
     credits = False
+    target = None           # (host, port) that on_start() opens: one that the rules forbid is refused before the 101
+    token = None            # a token of raw.tokens: on_token() is told before the 101 what stands behind it
     is_behind = False       # True: on_turn() is called until it is not, and nothing more of the client before that
     backlog = 0             # bytes held in messages that wait; above `limits.bufferBytes` no more are read
 
     def __init__(self, request, config):
         pass
+
+    def on_token(self, line):
+        """``line``: the text behind the token, None for a token that is not known. May raise HttpError."""
 
     def on_start(self):
         """The WebSocket is open."""
@@ -2468,8 +2526,180 @@ class JsonDialect(Dialect):
         return [failed(BROKEN)]
 
 
+RawForm = collections.namedtuple('RawForm', 'kind text')  # how a request names its target, and as what
+TOKEN_FORM, ADDRESS_FORM, HOST_FORM, PAIR_FORM = 'token', 'address', 'host', 'pair'
+PATH_FORM, ONLY_FORM = 'path', 'only'
+
+RAW_QUERY = re.compile(r'\?(?:.*&)?(?:token|address|host)=')  # else the query is none of ours, however it looks
+LAST_SEGMENT = re.compile(r'.+:[0-9]{1,5}\Z', re.DOTALL)
+NEON_PATHS = '/v1', '/v2'
+RAW_CHANNEL = 0                # there is one
+PLAYGROUND_FAILED = 3000       # the close code of Playground's own proxy
+PLAYGROUND_DATA = 1            # the first byte of a message; the other one sets options of the socket, as we do anyway
+
+
+def raw_form(request, config):
+    """The RawForm in which a request names a target for raw bytes, or None (protocol, 9). Raises HttpError."""
+    is_query = RAW_QUERY.search(request.target)
+    if config['raw.tokens'] and (is_query and request.parameter('token') is not None or config['raw.hostToken']):
+        return RawForm(TOKEN_FORM, request.parameter('token') if is_query else own_name(request))
+    named = config['raw.enabled'] and not config['raw.only'] and named_in_url(request, is_query)
+    if not named and config['raw.hostTargets'] and request.path in NEON_PATHS:
+        targets = dict(config['raw.hostTargets'])
+        named = RawForm(HOST_FORM, targets.get(own_name(request), targets.get('*')))
+    if not named and config['raw.target']:
+        named = RawForm(ONLY_FORM, config['raw.target'])
+    return named or None
+
+
+def own_name(request):
+    """The name under which the client knows us, without its port."""
+    return (read_origin('http://%s' % request.one('host')) or Origin('', '', None)).host.rstrip('.')
+
+
+def named_in_url(request, is_query):
+    if is_query:
+        if request.parameter('address') is not None:
+            return RawForm(ADDRESS_FORM, request.parameter('address'))
+        if request.parameter('host') is not None and request.parameter('port') is not None:
+            return RawForm(PAIR_FORM, (request.parameter('host'), request.parameter('port')))
+    if ':' in request.target or '%' in request.target:
+        try:
+            last = percent_decoded(request.path.rpartition('/')[2])
+        except ValueError:
+            return None
+        if LAST_SEGMENT.match(last):
+            return RawForm(PATH_FORM, last)
+    return None
+
+
+def read_raw_target(text):
+    """The Target of HOST:PORT, or of a pair, as a client has written it. Raises HttpError 400."""
+    if isinstance(text, Target):
+        return text
+    host, port = text if isinstance(text, tuple) else text.rpartition(u':')[::2]
+    try:
+        return Target(read_host(host), read_target_port(port))
+    except RequestError as error:
+        raise HttpError(400, 'The target must be HOST:PORT: %s.' % error.failure.message)
+
+
+def pick_subprotocol(request, config):
+    """The one of those offered that raw bytes are called by, or None (protocol, 9). Raises HttpError 400."""
+    offered = request.subprotocols()
+    known = [name for name in ('binary',) + config['raw.subprotocols'] if name in offered]
+    if not known and 'base64' in offered:
+        raise HttpError(400, 'The subprotocol base64 is not spoken here; offer binary.')
+    return known[0] if known else None
+
+
+def parse_tokens(text):
+    """A dict of the lines ``TOKEN: HOST:PORT`` of a file of tokens; a # at the beginning makes a comment."""
+    lines = [re.split(r':[ \t]+', line.strip(), 1) for line in text.splitlines() if not line.startswith('#')]
+    return dict(line for line in reversed(lines) if len(line) == 2)
+
+
+class RawDialect(Dialect):
+    """Bytes to one target and back; both ends go together (protocol, 9)."""
+
+    __slots__ = ('subprotocol', 'target', 'token', '_kind')
+
+    name = 'raw'
+    deflates = False
+
+    def __init__(self, request, config):
+        self._kind, text = raw_form(request, config)
+        if request.parameter('tls') not in (None, '', '0'):  # to ignore that would send secrets in the clear
+            raise HttpError(400, NO_TLS)
+        self.subprotocol, self.target, self.token = pick_subprotocol(request, config), None, None
+        if self._kind == TOKEN_FORM:
+            self.token = text
+        elif text is None:
+            raise HttpError(403, 'There is no target for this name of the gateway in raw.hostTargets.')
+        else:
+            self.target = read_raw_target(text)
+
+    def on_token(self, line):
+        if line is None:
+            raise HttpError(403, 'This token is not known.')
+        words = line.split()
+        if words[1:] == ['tls']:
+            raise HttpError(400, NO_TLS)
+        if len(words) != 1 or line.startswith('unix_socket:'):
+            raise HttpError(500, 'The line of this token is not TOKEN: HOST:PORT.')
+        self.target = read_raw_target(words[0])
+
+    def on_start(self):
+        return [Open(RAW_CHANNEL, self.target.host, self.target.port, prefix=b''), Carry(RAW_CHANNEL)]
+
+    def on_text(self, text):
+        return self.on_long_text(utf8_bytes(text))
+
+    def on_long_text(self, data):
+        # websockify takes none; Neon's and wsproxy's programs take one for data.
+        if self._kind in (TOKEN_FORM, ONLY_FORM):
+            return [Hangup(UNSUPPORTED, 'text messages are not served here')]
+        return [Write(RAW_CHANNEL, data)]
+
+    def on_failed(self, channel, failure):
+        return [Hangup(TRY_LATER if failure.reason == 'limit' else INTERNAL, failure.reason)]
+
+    def on_closed(self, channel, failure):
+        return [Hangup(NORMAL if failure is CLOSED else INTERNAL, failure.reason)]
+
+
+NO_TLS = 'This gateway does not offer TLS to the target.'
+
+
+class PlaygroundDialect(RawDialect):
+    """As WordPress Playground's own proxy has it: one byte before each message of the client says what the message
+    is."""
+
+    __slots__ = ('_is_data',)
+
+    name = 'playground'
+
+    def __init__(self, request, config):
+        RawDialect.__init__(self, request, config)
+        self._is_data = None  # is the message under way data? None between messages
+
+    def on_start(self):
+        return RawDialect.on_start(self)[:1]
+
+    def on_binary(self, piece, final):
+        data = piece
+        if self._is_data is None and piece:
+            self._is_data = bytearray(piece[:1])[0] == PLAYGROUND_DATA
+            data = piece[1:]
+        actions = [Write(RAW_CHANNEL, data)] if self._is_data and data else []
+        if final:
+            self._is_data = None
+        return actions
+
+    def on_long_text(self, data):
+        return [Hangup(UNSUPPORTED, 'text messages are not served here')]
+
+    def on_failed(self, channel, failure):
+        said = [Send(BINARY, b'')] if failure is UNKNOWN_NAME else []
+        return said + [Hangup(PLAYGROUND_FAILED, failure.reason)]
+
+
+def is_playground(request, config):
+    form = config['raw.playground'] and raw_form(request, config)
+    return bool(form) and form.kind == PAIR_FORM
+
+
+def is_json(request, config):
+    if config['raw.only']:
+        raise HttpError(403, 'This gateway serves its own targets only (raw.only).')
+    return True
+
+
 # Who serves a request: the first row whose test passes. The JSON dialect takes every path (protocol, 4).
-DIALECTS = ((lambda request: True, JsonDialect),)
+DIALECTS = (
+    (is_playground, PlaygroundDialect),
+    (lambda request, config: raw_form(request, config) is not None, RawDialect),
+    (is_json, JsonDialect))
 
 
 # ======================================================================================================================
@@ -3576,6 +3806,7 @@ def failure_of(number):
 # no class of ours but plain records. Each kind of work has threads of its own, so that one kind cannot starve another.
 
 
+TOKEN_FILES = 1000     # of a folder of them
 FILE_BYTES = 16777216  # of the longest file of the web folder that is served
 NOT_HERE = HttpError(404, 'There is nothing here under this name.')
 
@@ -3749,6 +3980,25 @@ def read_below(folder, path, most):
                     return file.read(most)
     except (IOError, OSError):
         return None
+
+
+def blocking_find_token(path, token):
+    """The text behind a token in a file of tokens or a folder of them, None when the token is not known, or an
+    HttpError. What the files say now counts."""
+    path, found = path_bytes(os.path.expanduser(path)), {}
+    try:
+        names = sorted(os.listdir(path)) if os.path.isdir(path) else [None]
+        if len(names) > TOKEN_FILES:
+            raise IOError(errno.E2BIG, 'too many files')
+        for name in names:
+            with open(path if name is None else os.path.join(path, name), 'rb') as file:
+                text = utf8_text(file.read(FILE_BYTES).replace(b'\xef\xbb\xbf', b'', 1))
+            found.update(pair for pair in parse_tokens(text).items() if pair[0] not in found)
+    except (IOError, OSError) as error:
+        return HttpError(500, 'The tokens of this gateway cannot be read: %s.' % os.strerror(error.errno))
+    except UnicodeError:
+        return HttpError(500, 'The tokens of this gateway cannot be read: they are not UTF-8.')
+    return found.get(token)
 
 
 def blocking_read_file(folder, names):
@@ -3930,6 +4180,7 @@ class Judge(object):
     def use(self, config):
         """Judge by the rules of this Config from now on."""
         self._rules = TargetRules(config)
+        self.judge_name = self._rules.judge_name
 
     def judge(self, host, port, text, *aliases):
         """The Verdict on ``text``, an address that ``host`` has resolved to under the names ``aliases``. Raises
@@ -3979,6 +4230,14 @@ class Resolver(object):
             self._known[zone] = True
             if len(self._known) > KNOWN_ZONES:
                 self._known.popitem(last=False)
+
+    def refusal(self, host, port):
+        """The Failure of a target that the rules forbid whatever a look-up would find, or None."""
+        literal = literal_addresses(host, port)
+        if literal:
+            return self.allowed(host, port, literal)[1]
+        verdict = self._judge.judge_name(host, port)
+        return verdict and forbidden(verdict.setting, verdict.why)
 
     def allowed(self, host, port, found):
         """``(addresses that may be dialled, None)`` of what a look-up has found, or ``(None, Failure)``.
@@ -5632,6 +5891,10 @@ class Farewell(Client):
             self.end()
 
 
+# What a Visit hands to the Session that follows: ``reply`` is the 101, ``behind`` what has come behind the request.
+Welcome = collections.namedtuple('Welcome', 'request dialect reply deflate behind')
+
+
 class Visit(Client):
     """Our side of a client until its first request is answered."""
 
@@ -5655,7 +5918,7 @@ class Visit(Client):
         try:
             parsed = self._parser.receive(data)
             if parsed and parsed[0].wants_websocket():
-                session = self._upgrade(parsed[0])
+                session = self._upgrade(*parsed)
             elif parsed:
                 self._reply(parsed[0])
             else:
@@ -5671,17 +5934,52 @@ class Visit(Client):
         if self.gateway.budget.bytes > self.gateway.budget.most:
             self.gateway.budget.enforce(self)
 
-    def _upgrade(self, request):
-        """The Session that goes on from here. Raises HttpError."""
+    def _upgrade(self, request, behind):
+        """The Session that goes on from here, or None when its target is to be looked up first. ``behind``: bytes that
+        have come behind the request. Raises HttpError."""
         accept = accept_key(request)
         check_origin(request, self.gateway.config)
         self.gateway.places.check(self.group)
         dialect = self.gateway.dialect_for(request)
         assert dialect.subprotocol is None or dialect.subprotocol in request.subprotocols(), 'a mistake of the dialect'
-        offers = request.all('sec-websocket-extensions') if dialect.deflates else ()
-        deflate, extension = agree_on_deflate(offers, self.gateway.config)
-        self.stream.write(upgrade_reply(accept, dialect.subprotocol, extension))
-        return Session(self, request, dialect, deflate)
+        agreed = agree_on_deflate(request.all('sec-websocket-extensions') if dialect.deflates else (),
+                                  self.gateway.config)
+        welcome = Welcome(request, dialect, upgrade_reply(accept, dialect.subprotocol, agreed[1]), agreed[0], behind)
+        return self._welcome(welcome) if dialect.token is None else self._look_up(welcome)
+
+    def _look_up(self, welcome):
+        """Find out what stands behind the token."""
+        self.move(ANSWERING)
+        self.keep(len(welcome.behind))
+        self._job = self.gateway.files.submit(self.group, blocking_find_token,
+                                              (self.gateway.config['raw.tokens'], welcome.dialect.token),
+                                              lambda line: self._on_token(welcome, line))
+        if self._job is None:
+            self._refuse(HttpError(503, 'The gateway has too much to do just now.'))
+
+    def _on_token(self, welcome, line):
+        self._job = session = None
+        try:
+            if isinstance(line, (HttpError, Failure)):  # a Failure is a mistake of ours
+                raise line if isinstance(line, HttpError) else HttpError(500, BROKEN.message)
+            welcome.dialect.on_token(line)
+            self.gateway.places.check(self.group)
+            session = self._welcome(welcome)
+        except HttpError as error:
+            self._refuse(error)
+        if session:
+            session.begin(welcome.behind)
+
+    def _welcome(self, welcome):
+        """Answer with the 101: the Session that goes on. Raises HttpError."""
+        dialect = welcome.dialect
+        failure = dialect.target and self.gateway.resolver.refusal(*dialect.target)
+        if failure:
+            self.gateway.journal.tell(self.group, self.number, '%s is refused: %s', with_port(*dialect.target),
+                                      failure.why or failure.reason)
+            raise HttpError(403, 'T' + failure.message[1:] + '.')
+        self.stream.write(welcome.reply)
+        return Session(self, welcome)
 
     def _reply(self, request):
         """Whatever is asked for that is not a WebSocket (protocol, 4)."""
@@ -5814,12 +6112,20 @@ class Silence(Client):
 
     def on_time(self):
         if self.state != OPEN:
-            self.end()  # the peer has not answered our Close
+            self._on_unanswered()
             return
         for deadline in self._deadlines():
             if self.state == OPEN and deadline[0] <= self.gateway.loop.now:
                 deadline[1](*deadline[2:])
         self.watch_silence()
+
+    def _on_unanswered(self):
+        """The peer has not answered our Close: it may still be reading what comes before."""
+        deadline = self.stream.taken + self.gateway.config['limits.drainSeconds']
+        if self.stream.pending and deadline > self.gateway.loop.now:
+            self.rearm(deadline - self.gateway.loop.now)
+        else:
+            self.end()
 
     def _lose(self, upstream, failure):
         if self.talk.upstreams.get(upstream.channel) is upstream:  # else the one before was the end of this one, too
@@ -5851,14 +6157,14 @@ class Session(Silence):
 
     __slots__ = ('ws', '_request', '_born', '_ending')
 
-    def __init__(self, visit, request, dialect, deflate):
-        gateway = visit.gateway
-        self.ws = WebSocket(gateway.config['limits.messageBytes'], dialect.whole_messages, deflate)
+    def __init__(self, visit, welcome):
+        gateway, dialect = visit.gateway, welcome.dialect
+        self.ws = WebSocket(gateway.config['limits.messageBytes'], dialect.whole_messages, welcome.deflate)
         self.talk = Conversation(gateway, self, dialect)
         self._ending = None      # who ends the session, in which phase, and the close code
         self._born = self.heard = self.grown = gateway.loop.now  # grown: when a message last did
         self.pinged = None       # when our last ping went out, if nothing was heard since
-        self._request = request.one('origin'), request.path
+        self._request = welcome.request.one('origin'), welcome.request.path
         self.take_over(visit, OPEN)  # last: until here a mistake is the visit's
         gateway.places.count_open(self.group, 1)
 
@@ -6080,6 +6386,9 @@ def check_settings(config):
     web = config['web']
     if web and not os.path.isdir(path_bytes(web)):
         raise ConfigError('"web": %s is not a folder' % printable(web))
+    tokens = config['raw.tokens']
+    if tokens and not os.access(path_bytes(os.path.expanduser(tokens)), os.R_OK):
+        raise ConfigError('"raw.tokens": %s cannot be read' % printable(tokens))
     check_ssh_settings(config)
 
 
@@ -6364,7 +6673,7 @@ class Gateway(object):
         if self.draining:
             raise HttpError(503, 'The gateway is stopping.')
         for serves, dialect in self._dialects:
-            if serves(request):
+            if serves(request, self.config):
                 return dialect(request, self.config)
         raise HttpError(404, 'No dialect is spoken under this path.')
 
@@ -6427,6 +6736,121 @@ def parse_arguments(argv):
     parser.add_argument('--check', metavar='HOST:PORT', help='tell which rule decides about a target, and stop')
     parser.add_argument('--version', action='store_true', help='show the version, and stop')
     return parser.parse_args(argv)
+
+
+# Options of websockify that ask for nothing else than what is done here anyway.
+WEBSOCKIFY_ANYWAY = '--file-only', '--no-parent'
+# What else it has, and what to do instead.
+NO_TLS_THERE = 'TLS is not spoken here yet: let a web server in front of the gateway speak it'
+WEBSOCKIFY_OTHERWISE = {
+    'cert': NO_TLS_THERE, 'key': NO_TLS_THERE, 'key-password': NO_TLS_THERE, 'ssl-only': NO_TLS_THERE,
+    'ssl-target': NO_TLS_THERE, 'ssl-version': NO_TLS_THERE, 'ssl-ciphers': NO_TLS_THERE, 'verify-client': NO_TLS_THERE,
+    'cafile': NO_TLS_THERE, 'unix-target': 'Unix sockets are no targets here', 'target-config': 'use --token-plugin',
+    'unix-listen': 'Unix sockets are not listened on; use [HOST:]PORT', 'traffic': 'payloads are never logged',
+    'record': 'payloads are never recorded', 'run-once': 'use --idle-timeout', 'timeout': 'use --idle-timeout',
+    'wrap-mode': 'no program is wrapped; begin it yourself', 'inetd': 'use a socket unit of systemd',
+    'auth-plugin': 'set allowedOrigins, or let a web server in front ask for a password',
+    'auth-source': 'see --auth-plugin',
+    'web-auth': 'let a web server in front ask for a password', 'syslog': 'use --log-file',
+    'legacy-syslog': 'use --log-file', 'libserver': 'there is one server only', 'prefer-ipv6': 'name the address',
+    'source-is-ipv6': 'use [::]:PORT'}
+
+
+def websockify_parser():
+    parser = ArgumentParser(prog='ws2s websockify', description=(
+        'Takes the place of websockify: raw bytes to one target, or to the targets of tokens, and nothing else.'))
+    parser.add_argument('source', metavar='[HOST:]PORT', help='where to listen; all addresses without HOST')
+    parser.add_argument('target', metavar='TARGET:PORT', nargs='?', help='where the bytes go, but for tokens')
+    parser.add_argument('--web', metavar='DIR', help='serve the static files of this folder')
+    parser.add_argument('--token-plugin', metavar='PLUGIN', help='TokenFile or ReadOnlyTokenFile')
+    parser.add_argument('--token-source', metavar='PATH', help='file or folder of lines TOKEN: HOST:PORT')
+    parser.add_argument('--host-token', action='store_true', help='the name in the Host header is the token')
+    parser.add_argument('--heartbeat', metavar='N', help='seconds between pings')
+    parser.add_argument('--idle-timeout', metavar='N', help='end after so many seconds without a client')
+    parser.add_argument('--log-file', metavar='FILE', help='log there instead of to standard error')
+    parser.add_argument('-D', '--daemon', action='store_true', help='go into the background')
+    parser.add_argument('-v', '--verbose', action='store_true', help='log more')
+    parser.add_argument('--allow-origin', metavar='ORIGIN', action='append', help='only pages of this origin; may be '
+                                                                                  'given more than once')
+    for option in WEBSOCKIFY_ANYWAY:
+        parser.add_argument(option, action='store_true', help=argparse.SUPPRESS)
+    return parser
+
+
+def websockify_arguments(argv):
+    """What stands behind ``websockify``. Raises ConfigError, which names our way for an option that we have not."""
+    for argument in argv:
+        name = argument.partition('=')[0].lstrip('-')
+        if argument.startswith('--') and name in WEBSOCKIFY_OTHERWISE:
+            raise ConfigError('--%s: %s' % (name, WEBSOCKIFY_OTHERWISE[name]))
+    arguments = websockify_parser().parse_args(argv)
+    if arguments.token_plugin not in (None, 'TokenFile', 'ReadOnlyTokenFile'):
+        raise ConfigError('--token-plugin: only TokenFile and ReadOnlyTokenFile are there')
+    if (arguments.token_plugin is None) != (arguments.token_source is None):
+        raise ConfigError('--token-plugin and --token-source go together')
+    if arguments.target is None and arguments.token_plugin is None:
+        raise ConfigError('TARGET:PORT or --token-plugin must say where the bytes go')
+    return arguments
+
+
+def websockify_config(arguments):
+    """The Config that does what websockify would do. Raises ConfigError.
+
+    Its clients choose no target, so that all of this machine may be one; and pages of any origin may connect there.
+    """
+    host, port = arguments.source.rpartition(':')[::2]
+    host, port = split_target('%s:%s' % (host or '0.0.0.0', port), '[HOST:]PORT')
+    given = {'listen.host': host, 'listen.port': port, 'allowConnectToServerLocal': True, 'raw.only': True,
+             'allowedOrigins': arguments.allow_origin or ['*'], 'web': absolute_path(arguments.web) or False,
+             'raw.hostToken': arguments.host_token}
+    optional = {'raw.target': arguments.target, 'raw.tokens': absolute_path(arguments.token_source),
+                'log.file': absolute_path(arguments.log_file), 'log.level': 'debug' if arguments.verbose else None,
+                'limits.pingSeconds': whole_seconds(arguments.heartbeat, '--heartbeat')}
+    given.update((key, value) for key, value in optional.items() if value is not None)
+    return DEFAULTS.replace(given)
+
+
+def absolute_path(path):
+    """In the background the working directory is another one."""
+    return path and os.path.abspath(os.path.expanduser(path))
+
+
+def whole_seconds(text, option):
+    if text is not None and not re.match(r'[0-9]{1,7}\Z', text):
+        raise ConfigError('%s wants a number of seconds' % option)
+    return text and int(text)
+
+
+def serve_as_websockify(argv):
+    arguments = websockify_arguments(argv)
+    seconds = whole_seconds(arguments.idle_timeout, '--idle-timeout')
+
+    def on_prepared(gateway):
+        if seconds:
+            leave_when_alone(gateway, seconds)
+
+    config = websockify_config(arguments)
+    return serve(lambda: config, go_into_background if arguments.daemon else None, on_prepared)
+
+
+def leave_when_alone(gateway, seconds, alone=0):
+    """Drain when there has been no client for so many seconds."""
+    if alone >= seconds:
+        gateway.drain()
+    else:
+        gateway.loop.call_later(1, lambda: leave_when_alone(gateway, seconds, 0 if gateway.clients else alone + 1))
+
+
+def go_into_background():
+    """The child goes on, in a session of its own, and this process has done what it was to do."""
+    if os.fork():
+        os._exit(SERVED)
+    os.setsid()
+    os.chdir('/')
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for fd in range(FIRST_INHERITED):
+        os.dup2(nothing, fd)
+    os.close(nothing)
 
 
 def read_config_file(path):
@@ -6670,8 +7094,11 @@ def apply_config(gateway, config):
             LOG.warning('"%s" will change with the next start only', key)
 
 
-def serve(load):
-    """Serve what ``load()`` gives until a signal comes; the exit status. Raises ServeError or ConfigError."""
+def serve(load, on_bound=None, on_prepared=None):
+    """Serve what ``load()`` gives until a signal comes; the exit status. Raises ServeError or ConfigError.
+
+    ``on_bound()`` is called when the sockets are there, and nothing else yet; ``on_prepared(gateway)`` before the loop.
+    """
     config = load()
     if isinstance(config, ConfigError):
         raise config
@@ -6680,8 +7107,13 @@ def serve(load):
     set_up_logging(config, log)
     raise_descriptor_limit()
     gateway = Gateway(config, socks=inherited_sockets())
+    if on_bound:
+        gateway.listen()
+        on_bound()
     obey_signals(gateway)
     gateway.prepare()
+    if on_prepared:
+        on_prepared(gateway)
     reload_on_hangup(gateway, load, log)
     with waking(gateway):
         notify_service('READY=1')
@@ -6718,6 +7150,9 @@ def run_command(arguments):
 def main(argv=None):
     """The command line program; its exit status: 0 stopped as asked, 1 cannot serve, 2 wrong arguments or config."""
     try:
+        argv = sys.argv[1:] if argv is None else argv
+        if argv[:1] == ['websockify']:
+            return serve_as_websockify(argv[1:])
         return run_command(parse_arguments(argv))
     except Ws2sError as error:
         sys.stderr.write('ws2s: %s\n' % error)

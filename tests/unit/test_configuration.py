@@ -25,6 +25,7 @@ NO_CHECKING = [None, '', 1, True, False, [], {}, 'ask', 'off', 'YES', 'yes ', 'a
 BAD_PATHS = ['/a"b', '/a$b', '${HOME}/a', '/a%b', '/%h', '/a%%b', '/a:b', 'C:/a', '/a\\b', '/a\nb', '/a\n', '\r/a',
              '/a\tb', '/a\x1b', '/a\x7f', '\x01']
 NO_PATH = NO_TEXT + BAD_PATHS
+BAD_TARGETS = ['a', 'a:', ':80', 'a:0', 'a:65536', 'a b:80', '[a]:80', 'a:80:', '-a:80', u'fa\xdf:80', u'a:\uff11']
 
 Row = collections.namedtuple('Row', 'key default wrong changed least most')
 
@@ -56,6 +57,16 @@ ROWS = [
     row('limits.idleSeconds', 0, NO_SECONDS, 600, 0, 10 ** 7),
     row('limits.stallSeconds', 300, NO_SECONDS, 0, 0, 10 ** 7),
     row('limits.drainSeconds', 5, NO_SECONDS, 0, 0, 10 ** 7),
+    row('raw.enabled', True, NO_FLAG, False),
+    row('raw.target', None, NO_TEXT_OR_NULL + BAD_TARGETS, 'vnc.lan:5900'),
+    row('raw.tokens', None, NO_TEXT_OR_NULL, u'/srv/w\xe9b/tokens'),
+    row('raw.hostToken', False, NO_FLAG, True),
+    row('raw.hostTargets', ws2s.Pairs(),
+        [None, [], 'a', 1, ['a:1'], {'a b': 'c:1'}] + [{'gw': target} for target in BAD_TARGETS],
+        collections.OrderedDict([('gw.example', 'db.lan:5432'), ('*', '[2001:db8::1]:5432')])),
+    row('raw.playground', False, NO_FLAG, True),
+    row('raw.subprotocols', (), NO_LIST_OF_TEXT + [['a b'], ['a,b']], ['mqtt', 'sip']),
+    row('raw.only', False, NO_FLAG, True),
     row('deflate.enabled', False, NO_FLAG, True),
     row('deflate.level', 1, NO_NUMBER, 6, 1, 9),
     row('deflate.minBytes', 256, NO_NUMBER, 0, 0, 1024 * MIB),
