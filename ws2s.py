@@ -47,6 +47,7 @@ import fnmatch
 import functools
 import hashlib
 import heapq
+import hmac
 import io
 import itertools
 import json
@@ -392,6 +393,22 @@ Origin = collections.namedtuple('Origin', 'scheme host port')
 
 Target = collections.namedtuple('Target', 'host port')
 
+HIDDEN = '***'  # what is shown of a secret
+
+
+class Secret(collections.namedtuple('Secret', 'text')):
+    """A password of the configuration, which is never shown."""
+
+    __slots__ = ()
+
+    def __repr__(self):
+        return HIDDEN
+
+    def is_equal(self, data):
+        """Compare with bytes of a client, in a time that does not tell where they differ."""
+        return hmac.compare_digest(hashlib.sha256(utf8_bytes(self.text)).digest(), hashlib.sha256(data).digest())
+
+
 DEFAULT_PORTS = {'http': 80, 'ws': 80, 'https': 443, 'wss': 443}
 ORIGIN = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?\Z')
 GLOB_MARKS = re.compile(r'[*?]')  # without one of these a glob is a name
@@ -603,6 +620,22 @@ def targets_by_host(value):
     return Pairs((name if name == '*' else host_name(name), target_text(target)) for name, target in value)
 
 
+def secrets_by_name(value):
+    """Pairs (name, Secret) of an object."""
+    value = Pairs(value.items()) if isinstance(value, dict) else value
+    if not isinstance(value, Pairs) and value != () or len(set(name for name, _ in value)) < len(value):
+        raise ConfigError('must be an object of names and passwords, each name once')
+    if any(words(secret) == HIDDEN for _, secret in value):
+        raise ConfigError('%s stands for a password, and is none' % HIDDEN)
+    return Pairs((words(name), Secret(secret)) for name, secret in value)
+
+
+def url_folder(text):
+    if not re.match(r'/(?:[!-~]*/)?\Z', words(text)) or re.search('[?#%]', text):
+        raise ConfigError('must be a path that begins and ends with a slash')
+    return text
+
+
 def subprotocol(text):
     if text.strip(TOKEN):
         raise ConfigError('"%s" is no subprotocol' % printable(text))
@@ -652,6 +685,10 @@ OPTIONS = (
     Option('raw.playground', False, flag, "do ?host= and ?port= mean WordPress Playground's framing?"),
     Option('raw.subprotocols', (), listing(subprotocol), 'that are answered when they are offered: mqtt, sip, xmpp'),
     Option('raw.only', False, flag, 'is nothing served but raw.target, raw.tokens and raw.hostTargets?'),
+    Option('wisp.path', '/wisp/', either(url_folder, None), 'where the Wisp protocol is spoken; null is nowhere'),
+    Option('wisp.streams', 256, whole(1, 65536), 'of one client at one time'),
+    Option('wisp.motd', None, either(words, None), 'what clients of Wisp 2 are greeted with'),
+    Option('wisp.users', (), secrets_by_name, 'passwords by name; with any of them Wisp wants one'),
     Option('deflate.enabled', False, flag, 'compress messages where the client offers it (RFC 7692)?'),
     Option('deflate.level', 1, whole(1, 9), 'of compression; higher ones take much more time for little'),
     Option('deflate.minBytes', 256, whole(0, 2 ** 30), 'shorter messages are sent as they are'),
@@ -712,6 +749,8 @@ def plain_value(value):
     if isinstance(value, Origin):
         port = '' if value.port == DEFAULT_PORTS.get(value.scheme) else ':%d' % value.port
         return '%s://%s%s' % (value.scheme, '[%s]' % value.host if ':' in value.host else value.host, port)
+    if isinstance(value, Secret):
+        return HIDDEN
     if isinstance(value, Target):
         return with_port(*value)
     if isinstance(value, Pairs):
@@ -2689,6 +2728,205 @@ def is_playground(request, config):
     return bool(form) and form.kind == PAIR_FORM
 
 
+WISP_HEAD = struct.Struct('<BI')                           # type and stream
+WISP_CONNECT, WISP_DATA, WISP_CONTINUE, WISP_CLOSE, WISP_INFO = 1, 2, 3, 4, 5
+WISP_TCP, WISP_UDP = 1, 2
+WISP_PASSWORD, WISP_MOTD, WISP_CONFIRMATION = 2, 4, 5      # extensions of version 2
+WISP_VERSIONS = 'wisp-v2', 'wisp-v1'                       # as subprotocols, the better one first
+WISP_CREDIT, WISP_MOST_CREDIT = 16, 128                    # packets that a new stream may send; and any
+WISP_SECONDS = 10                                          # for the client's INFO
+WISP_INVALID, WISP_ENDED, WISP_THROTTLED, WISP_BLOCKED = 0x41, 0x02, 0x49, 0x48
+WISP_BAD_PASSWORD, WISP_PASSWORD_WANTED, WISP_INCOMPATIBLE = 0xc0, 0xc2, 0x04
+WISP_REASONS = {'refused': 0x44, 'dns': 0x42, 'unreachable': 0x42, 'timeout': 0x43, 'forbidden': WISP_BLOCKED,
+                'limit': WISP_THROTTLED, 'bad-request': WISP_INVALID, 'closed': WISP_ENDED, 'reset': 0x03, 'idle': 0x47}
+
+
+def wisp_packet(kind, stream, payload=b''):
+    return Send(BINARY, WISP_HEAD.pack(kind, stream) + payload)
+
+
+def wisp_continue(stream, packets):
+    return wisp_packet(WISP_CONTINUE, stream, struct.pack('<I', packets))
+
+
+def wisp_close(stream, reason):
+    return wisp_packet(WISP_CLOSE, stream, struct.pack('!B', reason))
+
+
+def wisp_extension(number, payload=b''):
+    return struct.pack('<BI', number, len(payload)) + payload
+
+
+def read_wisp_extensions(data):
+    """A dict of the extensions by number. Raises RequestError for lengths that do not fit."""
+    found, start = {}, 0
+    while start < len(data):
+        if len(data) - start < WISP_HEAD.size:
+            raise RequestError('an extension is cut off')
+        number, length = WISP_HEAD.unpack(data[start:start + WISP_HEAD.size])
+        start += WISP_HEAD.size
+        if length > len(data) - start:
+            raise RequestError('an extension is cut off')
+        found.setdefault(number, data[start:start + length])
+        start += length
+    return found
+
+
+def wisp_logins(data):
+    """The pairs (user, password), as bytes, that the client's extension may mean. Two encodings are in use: in the
+    older one the length of the password stands there, too."""
+    if not data:
+        return []
+    size = bytearray(data)[0]
+    logins = [(data[1:1 + size], data[1 + size:])]
+    if len(data) >= 3 + size and struct.unpack('<H', data[1:3])[0] == len(data) - 3 - size:
+        logins = [(data[3:3 + size], data[3 + size:])] + logins
+    return logins
+
+
+def is_wisp_user(users, logins):
+    """Is one of the ``logins`` right? Each is compared with all, so that the time tells nothing."""
+    return any([secret.is_equal(password) & (utf8_bytes(user) == name)
+                for name, password in logins for user, secret in users.items()])
+
+
+class WispDialect(Dialect):
+    """Wisp 1.2 and 2.0: many streams over one WebSocket, each with a credit of packets (protocol, 9)."""
+
+    __slots__ = ('subprotocol', '_config', '_is_old', '_taken', '_largest', '_confirms', '_is_open')
+
+    name = 'wisp'
+    deflates = False
+    whole_messages = True
+    credits = True
+
+    def __init__(self, request, config):
+        offered = request.subprotocols()
+        self.subprotocol = next((name for name in WISP_VERSIONS if name in offered), None)
+        self._is_old = self.subprotocol == WISP_VERSIONS[1] or not any(offered)
+        if self.subprotocol is None and not self._is_old:
+            self.subprotocol = pick_subprotocol(request, config)
+        self._config, self._confirms, self._is_open = config, False, self._is_old
+        self._taken = {}    # by stream: packets since the last credit
+        self._largest = {}  # by stream: bytes of the largest packet so far
+        if self._is_old and config['wisp.users']:
+            raise HttpError(403, 'This gateway wants a password, which only version 2 of Wisp can give.')
+
+    def on_start(self):
+        if self._is_old:
+            return [wisp_continue(0, WISP_CREDIT)]
+        extensions = wisp_extension(WISP_CONFIRMATION)
+        if self._config['wisp.users']:
+            extensions += wisp_extension(WISP_PASSWORD, b'\1')
+        if self._config['wisp.motd']:
+            extensions += wisp_extension(WISP_MOTD, utf8_bytes(self._config['wisp.motd']))
+        return [wisp_packet(WISP_INFO, 0, b'\2\0' + extensions), Later(WISP_SECONDS)]
+
+    def on_later(self):
+        return [] if self._is_open else self._reject(WISP_INCOMPATIBLE)
+
+    def _reject(self, reason):
+        return [wisp_close(0, reason), Hangup(POLICY, 'no agreement on Wisp')]
+
+    def on_binary(self, piece, final):
+        if len(piece) < WISP_HEAD.size:
+            return []
+        kind, stream = WISP_HEAD.unpack(bytes(piece[:WISP_HEAD.size]))
+        if kind == WISP_DATA and stream in self._taken:
+            return self._on_data_packet(stream, piece)
+        payload = bytes(piece[WISP_HEAD.size:])
+        if not self._is_open:
+            return self._on_info(payload) if kind == WISP_INFO else self._reject(WISP_INCOMPATIBLE)
+        if kind == WISP_CONNECT:
+            return self._on_connect(stream, payload)
+        if kind == WISP_CLOSE and stream in self._taken:
+            self._forget(stream)
+            return [Shut(stream)]
+        return []  # what is said of a stream that has just ended, or makes no sense
+
+    def _on_info(self, payload):
+        try:
+            extensions = read_wisp_extensions(payload[2:])
+        except RequestError:
+            return self._reject(WISP_INCOMPATIBLE)
+        users = dict(self._config['wisp.users'])
+        if users and WISP_PASSWORD not in extensions:
+            return self._reject(WISP_PASSWORD_WANTED)
+        if users and not is_wisp_user(users, wisp_logins(extensions[WISP_PASSWORD])):
+            return self._reject(WISP_BAD_PASSWORD)
+        self._is_open, self._confirms = True, WISP_CONFIRMATION in extensions
+        return [wisp_continue(0, WISP_CREDIT)]
+
+    def _on_connect(self, stream, payload):
+        if stream in self._taken:
+            self._forget(stream)
+            return [Shut(stream), wisp_close(stream, WISP_INVALID)]
+        try:
+            host, port = self._read_connect(payload)
+        except RequestError as error:
+            return [wisp_close(stream, WISP_REASONS.get(error.failure.reason, WISP_INVALID))]
+        if len(self._taken) >= self._config['wisp.streams']:
+            return [wisp_close(stream, WISP_THROTTLED)]
+        self._taken[stream] = 0
+        return [Open(stream, host, port, prefix=WISP_HEAD.pack(WISP_DATA, stream))]
+
+    def _read_connect(self, payload):
+        """(host, port) of a CONNECT. Raises RequestError."""
+        if len(payload) < 4:
+            raise RequestError('the packet is cut off')
+        kind, port = struct.unpack('<BH', payload[:3])
+        if kind == WISP_UDP:
+            raise RequestError('this gateway does not offer UDP', 'forbidden')
+        try:
+            host = utf8_text(payload[3:]).strip()
+        except UnicodeError:
+            raise RequestError('the host is not UTF-8')
+        if kind != WISP_TCP:
+            raise RequestError('unknown kind of stream')
+        return read_host(host), read_target_port(port)
+
+    def _on_data_packet(self, stream, piece):
+        self._taken[stream] += 1
+        if len(piece) > self._largest.get(stream, 0):
+            self._largest[stream] = len(piece)
+        data = piece[WISP_HEAD.size:]
+        return [Write(stream, data)] if data else self.on_drained(stream)
+
+    def _credit(self, stream):
+        """Packets of the largest size seen that fit into `limits.bufferBytes`."""
+        fitting = self._config['limits.bufferBytes'] // self._largest.get(stream, 16384)
+        return max(2, min(WISP_MOST_CREDIT, fitting))
+
+    def on_drained(self, stream):
+        # A client that counts less than WISP_CREDIT has at least half of it left: no need to say more often how much.
+        if self._taken.get(stream, 0) < min(WISP_CREDIT, self._credit(stream)) // 2:
+            return []
+        self._taken[stream] = 0
+        return [wisp_continue(stream, self._credit(stream))]
+
+    def on_opened(self, stream):
+        if not self._confirms:
+            return []
+        self._taken[stream] = 0
+        return [wisp_continue(stream, WISP_CREDIT)]
+
+    def _forget(self, stream):
+        del self._taken[stream]
+        self._largest.pop(stream, None)
+
+    def on_failed(self, stream, failure):
+        self._forget(stream)
+        return [wisp_close(stream, WISP_REASONS.get(failure.reason, 0x01))]
+
+    on_closed = on_failed
+
+
+def is_wisp(request, config):
+    path, offered = config['wisp.path'], request.all('sec-websocket-protocol')
+    return path is not None and not config['raw.only'] and (
+        request.path == path or bool(offered) and any(name in WISP_VERSIONS for name in request.subprotocols()))
+
+
 def is_json(request, config):
     if config['raw.only']:
         raise HttpError(403, 'This gateway serves its own targets only (raw.only).')
@@ -2697,6 +2935,7 @@ def is_json(request, config):
 
 # Who serves a request: the first row whose test passes. The JSON dialect takes every path (protocol, 4).
 DIALECTS = (
+    (is_wisp, WispDialect),
     (is_playground, PlaygroundDialect),
     (lambda request, config: raw_form(request, config) is not None, RawDialect),
     (is_json, JsonDialect))

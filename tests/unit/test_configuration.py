@@ -67,6 +67,11 @@ ROWS = [
     row('raw.playground', False, NO_FLAG, True),
     row('raw.subprotocols', (), NO_LIST_OF_TEXT + [['a b'], ['a,b']], ['mqtt', 'sip']),
     row('raw.only', False, NO_FLAG, True),
+    row('wisp.path', '/wisp/', NO_TEXT_OR_NULL + ['wisp/', '/wisp', '/a?b/', '/a b/'], '/'),
+    row('wisp.streams', 256, NO_NUMBER, 7, 1, 65536),
+    row('wisp.motd', None, NO_TEXT_OR_NULL, u'Gr\xfc\xdf Gott'),
+    row('wisp.users', ws2s.Pairs(), [None, [], 'a', 1, ['a'], {'': 'a'}, {'a': ''}, {'a': 1}, {'a': '***'}],
+        {'ann': 'x'}),
     row('deflate.enabled', False, NO_FLAG, True),
     row('deflate.level', 1, NO_NUMBER, 6, 1, 9),
     row('deflate.minBytes', 256, NO_NUMBER, 0, 0, 1024 * MIB),
@@ -88,6 +93,7 @@ ROWS = [
     row('log.files', 3, NO_NUMBER, 9, 1, 1000),
 ]
 KEYS = [each.key for each in ROWS]
+SECRET = ['wisp.users']
 WRONG = [(each.key, value) for each in ROWS for value in each.wrong]
 BOUNDED = [each for each in ROWS if each.most is not None]
 
@@ -239,11 +245,18 @@ def everything_changed():
 
 def test_as_text_gives_the_same_config_again_with_every_key_changed():
     config = everything_changed()
+    assert [each.key for each in ROWS if config[each.key] == each.default] == []
+    config = config.replace({key: {} for key in SECRET})
     again = parse_config(config.as_text())
-    for each in ROWS:
-        assert config[each.key] != each.default
-        assert again[each.key] == config[each.key], each.key
+    assert [key for key in KEYS if again[key] != config[key]] == []
     assert again.as_text() == config.as_text()
+
+
+@pytest.mark.parametrize('key', SECRET)
+def test_a_secret_is_shown_as_stars_which_are_no_secret(key):
+    text = ws2s.DEFAULTS.replace({key: {'ann': 'topsecret'}}).as_text()
+    assert 'topsecret' not in text
+    fails_naming(key, text)
 
 
 def test_as_text_of_the_defaults_gives_the_defaults():
