@@ -48,6 +48,7 @@ import fnmatch
 import functools
 import hashlib
 import heapq
+import hmac
 import io
 import itertools
 import json
@@ -66,6 +67,7 @@ import threading
 import time
 import traceback
 import unicodedata
+import zlib
 
 __version__ = '3.0.0.dev0'
 __all__ = ['Gateway', 'Dialect', 'Send', 'Open', 'Write', 'Grant', 'Carry', 'Shut', 'Hangup', 'Later', 'TEXT',
@@ -293,9 +295,11 @@ def is_not_ready(error):
 
 # RFC 6455 sections 5.2 and 7.4.1
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
-GOING_AWAY, PROTOCOL_ERROR, BAD_TEXT, POLICY, TOO_BIG, INTERNAL, TRY_LATER = 1001, 1002, 1007, 1008, 1009, 1011, 1013
+NORMAL, GOING_AWAY, PROTOCOL_ERROR, UNSUPPORTED, BAD_TEXT, POLICY = 1000, 1001, 1002, 1003, 1007, 1008
+TOO_BIG, INTERNAL, TRY_LATER = 1009, 1011, 1013
 
 HOST_CHARACTERS = 253  # the longest name that DNS can carry
+TOKEN = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"  # RFC 9110 section 5.6.2
 
 # Why a request failed: reply code, stable word for programs, sentence for people; `why`: words for the operator alone.
 Failure = collections.namedtuple('Failure', 'code reason message why')
@@ -416,6 +420,24 @@ def with_port(host, port):
 TargetRule = collections.namedtuple('TargetRule', 'text glob network ports')
 
 Origin = collections.namedtuple('Origin', 'scheme host port')
+
+Target = collections.namedtuple('Target', 'host port')
+
+HIDDEN = '***'  # what is shown of a secret
+
+
+class Secret(collections.namedtuple('Secret', 'text')):
+    """A password of the configuration, which is never shown."""
+
+    __slots__ = ()
+
+    def __repr__(self):
+        return HIDDEN
+
+    def is_equal(self, data):
+        """Compare with bytes of a client, in a time that does not tell where they differ."""
+        return hmac.compare_digest(hashlib.sha256(utf8_bytes(self.text)).digest(), hashlib.sha256(data).digest())
+
 
 DEFAULT_PORTS = {'http': 80, 'ws': 80, 'https': 443, 'wss': 443}
 ORIGIN = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?\Z')
@@ -606,6 +628,50 @@ def origin_or_star(text):
     return origin
 
 
+def target_text(value):
+    """The Target of HOST:PORT, an IPv6 address with or without brackets. Raises ConfigError."""
+    text = words(value)
+    host, _, port = text.rpartition(':')
+    bracketed = re.match(r'\[(.*)\]\Z', host)
+    try:
+        target = Target(canonical_host(bracketed.group(1) if bracketed else host), read_port(port))
+    except ValueError as error:
+        raise ConfigError('"%s": the host %s' % (printable(text), error))
+    if target.port is None or bracketed and ':' not in target.host:
+        raise ConfigError('"%s" is no target: HOST:PORT' % printable(text))
+    return target
+
+
+def targets_by_host(value):
+    """Pairs (name of this gateway, Target) of an object; the name * stands for all others."""
+    value = Pairs(value.items()) if isinstance(value, dict) else value
+    if not isinstance(value, Pairs) and value != () or len(set(name for name, _ in value)) < len(value):
+        raise ConfigError('must be an object of names and targets, each name once')
+    return Pairs((name if name == '*' else host_name(name), target_text(target)) for name, target in value)
+
+
+def secrets_by_name(value):
+    """Pairs (name, Secret) of an object."""
+    value = Pairs(value.items()) if isinstance(value, dict) else value
+    if not isinstance(value, Pairs) and value != () or len(set(name for name, _ in value)) < len(value):
+        raise ConfigError('must be an object of names and passwords, each name once')
+    if any(words(secret) == HIDDEN for _, secret in value):
+        raise ConfigError('%s stands for a password, and is none' % HIDDEN)
+    return Pairs((words(name), Secret(secret)) for name, secret in value)
+
+
+def url_folder(text):
+    if not re.match(r'/(?:[!-~]*/)?\Z', words(text)) or re.search('[?#%]', text):
+        raise ConfigError('must be a path that begins and ends with a slash')
+    return text
+
+
+def subprotocol(text):
+    if text.strip(TOKEN):
+        raise ConfigError('"%s" is no subprotocol' % printable(text))
+    return text
+
+
 def host_name(text):
     """A name of this gateway, behind the scheme that its pages must have, if one is given."""
     scheme = re.match(r'(?:https?://)?', text.lower()).group()
@@ -641,6 +707,24 @@ OPTIONS = (
     Option('limits.idleSeconds', 0, seconds(0), 'a TCP connection without data for so long is closed; 0 is never'),
     Option('limits.stallSeconds', 300, seconds(0), 'for a message to go on, or for waiting bytes to go; 0 is for ever'),
     Option('limits.drainSeconds', 5, seconds(0), 'for what is still under way when something is closed'),
+    Option('raw.enabled', True, flag, 'may clients name their target in the URL, as websockify and others have it?'),
+    Option('raw.target', None, either(target_text, None), 'HOST:PORT for WebSockets that name none, instead of JSON'),
+    Option('raw.tokens', None, either(words, None), 'file or folder of lines TOKEN: HOST:PORT, for ?token='),
+    Option('raw.hostToken', False, flag, 'is the name in the Host header the token?'),
+    Option('raw.hostTargets', (), targets_by_host, 'HOST:PORT by the name in the Host header, for /v1 and /v2'),
+    Option('raw.playground', False, flag, "do ?host= and ?port= mean WordPress Playground's framing?"),
+    Option('raw.subprotocols', (), listing(subprotocol), 'that are answered when they are offered: mqtt, sip, xmpp'),
+    Option('raw.only', False, flag, 'is nothing served but raw.target, raw.tokens and raw.hostTargets?'),
+    Option('wisp.path', '/wisp/', either(url_folder, None), 'where the Wisp protocol is spoken; null is nowhere'),
+    Option('wisp.streams', 256, whole(1, 65536), 'of one client at one time'),
+    Option('wisp.motd', None, either(words, None), 'what clients of Wisp 2 are greeted with'),
+    Option('wisp.users', (), secrets_by_name, 'passwords by name; with any of them Wisp wants one'),
+    Option('deflate.enabled', False, flag, 'compress messages where the client offers it (RFC 7692)?'),
+    Option('deflate.level', 1, whole(1, 9), 'of compression; higher ones take much more time for little'),
+    Option('deflate.minBytes', 256, whole(0, 2 ** 30), 'shorter messages are sent as they are'),
+    Option('deflate.windowBits', 12, whole(9, 15), 'of history, as a power of two of bytes'),
+    Option('deflate.memLevel', 5, whole(1, 9), 'memory of compression: 2 ** (9 + memLevel) bytes beside the history'),
+    Option('deflate.contextTakeover', False, flag, 'keep the history from message to message, and its memory?'),
     Option('ssh.enabled', True, flag, 'may clients go through SSH servers?'),
     Option('ssh.program', 'ssh', words, 'the OpenSSH client to run, 7.0 or newer'),
     Option('ssh.hostKeyChecking', 'accept-new', one_of('accept-new', 'yes', 'no'), 'accept-new learns new host keys'),
@@ -695,6 +779,12 @@ def plain_value(value):
     if isinstance(value, Origin):
         port = '' if value.port == DEFAULT_PORTS.get(value.scheme) else ':%d' % value.port
         return '%s://%s%s' % (value.scheme, '[%s]' % value.host if ':' in value.host else value.host, port)
+    if isinstance(value, Secret):
+        return HIDDEN
+    if isinstance(value, Target):
+        return with_port(*value)
+    if isinstance(value, Pairs):
+        return collections.OrderedDict((name, plain_value(item)) for name, item in value)
     if isinstance(value, tuple):
         return [plain_value(item) for item in value]
     return value
@@ -760,7 +850,6 @@ DEFAULTS = Config((option.key, option.check(option.default)) for option in OPTIO
 # The request that comes before a WebSocket, and the answers to those that want something else. Strict: what is not
 # plainly right is refused in one plain sentence.
 
-TOKEN = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"  # RFC 9110 section 5.6.2
 REQUEST_LINE_BYTES, HEADER_BYTES, HEADER_COUNT = 8192, 16384, 64
 
 REASONS = {101: 'Switching Protocols', 200: 'OK', 400: 'Bad Request', 401: 'Unauthorized', 403: 'Forbidden',
@@ -927,10 +1016,11 @@ def accept_key(request):
     return base64.b64encode(digest).decode('ascii')
 
 
-def upgrade_reply(accept, subprotocol=None):
-    """``subprotocol``: the one of those offered that is spoken (RFC 6455 section 4.2.2), or None."""
-    headers = [('Upgrade', 'websocket'), ('Connection', 'Upgrade'), ('Sec-WebSocket-Accept', accept)]
-    return response_head(101, headers + ([('Sec-WebSocket-Protocol', subprotocol)] if subprotocol else []))
+def upgrade_reply(accept, subprotocol=None, extension=None):
+    """``subprotocol``: the one of those offered that is spoken (RFC 6455 section 4.2.2), or None; and ``extension``."""
+    headers = [('Upgrade', 'websocket'), ('Connection', 'Upgrade'), ('Sec-WebSocket-Accept', accept),
+               ('Sec-WebSocket-Protocol', subprotocol), ('Sec-WebSocket-Extensions', extension)]
+    return response_head(101, [header for header in headers if header[1]])
 
 
 def response_head(status, headers):
@@ -993,8 +1083,8 @@ def content_type(name):
 # ======================================================================================================================
 # 5. WebSocket
 # ======================================================================================================================
-# RFC 6455, the server's side, without a socket: receive(data) gives events, data_to_send() gives what the peer must
-# get. A fault of the peer is an event, never an exception that escapes.
+# RFC 6455 and 7692, the server's side, without a socket: receive(data) gives events, data_to_send() gives what the peer
+# must get. A fault of the peer is an event, never an exception that escapes.
 
 OPEN, CLOSING, CLOSED_DOWN = 'open', 'closing', 'closed'
 
@@ -1014,6 +1104,9 @@ SMALL_PAYLOAD = 512  # bytes; below it one big integer is quicker than four tran
 FRAME_START = struct.Struct('!BB').unpack_from
 CONTROL_BYTES = 125            # RFC 6455 section 5.5
 LONG_TEXT = 4096               # bytes; what understands a longer message does so in parts, so that others do not wait
+INFLATED_BYTES = 65536         # come of one step of inflating; what is left of the frame waits for the next one
+INFLATE_ENDS = 16              # ends of a deflate stream in one message; each takes memory anew
+DEFLATE_TAIL = b'\x00\x00\xff\xff'  # RFC 7692 section 7.2.1: left away at the end of each message
 PONGS_WAITING = 16             # with more pings than these in one read the earlier ones are not answered
 
 
@@ -1095,9 +1188,12 @@ def last_legal(first):
 
 
 LAST_LEGAL = [last_legal(first) for first in range(256)]
+# With permessage-deflate RSV1 on the first frame of a message says that it is compressed (RFC 7692 section 6).
+DEFLATED = 0x40
+LAST_LEGAL_DEFLATED = [LAST_LEGAL[first & ~DEFLATED if first & 15 in (TEXT, BINARY) else first] for first in range(256)]
 
 
-def read_frame_head(data, start):
+def read_frame_head(data, start, last_legal=LAST_LEGAL):
     """(first byte, length, masking key, where the payload begins) of the frame at ``start``; None when more must come.
 
     Raises WebSocketError.
@@ -1106,7 +1202,7 @@ def read_frame_head(data, start):
     if there < 2:
         return None
     first, second = FRAME_START(data, start)
-    if not 0x80 <= second <= LAST_LEGAL[first]:
+    if not 0x80 <= second <= last_legal[first]:
         check_first_bytes(first, second)
     length, start = second & 127, start + 2
     if length > 125:
@@ -1122,17 +1218,149 @@ def read_frame_head(data, start):
     return first, length, data[start:start + 4], start + 4
 
 
+# What both sides have agreed on (RFC 7692 section 7.1): the window of either in bits, and whether each keeps its
+# history from message to message; and how we compress.
+Deflate = collections.namedtuple('Deflate', 'our_bits their_bits we_keep they_keep level memory least')
+
+EXTENSION_PARAMETER = re.compile(r'[ \t]*;[ \t]*([^ \t;,="]+)(?:[ \t]*=[ \t]*(?:"([^ \t;,="]*)"|([^ \t;,="]+)))?'
+                                 r'(?=[ \t]*(?:[;,]|\Z))')
+EXTENSION = re.compile(r'[ \t,]*([^ \t;,="]+)((?:%s)*)[ \t]*(?:,|\Z)' % EXTENSION_PARAMETER.pattern)
+WINDOW_BITS = re.compile(r'(?:[89]|1[0-5])\Z')  # RFC 7692 section 7.1.2: no leading zero
+
+
+def read_extensions(text):
+    """Pairs of a name and its parameters, pairs themselves, in the order of a Sec-WebSocket-Extensions header (RFC 6455
+    section 9.1). Raises HttpError 400."""
+    offers, start = [], 0
+    text = text.strip(' \t,')
+    while start < len(text):
+        offer = EXTENSION.match(text, start)
+        if offer is None:
+            raise HttpError(400, 'The Sec-WebSocket-Extensions header is malformed.')
+        parameters = [one.groups() for one in EXTENSION_PARAMETER.finditer(offer.group(2))]
+        offers.append((offer.group(1), [(name, token if quoted is None else quoted)
+                                        for name, quoted, token in parameters]))
+        start = offer.end()
+    return offers
+
+
+def agree_on_deflate(headers, config):
+    """The Deflate and the text of the reply for the first offer in ``headers`` that can be taken, or (None, None).
+    Raises HttpError 400."""
+    if config['deflate.enabled']:
+        for name, parameters in read_extensions(','.join(headers)):
+            given = dict(parameters)
+            if name == 'permessage-deflate' and len(given) == len(parameters) and is_deflate_offer(given):
+                return take_deflate_offer(given, config)
+    return None, None
+
+
+def is_deflate_offer(given):
+    """Has an offer only parameters that RFC 7692 section 7.1 knows, with values that it allows? A window of 8 bits for
+    us is declined: zlib cannot keep to it."""
+    for name, value in given.items():
+        is_bits = value is not None and WINDOW_BITS.match(value)
+        if not {'server_no_context_takeover': value is None, 'client_no_context_takeover': value is None,
+                'server_max_window_bits': is_bits and value != '8',
+                'client_max_window_bits': value is None or is_bits}.get(name):
+            return False
+    return True
+
+
+def take_deflate_offer(given, config):
+    ours, theirs = int(given.get('server_max_window_bits', 15)), int(given.get('client_max_window_bits') or 15)
+    keep = config['deflate.contextTakeover']
+    we_keep, they_keep = keep and 'server_no_context_takeover' not in given, keep
+    reply = ['permessage-deflate']
+    if 'server_max_window_bits' in given:
+        ours = min(ours, config['deflate.windowBits'])
+        reply.append('server_max_window_bits=%d' % ours)
+    if 'client_max_window_bits' in given:  # without, the client need not be able to keep to one (section 7.1.2.2)
+        theirs = min(theirs, config['deflate.windowBits'])
+        reply.append('client_max_window_bits=%d' % theirs)
+    they_keep = keep and 'client_no_context_takeover' not in given
+    reply += ([] if we_keep else ['server_no_context_takeover']) + ([] if they_keep else ['client_no_context_takeover'])
+    return Deflate(min(ours, config['deflate.windowBits']), theirs, we_keep, they_keep, config['deflate.level'],
+                   config['deflate.memLevel'], config['deflate.minBytes']), '; '.join(reply)
+
+
+class Deflater(object):
+    """Compresses our messages (RFC 7692 section 7.2.1)."""
+
+    __slots__ = ('_terms', '_object')
+
+    def __init__(self, terms):
+        self._terms, self._object = terms, None
+
+    def deflated(self, *pieces):
+        """One message compressed, or None when that would make it no shorter."""
+        terms = self._terms
+        deflater = self._object or zlib.compressobj(terms.level, zlib.DEFLATED, -terms.our_bits, terms.memory)
+        if terms.we_keep:
+            self._object = deflater
+        data = b''.join([deflater.compress(bytes(piece)) for piece in pieces] + [deflater.flush(zlib.Z_SYNC_FLUSH)])
+        is_shorter = len(data) - len(DEFLATE_TAIL) < sum(map(len, pieces))
+        return data[:-len(DEFLATE_TAIL)] if is_shorter or terms.we_keep else None
+
+
+class Inflater(object):
+    """Inflates the peer's messages (RFC 7692 section 7.2.2), INFLATED_BYTES at a time, as far as ``most`` bytes each.
+
+    ``is_behind``: is there perhaps more in what was given, or in zlib itself?
+    """
+
+    __slots__ = ('is_behind', '_terms', '_most', '_object', '_total', '_ends', '_is_last')
+
+    def __init__(self, terms, most):
+        self._terms, self._most, self._object = terms, most, None
+        self.is_behind, self._total, self._ends, self._is_last = False, 0, 0, False
+
+    def inflated(self, waiting, data, final):
+        """(piece of the message, what of ``waiting`` and ``data`` waits for the next call, `is_behind`). ``final``: the
+        message ends with ``data``. Raises WebSocketError."""
+        tail = DEFLATE_TAIL if final and not self._is_last else b''
+        piece, waiting = self._step(waiting + bytes(data) + tail)
+        self._total += len(piece)
+        if self._total > self._most:
+            raise WebSocketError(TOO_BIG, 'a message is longer than %d bytes' % self._most)
+        self._is_last, self.is_behind = final, bool(waiting) or len(piece) == INFLATED_BYTES
+        if final and not self.is_behind:
+            self._end()
+        return piece, waiting, self.is_behind
+
+    def _step(self, coded):
+        if self._object is None:
+            self._object = zlib.decompressobj(-max(9, self._terms.their_bits))
+        inflater = self._object
+        try:
+            piece = inflater.decompress(coded, INFLATED_BYTES)
+        except zlib.error:
+            raise WebSocketError(BAD_TEXT, 'a message cannot be inflated')
+        if inflater.unused_data:  # a block said that it is the last one (section 7.2.3.4)
+            self._object = None
+            self._ends += 1
+            if self._ends > INFLATE_ENDS:
+                raise WebSocketError(BAD_TEXT, 'a message cannot be inflated')
+        return piece, inflater.unused_data or inflater.unconsumed_tail
+
+    def _end(self):
+        self._total, self._ends, self._is_last = 0, 0, False
+        if not self._terms.they_keep:
+            self._object = None
+
+
 class WebSocket(object):
     """One connection after its handshake.
 
     Text messages come whole, at most ``message_bytes`` long. Binary ones come as pieces, which may go on for ever; or
-    with ``whole`` whole, too, and as long at most.
+    with ``whole`` whole, too, and as long at most. ``deflate``: the Deflate agreed on, or None; compressed messages are
+    that long at most, of either kind.
     """
 
-    __slots__ = ('state', 'out', 'due', 'held', 'is_behind', '_limit', '_whole', '_rest', '_first', '_key', '_message',
-                 '_kept', '_check', '_input_over', '_pongs')
+    __slots__ = ('state', 'out', 'due', 'held', 'is_behind', 'deflate', '_limit', '_whole', '_rest', '_first', '_key',
+                 '_message', '_kept', '_check', '_input_over', '_pongs', '_legal', '_deflater', '_inflater', '_coded')
 
-    def __init__(self, message_bytes, whole=False):
+    def __init__(self, message_bytes, whole=False, deflate=None):
         self.state = OPEN
         self.out = []             # chunks for data_to_send()
         self.due = 0              # bytes of the frame under way that are still to come
@@ -1147,11 +1375,16 @@ class WebSocket(object):
         self._check = None        # the Utf8Check of a text message that comes in parts
         self._input_over = False  # after the peer's Close, or its fault
         self._pongs = 0           # that are in `out`
+        self.deflate = deflate
+        self._legal = LAST_LEGAL_DEFLATED if deflate else LAST_LEGAL
+        self._deflater = Deflater(deflate) if deflate else None
+        self._inflater = Inflater(deflate, message_bytes) if deflate else None
+        self._coded = None        # bytes of a compressed message that are not inflated yet; None in any other
 
     def receive(self, data, most=-1):
         """The events in ``data`` (bytes) and what was held before. A Closed or a Fault is the last one ever.
 
-        After ``most`` frames, and after a LongText, what is left waits for the next call: then `is_behind` is true.
+        After ``most`` frames, a LongText or a step of inflating the rest waits for a call: then `is_behind` is true.
         """
         self.is_behind = False
         if self._input_over:
@@ -1160,13 +1393,14 @@ class WebSocket(object):
             data, self._rest = self._rest + data, b''
         events, start, end = [], 0, len(data)
         try:
+            if self._inflater is not None and self._inflater.is_behind:
+                self._take(b'', events)
             while (start < end or self._key) and not (self._input_over or self.is_behind):
                 if self._key is None:
-                    if not most:
-                        self.is_behind = True
+                    self.is_behind, most = not most, most - 1
+                    if self.is_behind:
                         break
-                    most -= 1
-                    head = read_frame_head(data, start)
+                    head = read_frame_head(data, start, self._legal)
                     if head is None:
                         break
                     self._first, self.due, self._key, start = head
@@ -1184,8 +1418,8 @@ class WebSocket(object):
             self._input_over = True
             events.append(Fault(error.code, error.reason))
         if self._input_over:
-            self._rest, self._kept = b'', None
-        self.held = len(self._rest) + (len(self._kept) if self._kept else 0)
+            self._rest, self._kept, self._coded, self._inflater = b'', None, None, None
+        self.held = len(self._rest) + len(self._coded or b'') + (len(self._kept) if self._kept else 0)
         return events
 
     def _begin_data(self):
@@ -1194,8 +1428,8 @@ class WebSocket(object):
         if (opcode == CONTINUATION) != (self._message is not None):
             raise WebSocketError(PROTOCOL_ERROR, 'a message is continued that was not begun, or begun within another')
         if opcode:
-            self._message = opcode
-        if self._message == TEXT or self._whole:
+            self._message, self._coded = opcode, b'' if self._first & DEFLATED else None
+        if (self._message == TEXT or self._whole) and self._coded is None:
             if (len(self._kept) if self._kept else 0) + self.due > self._limit:
                 raise WebSocketError(TOO_BIG, 'a message is longer than %d bytes' % self._limit)
 
@@ -1209,14 +1443,18 @@ class WebSocket(object):
         final = self._first >= 0x80 and not self.due
         if self._first & 8:
             self._take_control(self._first & 15, bytes(payload), events)
-        elif self._message == TEXT:
+            return
+        if self._coded is not None:
+            payload, self._coded, self.is_behind = self._inflater.inflated(self._coded, payload, final)
+            final = final and not self.is_behind
+        if self._message == TEXT:
             self._take_text(payload, final, events)
         elif self._whole:
             self._take_binary(payload, final, events)
         elif (payload or final) and self.state == OPEN:
             events.append(Piece(payload, final))
-        if final and not self._first & 8:
-            self._message = self._kept = self._check = None
+        if final:
+            self._message = self._kept = self._check = self._coded = None
 
     def _take_control(self, opcode, payload, events):
         if opcode == PING:
@@ -1273,11 +1511,17 @@ class WebSocket(object):
         """Queue a whole message, ``prefix`` before ``payload``, or a ping; nothing is sent after a Close (section
         5.5.1)."""
         if self.state == OPEN:
+            if self._deflater is not None and opcode < CLOSE and len(payload) >= self.deflate.least:
+                opcode, prefix, payload = self._deflated(opcode, prefix, payload)
             head = frame_header(opcode, len(prefix) + len(payload)) + prefix
             if len(payload) <= SMALL_PAYLOAD:
                 self.out.append(head + payload)
             else:
                 self.out += head, payload
+
+    def _deflated(self, opcode, prefix, payload):
+        shorter = self._deflater.deflated(prefix, payload)
+        return (opcode, prefix, payload) if shorter is None else (opcode | DEFLATED, b'', shorter)
 
     def message_head(self, opcode, count, prefix):
         """A message without its last ``count`` bytes, which the caller sends behind it; only while `out` is empty."""
@@ -1424,6 +1668,16 @@ class TargetRules(object):
         if self._allow:
             return Verdict(False, 'allowTargets', 'no rule of allowTargets allows it')
         return Verdict(True, '', 'no rule forbids it')
+
+    def judge_name(self, host, port):
+        """The Verdict on a name where none of its addresses can change that, else None."""
+        name = canonical_name(host)
+        for rule in self._deny:
+            if rule.glob and self._matches(rule, name, port, ()):
+                return Verdict(False, 'denyTargets', 'denied by denyTargets "%s"' % rule.text)
+        if self._allow and not any(rule.network or self._matches(rule, name, port, ()) for rule in self._allow):
+            return Verdict(False, 'allowTargets', 'no rule of allowTargets allows it')
+        return None
 
     def _matches(self, rule, name, port, forms):
         if rule.ports and not any(first <= port <= last for first, last in rule.ports):
@@ -1996,15 +2250,21 @@ class Dialect(object):
 
     name = 'custom'         # for the log: a word
     subprotocol = None      # the one of request.subprotocols() that the reply names
+    deflates = True         # are its messages worth compressing, where configuration and client would have it?
     whole_messages = False  # True: on_binary gets whole messages, of at most `limits.messageBytes`
     # True: the dialect tells its client how much each channel may be sent, and hears by on_drained when that has gone.
     # A channel that is full does not stop the others; all of them together may hold `limits.messageBytes`.
     credits = False
+    target = None           # (host, port) that on_start() opens: one that the rules forbid is refused before the 101
+    token = None            # a token of raw.tokens: on_token() is told before the 101 what stands behind it
     is_behind = False       # True: on_turn() is called until it is not, and nothing more of the client before that
     backlog = 0             # bytes held in messages that wait; above `limits.bufferBytes` no more are read
 
     def __init__(self, request, config):
         pass
+
+    def on_token(self, line):
+        """``line``: the text behind the token, None for a token that is not known. May raise HttpError."""
 
     def on_start(self):
         """The WebSocket is open."""
@@ -2515,8 +2775,380 @@ class JsonDialect(Dialect):
         return [failed(BROKEN)]
 
 
+RawForm = collections.namedtuple('RawForm', 'kind text')  # how a request names its target, and as what
+TOKEN_FORM, ADDRESS_FORM, HOST_FORM, PAIR_FORM = 'token', 'address', 'host', 'pair'
+PATH_FORM, ONLY_FORM = 'path', 'only'
+
+RAW_QUERY = re.compile(r'\?(?:.*&)?(?:token|address|host)=')  # else the query is none of ours, however it looks
+LAST_SEGMENT = re.compile(r'.+:[0-9]{1,5}\Z', re.DOTALL)
+NEON_PATHS = '/v1', '/v2'
+RAW_CHANNEL = 0                # there is one
+PLAYGROUND_FAILED = 3000       # the close code of Playground's own proxy
+PLAYGROUND_DATA = 1            # the first byte of a message; the other one sets options of the socket, as we do anyway
+
+
+def raw_form(request, config):
+    """The RawForm in which a request names a target for raw bytes, or None (protocol, 9). Raises HttpError."""
+    is_query = RAW_QUERY.search(request.target)
+    if config['raw.tokens'] and (is_query and request.parameter('token') is not None or config['raw.hostToken']):
+        return RawForm(TOKEN_FORM, request.parameter('token') if is_query else own_name(request))
+    named = config['raw.enabled'] and not config['raw.only'] and named_in_url(request, is_query)
+    if not named and config['raw.hostTargets'] and request.path in NEON_PATHS:
+        targets = dict(config['raw.hostTargets'])
+        named = RawForm(HOST_FORM, targets.get(own_name(request), targets.get('*')))
+    if not named and config['raw.target']:
+        named = RawForm(ONLY_FORM, config['raw.target'])
+    return named or None
+
+
+def own_name(request):
+    """The name under which the client knows us, without its port."""
+    return (read_origin('http://%s' % request.one('host')) or Origin('', '', None)).host.rstrip('.')
+
+
+def named_in_url(request, is_query):
+    if is_query:
+        if request.parameter('address') is not None:
+            return RawForm(ADDRESS_FORM, request.parameter('address'))
+        if request.parameter('host') is not None and request.parameter('port') is not None:
+            return RawForm(PAIR_FORM, (request.parameter('host'), request.parameter('port')))
+    if ':' in request.target or '%' in request.target:
+        try:
+            last = percent_decoded(request.path.rpartition('/')[2])
+        except ValueError:
+            return None
+        if LAST_SEGMENT.match(last):
+            return RawForm(PATH_FORM, last)
+    return None
+
+
+def read_raw_target(text):
+    """The Target of HOST:PORT, or of a pair, as a client has written it. Raises HttpError 400."""
+    if isinstance(text, Target):
+        return text
+    host, port = text if isinstance(text, tuple) else text.rpartition(u':')[::2]
+    try:
+        return Target(read_host(host), read_target_port(port))
+    except RequestError as error:
+        raise HttpError(400, 'The target must be HOST:PORT: %s.' % error.failure.message)
+
+
+def pick_subprotocol(request, config):
+    """The one of those offered that raw bytes are called by, or None (protocol, 9). Raises HttpError 400."""
+    offered = request.subprotocols()
+    known = [name for name in ('binary',) + config['raw.subprotocols'] if name in offered]
+    if not known and 'base64' in offered:
+        raise HttpError(400, 'The subprotocol base64 is not spoken here; offer binary.')
+    return known[0] if known else None
+
+
+def parse_tokens(text):
+    """A dict of the lines ``TOKEN: HOST:PORT`` of a file of tokens; a # at the beginning makes a comment."""
+    lines = [re.split(r':[ \t]+', line.strip(), 1) for line in text.splitlines() if not line.startswith('#')]
+    return dict(line for line in reversed(lines) if len(line) == 2)
+
+
+class RawDialect(Dialect):
+    """Bytes to one target and back; both ends go together (protocol, 9)."""
+
+    __slots__ = ('subprotocol', 'target', 'token', '_kind')
+
+    name = 'raw'
+    deflates = False
+
+    def __init__(self, request, config):
+        self._kind, text = raw_form(request, config)
+        if request.parameter('tls') not in (None, '', '0'):  # to ignore that would send secrets in the clear
+            raise HttpError(400, NO_TLS)
+        self.subprotocol, self.target, self.token = pick_subprotocol(request, config), None, None
+        if self._kind == TOKEN_FORM:
+            self.token = text
+        elif text is None:
+            raise HttpError(403, 'There is no target for this name of the gateway in raw.hostTargets.')
+        else:
+            self.target = read_raw_target(text)
+
+    def on_token(self, line):
+        if line is None:
+            raise HttpError(403, 'This token is not known.')
+        words = line.split()
+        if words[1:] == ['tls']:
+            raise HttpError(400, NO_TLS)
+        if len(words) != 1 or line.startswith('unix_socket:'):
+            raise HttpError(500, 'The line of this token is not TOKEN: HOST:PORT.')
+        self.target = read_raw_target(words[0])
+
+    def on_start(self):
+        return [Open(RAW_CHANNEL, self.target.host, self.target.port, prefix=b''), Carry(RAW_CHANNEL)]
+
+    def on_text(self, text):
+        return self.on_long_text(utf8_bytes(text))
+
+    def on_long_text(self, data):
+        # websockify takes none; Neon's and wsproxy's programs take one for data.
+        if self._kind in (TOKEN_FORM, ONLY_FORM):
+            return [Hangup(UNSUPPORTED, 'text messages are not served here')]
+        return [Write(RAW_CHANNEL, data)]
+
+    def on_failed(self, channel, failure):
+        return [Hangup(TRY_LATER if failure.reason == 'limit' else INTERNAL, failure.reason)]
+
+    def on_closed(self, channel, failure):
+        return [Hangup(NORMAL if failure is CLOSED else INTERNAL, failure.reason)]
+
+
+NO_TLS = 'This gateway does not offer TLS to the target.'
+
+
+class PlaygroundDialect(RawDialect):
+    """As WordPress Playground's own proxy has it: one byte before each message of the client says what the message
+    is."""
+
+    __slots__ = ('_is_data',)
+
+    name = 'playground'
+
+    def __init__(self, request, config):
+        RawDialect.__init__(self, request, config)
+        self._is_data = None  # is the message under way data? None between messages
+
+    def on_start(self):
+        return RawDialect.on_start(self)[:1]
+
+    def on_binary(self, piece, final):
+        data = piece
+        if self._is_data is None and piece:
+            self._is_data = bytearray(piece[:1])[0] == PLAYGROUND_DATA
+            data = piece[1:]
+        actions = [Write(RAW_CHANNEL, data)] if self._is_data and data else []
+        if final:
+            self._is_data = None
+        return actions
+
+    def on_long_text(self, data):
+        return [Hangup(UNSUPPORTED, 'text messages are not served here')]
+
+    def on_failed(self, channel, failure):
+        said = [Send(BINARY, b'')] if failure is UNKNOWN_NAME else []
+        return said + [Hangup(PLAYGROUND_FAILED, failure.reason)]
+
+
+def is_playground(request, config):
+    form = config['raw.playground'] and raw_form(request, config)
+    return bool(form) and form.kind == PAIR_FORM
+
+
+WISP_HEAD = struct.Struct('<BI')                           # type and stream
+WISP_CONNECT, WISP_DATA, WISP_CONTINUE, WISP_CLOSE, WISP_INFO = 1, 2, 3, 4, 5
+WISP_TCP, WISP_UDP = 1, 2
+WISP_PASSWORD, WISP_MOTD, WISP_CONFIRMATION = 2, 4, 5      # extensions of version 2
+WISP_VERSIONS = 'wisp-v2', 'wisp-v1'                       # as subprotocols, the better one first
+WISP_CREDIT, WISP_MOST_CREDIT = 16, 128                    # packets that a new stream may send; and any
+WISP_SECONDS = 10                                          # for the client's INFO
+WISP_INVALID, WISP_ENDED, WISP_THROTTLED, WISP_BLOCKED = 0x41, 0x02, 0x49, 0x48
+WISP_BAD_PASSWORD, WISP_PASSWORD_WANTED, WISP_INCOMPATIBLE = 0xc0, 0xc2, 0x04
+WISP_REASONS = {'refused': 0x44, 'dns': 0x42, 'unreachable': 0x42, 'timeout': 0x43, 'forbidden': WISP_BLOCKED,
+                'limit': WISP_THROTTLED, 'bad-request': WISP_INVALID, 'closed': WISP_ENDED, 'reset': 0x03, 'idle': 0x47}
+
+
+def wisp_packet(kind, stream, payload=b''):
+    return Send(BINARY, WISP_HEAD.pack(kind, stream) + payload)
+
+
+def wisp_continue(stream, packets):
+    return wisp_packet(WISP_CONTINUE, stream, struct.pack('<I', packets))
+
+
+def wisp_close(stream, reason):
+    return wisp_packet(WISP_CLOSE, stream, struct.pack('!B', reason))
+
+
+def wisp_extension(number, payload=b''):
+    return struct.pack('<BI', number, len(payload)) + payload
+
+
+def read_wisp_extensions(data):
+    """A dict of the extensions by number. Raises RequestError for lengths that do not fit."""
+    found, start = {}, 0
+    while start < len(data):
+        if len(data) - start < WISP_HEAD.size:
+            raise RequestError('an extension is cut off')
+        number, length = WISP_HEAD.unpack(data[start:start + WISP_HEAD.size])
+        start += WISP_HEAD.size
+        if length > len(data) - start:
+            raise RequestError('an extension is cut off')
+        found.setdefault(number, data[start:start + length])
+        start += length
+    return found
+
+
+def wisp_logins(data):
+    """The pairs (user, password), as bytes, that the client's extension may mean. Two encodings are in use: in the
+    older one the length of the password stands there, too."""
+    if not data:
+        return []
+    size = bytearray(data)[0]
+    logins = [(data[1:1 + size], data[1 + size:])]
+    if len(data) >= 3 + size and struct.unpack('<H', data[1:3])[0] == len(data) - 3 - size:
+        logins = [(data[3:3 + size], data[3 + size:])] + logins
+    return logins
+
+
+def is_wisp_user(users, logins):
+    """Is one of the ``logins`` right? Each is compared with all, so that the time tells nothing."""
+    return any([secret.is_equal(password) & (utf8_bytes(user) == name)
+                for name, password in logins for user, secret in users.items()])
+
+
+class WispDialect(Dialect):
+    """Wisp 1.2 and 2.0: many streams over one WebSocket, each with a credit of packets (protocol, 9)."""
+
+    __slots__ = ('subprotocol', '_config', '_is_old', '_taken', '_largest', '_confirms', '_is_open')
+
+    name = 'wisp'
+    deflates = False
+    whole_messages = True
+    credits = True
+
+    def __init__(self, request, config):
+        offered = request.subprotocols()
+        self.subprotocol = next((name for name in WISP_VERSIONS if name in offered), None)
+        self._is_old = self.subprotocol == WISP_VERSIONS[1] or not any(offered)
+        if self.subprotocol is None and not self._is_old:
+            self.subprotocol = pick_subprotocol(request, config)
+        self._config, self._confirms, self._is_open = config, False, self._is_old
+        self._taken = {}    # by stream: packets since the last credit
+        self._largest = {}  # by stream: bytes of the largest packet so far
+        if self._is_old and config['wisp.users']:
+            raise HttpError(403, 'This gateway wants a password, which only version 2 of Wisp can give.')
+
+    def on_start(self):
+        if self._is_old:
+            return [wisp_continue(0, WISP_CREDIT)]
+        extensions = wisp_extension(WISP_CONFIRMATION)
+        if self._config['wisp.users']:
+            extensions += wisp_extension(WISP_PASSWORD, b'\1')
+        if self._config['wisp.motd']:
+            extensions += wisp_extension(WISP_MOTD, utf8_bytes(self._config['wisp.motd']))
+        return [wisp_packet(WISP_INFO, 0, b'\2\0' + extensions), Later(WISP_SECONDS)]
+
+    def on_later(self):
+        return [] if self._is_open else self._reject(WISP_INCOMPATIBLE)
+
+    def _reject(self, reason):
+        return [wisp_close(0, reason), Hangup(POLICY, 'no agreement on Wisp')]
+
+    def on_binary(self, piece, final):
+        if len(piece) < WISP_HEAD.size:
+            return []
+        kind, stream = WISP_HEAD.unpack(bytes(piece[:WISP_HEAD.size]))
+        if kind == WISP_DATA and stream in self._taken:
+            return self._on_data_packet(stream, piece)
+        payload = bytes(piece[WISP_HEAD.size:])
+        if not self._is_open:
+            return self._on_info(payload) if kind == WISP_INFO else self._reject(WISP_INCOMPATIBLE)
+        if kind == WISP_CONNECT:
+            return self._on_connect(stream, payload)
+        if kind == WISP_CLOSE and stream in self._taken:
+            self._forget(stream)
+            return [Shut(stream)]
+        return []  # what is said of a stream that has just ended, or makes no sense
+
+    def _on_info(self, payload):
+        try:
+            extensions = read_wisp_extensions(payload[2:])
+        except RequestError:
+            return self._reject(WISP_INCOMPATIBLE)
+        users = dict(self._config['wisp.users'])
+        if users and WISP_PASSWORD not in extensions:
+            return self._reject(WISP_PASSWORD_WANTED)
+        if users and not is_wisp_user(users, wisp_logins(extensions[WISP_PASSWORD])):
+            return self._reject(WISP_BAD_PASSWORD)
+        self._is_open, self._confirms = True, WISP_CONFIRMATION in extensions
+        return [wisp_continue(0, WISP_CREDIT)]
+
+    def _on_connect(self, stream, payload):
+        if stream in self._taken:
+            self._forget(stream)
+            return [Shut(stream), wisp_close(stream, WISP_INVALID)]
+        try:
+            host, port = self._read_connect(payload)
+        except RequestError as error:
+            return [wisp_close(stream, WISP_REASONS.get(error.failure.reason, WISP_INVALID))]
+        if len(self._taken) >= self._config['wisp.streams']:
+            return [wisp_close(stream, WISP_THROTTLED)]
+        self._taken[stream] = 0
+        return [Open(stream, host, port, prefix=WISP_HEAD.pack(WISP_DATA, stream))]
+
+    def _read_connect(self, payload):
+        """(host, port) of a CONNECT. Raises RequestError."""
+        if len(payload) < 4:
+            raise RequestError('the packet is cut off')
+        kind, port = struct.unpack('<BH', payload[:3])
+        if kind == WISP_UDP:
+            raise RequestError('this gateway does not offer UDP', 'forbidden')
+        try:
+            host = utf8_text(payload[3:]).strip()
+        except UnicodeError:
+            raise RequestError('the host is not UTF-8')
+        if kind != WISP_TCP:
+            raise RequestError('unknown kind of stream')
+        return read_host(host), read_target_port(port)
+
+    def _on_data_packet(self, stream, piece):
+        self._taken[stream] += 1
+        if len(piece) > self._largest.get(stream, 0):
+            self._largest[stream] = len(piece)
+        data = piece[WISP_HEAD.size:]
+        return [Write(stream, data)] if data else self.on_drained(stream)
+
+    def _credit(self, stream):
+        """Packets of the largest size seen that fit into `limits.bufferBytes`."""
+        fitting = self._config['limits.bufferBytes'] // self._largest.get(stream, 16384)
+        return max(2, min(WISP_MOST_CREDIT, fitting))
+
+    def on_drained(self, stream):
+        # A client that counts less than WISP_CREDIT has at least half of it left: no need to say more often how much.
+        if self._taken.get(stream, 0) < min(WISP_CREDIT, self._credit(stream)) // 2:
+            return []
+        self._taken[stream] = 0
+        return [wisp_continue(stream, self._credit(stream))]
+
+    def on_opened(self, stream):
+        if not self._confirms:
+            return []
+        self._taken[stream] = 0
+        return [wisp_continue(stream, WISP_CREDIT)]
+
+    def _forget(self, stream):
+        del self._taken[stream]
+        self._largest.pop(stream, None)
+
+    def on_failed(self, stream, failure):
+        self._forget(stream)
+        return [wisp_close(stream, WISP_REASONS.get(failure.reason, 0x01))]
+
+    on_closed = on_failed
+
+
+def is_wisp(request, config):
+    path, offered = config['wisp.path'], request.all('sec-websocket-protocol')
+    return path is not None and not config['raw.only'] and (
+        request.path == path or bool(offered) and any(name in WISP_VERSIONS for name in request.subprotocols()))
+
+
+def is_json(request, config):
+    if config['raw.only']:
+        raise HttpError(403, 'This gateway serves its own targets only (raw.only).')
+    return True
+
+
 # Who serves a request: the first row whose test passes. The JSON dialect takes every path (protocol, 4).
-DIALECTS = ((lambda request: True, JsonDialect),)
+DIALECTS = (
+    (is_wisp, WispDialect),
+    (is_playground, PlaygroundDialect),
+    (lambda request, config: raw_form(request, config) is not None, RawDialect),
+    (is_json, JsonDialect))
 
 
 # ======================================================================================================================
@@ -3649,6 +4281,7 @@ def failure_of(number):
 # no class of ours but plain records. Each kind of work has threads of its own, so that one kind cannot starve another.
 
 
+TOKEN_FILES = 1000     # of a folder of them
 FILE_BYTES = 16777216  # of the longest file of the web folder that is served
 NOT_HERE = HttpError(404, 'There is nothing here under this name.')
 
@@ -3837,6 +4470,25 @@ def read_packed(folder, names):
         return loader.get_data(os.path.join(loader.prefix, os.path.basename(folder), *names))
     except (IOError, OSError, ImportError, UnicodeError):  # the archive is another one by now, say
         return None
+
+
+def blocking_find_token(path, token):
+    """The text behind a token in a file of tokens or a folder of them, None when the token is not known, or an
+    HttpError. What the files say now counts."""
+    path, found = path_bytes(os.path.expanduser(path)), {}
+    try:
+        names = sorted(os.listdir(path)) if os.path.isdir(path) else [None]
+        if len(names) > TOKEN_FILES:
+            raise IOError(errno.E2BIG, 'too many files')
+        for name in names:
+            with open(path if name is None else os.path.join(path, name), 'rb') as file:
+                text = config_text(file.read(FILE_BYTES)).lstrip(u'\ufeff')
+            found.update(pair for pair in parse_tokens(text).items() if pair[0] not in found)
+    except (IOError, OSError) as error:
+        return HttpError(500, 'The tokens of this gateway cannot be read: %s.' % os.strerror(error.errno))
+    except ConfigError as error:
+        return HttpError(500, 'The tokens of this gateway cannot be read: %s.' % error)
+    return found.get(token)
 
 
 def blocking_read_file(folder, names):
@@ -4032,6 +4684,7 @@ class Judge(object):
     def use(self, config):
         """Judge by the rules of this Config from now on."""
         self._rules = TargetRules(config)
+        self.judge_name = self._rules.judge_name
 
     def judge(self, host, port, text, *aliases):
         """The Verdict on ``text``, an address that ``host`` has resolved to under the names ``aliases``. Raises
@@ -4081,6 +4734,14 @@ class Resolver(object):
             self._known[zone] = True
             if len(self._known) > KNOWN_ZONES:
                 self._known.popitem(last=False)
+
+    def refusal(self, host, port):
+        """The Failure of a target that the rules forbid whatever a look-up would find, or None."""
+        literal = literal_addresses(host, port)
+        if literal:
+            return self.allowed(host, port, literal)[1]
+        verdict = self._judge.judge_name(host, port)
+        return verdict and forbidden(verdict.setting, verdict.why)
 
     def allowed(self, host, port, found):
         """``(addresses that may be dialled, None)`` of what a look-up has found, or ``(None, Failure)``.
@@ -5360,7 +6021,8 @@ class Upstream(StreamOwner, Holder):
             self._talk.session.relay(self._prefix, data)
 
     def sink(self, stream):
-        is_plain = self.state == FLOWING and self._prefix is not None and self._talk.session.state == OPEN
+        is_plain = (self.state == FLOWING and self._prefix is not None and self._talk.session.state == OPEN
+                    and not self._talk.session.ws.deflate)
         return self._talk.session.stream if is_plain else None
 
     def on_pipe(self, stream, pipe):
@@ -5739,6 +6401,10 @@ class Farewell(Client):
             self.end()
 
 
+# What a Visit hands to the Session that follows: ``reply`` is the 101, ``behind`` what has come behind the request.
+Welcome = collections.namedtuple('Welcome', 'request dialect reply deflate behind')
+
+
 class Visit(Client):
     """Our side of a client until its first request is answered."""
 
@@ -5762,7 +6428,7 @@ class Visit(Client):
         try:
             parsed = self._parser.receive(data)
             if parsed and parsed[0].wants_websocket():
-                session = self._upgrade(parsed[0])
+                session = self._upgrade(*parsed)
             elif parsed:
                 self._reply(parsed[0])
             else:
@@ -5778,15 +6444,52 @@ class Visit(Client):
         if self.gateway.budget.bytes > self.gateway.budget.most:
             self.gateway.budget.enforce(self)
 
-    def _upgrade(self, request):
-        """The Session that goes on from here. Raises HttpError."""
+    def _upgrade(self, request, behind):
+        """The Session that goes on from here, or None when its target is to be looked up first. ``behind``: bytes that
+        have come behind the request. Raises HttpError."""
         accept = accept_key(request)
         check_origin(request, self.gateway.config)
         self.gateway.places.check(self.group)
         dialect = self.gateway.dialect_for(request)
         assert dialect.subprotocol is None or dialect.subprotocol in request.subprotocols(), 'a mistake of the dialect'
-        self.stream.write(upgrade_reply(accept, dialect.subprotocol))
-        return Session(self, request, dialect)
+        agreed = agree_on_deflate(request.all('sec-websocket-extensions') if dialect.deflates else (),
+                                  self.gateway.config)
+        welcome = Welcome(request, dialect, upgrade_reply(accept, dialect.subprotocol, agreed[1]), agreed[0], behind)
+        return self._welcome(welcome) if dialect.token is None else self._look_up(welcome)
+
+    def _look_up(self, welcome):
+        """Find out what stands behind the token."""
+        self.move(ANSWERING)
+        self.keep(len(welcome.behind))
+        self._job = self.gateway.files.submit(self.group, blocking_find_token,
+                                              (self.gateway.config['raw.tokens'], welcome.dialect.token),
+                                              lambda line: self._on_token(welcome, line))
+        if self._job is None:
+            self._refuse(HttpError(503, 'The gateway has too much to do just now.'))
+
+    def _on_token(self, welcome, line):
+        self._job = session = None
+        try:
+            if isinstance(line, (HttpError, Failure)):  # a Failure is a mistake of ours
+                raise line if isinstance(line, HttpError) else HttpError(500, BROKEN.message)
+            welcome.dialect.on_token(line)
+            self.gateway.places.check(self.group)
+            session = self._welcome(welcome)
+        except HttpError as error:
+            self._refuse(error)
+        if session:
+            session.begin(welcome.behind)
+
+    def _welcome(self, welcome):
+        """Answer with the 101: the Session that goes on. Raises HttpError."""
+        dialect = welcome.dialect
+        failure = dialect.target and self.gateway.resolver.refusal(*dialect.target)
+        if failure:
+            self.gateway.journal.tell(self.group, self.number, '%s is refused: %s', with_port(*dialect.target),
+                                      failure.why or failure.reason)
+            raise HttpError(403, 'T' + failure.message[1:] + '.')
+        self.stream.write(welcome.reply)
+        return Session(self, welcome)
 
     def _reply(self, request):
         """Whatever is asked for that is not a WebSocket (protocol, 4)."""
@@ -5919,12 +6622,20 @@ class Silence(Client):
 
     def on_time(self):
         if self.state != OPEN:
-            self.end()  # the peer has not answered our Close
+            self._on_unanswered()
             return
         for deadline in self._deadlines():
             if self.state == OPEN and deadline[0] <= self.gateway.loop.now:
                 deadline[1](*deadline[2:])
         self.watch_silence()
+
+    def _on_unanswered(self):
+        """The peer has not answered our Close: it may still be reading what comes before."""
+        deadline = self.stream.taken + self.gateway.config['limits.drainSeconds']
+        if self.stream.pending and deadline > self.gateway.loop.now:
+            self.rearm(deadline - self.gateway.loop.now)
+        else:
+            self.end()
 
     def _lose(self, upstream, failure):
         if self.talk.upstreams.get(upstream.channel) is upstream:  # else the one before was the end of this one, too
@@ -5956,14 +6667,14 @@ class Session(Silence):
 
     __slots__ = ('ws', '_request', '_born', '_ending')
 
-    def __init__(self, visit, request, dialect):
-        gateway = visit.gateway
-        self.ws = WebSocket(gateway.config['limits.messageBytes'], dialect.whole_messages)
+    def __init__(self, visit, welcome):
+        gateway, dialect = visit.gateway, welcome.dialect
+        self.ws = WebSocket(gateway.config['limits.messageBytes'], dialect.whole_messages, welcome.deflate)
         self.talk = Conversation(gateway, self, dialect)
         self._ending = None      # who ends the session, in which phase, and the close code
         self._born = self.heard = self.grown = gateway.loop.now  # grown: when a message last did
         self.pinged = None       # when our last ping went out, if nothing was heard since
-        self._request = request.one('origin'), request.path
+        self._request = welcome.request.one('origin'), welcome.request.path
         self.take_over(visit, OPEN)  # last: until here a mistake is the visit's
         gateway.places.count_open(self.group, 1)
 
@@ -6182,6 +6893,9 @@ def check_settings(config):
     web = config['web']
     if web and not os.path.isdir(path_bytes(web)):
         raise ConfigError('"web": %s is not a folder' % printable(web))
+    tokens = config['raw.tokens']
+    if tokens and not os.access(path_bytes(os.path.expanduser(tokens)), os.R_OK):
+        raise ConfigError('"raw.tokens": %s cannot be read' % printable(tokens))
     check_ssh_settings(config)
 
 
@@ -6468,7 +7182,7 @@ class Gateway(object):
         if self.draining:
             raise HttpError(503, 'The gateway is stopping.')
         for serves, dialect in self._dialects:
-            if serves(request):
+            if serves(request, self.config):
                 return dialect(request, self.config)
         raise HttpError(404, 'No dialect is spoken under this path.')
 
@@ -6542,6 +7256,121 @@ def parse_arguments(argv):
     parser.add_argument('--check', metavar='HOST:PORT', help='tell which rule decides about a target, and stop')
     parser.add_argument('--version', action='store_true', help='show the version, and stop')
     return parser.parse_args(argv)
+
+
+# Options of websockify that ask for nothing else than what is done here anyway.
+WEBSOCKIFY_ANYWAY = '--file-only', '--no-parent'
+# What else it has, and what to do instead.
+NO_TLS_THERE = 'TLS is not spoken here yet: let a web server in front of the gateway speak it'
+WEBSOCKIFY_OTHERWISE = {
+    'cert': NO_TLS_THERE, 'key': NO_TLS_THERE, 'key-password': NO_TLS_THERE, 'ssl-only': NO_TLS_THERE,
+    'ssl-target': NO_TLS_THERE, 'ssl-version': NO_TLS_THERE, 'ssl-ciphers': NO_TLS_THERE, 'verify-client': NO_TLS_THERE,
+    'cafile': NO_TLS_THERE, 'unix-target': 'Unix sockets are no targets here', 'target-config': 'use --token-plugin',
+    'unix-listen': 'Unix sockets are not listened on; use [HOST:]PORT', 'traffic': 'payloads are never logged',
+    'record': 'payloads are never recorded', 'run-once': 'use --idle-timeout', 'timeout': 'use --idle-timeout',
+    'wrap-mode': 'no program is wrapped; begin it yourself', 'inetd': 'use a socket unit of systemd',
+    'auth-plugin': 'set allowedOrigins, or let a web server in front ask for a password',
+    'auth-source': 'see --auth-plugin',
+    'web-auth': 'let a web server in front ask for a password', 'syslog': 'use --log-file',
+    'legacy-syslog': 'use --log-file', 'libserver': 'there is one server only', 'prefer-ipv6': 'name the address',
+    'source-is-ipv6': 'use [::]:PORT'}
+
+
+def websockify_parser():
+    parser = ArgumentParser(prog='ws2s websockify', description=(
+        'Takes the place of websockify: raw bytes to one target, or to the targets of tokens, and nothing else.'))
+    parser.add_argument('source', metavar='[HOST:]PORT', help='where to listen; all addresses without HOST')
+    parser.add_argument('target', metavar='TARGET:PORT', nargs='?', help='where the bytes go, but for tokens')
+    parser.add_argument('--web', metavar='DIR', help='serve the static files of this folder')
+    parser.add_argument('--token-plugin', metavar='PLUGIN', help='TokenFile or ReadOnlyTokenFile')
+    parser.add_argument('--token-source', metavar='PATH', help='file or folder of lines TOKEN: HOST:PORT')
+    parser.add_argument('--host-token', action='store_true', help='the name in the Host header is the token')
+    parser.add_argument('--heartbeat', metavar='N', help='seconds between pings')
+    parser.add_argument('--idle-timeout', metavar='N', help='end after so many seconds without a client')
+    parser.add_argument('--log-file', metavar='FILE', help='log there instead of to standard error')
+    parser.add_argument('-D', '--daemon', action='store_true', help='go into the background')
+    parser.add_argument('-v', '--verbose', action='store_true', help='log more')
+    parser.add_argument('--allow-origin', metavar='ORIGIN', action='append', help='only pages of this origin; may be '
+                                                                                  'given more than once')
+    for option in WEBSOCKIFY_ANYWAY:
+        parser.add_argument(option, action='store_true', help=argparse.SUPPRESS)
+    return parser
+
+
+def websockify_arguments(argv):
+    """What stands behind ``websockify``. Raises ConfigError, which names our way for an option that we have not."""
+    for argument in argv:
+        name = argument.partition('=')[0].lstrip('-')
+        if argument.startswith('--') and name in WEBSOCKIFY_OTHERWISE:
+            raise ConfigError('--%s: %s' % (name, WEBSOCKIFY_OTHERWISE[name]))
+    arguments = websockify_parser().parse_args(argv)
+    if arguments.token_plugin not in (None, 'TokenFile', 'ReadOnlyTokenFile'):
+        raise ConfigError('--token-plugin: only TokenFile and ReadOnlyTokenFile are there')
+    if (arguments.token_plugin is None) != (arguments.token_source is None):
+        raise ConfigError('--token-plugin and --token-source go together')
+    if arguments.target is None and arguments.token_plugin is None:
+        raise ConfigError('TARGET:PORT or --token-plugin must say where the bytes go')
+    return arguments
+
+
+def websockify_config(arguments):
+    """The Config that does what websockify would do. Raises ConfigError.
+
+    Its clients choose no target, so that all of this machine may be one; and pages of any origin may connect there.
+    """
+    host, port = arguments.source.rpartition(':')[::2]
+    host, port = split_target('%s:%s' % (host or '0.0.0.0', port), '[HOST:]PORT')
+    given = {'listen.host': host, 'listen.port': port, 'allowConnectToServerLocal': True, 'raw.only': True,
+             'allowedOrigins': arguments.allow_origin or ['*'], 'web': absolute_path(arguments.web) or False,
+             'raw.hostToken': arguments.host_token}
+    optional = {'raw.target': arguments.target, 'raw.tokens': absolute_path(arguments.token_source),
+                'log.file': absolute_path(arguments.log_file), 'log.level': 'debug' if arguments.verbose else None,
+                'limits.pingSeconds': whole_seconds(arguments.heartbeat, '--heartbeat')}
+    given.update((key, value) for key, value in optional.items() if value is not None)
+    return DEFAULTS.replace(given)
+
+
+def absolute_path(path):
+    """In the background the working directory is another one."""
+    return path and os.path.abspath(os.path.expanduser(path))
+
+
+def whole_seconds(text, option):
+    if text is not None and not re.match(r'[0-9]{1,7}\Z', text):
+        raise ConfigError('%s wants a number of seconds' % option)
+    return text and int(text)
+
+
+def serve_as_websockify(argv):
+    arguments = websockify_arguments(argv)
+    seconds = whole_seconds(arguments.idle_timeout, '--idle-timeout')
+
+    def on_prepared(gateway):
+        if seconds:
+            leave_when_alone(gateway, seconds)
+
+    config = websockify_config(arguments)
+    return serve(lambda: config, go_into_background if arguments.daemon else None, on_prepared)
+
+
+def leave_when_alone(gateway, seconds, alone=0):
+    """Drain when there has been no client for so many seconds."""
+    if alone >= seconds:
+        gateway.drain()
+    else:
+        gateway.loop.call_later(1, lambda: leave_when_alone(gateway, seconds, 0 if gateway.clients else alone + 1))
+
+
+def go_into_background():
+    """The child goes on, in a session of its own, and this process has done what it was to do."""
+    if os.fork():
+        os._exit(SERVED)
+    os.setsid()
+    os.chdir('/')
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for fd in range(FIRST_INHERITED):
+        os.dup2(nothing, fd)
+    os.close(nothing)
 
 
 def read_config_file(path):
@@ -6941,8 +7770,11 @@ def apply_config(gateway, config):
             LOG.warning('"%s" will change with the next start only', key)
 
 
-def serve(load):
-    """Serve what ``load()`` gives until a signal comes; the exit status. Raises ServeError or ConfigError."""
+def serve(load, on_bound=None, on_prepared=None):
+    """Serve what ``load()`` gives until a signal comes; the exit status. Raises ServeError or ConfigError.
+
+    ``on_bound()`` is called when the sockets are there, and nothing else yet; ``on_prepared(gateway)`` before the loop.
+    """
     config = load()
     if isinstance(config, ConfigError):
         raise config
@@ -6950,8 +7782,13 @@ def serve(load):
     set_up_logging(config, log)
     raise_descriptor_limit()
     gateway = Gateway(config, socks=inherited_sockets())
+    if on_bound:
+        gateway.listen()
+        on_bound()
     obey_signals(gateway)
     gateway.prepare()
+    if on_prepared:
+        on_prepared(gateway)
     reload_on_hangup(gateway, load, log)
     tell_of_container(gateway.address[0])
     with waking(gateway):
@@ -6990,6 +7827,9 @@ def main(argv=None):
     """The command line program; its exit status: 0 stopped as asked, 1 cannot serve, 2 wrong arguments or config."""
     set_up_process()
     try:
+        argv = sys.argv[1:] if argv is None else argv
+        if argv[:1] == ['websockify']:
+            return serve_as_websockify(argv[1:])
         return run_command(parse_arguments(argv))
     except Ws2sError as error:
         return complain('ws2s', error)

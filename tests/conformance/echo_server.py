@@ -14,8 +14,8 @@ from echo_dialect import EchoDialect  # noqa: E402
 def main():
     asked_to_stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: asked_to_stop.set())
-    config = ws2s.parse_config(u'{"listen": {"port": 0}}')
-    gateway = ws2s.Gateway(config, dialects=[(lambda request: True, EchoDialect)])
+    config = ws2s.parse_config(u'{"listen": {"port": 0}, "deflate": {"enabled": true, "contextTakeover": true}}')
+    gateway = ws2s.Gateway(config, dialects=[(lambda request, config: True, EchoDialect)])
     gateway.start()
     try:
         print(gateway.address[1])

@@ -22,7 +22,7 @@ sys.path.insert(0, os.path.dirname(HERE))
 import environments  # noqa: E402 - found only by the path above
 
 AGENT = 'ws2s'
-# The cases about compression, which a server may decline: quick leaves them out.
+# The cases about compression, which take minutes: quick leaves them out.
 COMPRESSION = ('12', '13')
 EXCLUDED = {'quick': [group + '.*' for group in COMPRESSION], 'all': []}
 LEAST = {'quick': 301, 'all': 517}
@@ -143,8 +143,6 @@ def verdict(results, least):
     bad = sorted((case for case in verdicts if verdicts[case] in BAD), key=environments.numbers)
     print('%d OK, %d informational, %d non-strict, %d failed' % tuple(
         counts[name] for name in ('OK', 'INFORMATIONAL') + BAD))
-    if counts['DECLINED']:
-        print('%d about compression, which the server declines' % counts['DECLINED'])
     for case in bad:
         print('  %s %s: %s, close: %s' % (
             case, verdicts[case], results[case]['behavior'], results[case]['behaviorClose']))
@@ -159,8 +157,6 @@ def grade(case, result):
         return 'OK'
     if behaviours <= {'OK', 'INFORMATIONAL'} and case in INFORMATIONAL:
         return 'INFORMATIONAL'
-    if result['behavior'] == 'UNIMPLEMENTED' and case.split('.')[0] in COMPRESSION:
-        return 'DECLINED'
     return 'NON-STRICT' if behaviours <= {'OK', 'NON-STRICT'} else 'FAILED'
 
 

@@ -15,8 +15,10 @@ from raw_client import BINARY, TEXT, RawClient, frame
 from raw_dialect import RawDialect
 from tape import Reading
 
-ROWS = ((lambda request: request.path == '/echo', EchoDialect), (lambda request: request.path == '/mux', MuxDialect),
-        (lambda request: request.path == '/json', ws2s.JsonDialect), (lambda request: True, RawDialect))
+ROWS = ((lambda request, config: request.path == '/echo', EchoDialect),
+        (lambda request, config: request.path == '/mux', MuxDialect),
+        (lambda request, config: request.path == '/json', ws2s.JsonDialect),
+        (lambda request, config: True, RawDialect))
 
 
 class RawSpeaker(RawClient):

@@ -19,7 +19,8 @@ from waiting import wait_until
 
 
 def start(running_gateway, dialect):
-    rows = ((lambda request: request.path == '/json', ws2s.JsonDialect), (lambda request: True, dialect))
+    rows = ((lambda request, config: request.path == '/json', ws2s.JsonDialect),
+            (lambda request, config: True, dialect))
     return running_gateway(dialects=rows)
 
 

@@ -67,7 +67,8 @@ def name():
 def start(running_gateway, name):
     """Gateways that speak EarlyDialect and find their targets when ``name`` says so."""
     def start_one(**limits):
-        return running_gateway({'limits': limits}, resolve=name, dialects=((lambda request: True, EarlyDialect),))
+        rows = ((lambda request, config: True, EarlyDialect),)
+        return running_gateway({'limits': limits}, resolve=name, dialects=rows)
     return start_one
 
 

@@ -172,7 +172,7 @@ def test_a_taken_port_is_an_error_that_names_it(gateway):
 # -- dialects ----------------------------------------------------------------------------------------------------------
 
 def test_a_dialect_is_chosen_by_path_and_the_others_stay(running_gateway):
-    rows = ((lambda request: request.path == '/echo', EchoDialect),) + ws2s.DIALECTS
+    rows = ((lambda request, config: request.path == '/echo', EchoDialect),) + ws2s.DIALECTS
     gateway = running_gateway(dialects=rows)
     with RawClient(gateway.address) as echoing, RawClient(gateway.address) as asking:
         echoing.open('/echo?x=1').send_frame(TEXT, u'{"command": "ping"} \u20ac'.encode('utf-8'))
@@ -184,7 +184,7 @@ def test_a_dialect_is_chosen_by_path_and_the_others_stay(running_gateway):
 
 
 def test_a_path_that_no_dialect_serves_gets_404(running_gateway):
-    gateway = running_gateway(dialects=((lambda request: request.path == '/echo', EchoDialect),))
+    gateway = running_gateway(dialects=((lambda request, config: request.path == '/echo', EchoDialect),))
     assert exchange(gateway.address, upgrade_request('/'))[0] == 404
     with RawClient(gateway.address) as client:
         client.open('/echo').close()
@@ -212,7 +212,7 @@ class PortDialect(ws2s.Dialect):
 
 
 def test_a_dialect_opens_writes_shuts_and_hangs_up(running_gateway):
-    gateway = running_gateway(dialects=((lambda request: True, PortDialect),))
+    gateway = running_gateway(dialects=((lambda request, config: True, PortDialect),))
     with serving(echo) as port, RawClient(gateway.address) as client:
         client.open('/%d' % port)
         wait_until(lambda: any(upstream.stream for upstream in list(gateway.upstreams)))
@@ -243,7 +243,8 @@ EVENTS = ['on_start', 'on_text', 'on_binary', 'on_opened', 'on_failed', 'on_data
 
 @pytest.mark.parametrize('event', EVENTS)
 def test_a_mistake_of_a_dialect_is_told_and_logged_and_hurts_no_other(running_gateway, caplog, event):
-    gateway = running_gateway(dialects=((lambda request: request.path == '/faulty', faulty(event)),) + ws2s.DIALECTS)
+    rows = ((lambda request, config: request.path == '/faulty', faulty(event)),)
+    gateway = running_gateway(dialects=rows + ws2s.DIALECTS)
     with serving(saying(b'x', None if event == 'on_closed' else sink)) as port:
         with serving(echo) as other, RawClient(gateway.address) as bystander, RawClient(gateway.address) as client:
             bystander.open().connect_to(other)
@@ -290,7 +291,7 @@ def assert_logged_without_its_text(caplog):
 
 
 def test_a_dialect_that_cannot_begin_is_answered_with_500(running_gateway, caplog):
-    gateway = running_gateway(dialects=((lambda request: request.path == '/faulty', faulty('__init__')),)
+    gateway = running_gateway(dialects=((lambda request, config: request.path == '/faulty', faulty('__init__')),)
                               + ws2s.DIALECTS)
     status, _, body = exchange(gateway.address, upgrade_request('/faulty'))
     assert status == 500 and b'SECRET' not in body

@@ -42,7 +42,7 @@ def test_two_silent_targets_of_one_websocket_end_it_in_order(running_gateway, no
         on_time(session)
 
     monkeypatch.setattr(ws2s.Silence, 'on_time', late)
-    gateway = running_gateway({'limits': limits}, dialects=((lambda request: True, Pair),))
+    gateway = running_gateway({'limits': limits}, dialects=((lambda request, config: True, Pair),))
     with serving(silence, receive_buffer=4096) as port, RawClient(gateway.address) as client:
         client.open().send_frame(TEXT, b'%d' % port)
         assert client.receive_frame()[1] == b'opened'
@@ -110,7 +110,7 @@ class Behind(ws2s.Dialect):
 
 
 def test_a_dialect_that_is_behind_hears_nothing_before_its_turn(running_gateway):
-    gateway = running_gateway(dialects=((lambda request: True, Behind),))
+    gateway = running_gateway(dialects=((lambda request, config: True, Behind),))
     with RawClient(gateway.address) as client:
         client.open().send(frame(TEXT, b'a') * 2)
         assert [client.receive_text(), client.receive_text()] == [b'ok', b'ok']
@@ -170,7 +170,7 @@ class Hoard(ws2s.Dialect):
 
 def test_no_more_clients_than_needed_lose_for_the_backlogs_of_others(running_gateway):
     gateway = running_gateway({'limits': {'totalBytes': 8 << 20, 'drainSeconds': 2}},
-                              dialects=((lambda request: True, Hoard),))
+                              dialects=((lambda request, config: True, Hoard),))
     clients = [RawClient(gateway.address).open() for _ in range(9)]
     for client in clients:
         client.send_frame(TEXT, b'1000000')

@@ -208,7 +208,7 @@ class PortDialect(ws2s.Dialect):
 @pytest.mark.parametrize('is_there, phase, code', [(True, 'data', '3005'), (False, 'dial', '3002')],
                          ids=['that closes', 'that refuses'])
 def test_a_target_ends_a_client_whose_dialect_hangs_up_for_it(lines, running_gateway, is_there, phase, code):
-    gateway = running_gateway(dialects=((lambda request: True, PortDialect),))
+    gateway = running_gateway(dialects=((lambda request, config: True, PortDialect),))
     with serving(saying(b'')) as port, RawClient(gateway.address) as client:
         client.open('/%d' % (port if is_there else closed_port()))
         assert answer_close(client) == int(code)
@@ -344,7 +344,7 @@ class NamingDialect(ws2s.Dialect):
 
 
 def test_a_name_that_a_dialect_has_not_looked_at_is_escaped(lines, running_gateway):
-    gateway = running_gateway(dialects=((lambda request: True, NamingDialect),),
+    gateway = running_gateway(dialects=((lambda request, config: True, NamingDialect),),
                               resolve=lambda host, port: ws2s.UNKNOWN_NAME)
     with RawClient(gateway.address) as client:
         client.open().send_frame(1, HOSTILE.encode('utf-8'))

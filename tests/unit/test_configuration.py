@@ -25,6 +25,7 @@ NO_CHECKING = [None, '', 1, True, False, [], {}, 'ask', 'off', 'YES', 'yes ', 'a
 BAD_PATHS = ['/a"b', '/a$b', '${HOME}/a', '/a%b', '/%h', '/a%%b', '/a:b', 'C:/a', '/a\\b', '/a\nb', '/a\n', '\r/a',
              '/a\tb', '/a\x1b', '/a\x7f', '\x01']
 NO_PATH = NO_TEXT + BAD_PATHS
+BAD_TARGETS = ['a', 'a:', ':80', 'a:0', 'a:65536', 'a b:80', '[a]:80', 'a:80:', '-a:80', u'fa\xdf:80', u'a:\uff11']
 
 Row = collections.namedtuple('Row', 'key default wrong changed least most')
 
@@ -56,6 +57,27 @@ ROWS = [
     row('limits.idleSeconds', 0, NO_SECONDS, 600, 0, 10 ** 7),
     row('limits.stallSeconds', 300, NO_SECONDS, 0, 0, 10 ** 7),
     row('limits.drainSeconds', 5, NO_SECONDS, 0, 0, 10 ** 7),
+    row('raw.enabled', True, NO_FLAG, False),
+    row('raw.target', None, NO_TEXT_OR_NULL + BAD_TARGETS, 'vnc.lan:5900'),
+    row('raw.tokens', None, NO_TEXT_OR_NULL, u'/srv/w\xe9b/tokens'),
+    row('raw.hostToken', False, NO_FLAG, True),
+    row('raw.hostTargets', ws2s.Pairs(),
+        [None, [], 'a', 1, ['a:1'], {'a b': 'c:1'}] + [{'gw': target} for target in BAD_TARGETS],
+        collections.OrderedDict([('gw.example', 'db.lan:5432'), ('*', '[2001:db8::1]:5432')])),
+    row('raw.playground', False, NO_FLAG, True),
+    row('raw.subprotocols', (), NO_LIST_OF_TEXT + [['a b'], ['a,b']], ['mqtt', 'sip']),
+    row('raw.only', False, NO_FLAG, True),
+    row('wisp.path', '/wisp/', NO_TEXT_OR_NULL + ['wisp/', '/wisp', '/a?b/', '/a b/'], '/'),
+    row('wisp.streams', 256, NO_NUMBER, 7, 1, 65536),
+    row('wisp.motd', None, NO_TEXT_OR_NULL, u'Gr\xfc\xdf Gott'),
+    row('wisp.users', ws2s.Pairs(), [None, [], 'a', 1, ['a'], {'': 'a'}, {'a': ''}, {'a': 1}, {'a': '***'}],
+        {'ann': 'x'}),
+    row('deflate.enabled', False, NO_FLAG, True),
+    row('deflate.level', 1, NO_NUMBER, 6, 1, 9),
+    row('deflate.minBytes', 256, NO_NUMBER, 0, 0, 1024 * MIB),
+    row('deflate.windowBits', 12, NO_NUMBER, 15, 9, 15),
+    row('deflate.memLevel', 5, NO_NUMBER, 8, 1, 9),
+    row('deflate.contextTakeover', False, NO_FLAG, True),
     row('ssh.enabled', True, NO_FLAG, False),
     row('ssh.program', 'ssh', NO_TEXT, u'/opt/openssh 9/b\xefn/ssh'),
     row('ssh.hostKeyChecking', 'accept-new', NO_CHECKING, 'yes'),
@@ -71,6 +93,7 @@ ROWS = [
     row('log.files', 3, NO_NUMBER, 9, 1, 1000),
 ]
 KEYS = [each.key for each in ROWS]
+SECRET = ['wisp.users']
 WRONG = [(each.key, value) for each in ROWS for value in each.wrong]
 BOUNDED = [each for each in ROWS if each.most is not None]
 
@@ -255,11 +278,18 @@ def everything_changed():
 
 def test_as_text_gives_the_same_config_again_with_every_key_changed():
     config = everything_changed()
+    assert [each.key for each in ROWS if config[each.key] == each.default] == []
+    config = config.replace({key: {} for key in SECRET})
     again = parse_config(config.as_text())
-    for each in ROWS:
-        assert config[each.key] != each.default
-        assert again[each.key] == config[each.key], each.key
+    assert [key for key in KEYS if again[key] != config[key]] == []
     assert again.as_text() == config.as_text()
+
+
+@pytest.mark.parametrize('key', SECRET)
+def test_a_secret_is_shown_as_stars_which_are_no_secret(key):
+    text = ws2s.DEFAULTS.replace({key: {'ann': 'topsecret'}}).as_text()
+    assert 'topsecret' not in text
+    fails_naming(key, text)
 
 
 def test_as_text_of_the_defaults_gives_the_defaults():

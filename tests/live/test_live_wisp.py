@@ -1,0 +1,133 @@
+# -*- coding: utf-8 -*-
+"""Wisp through a real gateway: many streams, a stuck one among them, and nothing lost at either end."""
+
+import hashlib
+import os
+import struct
+
+import pytest
+
+from raw_client import BINARY, CLOSE, RawClient, frame
+from targets import closed_port, echo, recorder, saying, serving, silence
+from waiting import wait_until
+
+pytestmark = pytest.mark.usefixtures('no_mistakes')
+
+CONNECT, DATA, CONTINUE, END, INFO = 1, 2, 3, 4, 5
+MEGABYTE = 1 << 20
+
+
+class WispClient(RawClient):
+    """``credit``, ``data`` and ``ended`` by stream, of what has come so far."""
+
+    def begin(self):
+        self.open('/wisp/')
+        self.credit, self.data, self.ended = {}, {}, {}
+        self.take()
+        assert self.credit == {0: 16}
+        return self
+
+    def take(self):
+        """One packet."""
+        opcode, payload = self.receive_frame()
+        assert opcode == BINARY
+        kind, stream = struct.unpack('<BI', payload[:5])
+        if kind == CONTINUE:
+            self.credit[stream] = struct.unpack('<I', payload[5:])[0]
+        elif kind == DATA:
+            self.data.setdefault(stream, bytearray()).extend(payload[5:])
+        else:
+            assert kind == END
+            self.ended[stream] = bytearray(payload)[5]
+
+    def take_until(self, condition):
+        while not condition():
+            self.take()
+
+    def packet(self, kind, stream, payload=b''):
+        self.send_frame(BINARY, struct.pack('<BI', kind, stream) + payload)
+
+    def connect(self, stream, port, host=b'127.0.0.1'):
+        self.credit[stream] = 16
+        self.packet(CONNECT, stream, struct.pack('<BH', 1, port) + host)
+
+    def write(self, stream, data, size=16384):
+        """As a client that keeps to its credit."""
+        for start in range(0, len(data), size):
+            self.take_until(lambda: self.credit[stream] > 0)
+            self.credit[stream] -= 1
+            self.packet(DATA, stream, data[start:start + size])
+
+
+@pytest.fixture
+def wisp(gateway):
+    with WispClient(gateway.address) as client:
+        yield client.begin()
+
+
+def test_a_stream_echoes_and_ends_with_its_target(wisp):
+    with serving(echo) as port:
+        wisp.connect(7, port)
+        wisp.packet(DATA, 7, b'hello')
+        wisp.take_until(lambda: wisp.data.get(7) == b'hello')
+    wisp.take_until(lambda: 7 in wisp.ended)
+    assert wisp.ended == {7: 2}
+
+
+@pytest.mark.parametrize('size', [3, 16384, 100000, MEGABYTE])
+def test_an_upload_of_any_packets_comes_whole(wisp, size):
+    data, heard = os.urandom(min(4 * MEGABYTE, 1000 * size)), []
+    with serving(recorder(heard)) as port:
+        wisp.connect(1, port)
+        wisp.write(1, data, size)
+        wisp.packet(END, 1, b'\2')
+        wait_until(lambda: heard, 20)
+    assert hashlib.sha1(heard[0]).digest() == hashlib.sha1(data).digest()
+
+
+def test_what_comes_before_a_close_or_the_end_of_the_websocket_reaches_the_target(wisp):
+    heard = []
+    with serving(recorder(heard)) as port:
+        for stream in (1, 2):
+            wisp.connect(stream, port)
+            wisp.packet(DATA, stream, b'%d' % stream if str is bytes else str(stream).encode('ascii'))
+        wisp.packet(END, 1, b'\2')
+        wisp.send(frame(CLOSE, struct.pack('!H', 1000)))
+        wait_until(lambda: sorted(heard) == [b'1', b'2'], 20)
+
+
+def test_fifty_downloads_come_whole_beside_a_stuck_upload(wisp):
+    data = os.urandom(200000)
+    with serving(saying(data)) as port, serving(silence, receive_buffer=4096) as stuck:
+        wisp.connect(99, stuck)
+        for _ in range(16):
+            wisp.packet(DATA, 99, b'x' * 65536)
+        for stream in range(50):
+            wisp.connect(stream + 1, port)
+        wisp.take_until(lambda: len(wisp.ended) == 50)
+        assert all(bytes(wisp.data[stream + 1]) == data for stream in range(50))
+        assert set(wisp.ended.values()) == {2} and 99 not in wisp.ended
+
+
+def test_every_failure_has_its_reason(running_gateway):
+    gateway = running_gateway({'allowConnectToServerLocal': True, 'denyTargets': ['10.0.0.0/8']})
+    with WispClient(gateway.address) as wisp:
+        wisp.begin()
+        wisp.connect(1, closed_port())
+        wisp.connect(2, 80, b'10.0.0.1')
+        wisp.connect(3, 80, b'name.invalid')
+        wisp.connect(4, 80, b'a b')
+        wisp.take_until(lambda: len(wisp.ended) == 4)
+        assert wisp.ended == {1: 0x44, 2: 0x48, 3: 0x42, 4: 0x41}
+
+
+@pytest.mark.parametrize('host', [b'127.0.0.1', b'127.1', b'0.0.0.0', b'::1', b'[::ffff:127.0.0.1]', b'localhost',
+                                  b'0x7f.1'])
+def test_no_spelling_of_this_machine_passes_the_rules(running_gateway, host):
+    heard = []
+    with serving(recorder(heard)) as port:
+        with WispClient(running_gateway({'allowConnectToServerLocal': False}).address) as wisp:
+            wisp.begin().connect(1, port, host)
+            wisp.take_until(lambda: wisp.ended)
+            assert wisp.ended == {1: 0x48}
+    assert heard == []
