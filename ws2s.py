@@ -440,15 +440,18 @@ class Secret(collections.namedtuple('Secret', 'text')):
 
 
 DEFAULT_PORTS = {'http': 80, 'ws': 80, 'https': 443, 'wss': 443}
-ORIGIN = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?\Z')
+ORIGIN = re.compile(r'([A-Za-z][A-Za-z0-9+.-]{0,62})://(?:(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,%d})'
+                    r'(?::([0-9]{1,5}))?|/?)\Z' % HOST_CHARACTERS)
 GLOB_MARKS = re.compile(r'[*?]')  # without one of these a glob is a name
 PLAIN_NAME = re.compile(r'(?!-)(?=.{1,%d}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?\Z' % HOST_CHARACTERS)
 NOT_PLAIN = 'must be a plain name or an address'
 
 NOT_ASCII = re.compile(u'[^\x00-\x7f]')
 DOTS = re.compile(u'[.\u3002\uff0e\uff61]')  # RFC 3490 section 3.1
-# Sharp s, final sigma and the joiners: Python speaks IDNA 2003, where these lead to another name than in browsers.
-DEVIATIONS = re.compile(u'[\xdf\u1e9e\u03c2\u200c\u200d]')
+# Sharp s, final sigma, the joiners, and letters that have been given another case: Python speaks IDNA 2003 and Unicode
+# 3.2, where these lead to another name than in browsers.
+DEVIATIONS = re.compile(u'[\xdf\u1e9e\u03c2\u200c\u200d\u04c0\u10a0-\u10c5\u13a0-\u13fd\u180f\u1c80-\u1c88\u2132\u2183'
+                        u'\uab70-\uabbf]')
 LABEL_CHARACTERS, FOREIGN_CHARACTERS = 63, 59  # the longest label, and without the xn-- of its other form
 # Python's codec takes about the square of a label. A name of this cost takes a millisecond on the slowest Python.
 CODING_COST = 1500
@@ -499,12 +502,20 @@ def ascii_name(name):
     forms = [unicodedata.normalize('NFKC', label) for label in foreign]  # may be eighteen times as long
     cost = sum(len(form) * (10 + len(NOT_ASCII.findall(form))) for form in forms)
     if (any(len(label) > LABEL_CHARACTERS for label in labels) or cost > CODING_COST or DEVIATIONS.search(name)
-            or any(len(form) > FOREIGN_CHARACTERS for form in foreign + forms)):
+            or any(len(form) > FOREIGN_CHARACTERS for form in foreign + forms)
+            or any(has_newer_form(character) for character in name)):
         raise ValueError('must be written in its xn-- form')
     try:
         return name.encode('idna').decode('ascii')
     except UnicodeError:
         raise ValueError(NOT_PLAIN)
+
+
+def has_newer_form(character):
+    """Is this a character younger than the Unicode of IDNA 2003, for which browsers put another, or none?"""
+    return unicodedata.ucd_3_2_0.category(character) == 'Cn' and (
+        unicodedata.normalize('NFKC', character.lower()) != character or unicodedata.category(character) == 'Cf'
+        or character >= u'\U000e0100')  # from there on they choose how another looks
 
 
 def canonical_host(host):
@@ -556,12 +567,15 @@ def read_target_rule(text):
 
 def read_origin(text):
     """The Origin of ``scheme://host[:port]`` in its canonical form, or None when it is not of that form (RFC 6454).
-    International names stand in their xn-- form there."""
+    International names stand in their xn-- form there. Pages of files and of some apps have no host: ``file://``."""
     parts = ORIGIN.match(text)
     if not parts or (parts.group(3) and not read_port(parts.group(3))):
         return None
-    scheme, host, port = parts.groups()
-    return Origin(scheme.lower(), host.lower().strip('[]'), int(port) if port else DEFAULT_PORTS.get(scheme.lower()))
+    scheme, host, port = [part and part.lower() for part in parts.groups('')]
+    address = packed_address(host.strip('[]'))
+    if (not host and scheme in DEFAULT_PORTS) or host.startswith('[') and len(address or b'') != 16:
+        return None
+    return Origin(scheme, address_text(address) if address else host, int(port) if port else DEFAULT_PORTS.get(scheme))
 
 
 def flag(value):
@@ -624,7 +638,8 @@ def listing(check):
 def origin_or_star(text):
     origin = text if text in ('*', 'null') else read_origin(text)
     if origin is None:
-        raise ConfigError('"%s" is no origin: scheme://host[:port]' % printable(text))
+        raise ConfigError('"%s" is no origin as browsers send it: scheme://host[:port] and nothing behind it, a name '
+                          'in its xn-- form' % printable(text))
     return origin
 
 
@@ -852,13 +867,14 @@ DEFAULTS = Config((option.key, option.check(option.default)) for option in OPTIO
 
 REQUEST_LINE_BYTES, HEADER_BYTES, HEADER_COUNT = 8192, 16384, 64
 
-REASONS = {101: 'Switching Protocols', 200: 'OK', 400: 'Bad Request', 401: 'Unauthorized', 403: 'Forbidden',
+REASONS = {101: 'Switching Protocols', 200: 'OK', 204: 'No Content', 400: 'Bad Request', 401: 'Unauthorized', 403: 'Forbidden',
            404: 'Not Found', 405: 'Method Not Allowed', 408: 'Request Timeout', 426: 'Upgrade Required',
            429: 'Too Many Requests', 431: 'Request Header Fields Too Large', 500: 'Internal Server Error',
            502: 'Bad Gateway', 503: 'Service Unavailable', 504: 'Gateway Timeout'}
 
 WEBSOCKET_KEY = re.compile(r'[A-Za-z0-9+/]{22}==\Z')
-ABSOLUTE_FORM = re.compile(r'https?://[^/?#]+/?', re.IGNORECASE)  # up to the path (RFC 9112 section 3.2.2)
+ABSOLUTE_FORM = re.compile(r'(?:http|ws)s?://([^/?#]+)/?', re.IGNORECASE)  # up to the path (RFC 9112 section 3.2.2)
+METHODS = 'GET, HEAD, OPTIONS'
 
 PAGE_HEADERS = (
     ('X-Content-Type-Options', 'nosniff'), ('X-Frame-Options', 'DENY'), ('Referrer-Policy', 'no-referrer'),
@@ -916,7 +932,9 @@ class Request(object):
         return [name.strip(' \t') for name in ','.join(self.all('sec-websocket-protocol')).split(',')]
 
     def wants_websocket(self):
-        return 'websocket' in self.tokens('upgrade')
+        """Also when something in front has taken the Upgrade header away: no one else sends the others."""
+        return ('websocket' in self.tokens('upgrade') or 'sec-websocket-key' in self._values
+                or 'sec-websocket-version' in self._values)
 
 
 class RequestParser(object):
@@ -926,6 +944,8 @@ class RequestParser(object):
 
     # A bare CR or LF, or a control character: what one program takes for the end of a line another may not.
     _stray = re.compile(b'[\x00-\x08\x0a-\x1f\x7f](?<!\r\n)(?!(?<=\r)(?:\n|\\Z))')
+
+    _empty_lines = re.compile(b'(?:\r\n)*')
 
     def __init__(self):
         self._data = bytearray()
@@ -938,6 +958,9 @@ class RequestParser(object):
     def receive(self, data):
         """A pair (Request, bytes that came after it), or None when more must come. Raises HttpError."""
         self._data += data
+        if self._data.startswith(b'\r\n'):  # RFC 9112 section 2.2: empty lines before a request are passed over
+            del self._data[:self._empty_lines.match(self._data).end()]
+            self._checked = 0
         end = self._data.find(b'\r\n\r\n', max(0, self._checked - 3))
         if end < 0:
             # A line end that has only begun counts no more than one that is complete.
@@ -975,22 +998,25 @@ def parse_request(head):
         if not colon or not name or name.strip(TOKEN):
             raise HttpError(400, 'A header line is malformed.')
         headers.append((name.lower(), value.strip(' \t')))
-    absolute = ABSOLUTE_FORM.match(parts[1])
-    target = '/' + parts[1][absolute.end():] if absolute else parts[1]
+    target, absolute = parts[1], ABSOLUTE_FORM.match(parts[1])
+    if absolute:  # RFC 9112 section 3.2.2: then the host of the target counts, whatever the Host header says
+        target = '/' + target[absolute.end():]
+        headers = [(name, absolute.group(1) if name == 'host' else value) for name, value in headers]
     request = Request(parts[0], target, parts[2], headers)
     check_request(request)
     return request
 
 
 def check_request(request):
-    if request.method not in ('GET', 'HEAD'):
-        raise HttpError(405, 'Only GET and HEAD are served here.', [('Allow', 'GET, HEAD')])
-    if not request.target.startswith('/'):
+    if request.method not in METHODS.split(', '):
+        raise HttpError(405, 'Only GET, HEAD and OPTIONS are served here.', [('Allow', METHODS)])
+    if not request.target.startswith('/') and (request.method, request.target) != ('OPTIONS', '*'):
         raise HttpError(400, 'The request target must begin with a slash.')
     host = request.one('host')
     if host is None and request.version != 'HTTP/1.0':
         raise HttpError(400, 'The Host header is missing.')
-    if host is not None and read_origin('http://' + host) is None:
+    # Neither the name nor the port behind its colon must be there (RFC 9110 section 7.2, RFC 3986 section 3.2).
+    if host and read_origin('http://' + re.sub(r':\Z', '', host)) is None:
         raise HttpError(400, 'The Host header is malformed.')
     if request.all('transfer-encoding') or request.one('content-length') not in (None, '0'):
         raise HttpError(400, 'A request with a body is not served here.')
@@ -998,18 +1024,23 @@ def check_request(request):
 
 def accept_key(request):
     """The Sec-WebSocket-Accept that answers this upgrade (RFC 6455 section 4.2). Raises HttpError."""
+    if 'websocket' not in request.tokens('upgrade'):
+        raise HttpError(426, 'This is half a WebSocket request: something in front of the gateway has removed its '
+                             'Upgrade and Connection headers, or changed them.', [('Upgrade', 'websocket')])
     if request.method != 'GET':
         raise HttpError(405, 'A WebSocket begins with a GET.', [('Allow', 'GET')])
-    if request.version != 'HTTP/1.1':
-        raise HttpError(400, 'A WebSocket begins with a request of HTTP/1.1.')
+    if request.version != 'HTTP/1.1':  # RFC 9110 section 7.8: Upgrade counts for nothing in HTTP/1.0
+        raise HttpError(400, 'A WebSocket begins with a request of HTTP/1.1; something in front of the gateway has made '
+                             'it one of 1.0.')
     if 'upgrade' not in request.tokens('connection'):
-        raise HttpError(400, 'The Connection header does not ask for an upgrade.')
-    if request.one('content-length') is not None:
-        raise HttpError(400, 'A WebSocket request has no body.')
+        raise HttpError(400, 'The Connection header does not ask for an upgrade; something in front of the gateway may '
+                             'have changed it.')
     if request.one('sec-websocket-version') != '13':
         raise HttpError(426, 'Only version 13 of the WebSocket protocol is spoken here.',
                         [('Sec-WebSocket-Version', '13'), ('Upgrade', 'websocket')])
-    key = request.one('sec-websocket-key') or ''
+    key = request.one('sec-websocket-key')
+    if not key:
+        raise HttpError(400, 'The Sec-WebSocket-Key is missing.')
     if not WEBSOCKET_KEY.match(key):
         raise HttpError(400, 'The Sec-WebSocket-Key is not 16 bytes in base64.')
     digest = hashlib.sha1((key + '258EAFA5-E914-47DA-95CA-C5AB0DC85B11').encode('ascii')).digest()
@@ -1040,6 +1071,10 @@ def page_head(status, content_type, length, headers=()):
 def sentence_reply(status, sentence, headers=(), with_body=True):
     body = sentence.encode('utf-8')
     return page_head(status, 'text/plain; charset=utf-8', len(body), headers) + (body if with_body else b'')
+
+
+# To OPTIONS, which health checks use: no word of CORS, so that it grants nothing to whom it is a preflight.
+OPTIONS_REPLY = response_head(204, [('Allow', METHODS), ('Connection', 'close')])
 
 
 def web_segments(path):
@@ -1647,7 +1682,10 @@ class TargetRules(object):
         search domains for instance."""
         name, forms = canonical_name(host), address_forms(packed)
         names = [name] + [canonical_name(alias) for alias in aliases]
-        local = own or any(in_network(form, network) for form in forms for network in LOCAL_NETWORKS)
+        local = any(in_network(form, network) for form in forms for network in LOCAL_NETWORKS)
+        if local or LOOPBACK_NAME.match(name):
+            names.append('localhost')  # whatever it was called: a rule against that name means what it leads to
+        local = local or own
         # A 6to4 address is not allowed for the sake of the IPv4 address inside: that one is only its router.
         trusted = forms[:1] if in_network(packed, SIX_TO_FOUR) else forms
         for rule in self._deny:
@@ -1695,26 +1733,52 @@ class TargetRules(object):
 
 def check_origin(request, config):
     """Raise HttpError 403 when the page that made this request may not connect (protocol, 5; security S04)."""
-    text = request.one('origin')
-    if text is None or '*' in config['allowedOrigins'] or text in config['allowedOrigins']:
-        return
+    refusal = origin_refusal(request, config)
+    if refusal:
+        raise HttpError(403, refusal)
+
+
+def origin_refusal(request, config):
+    """Why the page that made this request may not connect, and just what would allow it; None when it may."""
+    text, allowed = request.one('origin'), config['allowedOrigins']
+    if text is None or '*' in allowed or text in allowed:
+        return None
+    if text == 'null':
+        return 'Pages without an origin may not connect; "null" in the setting allowedOrigins can allow all of them.'
     origin = read_origin(text)
     if origin is None:
-        raise HttpError(403, 'This page has no origin that could be allowed, other than by "null" or "*" in '
-                             'allowedOrigins.')
-    packed = packed_address(origin.host)
-    is_loopback = LOOPBACK_NAME.match(origin.host) or (
-        packed is not None and any(in_network(packed, network) for network in LOOPBACK_NETWORKS))
-    is_page = origin.scheme in ('http', 'https')
-    if origin in config['allowedOrigins'] or (is_loopback and is_page):
-        return
-    if not is_page or origin != read_origin('%s://%s' % (origin.scheme, request.one('host'))):
-        raise HttpError(403, 'Pages of this origin may not connect; the setting allowedOrigins can allow it.')
+        return ('This page has an origin that cannot be told from others; only "*" in the setting allowedOrigins can '
+                'allow it, and all pages with it.')
+    if origin in allowed or is_loopback_page(origin):
+        return None
+    name = re.sub(r'\.\Z', '', origin.host)  # as it stands in allowedHosts
+    packed = packed_address(name)
+    is_own = origin.scheme in ('http', 'https') and (packed or PLAIN_NAME.match(name)) and origin == read_origin(
+        '%s://%s' % (origin.scheme, request.one('host')))
+    if not is_own:
+        return 'Pages of this origin may not connect; "%s" in the setting allowedOrigins can allow them.' % (
+            plain_value(origin))
     # Same origin: but a name that anybody may point at this address proves nothing (DNS rebinding).
-    named = set(entry for entry in config['allowedHosts'] if entry.rpartition('/')[2] == origin.host)
-    if (named or packed is None) and not named & {origin.host, '%s://%s' % (origin.scheme, origin.host)}:
-        raise HttpError(403, 'This name of the gateway is not known, or not with this scheme; the setting allowedHosts '
-                             'can allow it.')
+    named = set(entry for entry in config['allowedHosts'] if entry.rpartition('/')[2] == name)
+    if (named or packed is None) and not named & {name, '%s://%s' % (origin.scheme, name)}:
+        return ('This name of the gateway is not known, or not with this scheme; "%s" in the setting allowedHosts can '
+                'allow it.' % plain_value(Origin(origin.scheme, name, DEFAULT_PORTS[origin.scheme])))
+    return None
+
+
+def is_loopback_page(origin):
+    packed = packed_address(origin.host)
+    return origin.scheme in ('http', 'https') and bool(LOOPBACK_NAME.match(origin.host) or packed and any(
+        in_network(packed, network) for network in LOOPBACK_NETWORKS))
+
+
+def headers_for_readers(request, config):
+    """Those that let a page read the reply which may connect, and no other: by fetch() it can have its browser ask for
+    the permission to reach local addresses. A preflight, an OPTIONS, is granted nothing."""
+    origin = request.one('origin')
+    if origin is None or request.method == 'OPTIONS' or origin_refusal(request, config):
+        return []
+    return [('Access-Control-Allow-Origin', origin), ('Vary', 'Origin')]
 
 
 def address_group(text):
@@ -2338,7 +2402,7 @@ def read_host(value, field='host'):
         raise RequestError('%s must be a text of 1 to %d characters' % (field, HOST_CHARACTERS))
     if u'[' in value or u']' in value:
         value = value[1:-1] if value.startswith(u'[') and value.endswith(u']') else u''
-        if len(packed_address(value) or b'') != 16:
+        if len(packed_address(value.partition(u'%')[0]) or b'') != 16:
             raise RequestError('only an IPv6 address stands in brackets')
     address, _, zone = value.partition(u'%')
     if len(packed_address(address) or b'') == 16 and PLAIN_NAME.match(zone):
@@ -2596,7 +2660,8 @@ def read_connect(request):
     try:
         host, port = read_host(request.get(u'host')), read_target_port(request.get(u'port'))
         binary, window = read_flag(request, u'binary'), read_window(request.get(u'window'))
-        if request.get(u'tls'):  # to ignore that would send secrets in the clear
+        tls = request.get(u'tls')
+        if tls is not None and tls is not False:  # to ignore that, an empty object too, would send secrets in the clear
             raise RequestError('this gateway does not offer TLS to the target', 'tls')
         hop = read_hop(request)
         host = plain_host(host) if hop else host
@@ -6424,7 +6489,7 @@ class Visit(Client):
         return HANDSHAKE_BYTES if self.state == HANDSHAKE else 0
 
     def on_received(self, stream, data):
-        session = None
+        session = parsed = None
         try:
             parsed = self._parser.receive(data)
             if parsed and parsed[0].wants_websocket():
@@ -6434,7 +6499,7 @@ class Visit(Client):
             else:
                 self._hold()
         except HttpError as error:
-            self._refuse(error)
+            self._refuse(error, parsed and parsed[0])
         if session:
             session.begin(parsed[1])
 
@@ -6494,8 +6559,12 @@ class Visit(Client):
     def _reply(self, request):
         """Whatever is asked for that is not a WebSocket (protocol, 4)."""
         gateway = self.gateway
-        if request.path == '/healthz':
-            self._say(request, *((503, 'draining') if gateway.draining else (200, 'ok')))
+        if request.method == 'OPTIONS' and not gateway.draining:
+            self._log(204, 'OPTIONS %s' % printable(request.path))
+            self._part(OPTIONS_REPLY)
+        elif request.method == 'OPTIONS' or request.path == '/healthz':
+            status, word = (503, 'draining') if gateway.draining else (200, 'ok')
+            self._say(request, status, word, headers_for_readers(request, gateway.config))
         elif gateway.web_folder() is not None:
             self._send_file(request)
         elif request.path == '/':
@@ -6527,13 +6596,13 @@ class Visit(Client):
         self.rearm(STALL_SECONDS)
         self.gateway.budget.enforce(self)
 
-    def _say(self, request, status, sentence):
+    def _say(self, request, status, sentence, headers=()):
         self._log(status, '%s %s' % (request.method, printable(request.path)))
-        self._part(sentence_reply(status, sentence, with_body=request.method == 'GET'))
+        self._part(sentence_reply(status, sentence, headers, with_body=request.method != 'HEAD'))
 
     def _refuse(self, error, request=None):
         self._log(error.status, error.sentence)
-        with_body = request is None or request.method == 'GET'
+        with_body = request is None or request.method != 'HEAD'
         self._part(sentence_reply(error.status, error.sentence, error.headers, with_body))
 
     def _log(self, status, words):

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import socket
 
 import pytest
@@ -201,6 +202,24 @@ def test_address_rule_does_not_cover(rule, place):
     assert verdict_on_place(place, deny=['x.x', rule]).allowed
 
 
+# A6: a list that knows only this name means all that leads there.
+@pytest.mark.parametrize('rule', ['localhost', 'LocalHost.', 'localhost:80', 'local*'])
+@pytest.mark.parametrize('host, address', [
+    ('localhost', '127.0.0.1'), ('LOCALHOST.', '::1'), ('foo.localhost', '127.0.0.1'), ('a.b.LocalHost.', '::1'),
+    ('foo.localhost', '10.1.2.3'), ('127.0.0.1', '127.0.0.1'), ('127.1', '127.0.0.1'), ('::1', '::1'),
+    ('0.0.0.0', '0.0.0.0'), ('::ffff:127.0.0.1', '::ffff:127.0.0.1'), ('alias.example', '127.8.9.1')])
+def test_deny_rule_localhost_covers_what_leads_there(rule, host, address):
+    assert verdict(address, host, local=True, deny=[rule]).setting == 'denyTargets'
+    assert verdict(address, host, local=True).allowed
+
+
+@pytest.mark.parametrize('host, address', [('db.lan', '10.1.2.3'), ('xlocalhost', '10.1.2.3'),
+                                           ('localhost.example', '10.1.2.3'), ('foo-localhost', '10.1.2.3')])
+def test_deny_rule_localhost_covers_nothing_else(host, address):
+    assert verdict(address, host, local=True, deny=['localhost']).allowed
+    assert not verdict('127.0.0.1', 'foo.localhost', local=True, allow=['localhost']).allowed
+
+
 def test_address_rule_does_not_look_at_names():
     assert verdict('11.0.0.1', '10.0.0.1.example', deny=['10.0.0.0/8']).allowed
 
@@ -395,9 +414,25 @@ PAGES = [
     (NAMED, 'GW.Example:3613', ['http://gw.example:3613'], []),
     (NAMED, 'gw.example', ['http://gw.example', 'https://gw.example'],
      ['ws://gw.example', 'wss://gw.example', 'ftp://gw.example', 'http://gw.example.']),
-    (NAMED, 'gw.example.', [], ['http://gw.example.', 'https://gw.example']),
+    # A6: a dot at the end of a name changes nothing of whose it is.
+    (NAMED, 'gw.example.', ['http://gw.example.', 'https://GW.example.'],
+     ['https://gw.example', 'http://gw.example..', 'http://evil.example.', 'http://gw.example.:81']),
+    ({'allowedHosts': ['https://gw.example.']}, 'gw.example.:8443', ['https://gw.example.:8443'],
+     ['http://gw.example.:8443']),
     ({}, '192.168.1.5', ['https://192.168.1.5'], ['ws://192.168.1.5', 'ftp://192.168.1.5']),
-    ({}, 'ws2s.localhost:3613', ['http://ws2s.localhost:3613'], ['http://ws2s.localhost.evil:3613']),
+    # A6: the whole tree, whatever the Host says.
+    ({}, 'ws2s.localhost:3613', ['http://ws2s.localhost:3613', 'http://WS2S.LocalHost.:3613', 'https://x.y.localhost'],
+     ['http://ws2s.localhost.evil:3613', 'http://ws2s.localhost..:3613', 'http://ws2s-localhost:3613',
+      'http://ws2s.localhost.localdomain:3613', 'ws://ws2s.localhost:3613']),
+    # C6: of a tunnel that rewrites Origin and not Host, and of one that rewrites Host and not Origin.
+    ({}, 'name-3613.app.github.dev', ['http://localhost:3613'], ['https://name-3613.app.github.dev']),
+    ({}, 'localhost:3613', [], ['https://name-3613.app.github.dev']),
+    ({'allowedOrigins': ['https://name-3613.app.github.dev']}, 'localhost:3613',
+     ['https://name-3613.app.github.dev'], ['https://name-3614.app.github.dev', 'http://name-3613.app.github.dev']),
+    # One address has many spellings.
+    ({}, '[2001:DB8:0::5]:3613', ['http://[2001:db8::5]:3613', 'http://[2001:db8:0:0:0:0:0:5]:3613'],
+     ['http://[2001:db8::6]:3613']),
+    ({'allowedOrigins': ['http://[2001:DB8:0::7]:80']}, LAN, ['http://[2001:db8::7]'], ['http://[2001:db8::7]:81']),
     # A scheme in allowedHosts: behind TLS only pages that came by TLS are our own.
     (HTTPS, 'gw.example', ['https://gw.example', 'HTTPS://GW.example'],
      ['http://gw.example', 'wss://gw.example', 'https://x.gw.example', 'https://gw.example:8443']),
@@ -428,6 +463,12 @@ PAGES = [
     # Extensions.
     ({}, LAN, [], ['chrome-extension://abcdef']),
     (EXTENSION, LAN, ['chrome-extension://abcdef'], ['chrome-extension://abcdeg', 'moz-extension://abcdef']),
+    # A5: apps. What one scheme may, no other may; a host is no wildcard.
+    ({'allowedOrigins': ['file://']}, LAN, ['file://', 'FILE://', 'file:///'],
+     ['null', 'content://', 'file://host', 'file:', 'file:////', 'file://:80', 'http://', '']),
+    ({'allowedOrigins': ['app://.']}, LAN, ['app://.', 'APP://.'], ['app://', 'app://..', 'app://x.', 'apps://.']),
+    ({'allowedOrigins': ['capacitor://localhost']}, LAN, ['capacitor://localhost', 'Capacitor://LocalHost'],
+     ['capacitor://localhost:80', 'ionic://localhost', 'capacitor://localhost.', 'capacitor://x.localhost']),
 ]
 ALLOWED = [(origin, host, changes) for changes, host, allowed, _ in PAGES for origin in allowed]
 NOT_ALLOWED = [(origin, host, changes) for changes, host, _, refused in PAGES for origin in refused]
@@ -455,6 +496,65 @@ def test_page_may_not_connect(origin, host, changes):
 ], ids=['same origins', 'two origins', 'two hosts', 'same hosts'])
 def test_doubled_header_is_malformed(origins, hosts):
     assert refusal(upgrade(origins, hosts), DEFAULTS.replace(APP)) == 400
+
+
+APPS = ['file://', 'content://', 'qrc://', 'capacitor://localhost', 'ionic://localhost', 'app://.', 'app://obsidian.md',
+        'tauri://localhost', 'chrome-extension://aapbdbdomjkkjkaonfhkkikfgjllcleb', 'capacitor-electron://-',
+        'moz-extension://6c1f0f27-9a0e-4f9a-8a4f-0b0a5a3c1d2e', 'safari-web-extension://A1B2-C3',
+        'vscode-webview://1hq8kk9o7d3m5c2q', 'vscode-file://vscode-app', 'wails://wails.localhost:34115', 'null']
+HELPS = re.compile('"([^"]+)" in the setting (allowedOrigins|allowedHosts) can allow')
+
+
+def asked(origin, host=LAN):
+    return upgrade([origin], [host])
+
+
+@pytest.mark.parametrize('origin', APPS)
+def test_an_app_may_be_listed_and_its_403_names_what_to_type(origin):
+    """A5"""
+    entry, setting = HELPS.search(ws2s.origin_refusal(asked(origin), DEFAULTS)).groups()
+    assert (entry, setting) == (origin.lower(), 'allowedOrigins')
+    for listed in (origin, entry):
+        config = DEFAULTS.replace({'allowedOrigins': [listed]})
+        assert ws2s.parse_config(config.as_text()) == config
+        assert [other for other in APPS if refusal(asked(other), config) is None] == [origin]
+
+
+@pytest.mark.parametrize('origin', ['http://tauri.localhost', 'https://tauri.localhost', 'http://wails.localhost:34115'])
+def test_an_app_on_a_name_of_this_machine_needs_no_setting(origin):
+    """A5, A6"""
+    assert refusal(asked(origin), DEFAULTS) is None
+    assert DEFAULTS.replace({'allowedOrigins': [origin]})['allowedOrigins']
+
+
+@pytest.mark.parametrize('origin, host, changes',
+                         [row for row in NOT_ALLOWED if row[1] != '192.168.1.5:3613, evil.example'])
+def test_what_a_403_names_helps(origin, host, changes):
+    """A5: exactly as it must be typed; "*" only where nothing else would do."""
+    entry, setting = HELPS.search(ws2s.origin_refusal(asked(origin, host), DEFAULTS.replace(changes))).groups()
+    more = dict(changes, **{setting: list(changes.get(setting, [])) + [entry]})
+    assert refusal(asked(origin, host), DEFAULTS.replace(more)) is None
+    assert entry != '*' or ws2s.read_origin(origin) is None and origin != 'null'
+
+
+# --- Who may read what /healthz says (B5) ---------------------------------------------------------
+
+@pytest.mark.parametrize('origin, host, changes', [row for row in ALLOWED if row[0] is not None])
+def test_page_that_may_connect_may_read(origin, host, changes):
+    assert ws2s.headers_for_readers(asked(origin, host), DEFAULTS.replace(changes)) == [
+        ('Access-Control-Allow-Origin', origin), ('Vary', 'Origin')]
+
+
+@pytest.mark.parametrize('origin, host, changes', NOT_ALLOWED + [(None, LAN, {}), (None, LAN, STAR)])
+def test_nobody_else_is_told_that_he_may_read(origin, host, changes):
+    assert ws2s.headers_for_readers(asked(origin, host), DEFAULTS.replace(changes)) == []
+
+
+@pytest.mark.parametrize('changes', [{}, APP, STAR], ids=repr)
+def test_a_preflight_is_granted_nothing(changes):
+    for origin in ('http://localhost', 'https://app.example', 'null'):
+        request = Request('OPTIONS', '/healthz', 'HTTP/1.1', asked(origin).headers)
+        assert ws2s.headers_for_readers(request, DEFAULTS.replace(changes)) == []
 
 
 def test_origin_that_is_allowed_on_one_host_is_judged_anew_on_another():

@@ -403,6 +403,7 @@ def test_rule(key, text, glob, block, ports):
     '.example', '..', 'a.example..', '-a.example', 'a@b.example', 'a,b', '!a', 'a' * 64 + '.example', 'a.' * 127 + 'a',
     u'\u2460.1.2.3', u'10\u30020.0.1', u'\uff1a\uff1a1', u'a\u2025b.example', u'fa\xdf.de', u'FA\u1e9e.de',
     u'\u03c2.gr',
+    u'\u023a.example', u'\u04c0.example', u'\u13a0.example', u'a\U000e0100.example',
     u'a\u200cb.example', u'a\u200db.example', u'\xe9' * 60 + u'.example', u'*.b\xfccher.example',
 ], ids=repr)
 @pytest.mark.parametrize('key', ['allowTargets', 'denyTargets'])
@@ -420,6 +421,12 @@ def test_bad_rule_is_an_error_naming_the_key(key, text):
     ('http://[2001:db8::1]:8080', Origin('http', '2001:db8::1', 8080)),
     ('http://[2001:db8::1]', Origin('http', '2001:db8::1', 80)),
     ('chrome-extension://abcdef', Origin('chrome-extension', 'abcdef', None)),
+    # A5: as apps have it.
+    ('file://', Origin('file', '', None)), ('FILE:///', Origin('file', '', None)), ('qrc://', Origin('qrc', '', None)),
+    ('content://', Origin('content', '', None)), ('app://.', Origin('app', '.', None)),
+    ('capacitor://LocalHost', Origin('capacitor', 'localhost', None)),
+    ('tauri://localhost:1420', Origin('tauri', 'localhost', 1420)),
+    ('http://[2001:DB8:0::1]:80', Origin('http', '2001:db8::1', 80)),
     ('null', 'null'),
     ('*', '*'),
 ], ids=repr)
@@ -432,6 +439,8 @@ def test_origin(text, origin):
     'https://app.example/path', 'https://app.example?x', 'https://app.example#x', 'https://u@app.example',
     'https://u:p@app.example', 'https://app.example:', 'https://app.example:x', 'https://app.example:443:443',
     'https://app.example:99999', 'https://a b', 'https://[::1', 'https://::1', 'https://*.app.example', '**',
+    'http:///', 'ws://', 'file:', 'file:/', 'file:////', 'file:///android_asset', 'file://:80', 'file://x/', '://x',
+    'http://[app.example]', 'http://[127.0.0.1]', 'a' * 64 + '://x', 'https://' + 'a' * 254,
     'NULL', ' https://app.example', 'https://app.example\n', 'https://a.example, https://b.example',
 ], ids=repr)
 def test_bad_origin_is_an_error_naming_the_key(text):

@@ -281,7 +281,8 @@ def test_host(host):
     (u'b\xfccher.example', u'xn--bcher-kva.example'), (u'B\xdcCHER.Example.', u'xn--bcher-kva.Example.'),
     (u'a\u3002b\uff0ec\uff61d\u2024e', u'a.b.c.d.e'), (u'\uff41.lan', u'a.lan'), (u'a\xadb\xe9', u'xn--ab-cja'),
     (u'\u2460\u2461\u2466.0.0.1', u'127.0.0.1'), (u'127\u30020.0.1', u'127.0.0.1'), (u'0:0:0:0:0:0:0:1', u'::1'),
-    (u'2001:DB8::0A', u'2001:db8::a'), (u'[2001:DB8::0A]', u'2001:db8::a'), (u'::ffff:a00:1', u'::ffff:10.0.0.1'),
+    (u'2001:DB8::0A', u'2001:db8::a'), (u'[2001:DB8::0A]', u'2001:db8::a'), (u'[fe80::1%eth0]', u'fe80::1%eth0'),
+    (u'::ffff:a00:1', u'::ffff:10.0.0.1'),
     (u'\U0001f4a9.la', u'xn--ls8h.la'), (u'h' * 50 + u'\xe9', None), (u'\xe9' * 30, u'xn--9ca' + u'a' * 29),
     (u'h' * 63 + u'.\xe9', u'h' * 63 + u'.xn--9ca'),
 ], ids=lambda value: '%.20r' % (value,))
@@ -300,7 +301,7 @@ def test_brackets_of_an_ipv6_address_are_taken_off(host):
     u'', u' ', u' a', u'a ', u'a b', u'a\tb', u'a\r\nb', u'a\n', u'127.0.0.1\0', u'127.0.0.1\0x', u'\0',
     u'a\x1f', u'a\x1b', u'a\x7f', u'a\x85', u'a\x9f', u'a\xa0b', u'a\u3000b', u'a\u2028b', u'\ud800',
     u'h' * 254, u'h' * 100000, u'[', u']', u'[]', u'[::1', u'::1]', u'[[::1]]', u'[::1]:80', u'a[b]',
-    u'[a.lan]', None, True, 5, 1.5, [], [u'a'], {},
+    u'[a.lan]', u'[10.0.0.1%lo]', u'[fe80::1]%lo', u'[%lo]', u'[fe80::1%]', None, True, 5, 1.5, [], [u'a'], {},
     u'/var/run/docker.sock', u'-x', u'a;id', u'$(id)', u'a@b', u'%h', u'a,b', u'a\\b', u'a\\.b', u'a\\000', u'"a"',
     u"'a'",
     u'.', u'..', u'.a', u'a..b', u'a..', u'*', u'a:80', u'1:2:3', u'a%b', u'10.0.0.1%lo', u'fe80::1%', u'fe80::1%a/b',
@@ -312,14 +313,14 @@ def test_bad_host_is_refused_before_any_look_up(host):
     is_refused_and_the_dialect_goes_on(connect(host))
 
 
-@pytest.mark.parametrize('port', [1, 80, 65535, '1', '80', '65535'], ids=repr)
+@pytest.mark.parametrize('port', [1, 80, 65535, '1', '80', '65535', '080', '00080'], ids=repr)
 def test_port(port):
     play([(connect(port=port), [Open(1, u'a.lan', int(port))])])
 
 
 @pytest.mark.parametrize('port', [
     True, False, 80.0, 80.5, 0, -1, 65536, 70000, 10 ** 19, 2 ** 70, None, [], [80], {}, '', '0', '65536',
-    '99999999999', ' 80', '80 ', '80\n', '\n80', '+80', '-80', '80.0', '8e1', '0x50', '8_0', 'http',
+    '99999999999', '000080', u'\uff0b80', u'8\uff10', u'80\u200b', u'\ufeff80', u'80\xa0', ' ', 'null', ' 80', '80 ', '80\n', '\n80', '+80', '-80', '80.0', '8e1', '0x50', '8_0', 'http',
     u'\uff18\uff10', u'\u0668\u0660', u'8\xb2', '80\0',
 ], ids=repr)
 def test_bad_port_is_refused(port):
@@ -348,13 +349,14 @@ def test_window_below_16384_or_no_integer_is_refused(value):
     is_refused_and_the_dialect_goes_on(connect(window=value))
 
 
-@pytest.mark.parametrize('value', [True, 1, 'yes', {'x': False}], ids=repr)
+# M4: only null and false ask for nothing (protocol, 1a).
+@pytest.mark.parametrize('value', [True, 1, 0, 0.0, -1, 'yes', 'true', 'false', '', 'null', [], [False], {},
+                                   {'x': False}, {'verify': False}], ids=repr)
 def test_protection_that_is_not_there_is_refused(value):
     is_refused_and_the_dialect_goes_on(connect(tls=value), NO_TLS)
 
 
-@pytest.mark.parametrize('field, value', [('tls', None), ('tls', ''), ('tls', False), ('ssh_host', None),
-                                          ('ssh_host', '')])
+@pytest.mark.parametrize('field, value', [('tls', None), ('tls', False), ('ssh_host', None), ('ssh_host', '')])
 def test_protection_that_is_not_asked_for_is_ignored(field, value):
     connecting(**{field: value})
 
@@ -383,7 +385,8 @@ SSH_FIELDS = ['ssh_host', 'ssh_port', 'ssh_username', 'ssh_password', 'ssh_priva
 NO_SSH_TEXT = [True, False, 0, 1, 1.5, [], [u'x'], {}, {u'x': u'y'}]
 WRONG_SSH = [(field, value) for field in SSH_FIELDS if field != 'ssh_port' for value in NO_SSH_TEXT] + [
     ('ssh_port', value) for value in (True, False, 0, -1, 22.0, 22.5, 65536, 2 ** 70, [], [22], {}, u'0', u'22 ',
-                                      u' 22', u'+22',
+                                      u' 22', u'+22', u' ', u'\t', u'-22', u'000022', u'22.0', u'2 2', u'\uff0b22',
+                                      u'null', u'65536', u'22,23', [u''],
                                       u'0x16', u'ssh', u'28030;cat /etc/passwd;', u'22\n', u'\uff12\uff12', u'22\0')]
 
 # Security S13: what ssh, a shell or a URI could take for more than a name.
@@ -439,6 +442,7 @@ def test_other_ssh_fields_without_ssh_host_are_ignored(field, value):
     connecting(ssh_host=u'', **{field: value})
 
 
+# M5: `ssh_port` among them; a form sends its empty fields, too.
 @pytest.mark.parametrize('field', [field for field in SSH_FIELDS if field not in SSH])
 @pytest.mark.parametrize('value', [None, u''], ids=repr)
 def test_empty_and_null_mean_not_given(field, value):
@@ -456,7 +460,7 @@ def test_wrong_type_or_form_of_an_ssh_field_is_refused_naming_it(field, value):
     assert field in told(**dict(SSH, **{field: value})).split()
 
 
-@pytest.mark.parametrize('port', [1, 22, 65535, u'1', u'22', u'65535'], ids=repr)
+@pytest.mark.parametrize('port', [1, 22, 65535, u'1', u'22', u'65535', u'022', u'00022'], ids=repr)
 def test_ssh_port(port):
     assert hop_of(ssh_port=port).port == int(port)
 

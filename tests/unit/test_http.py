@@ -103,6 +103,29 @@ UPGRADES = [
     ('64 headers', upgrade(add=[b'X: 1'] * 59)),
     ('host with a port', upgrade([b'Host: server.example.com:3613'])),
     ('host of ipv6', upgrade([b'Host: [::1]:3613'])),
+    # A3: what proxies and hardware add to an upgrade (RFC 9110 section 8.6: no body, and a zero says so).
+    ('length of nothing', upgrade(add=[b'Content-Length: 0'])),
+    ('length of nothing before the key', upgrade(drop=[b'sec-websocket-key'], add=[b'Content-Length:0 ', KEY])),
+    # RFC 9112 section 2.2
+    ('an empty line before', b'\r\n' + upgrade()),
+    ('many empty lines before', b'\r\n' * 9 + upgrade()),
+    ('absolute target', upgrade(line=b'GET http://server.example.com/chat HTTP/1.1')),
+    ('absolute target of websockets', upgrade(line=b'GET WSS://server.example.com:443/chat HTTP/1.1')),
+    ('upgrade in two lines', upgrade([b'Upgrade: h2c'], add=[b'upgrade: websocket'])),
+    ('upgrade before others', upgrade([b'Upgrade: websocket, h2c'])),
+    ('upgrade twice', upgrade([b'Upgrade: websocket, WEBSOCKET'], add=[b'Upgrade: websocket'])),
+    ('connection twice', upgrade(add=[b'Connection: Upgrade'])),
+    ('connection with tabs', upgrade([b'Connection:\tkeep-alive\t,\tUpgrade\t'])),
+    ('subprotocols in two lines', upgrade(add=[b'Sec-WebSocket-Protocol: a', b'Sec-WebSocket-Protocol: ,b,'])),
+    ('extensions in two lines', upgrade(add=[b'Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits',
+                                             b'Sec-WebSocket-Extensions: x-webkit-deflate-frame'])),
+    ('empty lists', upgrade(add=[b'Sec-WebSocket-Protocol:', b'Sec-WebSocket-Extensions: '])),
+    ('expectation', upgrade(add=[b'Expect: 100-continue'])),  # of a body that is not there (RFC 9110 section 10.1.1)
+    ('version with spaces', upgrade([b'Sec-WebSocket-Version: \t13 '])),
+    ('host with a dot at its end', upgrade([b'Host: SERVER.example.com.:3613'])),
+    # RFC 9110 section 7.2 and RFC 3986 section 3.2: both parts may be empty.
+    ('host with a colon and no port', upgrade([b'Host: server.example.com:'])),
+    ('host of nothing', upgrade([b'Host:'])),
 ]
 
 PAGES = [
@@ -113,6 +136,17 @@ PAGES = [
     ('upgrade to something else', head(b'GET / HTTP/1.1', HOST, b'Upgrade: h2c'), '/'),
     ('upgrade like websocket', head(b'GET / HTTP/1.1', HOST, b'Upgrade: websockets, xwebsocket'), '/'),
     ('body of no bytes', head(b'GET / HTTP/1.1', HOST, b'Content-Length: 0'), '/'),
+    ('empty lines before', b'\r\n\r\n' + head(b'GET /a HTTP/1.1', HOST), '/a'),
+    ('expectation', head(b'GET /a HTTP/1.1', HOST, b'Expect: 100-continue'), '/a'),
+    # A18: checks of load balancers.
+    ('options', head(b'OPTIONS / HTTP/1.1', HOST), '/'),
+    ('options of the server', head(b'OPTIONS * HTTP/1.1', HOST), '*'),
+    ('options of http 1.0', head(b'OPTIONS / HTTP/1.0'), '/'),
+    ('options of the server and http 1.0', head(b'OPTIONS * HTTP/1.0'), '*'),
+    ('options of an absolute target', head(b'OPTIONS http://server.example.com HTTP/1.1', HOST), '/'),
+    ('options without a body', head(b'OPTIONS /a HTTP/1.1', HOST, b'Content-Length: 0'), '/a'),
+    ('head of http 1.0', head(b'HEAD /healthz HTTP/1.0'), '/healthz'),
+    ('http 1.0 with a host', head(b'GET /healthz HTTP/1.0', HOST, b'Connection: Keep-Alive'), '/healthz'),
 ]
 
 MALFORMED = [
@@ -121,7 +155,11 @@ MALFORMED = [
     ('redis', b'*1\r\n$4\r\nPING\r\n\r\n', 400),
     ('http 2 preface', b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400),
     ('nul at once', b'\0\0\0\0', 400),
-    ('empty lines', b'\r\n\r\n', 400),
+    ('empty lines and an empty header', b'\r\n\r\nX:\r\n\r\n', 400),
+    ('bare lf before the request', b'\n' + upgrade(), 400),
+    ('bare cr before the request', b'\r' + upgrade(), 400),
+    ('bare cr before an empty line', b'\r\r\n' + upgrade(), 400),
+    ('proxy protocol 2', b'\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c' + b'\x7f\0\0\1' * 3, 400),
     ('no version', head(b'GET /', HOST), 400),
     ('no method', head(b' / HTTP/1.1', HOST), 400),
     ('three spaces', head(b'GET /a b HTTP/1.1', HOST), 400),
@@ -136,6 +174,17 @@ MALFORMED = [
     ('method not ascii', head(b'G\xc9T / HTTP/1.1', HOST), 400),
     ('no slash', head(b'GET chat HTTP/1.1', HOST), 400),
     ('target for proxies', head(b'GET * HTTP/1.1', HOST), 400),
+    ('head of the server', head(b'HEAD * HTTP/1.1', HOST), 400),
+    ('options of a name', head(b'OPTIONS chat HTTP/1.1', HOST), 400),
+    ('options of two stars', head(b'OPTIONS ** HTTP/1.1', HOST), 400),
+    ('options without a host', head(b'OPTIONS * HTTP/1.1'), 400),
+    ('options with a body', head(b'OPTIONS * HTTP/1.1', HOST, b'Content-Length: 2'), 400),
+    ('options for a websocket', upgrade(line=b'OPTIONS /chat HTTP/1.1'), 405),
+    ('absolute target with a user', upgrade(line=b'GET http://me@server.example.com/ HTTP/1.1'), 400),
+    ('absolute target with a bad port', upgrade(line=b'GET http://server.example.com:x/ HTTP/1.1'), 400),
+    ('absolute target of another scheme', upgrade(line=b'GET ftp://server.example.com/ HTTP/1.1'), 400),
+    ('absolute target and two hosts', upgrade(add=[HOST], line=b'GET http://server.example.com/ HTTP/1.1'), 400),
+    ('absolute target and no host', upgrade(drop=[b'host'], line=b'GET http://server.example.com/ HTTP/1.1'), 400),
     ('bare lf everywhere', upgrade().replace(b'\r\n', b'\n'), 400),
     ('bare lf in a header', upgrade(add=[b'X: a\nY: b']), 400),
     ('bare lf after the request line', upgrade().replace(b'\r\n', b'\n', 1), 400),
@@ -170,17 +219,35 @@ MALFORMED = [
     ('host with a user', upgrade([b'Host: user@a.example']), 400),
     ('host with a port of letters', upgrade([b'Host: a.example:http']), 400),
     ('host with half a bracket', upgrade([b'Host: [::1']), 400),
+    ('host of a name in brackets', upgrade([b'Host: [abc]']), 400),
+    ('host of ipv4 in brackets', upgrade([b'Host: [127.0.0.1]']), 400),
+    ('host with two colons', upgrade([b'Host: server.example.com::']), 400),
+    ('host of two names', upgrade([b'Host: server.example.com, other.example']), 400),
+    ('two empty hosts', upgrade([b'Host:'], add=[b'Host:']), 400),
     ('body', head(b'GET / HTTP/1.1', HOST, b'Content-Length: 5'), 400),
     ('body of a negative length', head(b'GET / HTTP/1.1', HOST, b'Content-Length: -1'), 400),
     ('two lengths', head(b'GET / HTTP/1.1', HOST, b'Content-Length: 0', b'Content-Length: 0'), 400),
     ('chunked body', head(b'GET / HTTP/1.1', HOST, b'Transfer-Encoding: chunked'), 400),
     ('upgrade with a body', upgrade(add=[b'Content-Length: 5']), 400),
-    ('upgrade with a body of no bytes', upgrade(add=[b'Content-Length: 0']), 400),
+    ('upgrade with two lengths of nothing', upgrade(add=[b'Content-Length: 0'] * 2), 400),
+    ('upgrade with a list of lengths', upgrade(add=[b'Content-Length: 0, 0']), 400),
+    ('upgrade with an empty length', upgrade(add=[b'Content-Length:']), 400),
+    ('upgrade with an encoding of nothing', upgrade(add=[b'Transfer-Encoding: identity', b'Content-Length: 0']), 400),
     ('upgrade with a chunked body', upgrade(add=[b'Transfer-Encoding: chunked']), 400),
     ('upgrade with http 1.0', upgrade(line=b'GET /chat HTTP/1.0'), 400),
     ('upgrade without connection', upgrade(drop=[b'connection']), 400),
     ('connection without upgrade', upgrade([b'Connection: keep-alive']), 400),
     ('connection like upgrade', upgrade([b'Connection: upgrades']), 400),
+    # B1: what is left of an upgrade behind a proxy that does not pass it on (RFC 9110 section 7.8: hop by hop).
+    ('upgrade taken away', upgrade(drop=[b'upgrade']), 426),
+    ('upgrade and connection taken away', upgrade(drop=[b'upgrade', b'connection']), 426),
+    ('upgrade made one of http 1.0', upgrade([b'Connection: close'], [b'upgrade'], line=b'GET / HTTP/1.0'), 426),
+    ('upgrade made empty', upgrade([b'Upgrade:', b'Connection:']), 426),
+    ('upgrade to h2c with a key', upgrade([b'Upgrade: h2c']), 426),
+    ('upgrade with a version', upgrade([b'Upgrade: WebSocket/13']), 426),
+    ('only a key is left', head(GET, HOST, KEY), 426),
+    ('only a version is left', head(GET, HOST, b'Sec-WebSocket-Version: 13'), 426),
+    ('head with what is left', upgrade(drop=[b'upgrade'], line=b'HEAD / HTTP/1.1'), 426),
     ('no key', upgrade(drop=[b'sec-websocket-key']), 400),
     ('empty key', upgrade([b'Sec-WebSocket-Key:']), 400),
     ('two keys', upgrade(add=[KEY]), 400),
@@ -200,7 +267,8 @@ MALFORMED = [
     ('post upgrade', upgrade(line=b'POST /chat HTTP/1.1'), 405),
     ('head upgrade', upgrade(line=b'HEAD /chat HTTP/1.1'), 405),
     ('connect', head(b'CONNECT server.example.com:80 HTTP/1.1', HOST), 405),
-    ('options', head(b'OPTIONS * HTTP/1.1', HOST), 405),
+    ('trace', head(b'TRACE / HTTP/1.1', HOST), 405),
+    ('options in small letters', head(b'options / HTTP/1.1', HOST), 405),
     ('method in small letters', head(b'get / HTTP/1.1', HOST), 405),
     ('65 headers', upgrade(add=[b'X: 1'] * 60), 431),
 ]
@@ -259,6 +327,51 @@ def test_head_without_end_is_431_and_not_held(endless, chunk):
     assert verdict([endless] + [chunk * 100] * 300) == 431
 
 
+@pytest.mark.parametrize('lines', [b'\r\n', b'\r\n\r\n', b'\r\n' * 99 + b'\r'])
+def test_empty_lines_before_a_request_are_not_held_and_answered_by_nothing(lines):
+    """RFC 9112 section 2.2"""
+    for pieces in every_split(lines):
+        parser = ws2s.RequestParser()
+        assert [parser.receive(piece) for piece in pieces] == [None] * len(pieces)
+        assert parser.held() == len(lines) % 2
+
+
+def test_many_empty_lines_are_passed_over_soon():
+    parser, began = ws2s.RequestParser(), sum(os.times()[:2])
+    for _ in range(100):
+        assert parser.receive(b'\r\n' * 32768) is None
+    assert sum(os.times()[:2]) - began < 2
+    assert parser.receive(head(GET, HOST))[0].path == '/chat'
+
+
+MISLED = [
+    (upgrade(drop=[b'sec-websocket-key']), 'is missing'),                      # A3
+    (upgrade([b'Sec-WebSocket-Key:']), 'is missing'),
+    (upgrade([b'Sec-WebSocket-Key: AAAA']), 'not 16 bytes'),
+    (upgrade(drop=[b'upgrade', b'connection']), 'in front of the gateway has removed its Upgrade and Connection'),  # B1
+    (upgrade(drop=[b'connection']), 'in front of the gateway'),
+    (upgrade(line=b'GET / HTTP/1.0'), 'in front of the gateway'),
+]
+
+
+@pytest.mark.parametrize('data, words', MISLED, ids=[words for _, words in MISLED])
+def test_refusal_of_half_an_upgrade_says_what_has_become_of_it(data, words):
+    assert words in refusal(data).sentence
+
+
+def test_refusal_of_what_is_left_of_an_upgrade_names_websocket():
+    """RFC 9110 section 15.5.22: a 426 has an Upgrade header."""
+    error = refusal(upgrade(drop=[b'upgrade']))
+    headers = parsed(ws2s.sentence_reply(error.status, error.sentence, error.headers))[1]
+    assert headers['upgrade'] == 'websocket' and headers['connection'] == 'close, Upgrade'
+
+
+def test_reply_to_options_names_methods_and_grants_nothing():
+    """A18. RFC 9110 section 8.6: no Content-Length in a 204."""
+    assert parsed(ws2s.OPTIONS_REPLY) == (
+        'HTTP/1.1 204 No Content', {'allow': 'GET, HEAD, OPTIONS', 'connection': 'close'}, b'')
+
+
 @pytest.mark.parametrize('byte', [b'\x16', b'\x16\x03', b'\x16\x03\x01\x00'])
 def test_tls_is_told_at_its_first_byte_that_this_is_plain(byte):
     assert 'TLS' in refusal(byte).sentence
@@ -271,7 +384,7 @@ def test_refusal_of_a_version_names_the_one_that_is_spoken():
 
 
 @pytest.mark.parametrize('data, allowed', [
-    (head(b'DELETE / HTTP/1.1', HOST), 'GET, HEAD'), (upgrade(line=b'HEAD /chat HTTP/1.1'), 'GET')])
+    (head(b'DELETE / HTTP/1.1', HOST), 'GET, HEAD, OPTIONS'), (upgrade(line=b'HEAD /chat HTTP/1.1'), 'GET')])
 def test_refusal_of_a_method_names_those_that_are_served(data, allowed):
     assert dict(refusal(data).headers)['Allow'] == allowed
 
@@ -410,10 +523,17 @@ def test_every_status_has_its_reason():
 
 @pytest.mark.parametrize('target, path', [
     (b'http://server.example.com/chat', '/chat'), (b'HTTPS://server.example.com:443/a?b', '/a'),
-    (b'http://server.example.com', '/'), (b'http://server.example.com?x', '/')])
+    (b'http://server.example.com', '/'), (b'http://server.example.com?x', '/'), (b'ws://server.example.com/a', '/a')])
 def test_absolute_target_means_its_path(target, path):
     """RFC 9112 section 3.2.2"""
     assert_always(head(b'GET ' + target + b' HTTP/1.1', HOST), path)
+
+
+@pytest.mark.parametrize('host', [b'', b'other.example', b'a b'], ids=repr)
+def test_host_of_an_absolute_target_counts_and_not_that_of_the_header(host):
+    """RFC 9112 section 3.2.2"""
+    request, _ = ws2s.RequestParser().receive(head(b'GET http://Gw.example:3613/a HTTP/1.1', b'Host: ' + host))
+    assert request.one('host') == 'Gw.example:3613'
 
 
 def test_whoever_changes_the_values_of_a_header_changes_his_own():
