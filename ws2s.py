@@ -5030,9 +5030,19 @@ def check_ssh_settings(config):
     """Raise ConfigError when the operator's file of options cannot be read. What it says is the operator's affair."""
     path = with_real_paths(config)['ssh.configFile'] or os.devnull
     try:
-        open(path_bytes(path), 'rb').close()
+        blocking_ssh_settings(path)
     except (IOError, OSError) as error:
         raise ConfigError('"ssh.configFile": %s: %s' % (printable(path), os.strerror(error.errno)))
+    except ConfigError as error:
+        raise ConfigError('"ssh.configFile": %s: %s' % (printable(path), error))
+
+
+def blocking_ssh_settings(path):
+    """The bytes of the operator's file of options. Raises ConfigError, or IOError when it is not there."""
+    with open(path_bytes(path or os.devnull), 'rb') as file:
+        data = file.read()
+    config_text(data)
+    return data[len(codecs.BOM_UTF8):] if data.startswith(codecs.BOM_UTF8) else data
 
 
 @contextlib.contextmanager
@@ -5239,8 +5249,8 @@ def blocking_open_tunnel(config, hop, address, target, seconds):
                     config = config.replace({'ssh.hostKeyChecking': 'yes'})
         key = hop.key and key_text(hop, config['ssh.keyDirectories'])
         child.make_directory()
-        with open(path_bytes(config['ssh.configFile'] or os.devnull), 'rb') as file:
-            settings = path_bytes(tunnel_lines(hop, address, child.directory, target)) + file.read()
+        settings = path_bytes(tunnel_lines(hop, address, child.directory, target))
+        settings += blocking_ssh_settings(config['ssh.configFile'])
         arguments = tunnel_arguments(config, hop, seconds, child.directory)
         child.run(arguments, settings, key, hop.password or hop.passphrase)
         return child
@@ -7732,10 +7742,12 @@ def inherited_sockets():
     os.environ.pop('LISTEN_FDNAMES', None)
     if pid != '%d' % os.getpid() or not re.match(r'[0-9]{1,4}\Z', count):
         return []
-    return [inherited_socket(fd) for fd in range(FIRST_INHERITED, FIRST_INHERITED + int(count))]
+    fds = range(FIRST_INHERITED, FIRST_INHERITED + int(count))
+    # All are looked at before the first is copied: a copy may get the number of one that is not there.
+    return [take_inherited(fd, family) for fd, family in [(fd, inherited_family(fd)) for fd in fds]]
 
 
-def inherited_socket(fd):
+def inherited_family(fd):
     """Raises ServeError for what is no listening TCP socket: it would accept nothing, or nobody whom the rules know."""
     try:
         with contextlib.closing(socket.fromfd(fd, AF_INET, socket.SOCK_STREAM)) as sock:
@@ -7748,7 +7760,11 @@ def inherited_socket(fd):
     packed = packed_address(str(name[0]).partition('%')[0])  # of other families the first part is no address
     if packed is None or kind != socket.SOCK_STREAM or not listens:
         raise ServeError('descriptor %d is no listening TCP socket (Accept=yes?)' % fd)
-    sock = socket.fromfd(fd, AF_INET if len(packed) == 4 else AF_INET6, socket.SOCK_STREAM)
+    return AF_INET if len(packed) == 4 else AF_INET6
+
+
+def take_inherited(fd, family):
+    sock = socket.fromfd(fd, family, socket.SOCK_STREAM)
     os.close(fd)
     sock.setblocking(False)
     close_on_exec(sock.fileno())

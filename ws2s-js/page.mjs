@@ -311,7 +311,7 @@ export class FieldError extends Error {
   }
 }
 
-// By the reason of a WS2SError. `bad-request`, `limit` and `internal` say more than we could.
+// By the reason of a WS2SError. `bad-request`, `limit`, `internal` and `ssh-auth` say more than we could.
 const SENTENCES = {
   'dns': 'There is no host of this name, or its address cannot be found.',
   'timeout': 'The target did not answer in time: it may be switched off, or a firewall may drop what is sent to it.',
@@ -323,7 +323,6 @@ const SENTENCES = {
   'reset': 'The target has reset the connection; the last bytes may be missing.',
   'idle': 'The gateway has closed the connection, as nothing was sent either way for too long.',
   'tls': 'The gateway cannot speak TLS to this target.',
-  'ssh-auth': 'The SSH server did not accept this login: check user name, password, key and passphrase.',
   'ssh-hostkey': 'The SSH server shows another key than the one the gateway knows. Someone may stand in between; if ' +
     'the server is new, whoever runs the gateway must remove the old key from its known hosts.',
   'ssh-unreachable': 'The gateway cannot reach the SSH server.',

@@ -229,7 +229,7 @@ for (const [count, text] of COUNTS) {
 
 const REASONS = [
   'dns', 'timeout', 'unreachable', 'tls', 'refused', 'not-connected', 'forbidden', 'closed', 'reset', 'idle',
-  'ssh-auth', 'ssh-hostkey', 'ssh-unreachable', 'ssh-timeout', 'ssh-disabled', 'ssh-missing', 'gateway-unreachable',
+  'ssh-hostkey', 'ssh-unreachable', 'ssh-timeout', 'ssh-disabled', 'ssh-missing', 'gateway-unreachable',
   'gateway-lost', 'protocol', 'not-answered', 'aborted',
 ];
 
@@ -242,7 +242,7 @@ for (const reason of REASONS) {
   });
 }
 
-for (const reason of ['bad-request', 'limit', 'internal', 'ssh-failed', 'a-new-one', 'constructor']) {
+for (const reason of ['bad-request', 'limit', 'internal', 'ssh-auth', 'ssh-failed', 'a-new-one', 'constructor']) {
   test(`${reason} is told in the words of the gateway`, () => {
     const told = page.explain(new WS2SError(1, reason, 'no such thing'));
     assert.deepStrictEqual(told, {sentence: 'No such thing.', reason});

@@ -1783,12 +1783,15 @@ second.bind(('127.0.0.1', 0))
 second.listen(5)
 os.dup2(second.fileno(), 10)
 os.dup2(9, 3)
-os.dup2(10, 4)
+if kind == 'hole':
+    os.close(10)
+else:
+    os.dup2(10, 4)
 if hasattr(os, 'set_inheritable') and kind.startswith('accepted'):
     os.set_inheritable(client.fileno(), True)
 os.close(9)
 os.environ['LISTEN_PID'] = str(os.getpid() + (kind == 'wrong'))
-os.environ['LISTEN_FDS'] = kind[6:] if kind.startswith('count=') else '2' if kind == 'two' else '1'
+os.environ['LISTEN_FDS'] = kind[6:] if kind.startswith('count=') else '2' if kind in ('two', 'hole') else '1'
 os.execv(sys.executable, [sys.executable] + sys.argv[2:])
 """
 
@@ -1818,6 +1821,11 @@ def test_a_descriptor_that_is_no_listening_tcp_socket_is_one_line(service, progr
 @pytest.mark.parametrize('kind', ['unix', 'abstract', 'unix-udp'])  # A1
 def test_a_unix_socket_is_named_as_one(service, program, kind):
     refuses_descriptor(service, program, kind, 'descriptor 3 is a Unix socket')
+
+
+@BOTH
+def test_the_second_of_two_descriptors_must_be_there_too(service, program):
+    refuses_descriptor(service, program, 'hole', 'descriptor 4 is no socket')
 
 
 @BOTH

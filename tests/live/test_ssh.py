@@ -209,7 +209,8 @@ def undisturbed(gateway, port):
         begun = time.time()
         yield
         seconds = time.time() - begun
-        assert bystander.rounds >= 20 * seconds - 1, (bystander.rounds, seconds)
+        # Less than a moment tells nothing where the machine has other work.
+        assert bystander.rounds >= 10 * (seconds - 0.5), (bystander.rounds, seconds)
 
 
 # -- logins ------------------------------------------------------------------------------------------------------------

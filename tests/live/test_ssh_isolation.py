@@ -678,9 +678,19 @@ def test_a_config_file_that_cannot_be_read_is_an_error(running_gateway, fake, tm
     assert 'ssh.configFile' in str(error.value)
 
 
-def test_what_a_config_file_says_stands_below_what_the_client_says(running_gateway, fake, tmpdir):
+@pytest.mark.parametrize('coding', ['utf-16', 'utf-16-le', 'utf-32', 'latin-1'])
+def test_a_config_file_that_is_not_utf8_is_an_error(running_gateway, fake, tmpdir, coding):
     path = tmpdir.join('options')
-    path.write('# IdentityFile /x\n\nHost *\n    Ciphers aes128-ctr\n    compression yes\n')
+    path.write_binary(u'# \xe9\nCiphers aes128-ctr\n'.encode(coding))
+    with pytest.raises(ws2s.ConfigError) as error:
+        running_gateway(fake.config(configFile=str(path)))
+    assert 'ssh.configFile' in str(error.value) and 'UTF-8' in str(error.value)
+
+
+@pytest.mark.parametrize('mark', [b'', b'\xef\xbb\xbf'], ids=['plain', 'with a mark'])
+def test_what_a_config_file_says_stands_below_what_the_client_says(running_gateway, fake, tmpdir, mark):
+    path = tmpdir.join('options')
+    path.write_binary(mark + b'# IdentityFile /x\n\nHost *\n    Ciphers aes128-ctr\n    compression yes\n')
     with serving(sink) as port:
         fake.leads_to(port)
         plain = connected_call(running_gateway(fake.config(), resolve=to_loopback), fake)
