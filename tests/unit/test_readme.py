@@ -1,6 +1,7 @@
 # -*- coding: utf-8 -*-
 """The README tells of every option, argument and reason, and tells it right."""
 
+import ast
 import io
 import json
 import os
@@ -43,3 +44,58 @@ def test_every_argument_stands_in_the_readme(capsys):
                          + [ws2s.forbidden('x'), ws2s.RequestError('x').failure], ids=lambda failure: failure.reason)
 def test_every_reason_stands_in_the_readme_beside_its_code(failure):
     assert re.search(r'^\| %d \| .*`%s`' % (failure.code, failure.reason), readme(), re.MULTILINE)
+
+
+# --- "When it does not work" ----------------------------------------------------------------------
+
+PYTHON_FILES = 'ws2s.py', 'ws2sd'
+QUOTED = re.compile(r'`([^`]+)`')
+
+
+def symptoms():
+    """The rows of the chapter: (what is seen, what to do)."""
+    chapter = readme().split(u'## When it does not work\n')[1].split(u'\n## ')[0]
+    rows = [line.strip(u'| ').split(u' | ') for line in chapter.splitlines() if line.startswith(u'| ')]
+    return [(row[0], row[2]) for row in rows[1:]]
+
+
+def sayings():
+    """Every text that the programs and the pages are made of, those of several lines joined."""
+    said = []
+    for name in PYTHON_FILES:
+        with io.open(os.path.join(REPOSITORY, name), encoding='utf-8') as file:
+            tree = ast.parse(re.sub(r'^# -\*- coding.*', '#', file.read(), flags=re.MULTILINE).encode('utf-8'))
+        for node in ast.walk(tree):
+            value = getattr(node, 'value', None) if type(node).__name__ == 'Constant' else getattr(node, 's', None)
+            if isinstance(value, (bytes, type(u''))):
+                said.append(value if isinstance(value, type(u'')) else value.decode('utf-8', 'replace'))
+    folder = os.path.join(REPOSITORY, 'ws2s-js')
+    for name in os.listdir(folder):
+        if name.endswith(('js', '.ts')):
+            with io.open(os.path.join(folder, name), encoding='utf-8') as file:
+                said.append(re.sub(u"['`]\\s*\\+\\s*['`]", u'', file.read()))
+    return said
+
+
+def test_the_chapter_of_symptoms_has_at_least_20():
+    assert len(symptoms()) >= 20
+
+
+@pytest.mark.parametrize('seen', [seen for seen, _ in symptoms()])
+def test_what_a_symptom_quotes_is_what_is_said(seen):
+    said = sayings() + [u'(allowConnectToServerLocal)', u'Address already in use', u'Permission denied']
+    for quote in QUOTED.findall(seen):
+        for part in re.split(r' (?=\()', quote) if u'forbid' in quote else [quote.lstrip(u': ')]:
+            assert any(part in text for text in said), part
+
+
+@pytest.mark.parametrize('advice', [advice for _, advice in symptoms()])
+def test_what_is_to_be_set_can_be_set(advice):
+    for quote in QUOTED.findall(advice):
+        if quote.startswith(u'{"'):
+            assert ws2s.parse_config(quote) != ws2s.DEFAULTS
+        for argument in re.findall(r'(?<![a-z0-9-])--[a-z-]+', quote):
+            assert argument in ARGUMENTS, argument
+
+
+ARGUMENTS = ('--allow-local', '--check', '--listen', '--home')
