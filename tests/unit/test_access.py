@@ -520,7 +520,7 @@ def test_an_app_may_be_listed_and_its_403_names_what_to_type(origin):
         assert [other for other in APPS if refusal(asked(other), config) is None] == [origin]
 
 
-@pytest.mark.parametrize('origin', ['http://tauri.localhost', 'https://tauri.localhost', 'http://wails.localhost:34115'])
+@pytest.mark.parametrize('origin', ['http://tauri.localhost', 'https://tauri.localhost', 'http://wails.localhost:5173'])
 def test_an_app_on_a_name_of_this_machine_needs_no_setting(origin):
     """A5, A6"""
     assert refusal(asked(origin), DEFAULTS) is None
