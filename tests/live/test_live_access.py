@@ -222,6 +222,7 @@ OUTCOMES = {'allowed': CONNECTED, 'forbidden': FORBIDDEN, 'bad-request': CLEAN_E
 
 @pytest.mark.parametrize('allow, deny, host, canonical, outcome', NAMES, ids=lambda value: '%.40r' % (value,))
 def test_what_becomes_of_a_name(running_gateway, allow, deny, host, canonical, outcome):
+    """A12: never silently another host; one form of a name in rules and dials."""
     asked = []
 
     def resolve(name, port):

@@ -278,6 +278,7 @@ def outcome(allow, deny, host, canonical):
 
 @pytest.mark.parametrize('allow, deny, host, canonical, expected', NAMES, ids=lambda value: '%.40r' % (value,))
 def test_what_becomes_of_a_host(allow, deny, host, canonical, expected):
+    """A12: never silently another host; one form of a name in rules and dials."""
     assert outcome(allow, deny, host, canonical) == expected
 
 
