@@ -450,8 +450,8 @@ NOT_ASCII = re.compile(u'[^\x00-\x7f]')
 DOTS = re.compile(u'[.\u3002\uff0e\uff61]')  # RFC 3490 section 3.1
 # Sharp s, final sigma, the joiners, and letters that have been given another case: Python speaks IDNA 2003 and Unicode
 # 3.2, where these lead to another name than in browsers.
-DEVIATIONS = re.compile(u'[\xdf\u1e9e\u03c2\u200c\u200d\u04c0\u10a0-\u10c5\u13a0-\u13fd\u180f\u1c80-\u1c88\u2132\u2183'
-                        u'\uab70-\uabbf]')
+DEVIATIONS = re.compile(u'[\xdf\u1e9e\u03c2\u200c\u200d\u04c0\u10a0-\u10c5\u13a0-\u13fd\u180f\u1c80-\u1c88'
+                        u'\u2132\u2183\uab70-\uabbf]')
 LABEL_CHARACTERS, FOREIGN_CHARACTERS = 63, 59  # the longest label, and without the xn-- of its other form
 # Python's codec takes about the square of a label. A name of this cost takes a millisecond on the slowest Python.
 CODING_COST = 1500
@@ -867,10 +867,10 @@ DEFAULTS = Config((option.key, option.check(option.default)) for option in OPTIO
 
 REQUEST_LINE_BYTES, HEADER_BYTES, HEADER_COUNT = 8192, 16384, 64
 
-REASONS = {101: 'Switching Protocols', 200: 'OK', 204: 'No Content', 400: 'Bad Request', 401: 'Unauthorized', 403: 'Forbidden',
-           404: 'Not Found', 405: 'Method Not Allowed', 408: 'Request Timeout', 426: 'Upgrade Required',
-           429: 'Too Many Requests', 431: 'Request Header Fields Too Large', 500: 'Internal Server Error',
-           502: 'Bad Gateway', 503: 'Service Unavailable', 504: 'Gateway Timeout'}
+REASONS = {101: 'Switching Protocols', 200: 'OK', 204: 'No Content', 400: 'Bad Request', 401: 'Unauthorized',
+           403: 'Forbidden', 404: 'Not Found', 405: 'Method Not Allowed', 408: 'Request Timeout',
+           426: 'Upgrade Required', 429: 'Too Many Requests', 431: 'Request Header Fields Too Large',
+           500: 'Internal Server Error', 502: 'Bad Gateway', 503: 'Service Unavailable', 504: 'Gateway Timeout'}
 
 WEBSOCKET_KEY = re.compile(r'[A-Za-z0-9+/]{22}==\Z')
 ABSOLUTE_FORM = re.compile(r'(?:http|ws)s?://([^/?#]+)/?', re.IGNORECASE)  # up to the path (RFC 9112 section 3.2.2)
@@ -1030,8 +1030,8 @@ def accept_key(request):
     if request.method != 'GET':
         raise HttpError(405, 'A WebSocket begins with a GET.', [('Allow', 'GET')])
     if request.version != 'HTTP/1.1':  # RFC 9110 section 7.8: Upgrade counts for nothing in HTTP/1.0
-        raise HttpError(400, 'A WebSocket begins with a request of HTTP/1.1; something in front of the gateway has made '
-                             'it one of 1.0.')
+        raise HttpError(400, 'A WebSocket begins with a request of HTTP/1.1; something in front of the gateway has '
+                             'made it one of 1.0.')
     if 'upgrade' not in request.tokens('connection'):
         raise HttpError(400, 'The Connection header does not ask for an upgrade; something in front of the gateway may '
                              'have changed it.')
@@ -1773,8 +1773,8 @@ def is_loopback_page(origin):
 
 
 def headers_for_readers(request, config):
-    """Those that let a page read the reply which may connect, and no other: by fetch() it can have its browser ask for
-    the permission to reach local addresses. A preflight, an OPTIONS, is granted nothing."""
+    """Those by which a page that may connect, and no other, may read the reply: by fetch() it has its browser ask for
+    the permission to reach local addresses. A preflight, which is an OPTIONS, is granted nothing."""
     origin = request.one('origin')
     if origin is None or request.method == 'OPTIONS' or origin_refusal(request, config):
         return []
@@ -2661,7 +2661,7 @@ def read_connect(request):
         host, port = read_host(request.get(u'host')), read_target_port(request.get(u'port'))
         binary, window = read_flag(request, u'binary'), read_window(request.get(u'window'))
         tls = request.get(u'tls')
-        if tls is not None and tls is not False:  # to ignore that, an empty object too, would send secrets in the clear
+        if tls is not None and tls is not False:  # to ignore that, or an empty object, would send secrets in the clear
             raise RequestError('this gateway does not offer TLS to the target', 'tls')
         hop = read_hop(request)
         host = plain_host(host) if hop else host

@@ -1581,7 +1581,7 @@ class Transaction {
     this.#set(null);
   }
 
-  /** It was refused, or lost without a reply: then it has begun nothing, and the caller knows. */
+  /** Redis has refused it: then it has begun nothing. */
   undo(command) {
     if (command !== this.#last) return;
     const [isLost, isHeard] = [this.#isLost, this.#isHeard];
@@ -1602,7 +1602,7 @@ class Transaction {
   }
 
   #mayBeginAnew(name) {
-    if (name === 'MULTI') return this.#begun === 'MULTI';
+    if (name === 'MULTI') return this.#begun === 'MULTI' && !this.#last?.before;  // else the guard is lost, too
     if (name === 'WATCH') return this.#begun === 'MULTI' || this.#isHeard;
     return name === 'DISCARD' || name === 'UNWATCH' || name === 'RESET';
   }
@@ -1715,7 +1715,7 @@ class Redis {
     try {
       return await this.#ask(words);
     } catch (error) {
-      this.#transaction.undo(command);
+      if (error instanceof RedisError) this.#transaction.undo(command);
       throw error;
     }
   }

@@ -109,7 +109,7 @@ for (const [name, lines] of Object.entries(NO_TRANSACTIONS)) {
   });
 }
 
-test('P11: a MULTI that Redis has refused, or that got no reply, has begun nothing', async () => {
+test('P11: a MULTI that Redis has refused has begun nothing, and one that got no reply may have', async () => {
   const all = start({MULTI: '-NOPERM no\r\n'});
   await assert.rejects(all.redis.command('MULTI'), RedisError);
   await lose(all);
@@ -120,6 +120,8 @@ test('P11: a MULTI that Redis has refused, or that got no reply, has begun nothi
   await until(() => all.server.commands.filter(line => line === 'MULTI').length === 2);
   await lose(all);
   await assert.rejects(asked, {reason: 'not-answered'});
+  await assert.rejects(all.redis.command('SET', 'a', 1), isLost);
+  assert.strictEqual(await all.redis.command('DISCARD'), 'OK');
   assert.strictEqual(await all.redis.command('PING'), 'PONG');
   await all.redis.close();
 });

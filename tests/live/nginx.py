@@ -83,13 +83,15 @@ class TlsClient(RawClient):
 
 
 class Nginx(object):
-    """An nginx on ``port`` of 127.0.0.1, in front of the gateway at ``upstream``."""
+    """An nginx on ``port`` of 127.0.0.1, in front of the gateway at ``upstream``; its configuration has no line that
+    begins with one of ``without``."""
 
-    def __init__(self, program, folder, port, upstream):
+    def __init__(self, program, folder, port, upstream, without):
         self.port = port
         self.certificate, key = make_certificate(folder)
         self._log, config = os.path.join(folder, 'log'), os.path.join(folder, 'nginx.conf')
-        write(config, FRAME % replaced(recommended(), {
+        lines = [line for line in recommended().splitlines(True) if not line.lstrip().startswith(without)]
+        write(config, FRAME % replaced(''.join(lines), {
             'listen 443 ': 'listen %s:%d ' % (HOST, port),
             '/etc/ssl/certs/gateway.pem': self.certificate,
             '/etc/ssl/private/gateway.key': key,
@@ -130,14 +132,14 @@ class Nginx(object):
 
 
 @contextlib.contextmanager
-def running_nginx(upstream):
+def running_nginx(upstream, without=()):
     """An Nginx that serves. Nothing of it is left in the end."""
     program, folder = administrative('nginx', 'nginx'), tempfile.mkdtemp()
     begun = []
     try:
         while not (begun and begun[-1].is_begun()):
             assert len(begun) < ATTEMPTS, begun[-1].log()
-            begun.append(Nginx(program, folder, closed_port(), upstream))
+            begun.append(Nginx(program, folder, closed_port(), upstream, without))
         yield begun[-1]
     finally:
         for server in begun:

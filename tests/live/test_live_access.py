@@ -222,6 +222,7 @@ OUTCOMES = {'allowed': CONNECTED, 'forbidden': FORBIDDEN, 'bad-request': CLEAN_E
 
 @pytest.mark.parametrize('allow, deny, host, canonical, outcome', NAMES, ids=lambda value: '%.40r' % (value,))
 def test_what_becomes_of_a_name(running_gateway, allow, deny, host, canonical, outcome):
+    """A12: never silently another host; one form of a name in rules and dials."""
     asked = []
 
     def resolve(name, port):
@@ -316,6 +317,12 @@ def test_a_look_up_tells_the_name_that_search_domains_and_aliases_have_made(tmpd
     ('localhost', [], ['127.0.0.0/8', '::1'], FORBIDDEN),
     ('localhost', [], ['localhost'], FORBIDDEN),
     ('LOCALHOST', [], ['local*'], FORBIDDEN),
+    # A6: whatever leads there.
+    ('127.0.0.1', [], ['localhost'], FORBIDDEN),
+    ('127.1', [], ['localhost:{port}'], FORBIDDEN),
+    ('::ffff:127.0.0.1', [], ['localhost'], FORBIDDEN),
+    ('0.0.0.0', [], ['localhost'], FORBIDDEN),
+    ('127.0.0.1', [], ['localhost:1'], CONNECTED),
     ('127.0.0.1', ['127.0.0.1'], ['127.0.0.0/8'], FORBIDDEN),
 ], ids=lambda value: str(value).replace("'", ''))
 def test_a_rule_decides(running_gateway, host, allow, deny, expected):

@@ -9,7 +9,7 @@ import pytest
 
 import ws2s
 from census import is_empty
-from raw_client import KEY, RawClient, exchange, upgrade_request
+from raw_client import KEY, TEXT, RawClient, exchange, frame, upgrade_request
 from waiting import wait_until
 
 
@@ -22,6 +22,10 @@ def http(method, path, *headers):
     lines = [method + ' ' + path + ' HTTP/1.1', 'Host: 127.0.0.1'] + list(headers)
     text = '\r\n'.join(lines) + '\r\n\r\n'
     return text if isinstance(text, bytes) else text.encode('latin-1')
+
+
+def byte_by_byte(data):
+    return [data[i:i + 1] for i in range(len(data))]
 
 
 def status_of(address, request):
@@ -62,7 +66,7 @@ REFUSED = [
     ('path that is not there', get('/nothing'), 404),
     ('favicon', get('/favicon.ico'), 404),
     ('POST', http('POST', '/'), 405),
-    ('OPTIONS', http('OPTIONS', '/'), 405),
+    ('OPTIONS with a body', http('OPTIONS', '/', 'Content-Length: 2') + b'{}', 400),
     ('CONNECT', http('CONNECT', 'x:80'), 405),
     ('upgrade by POST', UPGRADE.replace(b'GET', b'POST'), 405),
     ('upgrade by HEAD', UPGRADE.replace(b'GET', b'HEAD'), 405),
@@ -93,6 +97,11 @@ REFUSED = [
     ('two keys', upgrade_request(headers=[('Sec-WebSocket-Key', KEY)]), 400),
     ('version 8', UPGRADE.replace(b'Version: 13', b'Version: 8'), 426),
     ('no version', UPGRADE.replace(b'Sec-WebSocket-Version', b'X'), 426),
+    # B1: behind a proxy that passes neither header on, and one that makes the request one of HTTP/1.0.
+    ('what a proxy leaves', UPGRADE.replace(b'Upgrade: websocket\r\nConnection: Upgrade', b'Connection: close'), 426),
+    ('what a proxy of 1.0 leaves', UPGRADE.replace(b'Upgrade: websocket\r\nConnection: Upgrade', b'Connection: close')
+     .replace(b'/1.1', b'/1.0'), 426),
+    ('upgrade without a word of Upgrade', UPGRADE.replace(b'Upgrade: websocket\r\n', b''), 426),
     ('long request line', get('/' + 'x' * 8192), 431),
     ('request line without end', b'GET /' + b'x' * 100000, 431),
     ('20 KiB of headers', get('/', *['X: ' + 'x' * 1000] * 20), 431),
@@ -146,6 +155,89 @@ def test_an_odd_request_gets_one_reply_and_what_follows_gets_none(gateway, reque
     wait_until(lambda: is_empty(gateway))
 
 
+# Each is one plain upgrade.
+TAKEN = [
+    ('length of nothing', upgrade_request(headers=[('Content-Length', '0')])),  # A3
+    ('absolute target', upgrade_request('http://127.0.0.1/x')),
+    ('empty line before', b'\r\n' + UPGRADE),
+    ('upgrade among others', UPGRADE.replace(b'Upgrade: websocket', b'Upgrade: h2c\r\nUPGRADE: WebSocket')),
+    ('connection of firefox', UPGRADE.replace(b'Connection: Upgrade', b'Connection: keep-alive, Upgrade')),
+    ('empty lists', upgrade_request(headers=[('Sec-WebSocket-Protocol', ''), ('Sec-WebSocket-Extensions', '')])),
+    ('latin-1', upgrade_request(headers=[('X-Name', u'Jos\xe9')])),
+    ('expectation', upgrade_request(headers=[('Expect', '100-continue')])),
+    ('host of nothing', upgrade_request(host='')),
+    ('host with a dot', upgrade_request(host='GW.test.:3613')),
+    ('host of ipv6', upgrade_request(host='[2001:DB8::1]:3613')),
+]
+
+
+@pytest.mark.parametrize('request_bytes', [row[1] for row in TAKEN], ids=[row[0] for row in TAKEN])
+def test_what_proxies_and_libraries_legally_send_is_taken(gateway, request_bytes):
+    behind = frame(TEXT, b'{"command": "ping"}')
+    for pieces in ([request_bytes, behind], [request_bytes + behind], byte_by_byte(request_bytes + behind)):
+        with RawClient(gateway.address) as client:
+            for piece in pieces:
+                client.send(piece)
+            assert client.receive_head().startswith(b'HTTP/1.1 101 ')
+            assert client.receive_json()['message'] == 'ping done'
+    wait_until(lambda: is_empty(gateway))
+
+
+CHECKS = [b'OPTIONS / HTTP/1.0\r\n\r\n', b'OPTIONS * HTTP/1.0\r\n\r\n', http('OPTIONS', '*'), http('OPTIONS', '/'),
+          http('OPTIONS', '/healthz'), http('OPTIONS', '/nothing', 'Content-Length: 0'), http('OPTIONS', 'http://x')]
+PREFLIGHT = ['Access-Control-Request-Method: GET', 'Access-Control-Request-Private-Network: true']
+
+
+@pytest.mark.parametrize('request_bytes', CHECKS + [
+    http('OPTIONS', path, 'Origin: ' + origin, *PREFLIGHT)
+    for path in ('/healthz', '/', '*') for origin in ('http://app.test', 'http://evil.test')], ids=repr)
+def test_options_is_a_health_check_and_grants_nothing(running_gateway, request_bytes):
+    """A18"""
+    gateway = running_gateway({'allowedOrigins': ['http://app.test']})
+    for pieces in ([request_bytes], [request_bytes + b'junk'], byte_by_byte(request_bytes)):
+        with RawClient(gateway.address) as client:
+            for piece in pieces:
+                client.send(piece)
+            assert client.receive_reply() == (204, {'allow': 'GET, HEAD, OPTIONS', 'connection': 'close'}, b'')
+    wait_until(lambda: is_empty(gateway))
+
+
+@pytest.mark.parametrize('check', [b'GET /healthz HTTP/1.0\r\n\r\n', get('http://anything/healthz'),
+                                   b'\r\n\r\n' + get('/healthz'), get('/healthz', 'Content-Length: 0'),
+                                   b'GET /healthz HTTP/1.1\r\nHost:\r\n\r\n', get('/healthz', 'Expect: 100-continue'),
+                                   get('/healthz?from=balancer', 'Connection: keep-alive', 'X-Empty:')], ids=repr)
+def test_health_checks_of_all_kinds_are_answered(gateway, check):
+    assert exchange(gateway.address, check)[::2] == (200, b'ok')
+    assert exchange(gateway.address, check.replace(b'GET', b'HEAD'))[::2] == (200, b'')
+
+
+@pytest.mark.parametrize('allowed, origin, is_told', [
+    ([], 'http://localhost:8000', True), ([], 'https://app.localhost', True), ([], 'https://app.test', False),
+    ([], 'null', False), ([], 'file://', False), (['https://app.test'], 'https://app.test', True),
+    (['https://app.test'], 'https://APP.test:443', True), (['https://app.test'], 'http://app.test', False),
+    (['https://app.test'], 'https://evil.test', False), (['file://'], 'file://', True), (['null'], 'null', True),
+    (['*'], 'https://evil.test', True), (['https://app.test'], 'https://app.test.evil.test', False)])
+@pytest.mark.parametrize('method', ['GET', 'HEAD'])
+def test_health_may_be_read_by_pages_that_may_connect_only(running_gateway, allowed, origin, is_told, method):
+    """B5"""
+    gateway = running_gateway({'allowedOrigins': allowed})
+    status, headers, _ = exchange(gateway.address, http(method, '/healthz', 'Origin: ' + origin))
+    told = {name: value for name, value in headers.items() if name.startswith('access-control') or name == 'vary'}
+    assert status == 200 and told == ({'access-control-allow-origin': origin, 'vary': 'Origin'} if is_told else {})
+    for path in ('/', '/nothing', '/ws2s.js'):
+        assert 'access-control-allow-origin' not in exchange(gateway.address, http(
+            method, path, 'Origin: ' + origin))[1]
+
+
+def test_health_of_two_origins_is_400(gateway):
+    assert status_of(gateway.address, get('/healthz', 'Origin: null', 'Origin: http://localhost')) == 400
+
+
+def test_a_refusal_of_a_head_has_no_body(gateway):
+    for request_bytes in (UPGRADE, UPGRADE.replace(b'Upgrade: websocket\r\n', b'')):
+        assert exchange(gateway.address, request_bytes.replace(b'GET', b'HEAD'))[2] == b''
+
+
 def test_a_refusal_names_what_would_do(gateway):
     assert exchange(gateway.address, UPGRADE.replace(b': 13', b': 8'))[1]['sec-websocket-version'] == '13'
     assert 'GET' in exchange(gateway.address, http('PUT', '/'))[1]['allow']
@@ -170,7 +262,15 @@ ORIGINS = [
     ('http://app.test', 'x', None),
     ('https://app.test:8443', 'x', None),
     ('HTTP://APP.test:80', 'x', None),
-    ('http://rebound.test', 'rebound.test', 'allowedHosts'),
+    ('http://gw.test.', 'gw.test.', None),
+    ('http://app.localhost:3000', 'x', None),
+    ('http://rebound.test', 'rebound.test', '"http://rebound.test" in the setting allowedHosts'),
+    ('file://', 'x', '"file://" in the setting allowedOrigins'),
+    ('app://.', 'x', '"app://." in the setting allowedOrigins'),
+    ('chrome-extension://abc', 'x', '"chrome-extension://abc" in the setting allowedOrigins'),
+    # C6: a tunnel that rewrites one of the two.
+    ('http://localhost:3613', 'name-3613.app.github.dev', None),
+    ('https://name-3613.app.github.dev', 'localhost:3613', '"https://name-3613.app.github.dev" in the setting allowed'),
     ('http://evil.test', '127.0.0.1', 'allowedOrigins'),
     ('https://app.test', 'x', 'allowedOrigins'),
     ('http://app.test:81', 'x', 'allowedOrigins'),
@@ -237,7 +337,8 @@ def test_one_client_too_many_gets_503_until_another_has_left(running_gateway, li
             assert third.open()
 
 
-@pytest.mark.parametrize('request_bytes', [get('/healthz'), UPGRADE], ids=['healthz', 'upgrade'])
+@pytest.mark.parametrize('request_bytes', [get('/healthz'), UPGRADE, http('OPTIONS', '/')],
+                         ids=['healthz', 'upgrade', 'options'])
 def test_a_request_that_comes_in_while_draining_gets_503(gateway, heard, request_bytes):
     with RawClient(gateway.address) as client:
         client.send(request_bytes[:20])

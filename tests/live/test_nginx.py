@@ -155,6 +155,19 @@ def test_origin_and_host_decide_as_without_nginx(nginx, host, origin, status):
     assert status_of(nginx, upgrade_request(PREFIX, host, headers)) == status
 
 
+@pytest.mark.parametrize('without, status', [
+    (('proxy_http_version', 'proxy_set_header Upgrade', 'proxy_set_header Connection'), 426),
+    (('proxy_set_header Upgrade', 'proxy_set_header Connection'), 426),
+    (('proxy_set_header Upgrade',), 426), (('proxy_set_header Connection',), 400)], ids=['bare', '1.1', '', 'upgrade'])
+def test_a_request_that_nginx_has_taken_apart_is_no_page_and_the_cause_is_named(gateway, without, status):
+    """B1"""
+    with running_nginx(gateway.address, without) as server, server.client() as client:
+        last = 'GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' % NAME  # ends what nginx would keep open
+        client.send(upgrade_request(PREFIX, NAME) + last.encode('ascii'))
+        assert int(client.receive_head().split(b' ')[1]) == status
+        assert b'something in front of the gateway' in client.receive_all()
+
+
 def test_all_clients_count_as_one_address(running_gateway):
     gateway = running_gateway({'limits': {'clientsPerAddress': 1}})
     request = upgrade_request(PREFIX, NAME, [('X-Forwarded-For', '192.0.2.7')])

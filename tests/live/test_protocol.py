@@ -297,7 +297,9 @@ def test_unknown_fields_are_ignored_and_the_last_of_two_wins(connected):
     assert connected.receive_data(3) == b'two'
 
 
-@pytest.mark.parametrize('field, value', [('tls', True), ('ssh_host', '127.0.0.1')])
+# M4: an empty object asks for it, too.
+@pytest.mark.parametrize('field, value', [('tls', True), ('tls', {}), ('tls', ''), ('tls', 0), ('tls', []),
+                                          ('tls', 'false'), ('ssh_host', '127.0.0.1')])
 def test_protection_that_is_not_there_is_refused(client, field, value):
     received = []
     with serving(recorder(received)) as port:
@@ -311,7 +313,7 @@ def test_protection_that_is_not_there_is_refused(client, field, value):
 @pytest.mark.parametrize('value', ['', None])
 def test_an_empty_ssh_host_means_a_plain_connect(client, value):
     with serving(echo) as port:
-        client.connect_to(port, ssh_host=value, ssh_port=None, ssh_username='', tls=None)
+        client.connect_to(port, ssh_host=value, ssh_port=value, ssh_username='', tls=None)
 
 
 def test_many_connects_in_one_read_lose_nothing(client, monkeypatch):

@@ -278,6 +278,7 @@ def outcome(allow, deny, host, canonical):
 
 @pytest.mark.parametrize('allow, deny, host, canonical, expected', NAMES, ids=lambda value: '%.40r' % (value,))
 def test_what_becomes_of_a_host(allow, deny, host, canonical, expected):
+    """A12: never silently another host; one form of a name in rules and dials."""
     assert outcome(allow, deny, host, canonical) == expected
 
 
@@ -520,7 +521,7 @@ def test_an_app_may_be_listed_and_its_403_names_what_to_type(origin):
         assert [other for other in APPS if refusal(asked(other), config) is None] == [origin]
 
 
-@pytest.mark.parametrize('origin', ['http://tauri.localhost', 'https://tauri.localhost', 'http://wails.localhost:34115'])
+@pytest.mark.parametrize('origin', ['http://tauri.localhost', 'https://tauri.localhost', 'http://wails.localhost:5173'])
 def test_an_app_on_a_name_of_this_machine_needs_no_setting(origin):
     """A5, A6"""
     assert refusal(asked(origin), DEFAULTS) is None
