@@ -2191,11 +2191,11 @@ SSH_LINES = (
     (r'channel (\d{1,9}): open failed: (.*)',
      lambda found: ChannelFailed(int(found.group(1)), target_failure(found.group(2)))),
     (r'debug2: bad passphrase given', SshFault(KEY_NOT_OPENED)),
-    (r'debug1: (?:\w+: no mutual signature|Skipping \S+ key .* not in PubkeyAccepted)', SshFault(SSH_SIGNATURE)),
+    (r'debug1: (?:(?:\w+: )?no mutual signature|Skipping \S+ key .* not in PubkeyAccepted)', SshFault(SSH_SIGNATURE)),
     (r'debug1: (?:\w+: )?Skipping key .*: Invalid key length', SshFault(SSH_SHORT_KEY)),
     (r'debug2: input_userauth_passwd_changereq', SshFault(SSH_EXPIRED)),
     (r'debug1: (?:kex|ssh)_exchange_identification: (?:banner line \d+: )?'
-     r'(?:Not allowed at this time|Exceeded MaxStartups)(?:\r|$)', SshFault(SSH_BUSY)),
+     r'(?:Not allowed at this time|[Ee]xceeded MaxStartups)(?:\r|$)', SshFault(SSH_BUSY)),
     (r'debug\d:', None),
     # Before others: the server has a say in their ends.
     (r'Unable to negotiate with \S+(?: port \d+)?: no matching (%s) ' % '|'.join(COMMON_BY),
@@ -2229,8 +2229,9 @@ SSH_LINES = (
 SSH_PATTERNS = tuple((re.compile(pattern), meaning) for pattern, meaning in SSH_LINES)
 
 # One search over many lines finds those that a row may fit. A server can have ssh say a thousand lines per read.
-TELLING_LINE = re.compile(r'^(?=.{9})(?:debug[12]: (?=[CESbcs]|input_|kex_ex|load_id)|(?!debug))(?:%s).*' % '|'.join(
-    re.sub('^debug[12]: ', '', pattern) for pattern, meaning in SSH_LINES if meaning is not None), re.MULTILINE)
+TELLING_LINE = re.compile(
+    r'^(?=.{9})(?:debug[12]: (?=[CESbcs]|input_|kex_ex|load_id|identity_s|no mut)|(?!debug))(?:%s).*' % '|'.join(
+        re.sub('^debug[12]: ', '', pattern) for pattern, meaning in SSH_LINES if meaning is not None), re.MULTILINE)
 
 
 class LineParser(object):

@@ -36,6 +36,7 @@ LINE = re.compile(r'(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) (DEBUG|INFO|WARNING|E
 LOST = re.compile(r'\([0-9]+ lines before this one were lost\)\Z')
 STAMP = re.compile(r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ')
 DENY_ALL = ['*']
+NO_PID = 2 ** 22 - 3  # larger than the system gives
 
 
 @pytest.fixture
@@ -1821,6 +1822,25 @@ def test_a_descriptor_that_is_no_listening_tcp_socket_is_one_line(service, progr
 @pytest.mark.parametrize('kind', ['unix', 'abstract', 'unix-udp'])  # A1
 def test_a_unix_socket_is_named_as_one(service, program, kind):
     refuses_descriptor(service, program, kind, 'descriptor 3 is a Unix socket')
+
+
+def test_a_process_in_an_old_pid_file_that_cannot_be_recognised_is_named_and_not_signalled(service):
+    with serving(echo) as port, started(['import time; time.sleep(60)'], service.home, command=['-c']) as other:
+        service.configure(listen={'host': '127.0.0.1', 'port': port})
+        for command in ('stop', 'start', 'restart'):
+            service.write('pid', ('%d|%d' % (other.pid, NO_PID)).encode('ascii'))
+            assert 'if pid %d is a ws2s 2.1.5' % other.pid in service.refuses(1, command)
+        assert other.process.poll() is None
+
+
+def test_ws2sd_without_ws2s_says_so_in_one_line(tmpdir):
+    alone = tmpdir.join('ws2sd')
+    shutil.copy(WS2SD, str(alone))
+    process = subprocess.Popen([sys.executable, '-I' if sys.version_info[0] > 2 else '-E', str(alone), 'status'],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=str(tmpdir))
+    output, errors = process.communicate()
+    assert process.returncode == 1 and output == b'' and errors.startswith(b'ws2sd: ws2s.py must lie beside')
+    assert errors.count(b'\n') == 1
 
 
 @BOTH

@@ -487,6 +487,8 @@ TELLING = [
     (u'debug1: Skipping ssh-rsa key /tmp/x/k - not in PubkeyAcceptedKeyTypes', SIGNATURE),
     (u'debug1: Skipping ssh-rsa key /tmp/x/k - corresponding algorithm not in PubkeyAcceptedAlgorithms', SIGNATURE),
     (u'debug1: send_pubkey_test: no mutual signature algorithm', SIGNATURE),
+    (u'debug1: identity_sign: no mutual signature algorithm', SIGNATURE),
+    (u'debug1: no mutual signature algorithm', SIGNATURE),
     (u'sign_and_send_pubkey: no mutual signature supported', SIGNATURE),
     (u'debug1: load_identity_file: Skipping key /tmp/x/k: Invalid key length', ws2s.SshFault(ws2s.SSH_SHORT_KEY)),
     (u'debug1: Skipping key /tmp/x/k: Invalid key length', ws2s.SshFault(ws2s.SSH_SHORT_KEY)),
