@@ -62,7 +62,7 @@ def offers():
 
 @pytest.fixture
 def gateway(running_gateway, offers):
-    def noted(request):
+    def noted(request, config):
         offers.append(request.one('sec-websocket-extensions'))
         return True
     return running_gateway({'web': PAGES}, dialects=[(noted, ws2s.JsonDialect)])
