@@ -92,8 +92,8 @@ def test_a_name_in_allowed_hosts_may_connect_to_itself(browser, running_gateway)
 def test_ten_megabytes_that_the_browser_cuts_into_fragments_arrive(page, gateway, monkeypatch):
     heads, read_frame_head = [], ws2s.read_frame_head
 
-    def noted(data, start):
-        head = read_frame_head(data, start)
+    def noted(data, start, legal):
+        head = read_frame_head(data, start, legal)
         heads.append(head and head[0])
         return head
 
