@@ -662,6 +662,8 @@ def targets_by_host(value):
     value = Pairs(value.items()) if isinstance(value, dict) else value
     if not isinstance(value, Pairs) and value != () or len(set(name for name, _ in value)) < len(value):
         raise ConfigError('must be an object of names and targets, each name once')
+    if any('/' in name for name, _ in value):
+        raise ConfigError('must have names without a scheme')
     return Pairs((name if name == '*' else host_name(name), target_text(target)) for name, target in value)
 
 
@@ -865,7 +867,7 @@ DEFAULTS = Config((option.key, option.check(option.default)) for option in OPTIO
 # The request that comes before a WebSocket, and the answers to those that want something else. Strict: what is not
 # plainly right is refused in one plain sentence.
 
-REQUEST_LINE_BYTES, HEADER_BYTES, HEADER_COUNT = 8192, 16384, 64
+REQUEST_LINE_BYTES, HEADER_BYTES, HEADER_COUNT, PARAMETERS = 8192, 16384, 64, 256
 
 REASONS = {101: 'Switching Protocols', 200: 'OK', 204: 'No Content', 400: 'Bad Request', 401: 'Unauthorized',
            403: 'Forbidden', 404: 'Not Found', 405: 'Method Not Allowed', 408: 'Request Timeout',
@@ -1100,8 +1102,10 @@ def percent_decoded(path):
 
 def read_query(text):
     """The parameters of a query by name, of each the first value, decoded as a form's. Raises HttpError 400."""
-    parameters = {}
-    for pair in text.split('&'):
+    parameters, pairs = {}, text.split('&')
+    if len(pairs) > PARAMETERS:
+        raise HttpError(400, 'The query has more than %d parameters.' % PARAMETERS)
+    for pair in pairs:
         try:
             name, value = [percent_decoded(half.replace('+', ' ')) for half in pair.partition('=')[::2]]
         except ValueError:
@@ -1140,6 +1144,7 @@ FRAME_START = struct.Struct('!BB').unpack_from
 CONTROL_BYTES = 125            # RFC 6455 section 5.5
 LONG_TEXT = 4096               # bytes; what understands a longer message does so in parts, so that others do not wait
 INFLATED_BYTES = 65536         # come of one step of inflating; what is left of the frame waits for the next one
+INFLATE_STATE = 8192           # bytes that zlib takes beside the history
 INFLATE_ENDS = 16              # ends of a deflate stream in one message; each takes memory anew
 DEFLATE_TAIL = b'\x00\x00\xff\xff'  # RFC 7692 section 7.2.1: left away at the end of each message
 PONGS_WAITING = 16             # with more pings than these in one read the earlier ones are not answered
@@ -1344,10 +1349,11 @@ class Inflater(object):
     ``is_behind``: is there perhaps more in what was given, or in zlib itself?
     """
 
-    __slots__ = ('is_behind', '_terms', '_most', '_object', '_total', '_ends', '_is_last')
+    __slots__ = ('is_behind', 'takes', '_terms', '_most', '_object', '_total', '_ends', '_is_last')
 
     def __init__(self, terms, most):
         self._terms, self._most, self._object = terms, most, None
+        self.takes = (1 << max(9, terms.their_bits)) + INFLATE_STATE  # bytes, while a message is under way
         self.is_behind, self._total, self._ends, self._is_last = False, 0, 0, False
 
     def inflated(self, waiting, data, final):
@@ -1393,7 +1399,8 @@ class WebSocket(object):
     """
 
     __slots__ = ('state', 'out', 'due', 'held', 'is_behind', 'deflate', '_limit', '_whole', '_rest', '_first', '_key',
-                 '_message', '_kept', '_check', '_input_over', '_pongs', '_legal', '_deflater', '_inflater', '_coded')
+                 '_message', '_kept', '_check', '_input_over', '_pongs', '_legal', '_deflater', '_inflater', '_coded',
+                 '_inflating')
 
     def __init__(self, message_bytes, whole=False, deflate=None):
         self.state = OPEN
@@ -1414,6 +1421,7 @@ class WebSocket(object):
         self._legal = LAST_LEGAL_DEFLATED if deflate else LAST_LEGAL
         self._deflater = Deflater(deflate) if deflate else None
         self._inflater = Inflater(deflate, message_bytes) if deflate else None
+        self._inflating = 0       # bytes that the compressed message under way takes, but for its text
         self._coded = None        # bytes of a compressed message that are not inflated yet; None in any other
 
     def receive(self, data, most=-1):
@@ -1453,8 +1461,8 @@ class WebSocket(object):
             self._input_over = True
             events.append(Fault(error.code, error.reason))
         if self._input_over:
-            self._rest, self._kept, self._coded, self._inflater = b'', None, None, None
-        self.held = len(self._rest) + len(self._coded or b'') + (len(self._kept) if self._kept else 0)
+            self._rest, self._kept, self._inflating, self._inflater = b'', None, 0, None
+        self.held = len(self._rest) + self._inflating + (len(self._kept) if self._kept else 0)
         return events
 
     def _begin_data(self):
@@ -1481,6 +1489,7 @@ class WebSocket(object):
             return
         if self._coded is not None:
             payload, self._coded, self.is_behind = self._inflater.inflated(self._coded, payload, final)
+            self._inflating = self._inflater.takes + len(self._coded)
             final = final and not self.is_behind
         if self._message == TEXT:
             self._take_text(payload, final, events)
@@ -1490,6 +1499,7 @@ class WebSocket(object):
             events.append(Piece(payload, final))
         if final:
             self._message = self._kept = self._check = self._coded = None
+            self._inflating = 0
 
     def _take_control(self, opcode, payload, events):
         if opcode == PING:
@@ -2845,7 +2855,8 @@ RawForm = collections.namedtuple('RawForm', 'kind text')  # how a request names 
 TOKEN_FORM, ADDRESS_FORM, HOST_FORM, PAIR_FORM = 'token', 'address', 'host', 'pair'
 PATH_FORM, ONLY_FORM = 'path', 'only'
 
-RAW_QUERY = re.compile(r'\?(?:.*&)?(?:token|address|host)=')  # else the query is none of ours, however it looks
+RAW_QUERY = re.compile(r'(?:\A|&)(?:token|address|host)=')  # else the query is none of ours, however it looks
+TLS_QUERY = re.compile(r'[?&]tls=')
 LAST_SEGMENT = re.compile(r'.+:[0-9]{1,5}\Z', re.DOTALL)
 NEON_PATHS = '/v1', '/v2'
 RAW_CHANNEL = 0                # there is one
@@ -2855,9 +2866,10 @@ PLAYGROUND_DATA = 1            # the first byte of a message; the other one sets
 
 def raw_form(request, config):
     """The RawForm in which a request names a target for raw bytes, or None (protocol, 9). Raises HttpError."""
-    is_query = RAW_QUERY.search(request.target)
-    if config['raw.tokens'] and (is_query and request.parameter('token') is not None or config['raw.hostToken']):
-        return RawForm(TOKEN_FORM, request.parameter('token') if is_query else own_name(request))
+    is_query = RAW_QUERY.search(request.target.partition('?')[2])
+    token = request.parameter('token') if is_query and config['raw.tokens'] else None
+    if token is not None or config['raw.tokens'] and config['raw.hostToken']:
+        return RawForm(TOKEN_FORM, own_name(request) if token is None else token)
     named = config['raw.enabled'] and not config['raw.only'] and named_in_url(request, is_query)
     if not named and config['raw.hostTargets'] and request.path in NEON_PATHS:
         targets = dict(config['raw.hostTargets'])
@@ -2910,7 +2922,7 @@ def pick_subprotocol(request, config):
 
 def parse_tokens(text):
     """A dict of the lines ``TOKEN: HOST:PORT`` of a file of tokens; a # at the beginning makes a comment."""
-    lines = [re.split(r':[ \t]+', line.strip(), 1) for line in text.splitlines() if not line.startswith('#')]
+    lines = [re.split(r':[ \t]+', line.strip(), maxsplit=1) for line in text.splitlines() if not line.startswith('#')]
     return dict(line for line in reversed(lines) if len(line) == 2)
 
 
@@ -2924,7 +2936,8 @@ class RawDialect(Dialect):
 
     def __init__(self, request, config):
         self._kind, text = raw_form(request, config)
-        if request.parameter('tls') not in (None, '', '0'):  # to ignore that would send secrets in the clear
+        asks = TLS_QUERY.search(request.target)
+        if asks and request.parameter('tls') not in (None, '', '0'):  # to ignore that would send secrets in the clear
             raise HttpError(400, NO_TLS)
         self.subprotocol, self.target, self.token = pick_subprotocol(request, config), None, None
         if self._kind == TOKEN_FORM:
@@ -3010,7 +3023,7 @@ WISP_TCP, WISP_UDP = 1, 2
 WISP_PASSWORD, WISP_MOTD, WISP_CONFIRMATION = 2, 4, 5      # extensions of version 2
 WISP_VERSIONS = 'wisp-v2', 'wisp-v1'                       # as subprotocols, the better one first
 WISP_CREDIT, WISP_MOST_CREDIT = 16, 128                    # packets that a new stream may send; and any
-WISP_SECONDS = 10                                          # for the client's INFO
+WISP_SECONDS, WISP_INFO_BYTES = 10, 4096                   # for the client's INFO, and of it
 WISP_INVALID, WISP_ENDED, WISP_THROTTLED, WISP_BLOCKED = 0x41, 0x02, 0x49, 0x48
 WISP_BAD_PASSWORD, WISP_PASSWORD_WANTED, WISP_INCOMPATIBLE = 0xc0, 0xc2, 0x04
 WISP_REASONS = {'refused': 0x44, 'dns': 0x42, 'unreachable': 0x42, 'timeout': 0x43, 'forbidden': WISP_BLOCKED,
@@ -3110,10 +3123,12 @@ class WispDialect(Dialect):
         kind, stream = WISP_HEAD.unpack(bytes(piece[:WISP_HEAD.size]))
         if kind == WISP_DATA and stream in self._taken:
             return self._on_data_packet(stream, piece)
+        if not self._is_open and len(piece) > WISP_INFO_BYTES:
+            return self._reject(WISP_INCOMPATIBLE)
         payload = bytes(piece[WISP_HEAD.size:])
         if not self._is_open:
             return self._on_info(payload) if kind == WISP_INFO else self._reject(WISP_INCOMPATIBLE)
-        if kind == WISP_CONNECT:
+        if kind == WISP_CONNECT and stream:  # 0 stands for the connection
             return self._on_connect(stream, payload)
         if kind == WISP_CLOSE and stream in self._taken:
             self._forget(stream)
@@ -3184,7 +3199,7 @@ class WispDialect(Dialect):
         if not self._confirms:
             return []
         self._taken[stream] = 0
-        return [wisp_continue(stream, WISP_CREDIT)]
+        return [wisp_continue(stream, min(WISP_CREDIT, self._credit(stream)))]
 
     def _forget(self, stream):
         del self._taken[stream]
@@ -4348,6 +4363,7 @@ def failure_of(number):
 
 
 TOKEN_FILES = 1000     # of a folder of them
+SETTLED_SECONDS = 2    # after its last change a file is taken to be the same while its times are
 FILE_BYTES = 16777216  # of the longest file of the web folder that is served
 NOT_HERE = HttpError(404, 'There is nothing here under this name.')
 
@@ -4538,23 +4554,50 @@ def read_packed(folder, names):
         return None
 
 
-def blocking_find_token(path, token):
-    """The text behind a token in a file of tokens or a folder of them, None when the token is not known, or an
-    HttpError. What the files say now counts."""
-    path, found = path_bytes(os.path.expanduser(path)), {}
-    try:
-        names = sorted(os.listdir(path)) if os.path.isdir(path) else [None]
-        if len(names) > TOKEN_FILES:
-            raise IOError(errno.E2BIG, 'too many files')
-        for name in names:
-            with open(path if name is None else os.path.join(path, name), 'rb') as file:
-                text = config_text(file.read(FILE_BYTES)).lstrip(u'\ufeff')
-            found.update(pair for pair in parse_tokens(text).items() if pair[0] not in found)
-    except (IOError, OSError) as error:
-        return HttpError(500, 'The tokens of this gateway cannot be read: %s.' % os.strerror(error.errno))
-    except ConfigError as error:
-        return HttpError(500, 'The tokens of this gateway cannot be read: %s.' % error)
-    return found.get(token)
+class Tokens(object):
+    """What the file of tokens, or the folder of them, says now. Threads share a Tokens: each change in it is whole."""
+
+    def __init__(self):
+        self._found, self._state = {}, None
+
+    def blocking_find(self, path, token):
+        """The text behind a token, None when the token is not known, or an HttpError."""
+        path = path_bytes(os.path.expanduser(path))
+        try:
+            paths = token_paths(path)
+            state = [(path, found.st_ino, found.st_size, found.st_mtime, found.st_ctime)
+                     for path, found in [(path, os.stat(path)) for path in paths]]
+            if state != self._state:
+                self._state, self._found = None, read_tokens(paths)
+                # A file that has just been written may be so again within the grain of its time.
+                if all(time.time() - max(entry[3:]) > SETTLED_SECONDS for entry in state):
+                    self._state = state
+            return self._found.get(token)
+        except (IOError, OSError) as error:
+            return HttpError(500, 'The tokens of this gateway cannot be read: %s.' % os.strerror(error.errno))
+        except ConfigError as error:
+            return HttpError(500, 'The tokens of this gateway cannot be read: %s.' % error)
+
+
+def token_paths(path):
+    """The files of tokens. A folder may have others, too: those of editors and of version control begin with a dot."""
+    if not os.path.isdir(path):
+        return [path]
+    paths = [os.path.join(path, name) for name in sorted(os.listdir(path)) if not name.startswith(b'.')]
+    paths = [path for path in paths if os.path.isfile(path)]
+    if len(paths) > TOKEN_FILES:
+        raise IOError(errno.E2BIG, 'too many files')
+    return paths
+
+
+def read_tokens(paths):
+    """The lines of all files by token, of doubles the first. Raises IOError and ConfigError."""
+    found = {}
+    for path in paths:
+        with open(path, 'rb') as file:
+            text = config_text(file.read(FILE_BYTES)).lstrip(u'\ufeff')
+        found.update(pair for pair in parse_tokens(text).items() if pair[0] not in found)
+    return found
 
 
 def blocking_read_file(folder, names):
@@ -4578,6 +4621,7 @@ QUICK_SECONDS = 1      # a zone is known while its names are found within so lon
 ZONE_LOOKUPS = 16      # under way for one address below two labels, in zones that are known; and as many in others
 CLIENT_LOOKUPS = 2     # under way for one client: one that it has given up, and another
 KNOWN_ZONES = 1024     # that are remembered
+SPARE_DESCRIPTORS = 64  # that targets leave for clients
 
 
 def zone_of(host, labels):
@@ -4864,6 +4908,13 @@ class Lookup(Step):
             self._job = None
 
 
+def most_descriptors():
+    """Up to which number targets may have descriptors, of which the system gives the lowest that is free: a few clients
+    with many streams must not keep all others from being accepted."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return soft - min(SPARE_DESCRIPTORS, soft // 8) if soft != resource.RLIM_INFINITY else float('inf')
+
+
 class Connect(Step):
     """Tries addresses in turn, for ``seconds`` in all. The result is a connected socket; with RESET when its target has
     taken the connection and has reset it already."""
@@ -4892,6 +4943,8 @@ class Connect(Step):
         """Begin to connect. False when the answer is there at once, as it mostly is on this machine."""
         try:
             self.sock = socket.socket(family, socket.SOCK_STREAM)
+            if self.sock.fileno() >= most_descriptors():
+                raise NetworkError(errno.EMFILE, 'the rest is for clients')
             prepare(self.sock)
             number = self.sock.connect_ex(self._address)
             if number == errno.EINPROGRESS:
@@ -6230,7 +6283,9 @@ class Conversation(object):
             return  # the client has left; what waited for an earlier connect is delivered, but nothing is begun
         upstream = self.upstreams[action.channel] = Upstream(self._gateway, self, action)
         if action.hop is None:
-            way = Dial(self._gateway.resolver, action.host, action.port, (session.group, session.number),
+            # Where there are many streams those of a name that hangs must not stop the others.
+            client = (session.group, session.number) + ((action.channel,) if self.dialect.credits else ())
+            way = Dial(self._gateway.resolver, action.host, action.port, client,
                        self._gateway.config['limits.connectSeconds'], upstream.on_dialled)
         else:
             self._logins = self._logins or Logins(self._gateway.tunnels, session.group, session.number)
@@ -6307,6 +6362,8 @@ class Conversation(object):
         self.may_choke = self.may_choke or is_full
         if not is_full:
             self.session.touch()
+            if self.session.ws.is_behind:
+                self.session.settle()
             if self.dialect.credits:
                 self.tell(self.dialect.on_drained, upstream.channel)
 
@@ -6537,7 +6594,7 @@ class Visit(Client):
         """Find out what stands behind the token."""
         self.move(ANSWERING)
         self.keep(len(welcome.behind))
-        self._job = self.gateway.files.submit(self.group, blocking_find_token,
+        self._job = self.gateway.files.submit(self.group, self.gateway.tokens.blocking_find,
                                               (self.gateway.config['raw.tokens'], welcome.dialect.token),
                                               lambda line: self._on_token(welcome, line))
         if self._job is None:
@@ -6548,13 +6605,19 @@ class Visit(Client):
         try:
             if isinstance(line, (HttpError, Failure)):  # a Failure is a mistake of ours
                 raise line if isinstance(line, HttpError) else HttpError(500, BROKEN.message)
+            if self.gateway.draining:
+                raise HttpError(503, 'The gateway is stopping.')
             welcome.dialect.on_token(line)
             self.gateway.places.check(self.group)
             session = self._welcome(welcome)
         except HttpError as error:
             self._refuse(error)
-        if session:
-            session.begin(welcome.behind)
+        try:
+            if session:
+                session.begin(welcome.behind)
+        except Exception:
+            log_mistake()
+            session.on_mistake()
 
     def _welcome(self, welcome):
         """Answer with the 101: the Session that goes on. Raises HttpError."""
@@ -6563,7 +6626,7 @@ class Visit(Client):
         if failure:
             self.gateway.journal.tell(self.group, self.number, '%s is refused: %s', with_port(*dialect.target),
                                       failure.why or failure.reason)
-            raise HttpError(403, 'T' + failure.message[1:] + '.')
+            raise HttpError(503 if failure is NO_ROOM else 403, 'T' + failure.message[1:] + '.')
         self.stream.write(welcome.reply)
         return Session(self, welcome)
 
@@ -6742,6 +6805,12 @@ class Silence(Client):
             self.settle()
 
 
+def must_wait(session):
+    """May what a compressed message still becomes not be taken yet? It can be a thousand times what has come."""
+    return bool(session.ws.deflate) and session.state == OPEN and (
+        session.stream.congested or session.talk.may_choke and session.talk.is_choked())
+
+
 class Session(Silence):
     """Our side of one WebSocket, from the 101 to its end."""
 
@@ -6794,7 +6863,7 @@ class Session(Silence):
     def goes_on(self):
         if self.state == OPEN and self.talk.dialect.is_behind:
             self.talk.tell(self.talk.dialect.on_turn)
-        elif self.ws.is_behind:
+        elif self.ws.is_behind and not must_wait(self):
             self._take(b'', FRAMES)
         else:
             return False
@@ -6830,13 +6899,15 @@ class Session(Silence):
         self.end(CLIENT, deliver=not is_reset)
 
     def on_unwritable(self, stream):
-        if not (self.ws.is_behind or self.state == OPEN and self.talk.dialect.is_behind):
+        if not (self.ws.is_behind and not must_wait(self) or self.state == OPEN and self.talk.dialect.is_behind):
             self.end(CLIENT)  # else what was sent in time is carried out; reading tells of the end, too
 
     def on_flow(self, stream):
         for upstream in self.talk.upstreams.values():
             if upstream.stream:
                 self.gateway.loop.touch(upstream.stream)
+        if self.ws.is_behind:
+            self.settle()
 
     # -- to the client -------------------------------------------------------------------------------------------------
 
@@ -6864,7 +6935,7 @@ class Session(Silence):
         if kept != self.kept:
             self.keep(kept)
             self.grown = self.gateway.loop.now
-        if self.ws.is_behind or self.talk.dialect.is_behind:
+        if self.ws.is_behind and not must_wait(self) or self.talk.dialect.is_behind:
             self.gateway.loop.line_up(self.stream, self.group, HEAVY)
         if budget.bytes > budget.most:
             budget.enforce(self)
@@ -7101,7 +7172,7 @@ class Gateway(object):
         self._asked = []
         self._given_up_at = None  # when the loop ends at the latest, once all was ended
         self.loop = self.journal = self.lookups = self.files = self.resolver = self.tunnels = None
-        self.address = None
+        self.address, self.tokens = None, Tokens()
         self._pages = pages_folder()
 
     # -- life ----------------------------------------------------------------------------------------------------------

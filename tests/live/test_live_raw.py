@@ -5,13 +5,15 @@ import hashlib
 import os
 import socket
 import struct
+import threading
+import zlib
 
 import pytest
 
 import ws2s
 from raw_client import BINARY, CLOSE, TEXT, RawClient, exchange, frame, upgrade_request
-from targets import echo, recorder, saying, serving
-from waiting import wait_until
+from targets import echo, recorder, released, saying, serving
+from waiting import wait_until, wait_until_still
 
 pytestmark = pytest.mark.usefixtures('no_mistakes')
 
@@ -167,3 +169,65 @@ def test_the_reset_of_a_target_is_no_end(gateway):
     with serving(reset) as port, RawClient(gateway.address) as client:
         client.open('/127.0.0.1:%d' % port).send_frame(BINARY, b'x')
         assert client.receive_close() == (1011, 'reset')
+
+
+def test_a_folder_of_tokens_may_have_other_things_in_it(running_gateway, tmp_path):
+    (tmp_path / 'a').write_text(u'one: 127.0.0.1:1\n')
+    (tmp_path / '..data').mkdir()
+    (tmp_path / 'sub').mkdir()
+    (tmp_path / '.a.swp').write_bytes(b'\xff\xfe\x00')
+    (tmp_path / '.#a').symlink_to('nowhere')
+    gateway = running_gateway({'raw': {'tokens': str(tmp_path)}})
+    with RawClient(gateway.address) as client:
+        client.open('/?token=one')
+        assert client.receive_close() == (1011, 'refused')
+
+
+def test_a_file_of_tokens_that_stays_the_same_is_read_once(by_token, tokens, monkeypatch):
+    reads, read_tokens = [], ws2s.read_tokens
+    monkeypatch.setattr(ws2s, 'read_tokens', lambda paths: reads.append(paths) or read_tokens(paths))
+    tokens.write_text(u'a: 127.0.0.1:1\n')
+    for settled, count in ((3600, 2), (-1, 3), (-1, 3)):  # just written; long ago; and still
+        monkeypatch.setattr(ws2s, 'SETTLED_SECONDS', settled)
+        for _ in range(2):
+            assert status(by_token, '/?token=other') == 403
+        assert len(reads) == count
+    tokens.write_text(u'other: 127.0.0.1:22\n')
+    assert status(by_token, '/?token=a') == 403
+    assert len(reads) == 4
+
+
+def test_a_token_that_is_looked_up_when_the_gateway_stops_is_503(by_token, tokens, monkeypatch):
+    go, read_tokens = threading.Event(), ws2s.read_tokens
+    monkeypatch.setattr(ws2s, 'read_tokens', lambda paths: go.wait(20) and read_tokens(paths))
+    tokens.write_text(u'a: 127.0.0.1:1\n')
+    with released(go), RawClient(by_token.address) as client:
+        client.send(upgrade_request('/?token=a'))
+        wait_until(lambda: any(each.state == ws2s.ANSWERING for each in list(by_token.clients)))
+        by_token.drain()
+        wait_until(lambda: by_token.draining)
+        go.set()
+        assert client.receive_head().startswith(b'HTTP/1.1 503 ')
+
+
+def test_a_compressed_message_waits_for_its_target(running_gateway, small_kernel_buffers):
+    gateway = running_gateway({'deflate': {'enabled': True}})
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
+    coded = deflater.compress(b'\0' * 16000000) + deflater.flush(zlib.Z_SYNC_FLUSH)
+    go, count = threading.Event(), []
+
+    def count_late(sock):
+        go.wait(20)
+        count.append(sum(iter(lambda: len(sock.recv(65536)), 0)))
+
+    with released(go), serving(count_late, receive_buffer=65536) as port, RawClient(gateway.address) as client:
+        client.open('/', [('Sec-WebSocket-Extensions', 'permessage-deflate')]).connect_to(port)
+        data = bytearray(frame(BINARY, coded[:-4]))
+        data[0] |= 0x40
+        client.send(bytes(data))
+        wait_until_still(lambda: gateway.budget.bytes)
+        assert 0 < gateway.budget.bytes < 1000000
+        go.set()
+        wait_until(lambda: gateway.budget.bytes == 0, 20)
+        client.close()
+    assert count == [16000000]

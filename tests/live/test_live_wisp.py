@@ -3,12 +3,16 @@
 
 import hashlib
 import os
+import resource
+import socket
 import struct
+import threading
 
 import pytest
 
-from raw_client import BINARY, CLOSE, RawClient, frame
-from targets import closed_port, echo, recorder, saying, serving, silence
+import ws2s
+from raw_client import BINARY, CLOSE, RawClient, exchange, frame
+from targets import closed_port, echo, recorder, released, saying, serving, silence, unaccepted
 from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures('no_mistakes')
@@ -131,3 +135,38 @@ def test_no_spelling_of_this_machine_passes_the_rules(running_gateway, host):
             wisp.take_until(lambda: wisp.ended)
             assert wisp.ended == {1: 0x48}
     assert heard == []
+
+
+def test_names_that_hang_do_not_stop_the_other_streams(running_gateway):
+    go = threading.Event()
+
+    def resolve(host, port):
+        if host.startswith('dead'):
+            go.wait(20)
+            return ws2s.UNKNOWN_NAME
+        return [(socket.AF_INET, ('127.0.0.1', port))]
+
+    gateway = running_gateway(resolve=resolve)
+    with released(go), serving(echo) as port, WispClient(gateway.address) as wisp:
+        wisp.begin()
+        for stream in range(1, 4):
+            wisp.connect(stream, port, ('dead%d.example' % stream).encode('ascii'))
+        wisp.connect(9, port, b'good.example')
+        wisp.packet(DATA, 9, b'hello')
+        wisp.take_until(lambda: wisp.data.get(9) == b'hello')
+
+
+def test_streams_leave_descriptors_for_others(running_gateway):
+    gateway = running_gateway()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with unaccepted() as port, WispClient(gateway.address) as wisp:
+        wisp.begin()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+        try:
+            for stream in range(1, 257):
+                wisp.connect(stream, port)
+            wisp.take_until(lambda: 0x49 in wisp.ended.values())
+            for _ in range(3):
+                assert exchange(gateway.address, b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n')[0] == 200
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)

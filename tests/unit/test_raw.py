@@ -1,6 +1,7 @@
 # -*- coding: utf-8 -*-
 """Raw bytes (protocol, 9): how a request names its target, and what the dialect makes of messages."""
 import json
+import time
 
 import pytest
 
@@ -230,3 +231,24 @@ def test_a_name_is_refused_without_a_look_up_where_no_address_can_change_that(al
     rules = ws2s.TargetRules(ws2s.DEFAULTS.replace({'allowTargets': allow, 'denyTargets': deny}))
     verdict = rules.judge_name(host, 5432)
     assert (verdict and verdict.setting) == setting and not (verdict and verdict.allowed)
+
+
+# --- What is asked of strangers' queries ----------------------------------------------------------
+
+def test_with_the_name_as_token_the_query_is_only_asked_for_a_token():
+    settings = config(tokens='/tokens', hostToken=True, only=True)
+    for target in ('/?address=10.0.0.1:5', '/websockify?host=x', '/?host=a&port=1'):
+        assert served(request(target, 'vm1.example'), settings).token == 'vm1.example'
+    assert served(request('/?host=x&token=b', 'vm1.example'), settings).token == 'b'
+
+
+@pytest.mark.parametrize('query', ['?&' * 4000, '?' * 4000 + '&' * 4000, '&' * 8000, '?token' * 1300, '&host' * 1600])
+def test_no_query_takes_long(query):
+    began = time.time()
+    assert served(request('/?' + query), config(tokens='/tokens')).name == 'json'
+    assert time.time() - began < 0.1
+
+
+def test_a_query_has_a_bounded_number_of_parameters():
+    assert refusal(request('/?token=a' + '&' * 256), config(tokens='/tokens')) == 400
+    assert served(request('/?token=a' + '&' * 255), config(tokens='/tokens')).token == 'a'

@@ -263,3 +263,10 @@ def test_empty_packets_cost_credit_and_give_it_back():
     say(dialect, connect(1))
     assert sending(dialect, 1, 7, 0) == []
     assert sending(dialect, 1, 1, 0) == [credit(1, 128)]
+
+
+def test_a_greeting_of_a_client_is_short():
+    for size, answer in ((4091, [credit(0, 16)]), (4092, [closed(0, 4), Hangup(1008, 'no agreement on Wisp')])):
+        dialect = served(request('/wisp/', 'wisp-v2'), config())
+        dialect.on_start()
+        assert say(dialect, packet(INFO, 0, b'\2\0' + extension(9, b'x' * (size - 7)))) == answer
