@@ -2125,6 +2125,10 @@ FACTOR_WORDS = re.compile(
 CHANGE_WORDS = re.compile(
     u'\\b(?:old|current|new|retype|repeat|alte[ns]?|neue[ns]?|aktuelle[ns]?) .{0,40}(?:passw|kennw)|\\(current\\)')
 
+WHOLE_NAME = u'(?<![a-z0-9_-])%(name)s(?![a-z0-9_-])'
+CERTAIN_NAME = (u'\\b(?:for|user|f\xfcr) ["\'`]?%(name)s(?![a-z0-9_-])|'
+                u'(?<![a-z0-9_-])%(name)s(?=[\'\u2019]s )')
+
 
 def refusal_of(question, user):
     """Why a question of the server for ``user``, in bytes, is not answered with the password: a Failure; else None."""
@@ -2133,9 +2137,21 @@ def refusal_of(question, user):
     text = u' '.join(word for word in words if u'@' not in word)  # names of users and hosts may have any word in them
     if CHANGE_WORDS.search(text):
         return SSH_EXPIRED
-    if not PASSWORD_WORDS.search(text) or FACTOR_WORDS.search(text.replace(u' %s' % user.lower(), u'')):
+    if not PASSWORD_WORDS.search(text) or FACTOR_WORDS.search(without_name(text, user.lower())):
         return SSH_FACTOR
     return None
+
+
+def without_name(text, user):
+    """A question without the name of the user, if FACTOR_WORDS are in that; a name that is no more than one of them
+    counts only beside what makes it a name."""
+    for name in user, user.partition(u'@')[0], user.rpartition(u'\\')[2]:
+        name = u' '.join(name.split())
+        rest = FACTOR_WORDS.sub(u'', name)
+        if rest != name:
+            pattern = CERTAIN_NAME if len(rest) < 2 or rest in (u'pass', u'ication') else WHOLE_NAME
+            text = re.sub(pattern % {'name': re.escape(name)}, u'', text)
+    return text
 
 
 def login_digest(hop, salt):

@@ -273,3 +273,50 @@ def test_the_password_answers_a_question_about_a_password_alone(user, spelt):
 
 def test_a_question_that_is_no_text_gets_nothing():
     assert ws2s.refusal_of(b'\xff\\377\\9\\1', u'me') is ws2s.SSH_FACTOR
+
+
+NAMED = [
+    u"%s's Password:", u'%s password:', u'[%s] Password:', u'Password [%s]:', u'Password (%s):', u'"%s" password: ',
+    u"Password for '%s':", u'Password for `%s\':', u'Password for user %s: ', u'Password for %s on server:',
+    u'Enter password for %s.', u'%s: Password:', u'%s\u2019s password:', u'CORP\\%s\'s password:',
+    u'Password for %s (%s):', u'Kennwort f\xfcr %s:', u'Mot de passe de %s\xa0:',
+]
+BESIDE_A_FACTOR = [
+    u"%s's verification code or password:", u'Enter your password and otp:', u'Password and code:',
+    u'One-time password for %s:', u'%s: Password + PIN:', u'Password or token of %s:', u'%s verification password:',
+    u'%s-otp password:', u'Passcode/password:',
+]
+
+
+@pytest.mark.parametrize('user', [
+    u'nicodemus', u'tokenuser', u'tokenadmin', u'decoder', u'decode', u'potpourri', u'Nicodemus', u'pin-ball',
+    u'vscode', u'j.codein', u'sms_gateway', u'CORP\\tokenuser', u'tokenuser@corp.lan', u'TOKENCORP\\me', u'token  user',
+    u'kod\u0435\u043a\u043e\u0434\u0435\u0440'])
+def test_a_user_whose_name_has_a_word_of_a_factor_in_it_is_asked_for_a_password_all_the_same(user):
+    names = user, user.upper(), user.partition(u'@')[0]
+    for text in NAMED:
+        for name in names:
+            question = text.replace(u'%s', name)
+            assert (question, ws2s.refusal_of(question.encode('utf-8'), user)) == (question, None)
+
+
+def test_a_name_is_known_between_words_that_have_no_blanks():
+    question = u'\u8bf7\u8f93\u5165%s\u7684\u5bc6\u7801\uff1a' % u'tokenuser'
+    assert ws2s.refusal_of(question.encode('utf-8'), u'tokenuser') is None
+
+
+@pytest.mark.parametrize('user', [
+    u'o', u'e', u'me', u'ode', u'and', u'tp', u'nicodemus', u'tokenuser', u'code', u'otp', u'pin', u'token', u'one-time',
+    u'verification', u'passcode', u'codes', u'\u043a', u'.', u'*'])
+def test_a_question_for_a_factor_is_none_for_a_password_whatever_the_name_of_the_user(user):
+    for text in BESIDE_A_FACTOR + FOR_A_FACTOR:
+        question = text.replace(u'%s', user)
+        assert (question, ws2s.refusal_of(question.encode('utf-8'), user)) == (question, ws2s.SSH_FACTOR)
+
+
+@pytest.mark.parametrize('user', [u'otp', u'code', u'token', u'pin', u'passcode', u'verification'])
+def test_a_name_that_is_a_word_of_a_factor_is_the_name_where_that_is_said(user):
+    for text in (u"%s's password:", u'Password for %s:', u"Password for user '%s':", u'(%s@hop) Password:'):
+        assert (text, ws2s.refusal_of((text % user).encode('utf-8'), user)) == (text, None)
+    for text in (u'%s password:', u'Password (%s):', u'Password and %s:', u'Password or "%s"'):
+        assert (text, ws2s.refusal_of((text % user).encode('utf-8'), user)) == (text, ws2s.SSH_FACTOR)
