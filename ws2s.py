@@ -1975,9 +1975,12 @@ BY_PUTTYGEN = ', which ssh does not read; puttygen KEY -O private-openssh -o OUT
 OTHER_KEYS = [(re.compile(pattern), 'ssh_private_key ' + sentence) for pattern, sentence in (
     (u'PuTTY-User-Key-File', 'is a key in the form of PuTTY (PPK)' + BY_PUTTYGEN),
     (u'BEGIN ?SSH2 ?(?:ENCRYPTED)? ?PRIVATE', 'is a key in the form of ssh.com (SSH2)' + BY_PUTTYGEN),
+    (u'BEGIN ?PGP', 'is of PGP, which ssh does not read'),
     (u'-cert-v0[01]@openssh.com AAAA|BEGIN ?(?:TRUSTED |X509 )?CERTIFICATE', 'is a certificate, not a private key'),
-    (u'(?:ssh-|ecdsa-|sk-)[a-z0-9@.-]{1,60} AAAA|BEGIN ?(?:RSA|SSH2)? ?PUBLIC',
+    (u'(?:ssh-|ecdsa-|sk-)[a-z0-9@.-]{1,60} AAAA|BEGIN ?[A-Z0-9]{0,9} ?PUBLIC|'
+     u'^\n?["\']?AAAA(?:[BC]3NzaC1|E2VjZHNh|GnNrLXNz|InNrLWVj)',
      'is a public key; the private one is wanted, the file without .pub'),
+    (u'BEGIN ?[A-Z0-9 ]{0,20}PRIVATE', KEY_UNREADABLE.message.partition(' ')[2]),
     (u'END [A-Z ]{0,20}PRIVATE ?KEY|^["\']?b3BlbnNzaC1rZXktdjE',
      'is not a key that can be read: its line BEGIN is missing'),
     (u'BEGIN|PRIVATE', KEY_UNREADABLE.message.partition(' ')[2]))]
@@ -1986,6 +1989,7 @@ OTHER_KEYS = [(re.compile(pattern), 'ssh_private_key ' + sentence) for pattern, 
 PrivateKey = collections.namedtuple('PrivateKey', 'text is_encrypted is_cheap')
 
 
+WHOLE_FILE = re.compile(b'(?:BEGIN|END) [A-Z]|PuTTY-User| AAAA|LS0tLS1CRUdJTi')
 KEY_PATH = re.compile(u'/[\x20-\x7e]*\\Z')
 
 
@@ -2001,12 +2005,24 @@ def read_private_key(text):
     text = u'\n'.join(u' '.join(line.split()) for line in text.splitlines())
     begin = KEY_BEGIN.search(text)
     if not begin:
+        inner = decoded_key(text)
+        if inner:
+            return read_private_key(inner)
         sentences = [sentence for pattern, sentence in OTHER_KEYS if pattern.search(text)]
         raise RequestError((sentences + [NO_SUCH_KEY.message])[0])
     end = KEY_END.search(text, begin.end())
     if not end:
         raise unreadable('it is cut off, its line END is missing')
     return rebuilt_key(begin.group(1), text[begin.end():end.start()])
+
+
+def decoded_key(text):
+    """What a text holds that is base64 of a whole file, as CI systems keep keys; else None."""
+    for run in re.findall(u'[A-Za-z0-9+/]{24,}', re.sub(u'[\\s"\'\\\\]', u'', text)):
+        data = binascii.a2b_base64(run[:len(run) - (len(run) % 4 == 1)].encode('ascii') + b'=' * (-len(run) % 4))
+        if WHOLE_FILE.search(data):
+            return data.decode('utf-8', 'replace')
+    return None
 
 
 def rebuilt_key(label, body):
