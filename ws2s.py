@@ -1985,9 +1985,12 @@ BY_PUTTYGEN = ', which ssh does not read; puttygen KEY -O private-openssh -o OUT
 OTHER_KEYS = [(re.compile(pattern), 'ssh_private_key ' + sentence) for pattern, sentence in (
     (u'PuTTY-User-Key-File', 'is a key in the form of PuTTY (PPK)' + BY_PUTTYGEN),
     (u'BEGIN ?SSH2 ?(?:ENCRYPTED)? ?PRIVATE', 'is a key in the form of ssh.com (SSH2)' + BY_PUTTYGEN),
+    (u'BEGIN ?PGP', 'is of PGP, which ssh does not read'),
     (u'-cert-v0[01]@openssh.com AAAA|BEGIN ?(?:TRUSTED |X509 )?CERTIFICATE', 'is a certificate, not a private key'),
-    (u'(?:ssh-|ecdsa-|sk-)[a-z0-9@.-]{1,60} AAAA|BEGIN ?(?:RSA|SSH2)? ?PUBLIC',
+    (u'(?:ssh-|ecdsa-|sk-)[a-z0-9@.-]{1,60} AAAA|BEGIN ?[A-Z0-9]{0,9} ?PUBLIC|'
+     u'^\n?["\']?AAAA(?:[BC]3NzaC1|E2VjZHNh|GnNrLXNz|InNrLWVj)',
      'is a public key; the private one is wanted, the file without .pub'),
+    (u'BEGIN ?[A-Z0-9 ]{0,20}PRIVATE', KEY_UNREADABLE.message.partition(' ')[2]),
     (u'END [A-Z ]{0,20}PRIVATE ?KEY|^["\']?b3BlbnNzaC1rZXktdjE',
      'is not a key that can be read: its line BEGIN is missing'),
     (u'BEGIN|PRIVATE', KEY_UNREADABLE.message.partition(' ')[2]))]
@@ -1996,6 +1999,7 @@ OTHER_KEYS = [(re.compile(pattern), 'ssh_private_key ' + sentence) for pattern, 
 PrivateKey = collections.namedtuple('PrivateKey', 'text is_encrypted is_cheap')
 
 
+WHOLE_FILE = re.compile(b'(?:BEGIN|END) [A-Z]|PuTTY-User| AAAA|LS0tLS1CRUdJTi')
 KEY_PATH = re.compile(u'/[\x20-\x7e]*\\Z')
 
 
@@ -2011,12 +2015,24 @@ def read_private_key(text):
     text = u'\n'.join(u' '.join(line.split()) for line in text.splitlines())
     begin = KEY_BEGIN.search(text)
     if not begin:
+        inner = decoded_key(text)
+        if inner:
+            return read_private_key(inner)
         sentences = [sentence for pattern, sentence in OTHER_KEYS if pattern.search(text)]
         raise RequestError((sentences + [NO_SUCH_KEY.message])[0])
     end = KEY_END.search(text, begin.end())
     if not end:
         raise unreadable('it is cut off, its line END is missing')
     return rebuilt_key(begin.group(1), text[begin.end():end.start()])
+
+
+def decoded_key(text):
+    """What a text holds that is base64 of a whole file, as CI systems keep keys; else None."""
+    for run in re.findall(u'[A-Za-z0-9+/]{24,}', re.sub(u'[\\s"\'\\\\]', u'', text)):
+        data = binascii.a2b_base64(run[:len(run) - (len(run) % 4 == 1)].encode('ascii') + b'=' * (-len(run) % 4))
+        if WHOLE_FILE.search(data):
+            return data.decode('utf-8', 'replace')
+    return None
 
 
 def rebuilt_key(label, body):
@@ -2135,6 +2151,10 @@ FACTOR_WORDS = re.compile(
 CHANGE_WORDS = re.compile(
     u'\\b(?:old|current|new|retype|repeat|alte[ns]?|neue[ns]?|aktuelle[ns]?) .{0,40}(?:passw|kennw)|\\(current\\)')
 
+WHOLE_NAME = u'(?<![a-z0-9_-])%(name)s(?![a-z0-9_-])'
+CERTAIN_NAME = (u'\\b(?:for|user|f\xfcr) ["\'`]?%(name)s(?![a-z0-9_-])|'
+                u'(?<![a-z0-9_-])%(name)s(?=[\'\u2019]s )')
+
 
 def refusal_of(question, user):
     """Why a question of the server for ``user``, in bytes, is not answered with the password: a Failure; else None."""
@@ -2143,9 +2163,21 @@ def refusal_of(question, user):
     text = u' '.join(word for word in words if u'@' not in word)  # names of users and hosts may have any word in them
     if CHANGE_WORDS.search(text):
         return SSH_EXPIRED
-    if not PASSWORD_WORDS.search(text) or FACTOR_WORDS.search(text.replace(u' %s' % user.lower(), u'')):
+    if not PASSWORD_WORDS.search(text) or FACTOR_WORDS.search(without_name(text, user.lower())):
         return SSH_FACTOR
     return None
+
+
+def without_name(text, user):
+    """A question without the name of the user, if FACTOR_WORDS are in that; a name that is no more than one of them
+    counts only beside what makes it a name."""
+    for name in user, user.partition(u'@')[0], user.rpartition(u'\\')[2]:
+        name = u' '.join(name.split())
+        rest = FACTOR_WORDS.sub(u'', name)
+        if rest != name:
+            pattern = CERTAIN_NAME if len(rest) < 2 or rest in (u'pass', u'ication') else WHOLE_NAME
+            text = re.sub(pattern % {'name': re.escape(name)}, u'', text)
+    return text
 
 
 def login_digest(hop, salt):

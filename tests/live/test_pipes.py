@@ -1077,18 +1077,26 @@ def test_workers_together_take_no_more_than_half_of_what_a_user_has_for_pipes(
 
 
 if ws2s.CAN_SPLICE:
-    @pytest.mark.parametrize('number', [errno.EPERM, errno.EBUSY, errno.ENOMEM], ids=errno.errorcode.get)
-    def test_a_download_arrives_as_fast_as_without_pipes_where_the_system_gives_small_ones(start, monkeypatch, number):
-        """A pipe of one page would make each second read one of 4 KiB."""
+    SMALL_PIPES_ONLY = pytest.mark.parametrize('number', [errno.EPERM, errno.EBUSY, errno.ENOMEM],
+                                               ids=errno.errorcode.get)
+
+    def have_small_pipes_only(monkeypatch, number):
+        """The list of the tries to have larger ones."""
         tried, really_control = [], ws2s.fcntl.fcntl
 
         def control(fd, command, *argument):
             if command == ws2s.fcntl.F_SETPIPE_SZ:
-                tried.append(ws2s.monotonic())
+                tried.append(argument)
                 raise OSError(number, 'no larger pipe')
             return really_control(fd, command, *argument)
 
         monkeypatch.setattr(ws2s.fcntl, 'fcntl', control)
+        return tried
+
+    @SMALL_PIPES_ONLY
+    def test_a_download_arrives_as_fast_as_without_pipes_where_the_system_gives_small_ones(start, monkeypatch, number):
+        """A pipe of one page would make each second read one of 4 KiB."""
+        tried = have_small_pipes_only(monkeypatch, number)
         monkeypatch.setattr(ws2s.Pipe, 'fill', None)
         gateway, tape, total = start(), Tape(1), 16 * MEGABYTE
         with serving(flood(tape, total)) as port, opened(gateway) as client:
@@ -1096,7 +1104,17 @@ if ws2s.CAN_SPLICE:
             Reading(tape).take_from(client, total)
             assert failure(client.receive_json()) == (False, 5, 'closed')
         assert tried and not has_used_pipes(gateway)
-        assert [two - one for one, two in zip(tried, tried[1:]) if two - one < 0.9 * ws2s.PIPE_PAUSE] == []
+
+    @SMALL_PIPES_ONLY
+    def test_a_pipe_that_the_system_did_not_give_is_tried_again_after_a_pause_and_not_before(monkeypatch, number):
+        loop, tried = ws2s.Loop(), have_small_pipes_only(monkeypatch, number)
+        began, counts = loop.now, []
+        for pauses in (0, 0.1, 0.9, 1.1, 1.2, 2, 2.2, 5, 5.9):
+            loop.now = began + pauses * ws2s.PIPE_PAUSE
+            assert loop.pipes.take() is None and loop.pipes.lent == 0
+            counts.append(len(tried))
+        loop.close()
+        assert counts == [1, 1, 1, 2, 2, 2, 3, 4, 4]
 
     def test_pipes_come_back_when_the_user_has_room_for_them_again():
         """As a plain user, whose pipes are full: other programs have all of them."""

@@ -3,6 +3,7 @@
 
 import collections
 import contextlib
+import errno
 import json
 import os
 import plistlib
@@ -1831,6 +1832,41 @@ def test_a_process_in_an_old_pid_file_that_cannot_be_recognised_is_named_and_not
             service.write('pid', ('%d|%d' % (other.pid, NO_PID)).encode('ascii'))
             assert 'if pid %d is a ws2s 2.1.5' % other.pid in service.refuses(1, command)
         assert other.process.poll() is None
+
+
+@pytest.fixture
+def signalling(service):
+    """(ws2sd, its home), where both pid files lead to a process that ends before it is signalled."""
+    module = load_ws2sd()
+    service.write('pid', b'')
+    module.old_pids, module.running_pid = lambda home: [NO_PID, NO_PID], lambda path: NO_PID
+    return module, module.Home(service.home)
+
+
+def test_a_2_1_5_that_ends_before_its_signal_has_stopped(signalling, capsys):
+    module, home = signalling
+    assert module.stop_old(home) and capsys.readouterr()[0] == 'ws2s 2.1.5 has stopped\n'
+
+
+def test_a_ws2sd_that_ends_before_its_signal_has_stopped(signalling, capsys):
+    module, home = signalling
+    module.old_pids = lambda home: []
+    assert module.stop(home, None) == 0 and capsys.readouterr()[0] == 'ws2sd has stopped\n'
+
+
+@pytest.mark.parametrize('command, is_old', [
+    ('stop', True), ('restart', True), ('stop', False), ('restart', False), ('reload', False)])
+def test_a_service_of_another_user_is_named_in_one_line(signalling, monkeypatch, capsys, command, is_old):
+    module, home = signalling
+    if not is_old:
+        module.old_pids = lambda home: []
+
+    def refuse(pid, number):
+        raise OSError(errno.EPERM, 'Operation not permitted')
+
+    monkeypatch.setattr(os, 'kill', refuse)
+    assert module.main(['--home', home.folder, command]) == 1
+    assert capsys.readouterr() == ('', 'ws2sd: pid %d belongs to another user, who has to signal it\n' % NO_PID)
 
 
 def test_ws2sd_without_ws2s_says_so_in_one_line(tmpdir):

@@ -146,6 +146,7 @@ PPK = u'PuTTY-User-Key-File-%s\nEncryption: none\nComment: J\xfcrgen\nPublic-Lin
       u'Private-Lines: 1\nAAAAIIIIIIIIIIIIIIIIII==\nPrivate-MAC: 00112233\n'
 SSH2 = (u'---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\nComment: "x"\nP2/56wAAAgIAAAAmZGwtbW9k\n'
         u'---- END SSH2 ENCRYPTED PRIVATE KEY ----')
+PGP = u'-----BEGIN PGP %s-----\n\nlQOYBF\n=x9Zq\n-----END PGP %s-----\n'
 PUBLIC, CERTIFICATE = 'is a public key; ', 'is a certificate, not a private key'
 OTHERS = [
     (PPK % u'3: ssh-ed25519', 'puttygen KEY -O private-openssh -o OUT'),
@@ -166,8 +167,14 @@ OTHERS = [
     (u'-----BEGIN RSA PRIVATE KEY-----', 'it is cut off, its line END is missing'),
     (KEYS['rsa'].replace(u'-----END', u'...\n-----END'), 'does not belong there'),
     (KEYS['rsa'].replace(u'RSA', u'OPENSSH'), 'damaged or cut off'),
-    (u'-----BEGIN PGP PRIVATE KEY BLOCK-----\nlQOYBF\n-----END PGP PRIVATE KEY BLOCK-----',
-     'not a key that can be read'),
+    (PGP % (u'PRIVATE KEY BLOCK', u'PRIVATE KEY BLOCK'), 'is of PGP, which ssh does not read'),
+    ((PGP % (u'PRIVATE KEY BLOCK', u'PRIVATE KEY BLOCK')).replace(u'\n', u' '), 'is of PGP'),
+    (re.sub(u'\\s', u'', PGP % (u'PRIVATE KEY BLOCK', u'PRIVATE KEY BLOCK')), 'is of PGP'),
+    ((PGP % (u'PRIVATE KEY BLOCK', u'')).partition(u'-----END')[0], 'is of PGP'),
+    (PGP % (u'PUBLIC KEY BLOCK', u'PUBLIC KEY BLOCK'), 'is of PGP'), (PGP % (u'MESSAGE', u'MESSAGE'), 'is of PGP'),
+    (in_pem(u'ANY PRIVATE KEY', RSA), u'not a key that can be read'),
+    (in_pem(u'X25519 PRIVATE KEY', RSA), u'not a key that can be read'),
+    (in_pem(u'EC PUBLIC KEY', RSA), PUBLIC), (in_pem(u'OPENSSH PUBLIC KEY', RSA), PUBLIC),
     (in_pem(u'OPENSSH PRIVATE KEY', container(kind=b'sk-ssh-ed25519@openssh.com')), 'security key (FIDO)'),
     (u'hello', 'must be the text of a key'), (u'{"kty": "RSA", "d": "x"}', 'must be the text of a key'),
 ]
@@ -178,6 +185,45 @@ def test_what_is_no_private_key_of_ssh_is_named(key, sentence):
     failure = refusal(key)
     assert (failure.code, failure.reason) == (1, 'bad-request')
     assert failure.message.startswith('ssh_private_key ') and sentence in failure.message
+
+
+def in_base64(text, width=None):
+    """As CI systems keep keys."""
+    text = base64.b64encode(text.encode('utf-8')).decode('ascii')
+    return u''.join(text[place:place + width] + u'\n' for place in range(0, len(text), width)) if width else text
+
+
+@pytest.mark.parametrize('damage', [
+    in_base64, lambda key: in_base64(key, 76), lambda key: in_base64(key, 64).replace(u'\n', u' '),
+    lambda key: in_base64(key, 76).replace(u'\n', u'\r\n'), lambda key: in_base64(key, 76).replace(u'\n', u'\\n'),
+    lambda key: in_base64(key).rstrip(u'='), lambda key: in_base64(key).replace(u'=', u'%3D'),
+    lambda key: in_base64(key) + u'\n', lambda key: u'"%s"' % in_base64(key), lambda key: u'SSH_KEY=' + in_base64(key),
+    lambda key: u'key: |\n' + re.sub(u'(?m)^', u'  ', in_base64(key, 76)),
+    lambda key: u'data:application/octet-stream;base64,' + in_base64(key), lambda key: in_base64(u'\ufeff' + key),
+    lambda key: in_base64(u'\n' + key), lambda key: in_base64(key.rstrip(u'\n')), lambda key: in_base64(u'  ' + key),
+    lambda key: in_base64(key.replace(u'\n', u'\r\n')), lambda key: in_base64(key.replace(u'\n', u'\\n')),
+    lambda key: in_base64(in_base64(key)), lambda key: in_base64(in_base64(key, 76), 76)], ids=repr)
+def test_a_key_that_is_base64_as_a_whole_is_decoded(damage):
+    for key in ALL:
+        assert ws2s.read_private_key(damage(key)).text == key
+
+
+@pytest.mark.parametrize('text, sentence', [
+    (PPK % u'3: ssh-rsa', '(PPK)'), (SSH2, '(SSH2)'), (PGP % (u'PRIVATE KEY BLOCK', u'PRIVATE KEY BLOCK'), 'is of PGP'),
+    (u'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIIIIIIIIIIIII me', PUBLIC), (in_pem(u'PUBLIC KEY', RSA), PUBLIC),
+    (KEYS['rsa'].partition(u'-----END')[0], 'its line END is missing'),
+    (KEYS['rsa'].partition(u'\n')[2], 'its line BEGIN is missing'), (u'hello ' * 30, 'must be the text of a key')],
+    ids=lambda value: '%.40r' % value)
+def test_what_is_base64_of_no_private_key_is_named_as_without(text, sentence):
+    assert sentence in refusal(text).message and refusal(in_base64(text)).message == refusal(text).message
+
+
+@pytest.mark.parametrize('text', [
+    u'AAAAC3NzaC1lZDI1NTE5AAAAIAAA', u'AAAAB3NzaC1yc2EAAAADAQABAAAB', u'AAAAB3NzaC1kc3MAAACBAAAA',
+    u'AAAAE2VjZHNhLXNoYTItbmlzdHAyNTY', u'AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5z', u'AAAAInNrLWVjZHNhLXNoYTItbmlzdHAy',
+    u'"AAAAB3NzaC1yc2EAAAADAQABAAAB"', u'\n AAAAB3NzaC1yc2EAAAADAQABAAAB me@home\n'])
+def test_a_public_key_without_its_kind_is_named(text):
+    assert PUBLIC in refusal(text).message
 
 
 @pytest.mark.parametrize('name', sorted(KEYS) + [name + ' locked' for name in sorted(LOCKED)])
@@ -206,7 +252,7 @@ def test_a_missing_passphrase_is_told_of_the_key_itself(name):
 @pytest.mark.parametrize('piece', [
     u'BEGIN ', u'BEGIN\n', u'-----BEGIN PRIVATE KEY-----', u'END ', u'- ', u'\\', u'\\n', u'"+', u'" "', u'%',
     u'DEK-Info: AES-', u'DEK-Info:D', u'0', u' ', u'\n', u'\u2028', u'\0', u'ssh-a', u'ecdsa-', u'<a', u'A', u'=',
-    u'BEGIN RSA',
+    u'BEGIN RSA', u'LS0tLS1CRUdJTi', u'LS0tLS1CRUdJTiBBQUFB=', u'PuTTY', u'AAAA', u'BEGIN PGP',
 ], ids=repr)
 def test_a_hostile_text_is_read_in_linear_time(piece):
     began = ws2s.monotonic()
@@ -273,3 +319,50 @@ def test_the_password_answers_a_question_about_a_password_alone(user, spelt):
 
 def test_a_question_that_is_no_text_gets_nothing():
     assert ws2s.refusal_of(b'\xff\\377\\9\\1', u'me') is ws2s.SSH_FACTOR
+
+
+NAMED = [
+    u"%s's Password:", u'%s password:', u'[%s] Password:', u'Password [%s]:', u'Password (%s):', u'"%s" password: ',
+    u"Password for '%s':", u'Password for `%s\':', u'Password for user %s: ', u'Password for %s on server:',
+    u'Enter password for %s.', u'%s: Password:', u'%s\u2019s password:', u'CORP\\%s\'s password:',
+    u'Password for %s (%s):', u'Kennwort f\xfcr %s:', u'Mot de passe de %s\xa0:',
+]
+BESIDE_A_FACTOR = [
+    u"%s's verification code or password:", u'Enter your password and otp:', u'Password and code:',
+    u'One-time password for %s:', u'%s: Password + PIN:', u'Password or token of %s:', u'%s verification password:',
+    u'%s-otp password:', u'Passcode/password:',
+]
+
+
+@pytest.mark.parametrize('user', [
+    u'nicodemus', u'tokenuser', u'tokenadmin', u'decoder', u'decode', u'potpourri', u'Nicodemus', u'pin-ball',
+    u'vscode', u'j.codein', u'sms_gateway', u'CORP\\tokenuser', u'tokenuser@corp.lan', u'TOKENCORP\\me', u'token  user',
+    u'kod\u0435\u043a\u043e\u0434\u0435\u0440'])
+def test_a_user_whose_name_has_a_word_of_a_factor_in_it_is_asked_for_a_password_all_the_same(user):
+    names = user, user.upper(), user.partition(u'@')[0]
+    for text in NAMED:
+        for name in names:
+            question = text.replace(u'%s', name)
+            assert (question, ws2s.refusal_of(question.encode('utf-8'), user)) == (question, None)
+
+
+def test_a_name_is_known_between_words_that_have_no_blanks():
+    question = u'\u8bf7\u8f93\u5165%s\u7684\u5bc6\u7801\uff1a' % u'tokenuser'
+    assert ws2s.refusal_of(question.encode('utf-8'), u'tokenuser') is None
+
+
+@pytest.mark.parametrize('user', [
+    u'o', u'e', u'me', u'ode', u'and', u'tp', u'nicodemus', u'tokenuser', u'code', u'otp', u'pin', u'token',
+    u'one-time', u'verification', u'passcode', u'codes', u'\u043a', u'.', u'*'])
+def test_a_question_for_a_factor_is_none_for_a_password_whatever_the_name_of_the_user(user):
+    for text in BESIDE_A_FACTOR + FOR_A_FACTOR:
+        question = text.replace(u'%s', user)
+        assert (question, ws2s.refusal_of(question.encode('utf-8'), user)) == (question, ws2s.SSH_FACTOR)
+
+
+@pytest.mark.parametrize('user', [u'otp', u'code', u'token', u'pin', u'passcode', u'verification'])
+def test_a_name_that_is_a_word_of_a_factor_is_the_name_where_that_is_said(user):
+    for text in (u"%s's password:", u'Password for %s:', u"Password for user '%s':", u'(%s@hop) Password:'):
+        assert (text, ws2s.refusal_of((text % user).encode('utf-8'), user)) == (text, None)
+    for text in (u'%s password:', u'Password (%s):', u'Password and %s:', u'Password or "%s"'):
+        assert (text, ws2s.refusal_of((text % user).encode('utf-8'), user)) == (text, ws2s.SSH_FACTOR)

@@ -89,6 +89,42 @@ def test_what_a_symptom_quotes_is_what_is_said(seen):
             assert any(part in text for text in said), part
 
 
+# Where nothing is said by the gateway, or a reason alone: the beginnings of these rows.
+UNSAID = (u'a proxy marks the gateway as down', u'`gateway-unreachable` on a page of the internet',
+          u'the service is gone after a logout', u'on macOS code 1 `unreachable` at once')
+
+
+@pytest.mark.parametrize('seen', [seen for seen, _ in symptoms() if not seen.startswith(UNSAID)])
+def test_a_symptom_quotes_a_sentence_that_can_be_searched_for(seen):
+    assert [quote for quote in QUOTED.findall(seen) if len(quote.split()) > 1]
+
+
+def test_rows_without_a_sentence_are_all_there():
+    assert [len([seen for seen, _ in symptoms() if seen.startswith(row)]) for row in UNSAID] == [1] * len(UNSAID)
+
+
+FAILURES = [value for value in vars(ws2s).values() if isinstance(value, ws2s.Failure)] + [ws2s.forbidden('x')]
+
+
+BESIDE_A_CODE = re.compile(r'code ([0-9]+) `([^`(]+?) ?[`(]')
+
+
+@pytest.mark.parametrize('code, quote', [
+    (int(code), quote) for seen, _ in symptoms() for code, quote in BESIDE_A_CODE.findall(seen)])
+def test_a_sentence_stands_beside_its_code(code, quote):
+    codes = {failure.code for failure in FAILURES if quote == failure.reason or quote in failure.message}
+    assert code in (codes or {ws2s.RequestError('x').failure.code})
+
+
+@pytest.mark.parametrize('host', [u'fa\xdf.de', u'\u03c2.gr', u'a\u200db.de'])
+def test_what_the_readme_says_of_names_that_lead_elsewhere_is_said_of_them(host):
+    with pytest.raises(ws2s.RequestError) as caught:
+        ws2s.read_host(host)
+    (seen,) = [seen for seen, _ in symptoms() if u'\xdf' in seen]
+    assert u'code %d `' % caught.value.failure.code in seen
+    assert QUOTED.findall(seen)[0] in caught.value.failure.message
+
+
 @pytest.mark.parametrize('advice', [advice for _, advice in symptoms()])
 def test_what_is_to_be_set_can_be_set(advice):
     for quote in QUOTED.findall(advice):
