@@ -451,7 +451,8 @@ DOTS = re.compile(u'[.\u3002\uff0e\uff61]')  # RFC 3490 section 3.1
 # Sharp s, final sigma, the joiners, and letters that have been given another case: Python speaks IDNA 2003 and Unicode
 # 3.2, where these lead to another name than in browsers.
 DEVIATIONS = re.compile(u'[\xdf\u1e9e\u03c2\u200c\u200d\u04c0\u10a0-\u10c5\u13a0-\u13fd\u180f\u1c80-\u1c88'
-                        u'\u2132\u2183\uab70-\uabbf]')
+                        u'\u2132\u2183\uab70-\uabbf\uf951]'  # the rest: Unicode Corrigenda 3 and 4
+                        u'|\U0002f868|\U0002f874|\U0002f91f|\U0002f95f|\U0002f9bf')
 LABEL_CHARACTERS, FOREIGN_CHARACTERS = 63, 59  # the longest label, and without the xn-- of its other form
 # Python's codec takes about the square of a label. A name of this cost takes a millisecond on the slowest Python.
 CODING_COST = 1500
@@ -1766,8 +1767,9 @@ def origin_refusal(request, config):
     is_own = origin.scheme in ('http', 'https') and (packed or PLAIN_NAME.match(name)) and origin == read_origin(
         '%s://%s' % (origin.scheme, request.one('host')))
     if not is_own:
+        plain = plain_value(origin)
         return 'Pages of this origin may not connect; "%s" in the setting allowedOrigins can allow them.' % (
-            plain_value(origin))
+            text if text.lower() == plain else plain)
     # Same origin: but a name that anybody may point at this address proves nothing (DNS rebinding).
     named = set(entry for entry in config['allowedHosts'] if entry.rpartition('/')[2] == name)
     if (named or packed is None) and not named & {name, '%s://%s' % (origin.scheme, name)}:
