@@ -167,8 +167,9 @@ declare namespace WS2S {
 
   /**
    * A Redis client that connects again by itself, and never repeats a command by itself. What SELECT, AUTH and HELLO
-   * have set holds for the next connection, too. A transaction ends with its connection: what follows MULTI or WATCH
-   * then rejects with `transaction-lost` until EXEC, DISCARD, UNWATCH, or a transaction that begins anew.
+   * have set holds for the next connection, too, also when EXEC has carried them out; after RESET nothing does. A
+   * transaction ends with its connection: what follows MULTI or WATCH then rejects with `transaction-lost` until EXEC,
+   * DISCARD, UNWATCH, or a transaction that begins anew.
    */
   class Redis {
     constructor(url: string, options: RedisOptions);

@@ -1347,6 +1347,7 @@ class RedisLink {
   #pauses = 0;       // since a connection that has lasted
   #begun = Infinity; // when this connection was ready
   #greeting = null;  // as of callOf(), while Redis is greeted
+  #queued = null;    // while Redis queues for EXEC: the lasting options of each command
   #ending = {name: null, times: 0};  // at which command, and how often in a row, the server has ended the connection
   #commandTimeout;
   #silence;
@@ -1410,7 +1411,7 @@ class RedisLink {
     } catch (error) {
       return this.#blame(error);
     } finally {
-      this.#batches = this.#greeting = null;
+      this.#batches = this.#greeting = this.#queued = null;
       this.#silence.stop();
       this.#connection.close().catch(ignore);  // why it has ended is known already
     }
@@ -1440,7 +1441,22 @@ class RedisLink {
 
   #onAnswer({name, options}, reply) {
     if (name === this.#ending.name) this.#ending = {name: null, times: 0};
-    if (options && !(reply instanceof RedisError) && reply !== 'QUEUED') this.#options = {...this.#options, ...options};
+    if (this.#queued && reply === 'QUEUED') this.#queued.push(options);
+    else this.#keep(options, reply);
+    this.#onBound(name.toUpperCase(), reply);
+  }
+
+  #keep(options, reply) {
+    if (options && !(reply instanceof RedisError)) this.#options = {...this.#options, ...options};
+  }
+
+  // The replies to what was queued come with that to EXEC.
+  #onBound(name, reply) {
+    if (name === 'MULTI' && !(reply instanceof RedisError)) this.#queued = [];
+    if (!ENDS.includes(name)) return;
+    const queued = this.#queued || [];
+    if (name === 'EXEC' && Array.isArray(reply)) queued.forEach((options, i) => this.#keep(options, reply[i]));
+    this.#queued = null;
   }
 
   // Before a command is sent, and the first of those that have no reply yet.
@@ -1527,8 +1543,21 @@ function mayTakeLong(words) {
 function lastingOptions(words) {
   const name = upperName(words[0]);
   if (name === 'SELECT') return {db: words[1]};
-  if (name === 'AUTH') return words.length > 2 ? {username: words[1], password: words[2]} : {password: words[1]};
-  return name === 'HELLO' && words.length > 1 ? {protocol: Number(nameOf(words[1]))} : null;
+  if (name === 'AUTH') return words.length > 2 ? loginOf(words[1], words[2]) : loginOf(undefined, words[1]);
+  if (name === 'RESET') return {...loginOf(), db: 0, protocol: 2};
+  return name === 'HELLO' && words.length > 1 ? optionsOfHello(words) : null;
+}
+
+// Both together: with a password alone the user is `default`, whoever it was before.
+function loginOf(username, password) {
+  return {username, password};
+}
+
+/** HELLO version [AUTH username password] [SETNAME name] */
+function optionsOfHello(words) {
+  const at = upperName(words[2] ?? '') === 'SETNAME' ? 4 : 2;
+  const login = upperName(words[at] ?? '') === 'AUTH' ? loginOf(words[at + 1], words[at + 2]) : null;
+  return {protocol: Number(nameOf(words[1])), ...login};
 }
 
 /** What must be known of a command until its reply is there. The words themselves may be large. */
