@@ -154,7 +154,8 @@ declare namespace WS2S {
     retry?: Retry;
     /**
      * Milliseconds without a word of Redis while a reply is due until the connection is given up, 60,000; 0 for no
-     * limit. Commands that wait or work as long as they like (BLPOP, XREAD with BLOCK, WAIT, EVAL...) have none.
+     * limit. Commands that wait or work as long as they like (BLPOP, XREAD with BLOCK, WAIT, EVAL...) have none, nor
+     * has EXEC with one of them.
      */
     commandTimeout?: number;
   }

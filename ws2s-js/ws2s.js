@@ -1347,7 +1347,7 @@ class RedisLink {
   #pauses = 0;       // since a connection that has lasted
   #begun = Infinity; // when this connection was ready
   #greeting = null;  // as of callOf(), while Redis is greeted
-  #queued = null;    // while Redis queues for EXEC: the lasting options of each command
+  #queued = null;    // while Redis queues for EXEC: `{options, mayTakeLong}` of each command, as of callOf()
   #ending = {name: null, times: 0};  // at which command, and how often in a row, the server has ended the connection
   #commandTimeout;
   #silence;
@@ -1439,9 +1439,9 @@ class RedisLink {
     }
   }
 
-  #onAnswer({name, options}, reply) {
+  #onAnswer({name, mayTakeLong, options}, reply) {
     if (name === this.#ending.name) this.#ending = {name: null, times: 0};
-    if (this.#queued && reply === 'QUEUED') this.#queued.push(options);
+    if (this.#queued && reply === 'QUEUED') this.#queued.push({options, mayTakeLong});
     else this.#keep(options, reply);
     this.#onBound(name.toUpperCase(), reply);
   }
@@ -1455,7 +1455,7 @@ class RedisLink {
     if (name === 'MULTI' && !(reply instanceof RedisError)) this.#queued = [];
     if (!ENDS.includes(name)) return;
     const queued = this.#queued || [];
-    if (name === 'EXEC' && Array.isArray(reply)) queued.forEach((options, i) => this.#keep(options, reply[i]));
+    if (name === 'EXEC' && Array.isArray(reply)) queued.forEach(({options}, i) => this.#keep(options, reply[i]));
     this.#queued = null;
   }
 
@@ -1468,9 +1468,14 @@ class RedisLink {
   #onSilence(silent) {
     const first = this.#greeting || this.#events.first();
     if (!first) this.#silence.stop();
-    else if (first.mayTakeLong || (this.#batches && this.#batches.isWriting)) this.#silence.heard();
+    else if (this.#mayTakeLong(first) || (this.#batches && this.#batches.isWriting)) this.#silence.heard();
     else if (silent >= this.#commandTimeout) this.#connection.abort(new WS2SError(
       1, 'timeout', `the server has not answered ${first.name} for ${secondsOf(silent)}`));
+  }
+
+  // EXEC carries out what was queued.
+  #mayTakeLong({name, mayTakeLong}) {
+    return mayTakeLong || (name.toUpperCase() === 'EXEC' && this.#queued?.some(queued => queued.mayTakeLong));
   }
 
   /** The same error, or the one that names the command at which the server has ended the connection. */

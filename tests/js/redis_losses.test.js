@@ -387,6 +387,35 @@ for (const words of PATIENT) {
   });
 }
 
+const LONG_WITHIN = [['EVAL', 'while true do end', 0], ['fcall', 'f', 0], ['DEBUG', 'SLEEP', 90]];
+const WAYS_TO_ASK = {
+  'multi()': (redis, words) => redis.multi([['PING'], words, ['PING']]),
+  'EXEC': (redis, words) => Promise.all([['multi'], ['PING'], words, ['PING'], ['exec']].map(
+    each => redis.command(...each))).then(replies => replies[4]),
+};
+
+for (const words of LONG_WITHIN) {
+  for (const [way, ask] of Object.entries(WAYS_TO_ASK)) {
+    test(`P4: ${way} with ${words[0]} may take as long as it likes, and the next one without may not`, async t => {
+      const time = takeTime(t);
+      const queued = '+QUEUED\r\n';
+      const {redis, server, told} = start({[words[0].toUpperCase()]: queued, PING: queued, EXEC: null});
+      const asked = ask(redis, words);
+      await until(() => /exec/i.test(server.commands[server.commands.length - 1]));
+      await settled();
+      await time.pass(600000);
+      assert.deepStrictEqual(told, ['ready']);
+      server.last.say(list(['a', 'b', 'c']));
+      assert.strictEqual((await asked).length, 3);
+      const refused = assert.rejects(redis.multi([['PING']]), /has not answered EXEC/);
+      await settled();
+      await time.pass(81000);
+      await refused;
+      await redis.close();
+    });
+  }
+}
+
 test('P4: a subscriber to whom nothing is said, and an idle client, are not given up', async t => {
   const time = takeTime(t);
   const {redis, told} = start();
