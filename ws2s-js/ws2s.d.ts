@@ -154,7 +154,8 @@ declare namespace WS2S {
     retry?: Retry;
     /**
      * Milliseconds without a word of Redis while a reply is due until the connection is given up, 60,000; 0 for no
-     * limit. Commands that wait or work as long as they like (BLPOP, XREAD with BLOCK, WAIT, EVAL...) have none.
+     * limit. Commands that wait or work as long as they like (BLPOP, XREAD with BLOCK, WAIT, EVAL...) have none, nor
+     * has EXEC with one of them.
      */
     commandTimeout?: number;
   }
@@ -167,8 +168,9 @@ declare namespace WS2S {
 
   /**
    * A Redis client that connects again by itself, and never repeats a command by itself. What SELECT, AUTH and HELLO
-   * have set holds for the next connection, too. A transaction ends with its connection: what follows MULTI or WATCH
-   * then rejects with `transaction-lost` until EXEC, DISCARD, UNWATCH, or a transaction that begins anew.
+   * have set holds for the next connection, too, also when EXEC has carried them out; after RESET nothing does. A
+   * transaction ends with its connection: what follows MULTI or WATCH then rejects with `transaction-lost` until EXEC,
+   * DISCARD, UNWATCH, or a transaction that begins anew.
    */
   class Redis {
     constructor(url: string, options: RedisOptions);

@@ -1347,6 +1347,7 @@ class RedisLink {
   #pauses = 0;       // since a connection that has lasted
   #begun = Infinity; // when this connection was ready
   #greeting = null;  // as of callOf(), while Redis is greeted
+  #queued = null;    // while Redis queues for EXEC: `{options, mayTakeLong}` of each command, as of callOf()
   #ending = {name: null, times: 0};  // at which command, and how often in a row, the server has ended the connection
   #commandTimeout;
   #silence;
@@ -1410,7 +1411,7 @@ class RedisLink {
     } catch (error) {
       return this.#blame(error);
     } finally {
-      this.#batches = this.#greeting = null;
+      this.#batches = this.#greeting = this.#queued = null;
       this.#silence.stop();
       this.#connection.close().catch(ignore);  // why it has ended is known already
     }
@@ -1438,9 +1439,24 @@ class RedisLink {
     }
   }
 
-  #onAnswer({name, options}, reply) {
+  #onAnswer({name, mayTakeLong, options}, reply) {
     if (name === this.#ending.name) this.#ending = {name: null, times: 0};
-    if (options && !(reply instanceof RedisError) && reply !== 'QUEUED') this.#options = {...this.#options, ...options};
+    if (this.#queued && reply === 'QUEUED') this.#queued.push({options, mayTakeLong});
+    else this.#keep(options, reply);
+    this.#onBound(name.toUpperCase(), reply);
+  }
+
+  #keep(options, reply) {
+    if (options && !(reply instanceof RedisError)) this.#options = {...this.#options, ...options};
+  }
+
+  // The replies to what was queued come with that to EXEC.
+  #onBound(name, reply) {
+    if (name === 'MULTI' && !(reply instanceof RedisError)) this.#queued = [];
+    if (!ENDS.includes(name)) return;
+    const queued = this.#queued || [];
+    if (name === 'EXEC' && Array.isArray(reply)) queued.forEach(({options}, i) => this.#keep(options, reply[i]));
+    this.#queued = null;
   }
 
   // Before a command is sent, and the first of those that have no reply yet.
@@ -1452,9 +1468,14 @@ class RedisLink {
   #onSilence(silent) {
     const first = this.#greeting || this.#events.first();
     if (!first) this.#silence.stop();
-    else if (first.mayTakeLong || (this.#batches && this.#batches.isWriting)) this.#silence.heard();
+    else if (this.#mayTakeLong(first) || (this.#batches && this.#batches.isWriting)) this.#silence.heard();
     else if (silent >= this.#commandTimeout) this.#connection.abort(new WS2SError(
       1, 'timeout', `the server has not answered ${first.name} for ${secondsOf(silent)}`));
+  }
+
+  // EXEC carries out what was queued.
+  #mayTakeLong({name, mayTakeLong}) {
+    return mayTakeLong || (name.toUpperCase() === 'EXEC' && this.#queued?.some(queued => queued.mayTakeLong));
   }
 
   /** The same error, or the one that names the command at which the server has ended the connection. */
@@ -1527,8 +1548,21 @@ function mayTakeLong(words) {
 function lastingOptions(words) {
   const name = upperName(words[0]);
   if (name === 'SELECT') return {db: words[1]};
-  if (name === 'AUTH') return words.length > 2 ? {username: words[1], password: words[2]} : {password: words[1]};
-  return name === 'HELLO' && words.length > 1 ? {protocol: Number(nameOf(words[1]))} : null;
+  if (name === 'AUTH') return words.length > 2 ? loginOf(words[1], words[2]) : loginOf(undefined, words[1]);
+  if (name === 'RESET') return {...loginOf(), db: 0, protocol: 2};
+  return name === 'HELLO' && words.length > 1 ? optionsOfHello(words) : null;
+}
+
+// Both together: with a password alone the user is `default`, whoever it was before.
+function loginOf(username, password) {
+  return {username, password};
+}
+
+/** HELLO version [AUTH username password] [SETNAME name] */
+function optionsOfHello(words) {
+  const at = upperName(words[2] ?? '') === 'SETNAME' ? 4 : 2;
+  const login = upperName(words[at] ?? '') === 'AUTH' ? loginOf(words[at + 1], words[at + 2]) : null;
+  return {protocol: Number(nameOf(words[1])), ...login};
 }
 
 /** What must be known of a command until its reply is there. The words themselves may be large. */

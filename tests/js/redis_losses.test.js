@@ -246,6 +246,93 @@ test('SELECT, AUTH and HELLO that were accepted hold for the next connection, ot
   await all.redis.close();
 });
 
+const LOGIN = {username: 'nos', password: 'old', db: 2};
+const LASTING = [
+  ['AUTH with a password alone is of the user default', LOGIN, ['AUTH pw'], ['AUTH pw', 'SELECT 2']],
+  ['the login of HELLO', LOGIN, ['HELLO 3 AUTH alice pw'], ['AUTH alice pw', 'HELLO 3', 'SELECT 2']],
+  ['the login of hello, in lower case, behind a name', {}, ['hello 2 setname auth auth alice pw'], ['AUTH alice pw']],
+  ['a name that HELLO gives is no login', LOGIN, ['HELLO 3 SETNAME AUTH'], ['AUTH nos old', 'HELLO 3', 'SELECT 2']],
+  ['RESET leaves nothing', {...LOGIN, protocol: 3}, ['RESET'], []],
+  ['what comes behind RESET', LOGIN, ['SELECT 4', 'RESET', 'AUTH b pw', 'SELECT 5'], ['AUTH b pw', 'SELECT 5']],
+];
+
+for (const [what, options, lines, expected] of LASTING) {
+  test(`what holds for the next connection: ${what}`, async () => {
+    const all = start({RESET: '+RESET\r\n'}, options);
+    for (const line of lines) await all.redis.command(...line.split(' '));
+    all.server.commands = [];
+    await lose(all);
+    assert.deepStrictEqual(all.server.commands, expected);
+    await all.redis.close();
+  });
+}
+
+/* Queues as Redis does; EXEC answers with the outcomes of what was queued, or as `exec` says. */
+function queueing(exec) {
+  let queued = null;
+  const queue = outcome => () => {
+    if (!queued) return outcome;
+    queued.push(outcome);
+    return '+QUEUED\r\n';
+  };
+  const end = reply => () => {
+    const outcomes = queued;
+    queued = null;
+    return reply || `*${outcomes.length}\r\n${outcomes.join('')}`;
+  };
+  return {
+    MULTI: () => {
+      if (queued) return '-ERR MULTI calls can not be nested\r\n';
+      queued = [];
+      return '+OK\r\n';
+    },
+    EXEC: end(exec), DISCARD: end('+OK\r\n'), RESET: end('+RESET\r\n'),
+    SELECT: words => queue(words[1] > 15 ? '-ERR DB index is out of range\r\n' : '+OK\r\n')(),
+    AUTH: queue('+OK\r\n'), HELLO: queue('*0\r\n'), SET: queue('+OK\r\n'), PING: queue('+PONG\r\n'),
+  };
+}
+
+const QUEUED = [
+  ['SELECT that EXEC has carried out', ['MULTI', 'SET a 1', 'SELECT 3', 'EXEC'], ['SELECT 3']],
+  ['the same in lower case', ['multi', 'select 3', 'exec'], ['SELECT 3']],
+  ['the last of several', ['MULTI', 'SELECT 3', 'AUTH a pw', 'SELECT 4', 'HELLO 3', 'EXEC'],
+   ['AUTH a pw', 'HELLO 3', 'SELECT 4']],
+  ['the one that Redis has taken', ['MULTI', 'SELECT 3', 'SELECT 99', 'EXEC'], ['SELECT 3']],
+  ['behind a MULTI within MULTI', ['MULTI', 'SELECT 3', 'MULTI', 'SELECT 4', 'EXEC'], ['SELECT 4']],
+  ['nothing before EXEC', ['SELECT 1', 'MULTI', 'SELECT 3'], ['SELECT 1']],
+  ['nothing after DISCARD', ['SELECT 1', 'MULTI', 'SELECT 3', 'DISCARD', 'MULTI', 'SET a 1', 'EXEC'], ['SELECT 1']],
+  ['nothing after RESET', ['MULTI', 'SELECT 3', 'RESET', 'MULTI', 'SET a 1', 'EXEC'], []],
+  ['nothing of an EXEC that gives null', ['MULTI', 'SELECT 3', 'EXEC'], [], '*-1\r\n'],
+  ['nothing of an EXEC that is refused', ['MULTI', 'SELECT 3', 'EXEC'], [], '-EXECABORT no\r\n'],
+];
+
+for (const [what, lines, expected, exec] of QUEUED) {
+  test(`what holds for the next connection, of a transaction: ${what}`, async () => {
+    const all = start(queueing(exec));
+    for (const line of lines) await all.redis.command(...line.split(' ')).catch(error => assert.ok(error.code));
+    all.server.commands = [];
+    await lose(all);
+    assert.deepStrictEqual(all.server.commands, expected);
+    await all.redis.close();
+  });
+}
+
+test('what holds for the next connection, of multi(): what it was asked for; a transaction that was lost has no part',
+     async () => {
+       const all = start(queueing());
+       await all.redis.multi([['SET', 'a', 1], ['SELECT', 3]]);
+       await lose(all);
+       await all.redis.command('MULTI');
+       await all.redis.command('SELECT', 7);
+       Object.assign(all.server.answers, queueing());
+       await lose(all);
+       await all.redis.multi([['SET', 'a', 1]]);
+       all.server.commands = [];
+       await lose(all);
+       assert.deepStrictEqual(all.server.commands, ['SELECT 3']);
+       await all.redis.close();
+     });
+
 // -- silent servers ---------------------------------------------------------------------------------------------------
 
 const silent = () => ({onData() {}});
@@ -298,6 +385,35 @@ for (const words of PATIENT) {
     await refused;
     await redis.close();
   });
+}
+
+const LONG_WITHIN = [['EVAL', 'while true do end', 0], ['fcall', 'f', 0], ['DEBUG', 'SLEEP', 90]];
+const WAYS_TO_ASK = {
+  'multi()': (redis, words) => redis.multi([['PING'], words, ['PING']]),
+  'EXEC': (redis, words) => Promise.all([['multi'], ['PING'], words, ['PING'], ['exec']].map(
+    each => redis.command(...each))).then(replies => replies[4]),
+};
+
+for (const words of LONG_WITHIN) {
+  for (const [way, ask] of Object.entries(WAYS_TO_ASK)) {
+    test(`P4: ${way} with ${words[0]} may take as long as it likes, and the next one without may not`, async t => {
+      const time = takeTime(t);
+      const queued = '+QUEUED\r\n';
+      const {redis, server, told} = start({[words[0].toUpperCase()]: queued, PING: queued, EXEC: null});
+      const asked = ask(redis, words);
+      await until(() => /exec/i.test(server.commands[server.commands.length - 1]));
+      await settled();
+      await time.pass(600000);
+      assert.deepStrictEqual(told, ['ready']);
+      server.last.say(list(['a', 'b', 'c']));
+      assert.strictEqual((await asked).length, 3);
+      const refused = assert.rejects(redis.multi([['PING']]), /has not answered EXEC/);
+      await settled();
+      await time.pass(81000);
+      await refused;
+      await redis.close();
+    });
+  }
 }
 
 test('P4: a subscriber to whom nothing is said, and an idle client, are not given up', async t => {
