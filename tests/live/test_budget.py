@@ -223,6 +223,7 @@ def begin_a_frame(client, ports):
     client.send(frame(TEXT, b'{"command": "ping"}')[:-1])
 
 
+# M3: with or without pings.
 @pytest.mark.parametrize('stall, ping_seconds', [
     (begin_a_message, 30), (begin_a_frame, 30), (stuck_reader, STALL), (stuck_reader, 30), (stuck_target, STALL),
     (stuck_target, 30)], ids=['message', 'frame', 'reader and pings', 'reader', 'target and pings', 'target'])

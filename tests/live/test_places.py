@@ -98,6 +98,7 @@ def crowd(address, come, count):
             client.sock.close()
 
 
+# M2: who says nothing gives way.
 @pytest.mark.parametrize('come', [nothing, a_page, nonsense])
 def test_a_newcomer_is_served_at_once_beside_100_connections_of_his_own_address_for_5_places(running_gateway, come):
     gateway = running_gateway({'limits': {'clients': 5}})

@@ -1226,6 +1226,7 @@ def test_a_pid_file_that_another_program_has_locked_has_it_left_alone(service, c
 
 # -- the log -----------------------------------------------------------------------------------------------------------
 
+# M1: every line is there.
 @pytest.mark.parametrize('size', [0, 20000], ids=['one file', 'rotated'])
 def test_a_burst_of_16000_lines_from_four_workers_loses_and_tears_none(service, size):
     service.configure(workers=4, log={'bytes': size, 'files': 1000, 'level': 'debug'})

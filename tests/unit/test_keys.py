@@ -290,7 +290,7 @@ FOR_A_FACTOR = [
     u'\u4e00\u6b21\u6027\u5bc6\u7801: ', u'\u30ef\u30f3\u30bf\u30a4\u30e0\u30d1\u30b9\u30ef\u30fc\u30c9: ',
     u'\uc77c\ud68c\uc6a9 \ube44\ubc00\ubc88\ud638: ',
     u'\u041e\u0434\u043d\u043e\u0440\u0430\u0437\u043e\u0432\u044b\u0439 \u043f\u0430\u0440\u043e\u043b\u044c: ',
-    u'\u041a\u043e\u0434: ', u'', u' ', u'\n', u'> ', u'login: ', u'Enter passphrase for key \'/root/.ssh/id_rsa\': ',
+    u'\u041a\u043e\u0434: ', u'', u' ', u'\n', u'> ', u'login: ', u'Enter passphrase for key \'/home/u/.ssh/id_rsa\': ',
     u'Passphrase: ', u'Press enter', u'Are you sure you want to continue connecting (yes/no/[fingerprint])? ',
     u'x' * 100000,
 ]
