@@ -171,15 +171,19 @@ export class Link {
   }
 
   async #askWatching(client, words) {
-    if (words[0] === 'WATCH') this.#isWatching = true;
+    if (words[0] === 'WATCH') {
+      this.#endings.check('WATCH');
+      this.#isWatching = true;
+    }
     const reply = await this.#ask(client, words);
     if (words[0] === 'EXEC' || words[0] === 'UNWATCH') this.#isWatching = false;
     return reply;
   }
 
-  // A client refuses what follows a WATCH that was lost; here that is the business of onOneConnection().
+  // A client refuses what follows a WATCH that was lost; here that is the business of onOneConnection(). DISCARD ends
+  // that without being sent: a proxy that does not know WATCH might end the connection at UNWATCH, too.
   #endWatching(client) {
-    if (this.#isWatching) client.bytes('UNWATCH').catch(ignore);
+    if (this.#isWatching) client.bytes('DISCARD').catch(ignore);
     this.#isWatching = false;
   }
 
@@ -225,6 +229,7 @@ export class Link {
   }
 
   #attach(client) {
+    this.#isWatching &&= client === this.#client;
     this.#client = client;
     client.onReady = () => this.#onReady(client);
     client.onLost = error => this.#onLost(error);

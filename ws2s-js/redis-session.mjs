@@ -10,6 +10,8 @@ import {Link} from './redis-link.mjs';
 const TYPE_CHARACTERS = 60;
 const NO_TRANSACTION = 'This change takes several commands, and this user may not make them as one (WATCH). '
   + 'Nothing was written.';
+const ENDED_AT_WATCH = 'This change takes several commands, and the connection has ended at WATCH each time, so they '
+  + 'cannot be made as one. Nothing was written.';
 
 const ignore = () => {};
 const text = reply => (reply instanceof Uint8Array ? textOf(reply) || '' : String(reply));
@@ -17,6 +19,7 @@ const text = reply => (reply instanceof Uint8Array ? textOf(reply) || '' : Strin
 /** A Link, and what is known of the server behind it; version is [0, 0] when it does not tell. */
 export class Session extends Link {
   #turn = Promise.resolve();  // changes are made one after the other: they use WATCH
+  #unguarded = null;          // why WATCH was not to be had for the present change
 
   databases = 16;
   isCluster = false;
@@ -95,13 +98,14 @@ export class Session extends Link {
       await ask('WATCH', key);
       return true;
     } catch (error) {
+      this.#unguarded = error instanceof EndedError ? ENDED_AT_WATCH : NO_TRANSACTION;
       if (isForbidden(error) || isUnknown(error) || error instanceof EndedError) return false;
       throw error;
     }
   }
 
   async #write(ask, writes, isWatched) {
-    if (!isWatched && writes.length > 1) throw new ChangedError(NO_TRANSACTION);  // half of them could be made
+    if (!isWatched && writes.length > 1) throw new ChangedError(this.#unguarded);  // half of them could be made
     const calls = isWatched ? [['MULTI'], ...writes, ['EXEC']] : writes;
     // All in one go: nothing else of this connection comes between them.
     const outcomes = await Promise.allSettled(calls.map(words => ask(...words)));

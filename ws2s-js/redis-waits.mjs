@@ -1,30 +1,35 @@
 /** What was asked and is not answered yet, and commands at which a server, or a proxy, ends the connection. */
 
 import {EndedError, isAtEnd, noteEnd} from './redis-errors.mjs';
+import {RedisError} from './ws2s.mjs';
 
-// The page does without them: one end is enough to ask no more for them.
-const OPTIONAL = new Set(['PING', 'ECHO', 'INFO', 'CONFIG', 'COMMAND', 'OBJECT', 'MEMORY', 'DBSIZE', 'HPEXPIRETIME',
-  'PTTL', 'WATCH', 'UNLINK']);
-const MOST_ENDS = 2;  // of other commands, without an answer in between: a server may have been restarted just then
+// The page does without them: one end is enough to ask no more for them, unless they were answered before.
+const OPTIONAL = new Set(['PING', 'ECHO', 'INFO', 'CONFIG', 'COMMAND', 'OBJECT', 'MEMORY', 'DBSIZE', 'HPEXPIRETIME']);
+// Of other commands, without an answer in between: a server may have been restarted just then, or something on the way
+// may have forgotten a connection that was idle.
+const MOST_ENDS = 2;
 
 /** At which commands the other side has ended the connection, and how often. */
 export class Endings {
   #counts = new Map();
+  #answered = new Set();
   #last = null;  // the end that was counted last: what was asked behind that command fails with it, too
 
   /** Throws an EndedError for a command that would end the connection again. */
   check(name) {
     const count = this.#counts.get(name) || 0;
-    if (count < (OPTIONAL.has(name) ? 1 : MOST_ENDS)) return;
+    if (count < (OPTIONAL.has(name) && !this.#answered.has(name) ? 1 : MOST_ENDS)) return;
     throw new EndedError(name, `The server ends the connection at ${name}, so it is not asked again. If that has `
       + 'changed, disconnect and connect anew.');
   }
 
   onReply(name) {
     this.#counts.delete(name);
+    this.#answered.add(name);
   }
 
   onFailure(name, error) {
+    if (error instanceof RedisError) this.onReply(name);
     if (!isAtEnd(error)) return;
     const isBehind = error.cause === this.#last;
     noteEnd(error, isBehind ? null : name);

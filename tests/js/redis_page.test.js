@@ -4,7 +4,7 @@
 const assert = require('node:assert');
 const {before, test} = require('node:test');
 const {RedisError, WS2SError} = require('../../ws2s-js/ws2s.js');
-const {FakeGateway, settled} = require('./fake_gateway.js');
+const {FakeGateway, settled, until} = require('./fake_gateway.js');
 const {FakeRedis, bulk, list} = require('./fake_redis.js');
 
 let bytes, errors, lines, names, info, rows, session;
@@ -779,14 +779,74 @@ test('C1: a command that the page cannot do without is asked twice, and again af
   await found.close();
 });
 
-test('C1: without WATCH a change is made with its checks only', async () => {
-  const {session: found, server} = await begin({...STRING, WATCH: hangUp});
-  await assert.rejects(found.change('k', 'string', {writes: [['SET', 'k', 'v']]}), /no reply to WATCH/);
+const APPEND = {writes: [['APPEND', 'k', 'v']]};
+
+/* Hangs up at WATCH as often as `plan.ends` says. */
+function endingAtWatch(plan) {
+  return {...STRING, WATCH: (words, connection) => (plan.ends-- > 0 ? hangUp(words, connection) : '+OK\r\n')};
+}
+
+/* Changes `k`, which fails at WATCH. */
+async function failAtWatch(found) {
+  await assert.rejects(found.change('k', 'string', APPEND), /no reply to WATCH/);
   await found.ready();
-  await found.change('k', 'string', {writes: [['SET', 'k', 'v']]});
-  assert.deepStrictEqual(server.commands.slice(-2), ['TYPE k', 'SET k v']);
+}
+
+test('C1: where WATCH has ended the connection twice a change is made with its checks only', async () => {
+  const {session: found, server, told} = await begin({...STRING, WATCH: hangUp, UNWATCH: hangUp, DISCARD: hangUp});
+  for (let i = 0; i < 2; i++) await failAtWatch(found);
+  await found.change('k', 'string', APPEND);
+  server.last.close();
+  await until(() => told.length === 6);
+  const ended = ['WATCH k', 'PING'];  // with nothing that ends what was lost
+  assert.deepStrictEqual(server.commands, [...ended, ...ended, 'TYPE k', 'APPEND k v', 'PING']);
+  assert.deepStrictEqual(told, Array(3).fill(['lost', 'ready']).flat());
   await found.close();
 });
+
+test('C1: where WATCH has ended the connection several commands are not sent, and the sentence says why', async () => {
+  const {session: found, server} = await begin({...STRING, WATCH: hangUp});
+  for (let i = 0; i < 2; i++) await failAtWatch(found);
+  server.commands.length = 0;
+  const writes = [['APPEND', 'k', 'v'], ['PEXPIRE', 'k', 5]];
+  await assert.rejects(found.change('k', 'string', {writes}), error => isChanged(/Nothing was written/)(error)
+    && /the connection has ended at WATCH/.test(error.message) && !/this user/.test(error.message));
+  assert.deepStrictEqual(server.commands, ['TYPE k']);
+  await found.close();
+});
+
+for (const answers of [0, 2]) {
+  test(`C1: a change after one connection that has ended at WATCH is guarded, after ${answers} answers`, async () => {
+    const plan = {ends: 0};
+    const {session: found, server} = await begin(endingAtWatch(plan));
+    for (let i = 0; i < answers; i++) await found.change('k', 'string', APPEND);
+    for (let round = 0; round < 3; round++) {
+      plan.ends = 1;
+      await failAtWatch(found);
+      server.commands.length = 0;
+      await found.change('k', 'string', APPEND);
+      assert.deepStrictEqual(server.commands, ['WATCH k', 'TYPE k', 'MULTI', 'APPEND k v', 'EXEC']);
+    }
+    await found.close();
+  });
+}
+
+for (const name of ['PTTL', 'UNLINK', 'INFO', 'MEMORY', 'DBSIZE', 'HPEXPIRETIME']) {
+  test(`C1: ${name} that was answered is asked again after one end of the connection, and not after two`, async () => {
+    const plan = {ends: 0};
+    const {session: found} = await begin({
+      [name]: (words, connection) => (plan.ends-- > 0 ? hangUp(words, connection) : ':1\r\n')});
+    const isAtEnd = error => errors.endOf(error) === name;
+    assert.strictEqual(await found.ask(name), 1);
+    plan.ends = 1;
+    await assert.rejects(found.ask(name), isAtEnd);
+    assert.strictEqual(await found.ask(name), 1);
+    plan.ends = 2;
+    for (let i = 0; i < 2; i++) await assert.rejects(found.ask(name), isAtEnd);
+    await assert.rejects(found.ask(name), errors.EndedError);
+    await found.close();
+  });
+}
 
 test('P4: what waits longest is known, and a connection that is given up fails it and is made anew', async () => {
   const {session: found, told, gateway} = await begin({GET: null});
