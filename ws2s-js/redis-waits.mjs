@@ -12,16 +12,31 @@ export class Endings {
   #counts = new Map();
   #last = null;  // the end that was counted last: what was asked behind that command fails with it, too
 
+  #onChange;
+
+  /** `onChange()`: other commands may be avoided now. */
+  constructor(onChange) {
+    this.#onChange = onChange;
+  }
+
+  /** The commands for which check() throws. */
+  get avoided() {
+    return [...this.#counts.keys()].filter(name => this.#isAvoided(name));
+  }
+
+  #isAvoided(name) {
+    return (this.#counts.get(name) || 0) >= (OPTIONAL.has(name) ? 1 : MOST_ENDS);
+  }
+
   /** Throws an EndedError for a command that would end the connection again. */
   check(name) {
-    const count = this.#counts.get(name) || 0;
-    if (count < (OPTIONAL.has(name) ? 1 : MOST_ENDS)) return;
+    if (!this.#isAvoided(name)) return;
     throw new EndedError(name, `The server ends the connection at ${name}, so it is not asked again. If that has `
       + 'changed, disconnect and connect anew.');
   }
 
   onReply(name) {
-    this.#counts.delete(name);
+    if (this.#counts.delete(name)) this.#onChange();
   }
 
   onFailure(name, error) {
@@ -31,6 +46,7 @@ export class Endings {
     if (isBehind) return;
     this.#last = error.cause;
     this.#counts.set(name, (this.#counts.get(name) || 0) + 1);
+    this.#onChange();
   }
 }
 
