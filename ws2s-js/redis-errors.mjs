@@ -80,8 +80,8 @@ export function unproved(error) {
   }
   const why = error.reason === 'not-answered' && error.cause ? error.cause : error;
   if (!(why instanceof WS2SError) || why.reason !== 'timeout') return why;
-  return new UnprovedError('The target takes the connection, but answers nothing that is understood: it is not Redis, or '
-    + 'it is stuck. (timeout)');
+  return new UnprovedError('The target takes the connection, but answers nothing that is understood: it is not Redis, '
+    + 'or it is stuck. (timeout)');
 }
 
 /** The command at which the server, or a proxy before it, has ended the connection; null for all other failures. */

@@ -486,7 +486,9 @@ async function begin(answers = {}, options = {}) {
   const told = [];
   const found = await session.Session.open('ws://gateway.test/', {
     host: 'redis.test', WebSocket: gateway.WebSocket, retry: {first: 5, longest: 20}, ...options,
-  }, {lost: () => told.push('lost'), ready: () => told.push('ready'), over: () => told.push('over'), avoiding: () => {}});
+  }, {
+    lost: () => told.push('lost'), ready: () => told.push('ready'), over: () => told.push('over'), avoiding: () => {},
+  });
   server.commands.length = 0;
   return {server, gateway, told, session: found};
 }
