@@ -44,7 +44,7 @@ const SENTENCES = {
 
 /** A sentence for people about an error of Redis, in which the server's own words follow; null about other errors. */
 export function sentenceOf(error) {
-  if (error instanceof ChangedError || error instanceof EndedError) return error.message;
+  if ([ChangedError, EndedError, UnprovedError].some(kind => error instanceof kind)) return error.message;
   if (ends.get(error) === null) return BEHIND;
   if (!(error instanceof RedisError)) return null;
   const isNoPassword = error.code === 'ERR' && /without any password|no password is set/i.test(error.message);
@@ -61,6 +61,27 @@ export class EndedError extends Error {
     this.name = 'EndedError';
     this.command = command;
   }
+}
+
+/** A server that takes connections, but was not found to be Redis. */
+export class UnprovedError extends Error {
+  constructor(message) {
+    super(message);
+    this.name = 'UnprovedError';
+  }
+}
+
+/** Why a connection that was made is of no use. What the page has asked till then changes nothing on the server. */
+export function unproved(error) {
+  const command = endOf(error);
+  if (command) {
+    return new UnprovedError(`The server has ended the connection at ${command}: it is not Redis, or it does not serve `
+      + 'clients from here. (closed)');
+  }
+  const why = error.reason === 'not-answered' && error.cause ? error.cause : error;
+  if (!(why instanceof WS2SError) || why.reason !== 'timeout') return why;
+  return new UnprovedError('The target takes the connection, but answers nothing that is understood: it is not Redis, '
+    + 'or it is stuck. (timeout)');
 }
 
 /** The command at which the server, or a proxy before it, has ended the connection; null for all other failures. */

@@ -1,6 +1,6 @@
 /** A connection to one database of one Redis server, which is made again when it is lost. */
 
-import {ChangedError, EndedError, endOf, isOfLogin, isTooMany} from './redis-errors.mjs';
+import {ChangedError, EndedError, endOf, isOfLogin, isTooMany, unproved} from './redis-errors.mjs';
 import {Endings, Waits} from './redis-waits.mjs';
 import {Redis, RedisError, WS2SError} from './ws2s.mjs';
 
@@ -46,8 +46,8 @@ async function inTime(task, signal) {
 /**
  * One connection to one database, made again by itself when it is lost.
  *
- * `events`: `lost(error)`, `ready()` when it is there again, `over(error)` when no more attempts are made; none of them
- * before open() has resolved.
+ * `events`: `lost(error)`, `ready()` when it is there again, `over(error)` when no more attempts are made, `avoiding()`
+ * when `avoided` is another list; none of them before open() has resolved.
  */
 export class Link {
   #url;
@@ -60,7 +60,7 @@ export class Link {
   #losses = 0;
   #lostAt = 0;
   #waits = new Waits();
-  #endings = new Endings();
+  #endings = new Endings(() => { if (this.#isKnown) this.#events.avoiding(); });
   #isKnown = false;  // open() has resolved
   #isWatching = false;
 
@@ -111,6 +111,11 @@ export class Link {
   /** What has waited longest for its answer, and since when: `{name, seconds}`, or null. */
   get wait() {
     return this.isReady ? this.#waits.longest : null;
+  }
+
+  /** The commands that are asked no more, as the other side ends the connection at them. */
+  get avoided() {
+    return this.#endings.avoided;
   }
 
   /** For how many seconds there has been no connection; null while there is one. */
@@ -197,7 +202,7 @@ export class Link {
     } catch (error) {
       const reason = this.isOver ? await this.ready().catch(why => why) : error;
       await this.close();
-      throw signal.aborted ? signal.reason : reason;
+      throw unproved(signal.aborted ? signal.reason : reason);
     }
   }
 

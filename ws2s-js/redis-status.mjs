@@ -67,6 +67,25 @@ export class LinkView {
   }
 }
 
+/** Names the commands that a session does without, in every view and for as long as that lasts. `page`: {session}. */
+export class AvoidedView {
+  #page;
+  #node;
+
+  constructor(node, page) {
+    this.#page = page;
+    this.#node = node;
+  }
+
+  show() {
+    const {session} = this.#page;
+    const names = session && !session.isOver ? session.avoided : [];
+    this.#node.hidden = !names.length;
+    this.#node.textContent = names.length ? `The server ends the connection at ${names.join(', ')}: what needs that is `
+      + 'left out, until you disconnect and connect anew.' : '';
+  }
+}
+
 function waitOf(session) {
   const {secondsLost, wait} = session;
   if (secondsLost !== null) return {text: 'There is no connection; it is tried again', seconds: secondsLost};

@@ -14,18 +14,32 @@ export class Endings {
   #counts = new Map();
   #answered = new Set();
   #last = null;  // the end that was counted last: what was asked behind that command fails with it, too
+  #onChange;
+
+  /** `onChange()`: other commands may be avoided now. */
+  constructor(onChange) {
+    this.#onChange = onChange;
+  }
+
+  /** The commands for which check() throws. */
+  get avoided() {
+    return [...this.#counts.keys()].filter(name => this.#isAvoided(name));
+  }
+
+  #isAvoided(name) {
+    return (this.#counts.get(name) || 0) >= (OPTIONAL.has(name) && !this.#answered.has(name) ? 1 : MOST_ENDS);
+  }
 
   /** Throws an EndedError for a command that would end the connection again. */
   check(name) {
-    const count = this.#counts.get(name) || 0;
-    if (count < (OPTIONAL.has(name) && !this.#answered.has(name) ? 1 : MOST_ENDS)) return;
+    if (!this.#isAvoided(name)) return;
     throw new EndedError(name, `The server ends the connection at ${name}, so it is not asked again. If that has `
       + 'changed, disconnect and connect anew.');
   }
 
   onReply(name) {
-    this.#counts.delete(name);
     this.#answered.add(name);
+    if (this.#counts.delete(name)) this.#onChange();
   }
 
   onFailure(name, error) {
@@ -36,6 +50,7 @@ export class Endings {
     if (isBehind) return;
     this.#last = error.cause;
     this.#counts.set(name, (this.#counts.get(name) || 0) + 1);
+    this.#onChange();
   }
 }
 

@@ -9,7 +9,7 @@ import {KeyList} from './redis-keys.mjs';
 import {keyCount} from './redis-names.mjs';
 import {Prompt} from './redis-prompt.mjs';
 import {Session} from './redis-session.mjs';
-import {LinkView, ViewStatus} from './redis-status.mjs';
+import {AvoidedView, LinkView, ViewStatus} from './redis-status.mjs';
 import {Tabs} from './redis-tabs.mjs';
 
 const MOST_DATABASES = 1024;  // in a list
@@ -54,6 +54,7 @@ class RedisPage {
   #prompt = new Prompt(byId('panel-commands'), this);
   #info = new InfoView(byId('panel-info'), this);
   #link;
+  #avoided = new AvoidedView(byId('avoided'), this);
   #tabs = new Tabs(byId('tabs'), name => this.#onTab(name));
   #sizes = new WeakMap();  // of databases, as they were last known, by session
 
@@ -132,6 +133,7 @@ class RedisPage {
       lost: error => this.#onLost(error),
       ready: () => this.#onReconnected(),
       over: error => this.#onOver(error),
+      avoiding: () => this.#avoided.show(),
     };
   }
 
@@ -143,6 +145,7 @@ class RedisPage {
     byId('session-target').textContent = this.target;
     byId('session-version').textContent = major ? `Redis ${major}.${minor}` : '';
     this.#show(true);
+    this.#avoided.show();
     if (isKept) this.#beginAgain();
     else this.#beginDatabase();
     if (isKept) return;
@@ -236,6 +239,7 @@ class RedisPage {
     byId('connect-card').hidden = false;
     this.statuses.say(`${text} What you have typed is still here: connect again to save it.`, 'bad');
     this.#link.show();
+    this.#avoided.show();
     this.#fields.field('password').focus();
   }
 
@@ -257,6 +261,7 @@ class RedisPage {
     this.#info.clear();
     this.#show(false);
     this.#link.show();
+    this.#avoided.show();
     this.statuses.say(text, kind);
     this.#fields.field('host').focus();
   }

@@ -486,7 +486,9 @@ async function begin(answers = {}, options = {}) {
   const told = [];
   const found = await session.Session.open('ws://gateway.test/', {
     host: 'redis.test', WebSocket: gateway.WebSocket, retry: {first: 5, longest: 20}, ...options,
-  }, {lost: () => told.push('lost'), ready: () => told.push('ready'), over: () => told.push('over')});
+  }, {
+    lost: () => told.push('lost'), ready: () => told.push('ready'), over: () => told.push('over'), avoiding: () => {},
+  });
   server.commands.length = 0;
   return {server, gateway, told, session: found};
 }
@@ -777,6 +779,25 @@ test('C1: a command that the page cannot do without is asked twice, and again af
   for (let i = 0; i < 4; i++) await assert.rejects(found.ask('GET', 'k'), error => errors.endOf(error) === 'GET');
   assert.strictEqual(server.commands.filter(line => line === 'GET k').length, 4);
   await found.close();
+});
+
+test('C1: the commands that are avoided are known: one that was answered again is none', async () => {
+  let ends = 2;
+  const {session: found} = await begin({INFO: hangUp, GET: (words, connection) => (
+    ends-- > 0 ? hangUp(words, connection) : '$-1\r\n')});
+  assert.deepStrictEqual(found.avoided, ['INFO']);
+  await assert.rejects(found.ask('GET', 'k'));
+  assert.deepStrictEqual(found.avoided, ['INFO']);
+  await found.ask('GET', 'k').catch(() => found.ask('GET', 'k')).catch(() => null);
+  assert.deepStrictEqual(found.avoided, ['INFO', 'GET']);
+  await found.close();
+});
+
+test('P6: a server that ends every connection, or answers nothing, was not found to be Redis', async () => {
+  await assert.rejects(begin({PING: hangUp, ECHO: hangUp}), error => (
+    /^The server has ended the connection at PING: it is not Redis, or .* \(closed\)$/.test(errors.sentenceOf(error))));
+  await assert.rejects(begin({PING: () => null}, {commandTimeout: 50}), error => (
+    /answers nothing that is understood: it is not Redis, or .* \(timeout\)$/.test(errors.sentenceOf(error))));
 });
 
 const APPEND = {writes: [['APPEND', 'k', 'v']]};

@@ -570,10 +570,17 @@ def test_p4_a_page_whose_gateway_stands_still_says_so(browser, redis):
 
 # -- P6: not Redis -----------------------------------------------------------------------------------------------------
 
+def refusing(sock):
+    while sock.recv(65536):
+        sock.sendall(b'-ERR unknown command\r\n')
+
+
 OTHERS = {
     'HTTP': saying(b'HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\nno'),
     'SMTP': saying(b'220 mail.example ESMTP\r\n', echo), 'SSH': saying(b'SSH-2.0-OpenSSH_9.2\r\n', echo),
     'TLS': saying(b'\x15\x03\x01\x00\x02\x02\x46'), 'echo': saying(b'hello\r\n', echo),
+    'IMAP': saying(b'* OK IMAP4rev1 ready\r\n', silence), 'POP3': saying(b'+OK POP3 ready\r\n', refusing),
+    'telnet': saying(b'\xff\xfd\x18\xff\xfd\x20\xff\xfb\x03', silence), 'a login': saying(b'\r\nhost login: ', silence),
 }
 
 
@@ -582,6 +589,12 @@ def test_p6_what_is_not_redis_is_told_to_be_something_else(client, name):
     with serving(OTHERS[name]) as port:
         connect(client, port, 'This is not Redis')
         assert kind(client) == 'bad' and '(protocol)' in client.text('#status')
+
+
+def test_p6_a_target_that_only_closes_is_no_redis_and_nothing_may_have_been_carried_out(client):
+    with serving(lambda sock: None) as port:
+        connect(client, port, 'it is not Redis')
+        assert kind(client) == 'bad' and 'may have been' not in client.text('#status')
 
 
 # -- P7: lists that are old --------------------------------------------------------------------------------------------
@@ -973,6 +986,25 @@ def test_c1_a_proxy_that_ends_the_connection_at_ping_is_used_without(client):
         assert proxy.asked.count('PING') == 1
 
 
+@pytest.mark.parametrize('command', ['PING', 'INFO', 'CONFIG', 'DBSIZE'])
+def test_c1_a_command_that_is_done_without_is_named_in_every_view_until_the_session_ends(client, command):
+    proxy = Proxy()
+    proxy.ANSWERS = dict(Proxy.ANSWERS, INFO=b'$0\r\n\r\n', CONFIG=b'*0\r\n', DBSIZE=b':1\r\n', COMMAND=b'*0\r\n')
+    del proxy.ANSWERS[command]
+    with serving(proxy) as port:
+        connect(client, port, 'Connect')
+        client.wait_for_text('#key-count', '1 key found', 20)
+        client.wait_for_text('#avoided', 'The server ends the connection at %s:' % command)
+        client.click('#find')
+        client.wait_for_text('#status', '1 key found', 20)
+        for tab in ('#tab-commands', '#tab-info', '#tab-keys'):
+            client.click(tab)
+            assert command in client.text('#avoided') and client.is_shown('#avoided')
+        assert proxy.asked.count(command) == 1
+        client.click('#disconnect')
+        client.wait_until_hidden('#avoided')
+
+
 def test_c1_a_server_that_ends_every_connection_is_none(client):
     with serving(lambda sock: sock.recv(65536)) as port:
         connect(client, port, 'The server has ended the connection at PING')
@@ -1082,6 +1114,7 @@ def test_failures_at_the_beginning_look_well_and_have_no_flaws(browser, gateway,
         with serving(Proxy('SCAN')) as port:
             connect(client, port, 'The server has ended the connection at SCAN')
             client.wait_until_hidden('#link')
+            client.wait_for_text('#avoided', 'INFO, CONFIG')
             gallery.hang(client, 'truth-c1-scan')
             client.click('#disconnect')
         log_in_as(client, redis.port, u'u', status='found.')
