@@ -994,9 +994,10 @@ def test_c1_a_command_that_is_done_without_is_named_in_every_view_until_the_sess
     with serving(proxy) as port:
         connect(client, port, 'Connect')
         client.wait_for_text('#key-count', '1 key found', 20)
-        client.wait_for_text('#avoided', 'The server ends the connection at %s:' % command)
+        client.wait_for_text('#avoided', 'The server ends the connection at %s:' % command, 20)
+        client.wait_until_hidden('#link', 60)
         client.click('#find')
-        client.wait_for_text('#status', '1 key found', 20)
+        client.wait_for_text('#key-count', '1 key found', 20)
         for tab in ('#tab-commands', '#tab-info', '#tab-keys'):
             client.click(tab)
             assert command in client.text('#avoided') and client.is_shown('#avoided')
