@@ -7689,17 +7689,21 @@ class LogFile(logging.Handler):
         if not self._path:
             return
         try:
-            size = self._size()
-            if size is None:
-                self._open()
-            elif self._bytes and self._is_file and size + count > self._bytes and size:
-                self._rotate()
+            with self.lock:  # a signal and a line of another thread may come together
+                self._follow(count)
             self._has_complained = False
         except (ServeError, IOError, OSError) as error:
             if not self._has_complained:
                 self._has_complained = True
                 why = '%s: %s' % (printable(self._path), os.strerror(error.errno)) if hasattr(error, 'errno') else error
                 LOG.error('%s; the log goes on where it was', why)
+
+    def _follow(self, count):
+        size = self._size()
+        if size is None:
+            self._open()
+        elif self._bytes and self._is_file and size + count > self._bytes and size:
+            self._rotate()
 
     def _size(self):
         """None when what has the name of our file is another, or nothing."""

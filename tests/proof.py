@@ -144,10 +144,10 @@ def prove_upgrade(python, wheel, folder):
     with open_config(folder) as port:
         subprocess.run([ws2sd, 'start'], env=environ_of(folder), timeout=SECONDS, check=True, stdin=subprocess.DEVNULL,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        output_of([python, '-m', 'pip', 'install', '-qq', '--no-index', '--no-deps', '--upgrade', '--pre',
-                   '--find-links', os.path.dirname(wheel), 'ws2s-python'], folder)
-        prove_what_is_left(python, wheel, folder)
         try:
+            output_of([python, '-m', 'pip', 'install', '-qq', '--no-index', '--no-deps', '--upgrade', '--pre',
+                       '--find-links', os.path.dirname(wheel), 'ws2s-python'], folder)
+            prove_what_is_left(python, wheel, folder)
             prove_output([ws2sd, 'restart'], folder,
                          r'ws2s 2\.1\.5 has stopped\nws2sd serves on 127\.0\.0\.1:%d,' % port)
             demand(body_of('http://127.0.0.1:%d/healthz' % port) == b'ok', 'no answer on port', port)

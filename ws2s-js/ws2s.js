@@ -1199,7 +1199,7 @@ const SPEAKERS = [
   ['NATS', /^INFO \{/],
   ['RTSP or SIP', /^(RTSP|SIP)\//],
   ['rsync', /^@RSYNCD:/],
-  ['IRC', /^(:\S+ )?(NOTICE |ERROR :|PING :|\d{3} )/],
+  ['IRC', /^(:\S+ )?(NOTICE |ERROR :|PING :)|^:\S+ \d{3} /],
 ];
 
 function speakerIn(head) {
@@ -1945,8 +1945,8 @@ class Redis {
 
 function notAnsweredError(name, error) {
   const message = `no reply to ${name}, which may have been carried out: ${error.message}`;
-  const {endedAt} = error;
-  return Object.assign(new WS2SError(1, 'not-answered', message, {cause: error}), {command: name, endedAt});
+  const {endedAt, speaks} = error;
+  return Object.assign(new WS2SError(1, 'not-answered', message, {cause: error}), {command: name, endedAt, speaks});
 }
 
 // Redis turns clients away like this, and then closes.

@@ -470,6 +470,7 @@ const FOREIGN = [
   ['NNTP', '200 news.example.com ready\r\n'],
   ['NATS', 'INFO {"server_id":"x"}\r\n'],
   ['IRC', ':irc.example.com NOTICE * :*** Looking up your hostname\r\n'],
+  ['IRC', ':irc.example.com 020 * :Please wait\r\n'],
   ['HTTP/2', bytesOf('\x00\x00\x12\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x64')],
 ];
 
@@ -504,6 +505,7 @@ for (const [speaks, data] of FOREIGN) {
         const rejection = await asked;
         assert.ok(rejection === error || rejection.cause === error);
         assert.match(rejection.message, /seems to speak/);
+        assert.strictEqual(rejection.speaks, known);
         assert.strictEqual(gateway.sessions.length, 1);
       }
     }
