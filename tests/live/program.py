@@ -85,6 +85,21 @@ class Program(object):
         self.process.stderr.close()
 
 
+def listening_ports(pid):
+    """On which this process listens by TCP and IPv4."""
+    inodes = set(link_of('/proc/%d/fd/%s' % (pid, fd)) for fd in os.listdir('/proc/%d/fd' % pid))
+    with open('/proc/%d/net/tcp' % pid) as file:
+        rows = [line.split() for line in file.readlines()[1:]]
+    return [int(row[1].rpartition(':')[2], 16) for row in rows if row[3] == '0A' and 'socket:[%s]' % row[9] in inodes]
+
+
+def link_of(path):
+    try:
+        return os.readlink(path)
+    except OSError:  # a descriptor that was closed meanwhile
+        return ''
+
+
 @contextlib.contextmanager
 def running_program(config=None, arguments=(), python=None, preexec=None):
     """A Program on a free port, with ``config`` (a dict) in a file. It is killed in the end if it still runs."""

@@ -17,7 +17,7 @@ import time
 import pytest
 
 import ws2s
-from program import REPOSITORY, WS2S, clean_environment, run_to_end, running_program, started
+from program import REPOSITORY, WS2S, clean_environment, listening_ports, run_to_end, running_program, started
 from raw_client import BINARY, CLOSE, PING, PONG, TEXT, RawClient, exchange, frame, upgrade_request
 from targets import closed_port, echo, serving, silence
 from waiting import wait_until, wait_until_still
@@ -231,10 +231,9 @@ def test_web_serves_a_folder(tmpdir):
 def test_log_level_decides_what_is_logged():
     found = {}
     for level in ('debug', 'info', 'warning'):
-        port = closed_port()
-        with running_program({'listen': {'port': port}}, ['--log-level', level]) as program:
-            wait_until(lambda: is_listening(port) or program.process.poll() is not None, 20)
-            with RawClient(('127.0.0.1', port)) as client:
+        with running_program(arguments=['--log-level', level]) as program:
+            ports = wait_until(lambda: listening_ports(program.pid), 20)  # no line tells at every level
+            with RawClient(('127.0.0.1', ports[0])) as client:
                 assert client.open().ask(command='ping')['success']
                 client.close()
             program.signal(signal.SIGTERM)

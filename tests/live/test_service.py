@@ -22,7 +22,7 @@ import threading
 import pytest
 
 from installed import needs
-from program import WS2S, Program, started
+from program import WS2S, Program, listening_ports, started
 from raw_client import BINARY, CLOSE, TEXT, RawClient, exchange, frame
 from service import WS2SD, Command, Crowd, Service, Victim, echoing, ended, is_alive, kill, load_ws2sd, stopwatch
 from tape import Reading, Tape
@@ -1909,14 +1909,6 @@ def test_of_two_sockets_that_are_handed_over_both_are_served_and_both_ports_are_
             assert [reply_code(('127.0.0.1', other), port) for other in ports] == [4, 4]
         running.signal(signal.SIGTERM)
         assert running.wait() == 0
-
-
-def listening_ports(pid):
-    """On which this process listens by TCP and IPv4."""
-    inodes = set(os.readlink('/proc/%d/fd/%s' % (pid, fd)) for fd in os.listdir('/proc/%d/fd' % pid))
-    with open('/proc/%d/net/tcp' % pid) as file:
-        rows = [line.split() for line in file.readlines()[1:]]
-    return [int(row[1].rpartition(':')[2], 16) for row in rows if row[3] == '0A' and 'socket:[%s]' % row[9] in inodes]
 
 
 def test_ws2sd_in_the_foreground_logs_to_standard_error_and_stops_at_a_signal(service):
