@@ -4589,24 +4589,25 @@ def read_packed(folder, names):
 
 
 class Tokens(object):
-    """What the file of tokens, or the folder of them, says now. Threads share a Tokens: each change in it is whole."""
+    """What the file of tokens, or the folder of them, says now. Threads share a Tokens."""
 
     def __init__(self):
-        self._found, self._state = {}, None
+        self._known = None, {}  # the state of the files, or None, and what was found in them; changed together
 
     def blocking_find(self, path, token):
         """The text behind a token, None when the token is not known, or an HttpError."""
         path = path_bytes(os.path.expanduser(path))
         try:
             paths = token_paths(path)
-            state = [(path, found.st_ino, found.st_size, found.st_mtime, found.st_ctime)
-                     for path, found in [(path, os.stat(path)) for path in paths]]
-            if state != self._state:
-                self._state, self._found = None, read_tokens(paths)
+            state = [(path, facts.st_ino, facts.st_size, facts.st_mtime, facts.st_ctime)
+                     for path, facts in [(path, os.stat(path)) for path in paths]]
+            known, found = self._known
+            if state != known:
+                found = read_tokens(paths)
                 # A file that has just been written may be so again within the grain of its time.
-                if all(time.time() - max(entry[3:]) > SETTLED_SECONDS for entry in state):
-                    self._state = state
-            return self._found.get(token)
+                is_settled = all(time.time() - max(entry[3:]) > SETTLED_SECONDS for entry in state)
+                self._known = state if is_settled else None, found
+            return found.get(token)
         except (IOError, OSError) as error:
             return HttpError(500, 'The tokens of this gateway cannot be read: %s.' % os.strerror(error.errno))
         except ConfigError as error:
