@@ -3125,10 +3125,9 @@ class WispDialect(Dialect):
 
     def __init__(self, request, config):
         offered = request.subprotocols()
-        self.subprotocol = next((name for name in WISP_VERSIONS if name in offered), None)
-        self._is_old = self.subprotocol == WISP_VERSIONS[1] or not any(offered)
-        if self.subprotocol is None and not self._is_old:
-            self.subprotocol = pick_subprotocol(request, config)
+        # Any name means version 2; that of epoxy is made up by chance for each WebSocket.
+        self.subprotocol = next((name for name in WISP_VERSIONS + tuple(offered) if name and name in offered), None)
+        self._is_old = self.subprotocol in (None, WISP_VERSIONS[1])
         self._config, self._confirms, self._is_open = config, False, self._is_old
         self._taken = {}    # by stream: packets since the last credit
         self._largest = {}  # by stream: bytes of the largest packet so far
