@@ -29,7 +29,8 @@ NEWEST = VERSIONS[-1]
 ONLY_ON = {'programs': ('2.7', '3.6', '3.11', NEWEST), 'independent': ('2.7', NEWEST), 'trials': ('3.11',),
            'pages': ()}
 STRICT = os.environ.get('WS2S_TEST_STRICT') == '1'
-NODE_PACKAGES = ('ws@8', 'axe-core@4.14.1', 'typescript@5.9.3')
+NODE_PACKAGES = ('ws@8', 'axe-core@4.14.1', 'typescript@5.9.3', '@mercuryworkshop/wisp-js@0.5.0', 'libcurl.js@0.7.4',
+                 '@mercuryworkshop/epoxy-tls@2.1.19-1')
 PEER_NODE_PACKAGES = ('ws@8', '@mercuryworkshop/wisp-js@0.5.0')
 SUITE = ('tests/unit', 'tests/live')
 PEER_ENVIRONMENTS = ('bench-peers', 'bench-original')
