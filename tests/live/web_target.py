@@ -46,24 +46,40 @@ def send_noise(sock, count, begin=0):
         sock.sendall(piece)
 
 
-def send_file(sock, path):
-    with io.open(path, 'rb') as file:
+def send_file(sock, path, folders):
+    found = [os.path.join(folder, path) for folder in folders if os.path.isfile(os.path.join(folder, path))]
+    if not found:
+        sock.sendall(b'HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n')
+        return
+    with io.open(found[0], 'rb') as file:
         data = file.read()
     send_head(sock, len(data), TYPES.get(os.path.splitext(path)[1], 'application/octet-stream'))
     sock.sendall(data)
 
 
-def web(*folders):
-    """Serves one request: ``/noise/COUNT/BEGIN``, ``/stuck``, which reads no more, or a file of one of the folders."""
+def get_stuck(sock, on_request):
+    """Takes some of what is uploaded, and no more."""
+    left = 100000
+    while left > 0:
+        left -= len(sock.recv(left))
+    on_request('it is')
+    silence(sock)
+
+
+def web(*folders, **hooks):
+    """Serves one request: ``/noise/COUNT/BEGIN``, ``/stuck``, or a file of one of the folders. ``on_request(path)`` is
+    called when the request has come."""
+    on_request = hooks.get('on_request', len)
+
     def serve(sock):
         path = read_head(sock)[1].lstrip('/')
+        on_request(path)
         if path == 'stuck':
-            silence(sock)
+            get_stuck(sock, on_request)
         elif path.startswith('noise/'):
             send_noise(sock, *[int(word) for word in path.split('/')[1:]])
         else:
-            found = [os.path.join(folder, path) for folder in folders]
-            send_file(sock, next(each for each in found if os.path.isfile(each)))
+            send_file(sock, path, folders)
     return serve
 
 
@@ -95,6 +111,9 @@ class Authority(object):
     def secure(self, serve):
         """``serve`` behind TLS."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        # In WebAssembly AES, which version 1.3 would have, takes three times as long.
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers('ECDHE-ECDSA-CHACHA20-POLY1305')
         context.load_cert_chain(self._path('localhost.pem'), self._path('localhost.key'))
 
         def serve_securely(sock):
