@@ -9,6 +9,7 @@ import pytest
 from installed import needs, needs_node_modules
 from players import NodeStage
 from targets import closed_port, echo, reset, saying, serving, silence
+from test_datagrams import udp_target
 from waiting import wait_until
 from web_target import MEGABYTE, NOISE, digest
 
@@ -136,3 +137,19 @@ def test_more_streams_than_allowed_are_told_so(running_gateway, wisp_js):
     gateway = running_gateway({'wisp': {'streams': 3}})
     with serving(silence) as port:
         assert wisp_js.run('reasons', url=at(gateway), targets=[('127.0.0.1', port)] * 4, first=True) == 0x49
+
+
+@VERSIONS
+def test_each_datagram_comes_back_as_it_was(running_gateway, wisp_js, version):
+    gateway, sizes = running_gateway({'wisp': {'udp': True}}), [5, 1, 1472, 0, 9000, 65507] * 3
+    with udp_target() as (port, heard):
+        assert wisp_js.run('datagrams', url=at(gateway), port=port, sizes=sizes, version=version) == sizes
+    assert [len(data) for data, _ in heard] == sizes
+
+
+def test_udp_is_offered_only_where_it_is_allowed(running_gateway, wisp_js):
+    for is_allowed in (False, True):
+        url = at(running_gateway({'wisp': {'udp': is_allowed}}))
+        assert wisp_js.run('offersUdp', url=url) == is_allowed
+    targets = [('127.0.0.1', 9)]
+    assert wisp_js.run('reasons', url=at(running_gateway()), targets=targets, kind='udp', version=1) == [0x48]

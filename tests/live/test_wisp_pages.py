@@ -15,6 +15,7 @@ from installed import needs_node_modules
 from players import PAGES
 from program import REPOSITORY
 from targets import released, saying, serving, sink
+from test_datagrams import udp_target
 from visitor import running_gateway_program, ws
 from waiting import wait_until
 from web_target import MEGABYTE, Authority, digest, web
@@ -91,6 +92,16 @@ def test_fifty_files_at_once_come_whole_beside_a_stuck_upload(begun, client):
         wait_until(lambda: len(asked) == 2 + MANY, 60, 'all to have asked')
         go.set()
         assert result() == [digest(SHARE, number) for number in range(MANY)]
+
+
+def test_epoxy_that_wants_udp_gets_it(browser, tmpdir):
+    tmpdir.join('gateway.json').write(u'{"wisp": {"udp": true}}')
+    arguments, words = ('--allow-local', '--config', str(tmpdir.join('gateway.json'))), ['one', 'two', 'three']
+    with running_gateway_program(arguments=arguments) as gateway, udp_target() as (port, heard), \
+            serving(web(PAGES, needs_node_modules())) as server, \
+            browser.page('http://127.0.0.1:%d/wisp.html' % server) as page:
+        assert page.run('datagrams', url=ws(gateway) + 'wisp/', port=port, words=words) == words
+    assert [data.decode('ascii') for data, _ in heard] == words
 
 
 # --- The README -----------------------------------------------------------------------------------

@@ -115,10 +115,31 @@ const scenarios = {
     return said;
   },
 
+  /* What comes back for datagrams of each size, one after the other: sizes, and whether the bytes are right. */
+  async datagrams(settings) {
+    const connection = await opened(settings);
+    const stream = connection.create_stream('127.0.0.1', settings.port, 'udp');
+    const sizes = [];
+    for (const size of settings.sizes) {
+      const data = crypto.randomBytes(size), reply = new Promise(resolve => { stream.onmessage = resolve; });
+      stream.send(data);
+      sizes.push(data.equals(await reply) ? size : null);
+    }
+    stream.close(2);
+    connection.close();
+    return sizes;
+  },
+
+  async offersUdp(settings) {
+    const connection = await opened(settings);
+    connection.close();
+    return connection.udp_enabled;
+  },
+
   /* Why streams have ended: all of them, or the first that has. */
   async reasons(settings) {
     const connection = await opened(settings);
-    const reasons = settings.targets.map(([host, port]) => ended(connection.create_stream(host, port)));
+    const reasons = settings.targets.map(([host, port]) => ended(connection.create_stream(host, port, settings.kind)));
     const known = await (settings.first ? Promise.race(reasons) : Promise.all(reasons));
     connection.close();
     return known;

@@ -95,6 +95,20 @@ globalThis.scenarios = {
     fetchThrough(url, {method: 'POST', body: new Blob([new Uint8Array(STUCK)])}).catch(error => console.error(String(error)));
   },
 
+  /* What comes back for some datagrams, by epoxy. */
+  async datagrams({url, port, words}) {
+    const {EpoxyClient, options} = await libraries.epoxy();
+    options.wisp_v2 = options.udp_extension_required = true;
+    const client = new EpoxyClient(url, options);
+    const {read, write} = await client.connect_udp(`udp://127.0.0.1:${port}`);
+    const reader = read.getReader(), writer = write.getWriter(), replies = [];
+    for (const word of words) {
+      await writer.write(new TextEncoder().encode(word));
+      replies.push(new TextDecoder().decode((await reader.read()).value));
+    }
+    return replies;
+  },
+
   /* What `line` makes. */
   async run({library, line}) {
     const words = await libraries[library]();
