@@ -3081,6 +3081,7 @@ WISP_DATAGRAMS, WISP_PASSWORD, WISP_MOTD, WISP_CONFIRMATION = 1, 2, 4, 5  # exte
 WISP_VERSIONS = 'wisp-v2', 'wisp-v1'                       # as subprotocols, the better one first
 WISP_CREDIT, WISP_MOST_CREDIT = 16, 128                    # packets that a new stream may send; and any
 WISP_SECONDS, WISP_INFO_BYTES = 10, 4096                   # for the client's INFO, and of it
+WISP_KEPT_BYTES = 66000                                    # more than a packet with a datagram has
 WISP_INVALID, WISP_ENDED, WISP_THROTTLED, WISP_BLOCKED = 0x41, 0x02, 0x49, 0x48
 WISP_BAD_PASSWORD, WISP_PASSWORD_WANTED, WISP_INCOMPATIBLE = 0xc0, 0xc2, 0x04
 WISP_REASONS = {'refused': 0x44, 'dns': 0x42, 'unreachable': 0x42, 'timeout': 0x43, 'forbidden': WISP_BLOCKED,
@@ -3139,11 +3140,11 @@ def is_wisp_user(users, logins):
 class WispDialect(Dialect):
     """Wisp 1.2 and 2.0: many streams over one WebSocket, each with a credit of packets (protocol, 9)."""
 
-    __slots__ = ('subprotocol', '_config', '_is_old', '_taken', '_largest', '_udp', '_confirms', '_is_open')
+    __slots__ = ('subprotocol', '_config', '_is_old', '_taken', '_largest', '_udp', '_confirms', '_is_open',
+                 '_kept', '_into', '_size')
 
     name = 'wisp'
     deflates = False
-    whole_messages = True
     credits = True
 
     def __init__(self, request, config):
@@ -3155,6 +3156,8 @@ class WispDialect(Dialect):
         self._taken = {}    # by stream: packets since the last credit
         self._largest = {}  # by stream: bytes of the largest packet so far
         self._udp = set()   # streams of datagrams, which need no credit
+        self._kept = bytearray()            # of a packet that is not data of TCP, and comes in pieces
+        self._into, self._size = None, 0    # the stream whose data is under way, and bytes of that packet so far
         if self._is_old and config['wisp.users']:
             raise HttpError(403, 'This gateway wants a password, which only version 2 of Wisp can give.')
 
@@ -3177,16 +3180,35 @@ class WispDialect(Dialect):
         return [wisp_close(0, reason), Hangup(POLICY, 'no agreement on Wisp')]
 
     def on_binary(self, piece, final):
-        if len(piece) < WISP_HEAD.size:
-            return []
-        kind, stream = WISP_HEAD.unpack(bytes(piece[:WISP_HEAD.size]))
-        if kind == WISP_DATA and stream in self._taken:
-            return self._on_data_packet(stream, piece)
-        if not self._is_open and len(piece) > WISP_INFO_BYTES:
-            return self._reject(WISP_INCOMPATIBLE)
-        payload = bytes(piece[WISP_HEAD.size:])
+        if self._into is not None:
+            return self._on_data(self._into, piece, final)
+        if self._kept:
+            self._kept += piece[:WISP_KEPT_BYTES - len(self._kept)]
+            piece = self._kept
+        kind, stream = WISP_HEAD.unpack(bytes(piece[:WISP_HEAD.size])) if len(piece) >= WISP_HEAD.size else (None, 0)
+        if kind == WISP_DATA and stream in self._taken and stream not in self._udp:
+            self._taken[stream] += 1
+            self._kept, self._size = bytearray(), WISP_HEAD.size
+            return self._on_data(stream, piece[WISP_HEAD.size:], final)
+        self._kept = bytearray() if final else self._kept or bytearray(piece[:WISP_KEPT_BYTES])
+        return self._on_packet(kind, stream, bytes(piece[WISP_HEAD.size:])) if final and kind else []
+
+    def _on_data(self, stream, data, final):
+        """Bytes for a TCP target: a packet of them may be of any length, and is passed on as it comes."""
+        self._into, self._size = None if final else stream, self._size + len(data)
+        if stream not in self._taken:
+            return []  # the target has ended meanwhile
+        self._largest[stream] = max(self._largest.get(stream, 0), self._size)
+        if data:
+            return [Write(stream, data)]
+        return self.on_drained(stream) if final and self._size == WISP_HEAD.size else []  # nothing will be drained
+
+    def _on_packet(self, kind, stream, payload):
         if not self._is_open:
-            return self._on_info(payload) if kind == WISP_INFO else self._reject(WISP_INCOMPATIBLE)
+            fits = kind == WISP_INFO and len(payload) <= WISP_INFO_BYTES - WISP_HEAD.size
+            return self._on_info(payload) if fits else self._reject(WISP_INCOMPATIBLE)
+        if kind == WISP_DATA and stream in self._udp:
+            return [Write(stream, payload)]
         if kind == WISP_CONNECT and stream:  # 0 stands for the connection
             return self._on_connect(stream, payload)
         if kind == WISP_CLOSE and stream in self._taken:
@@ -3236,15 +3258,6 @@ class WispDialect(Dialect):
         if kind not in (WISP_TCP, WISP_UDP):
             raise RequestError('unknown kind of stream')
         return kind, read_host(host), read_target_port(port)
-
-    def _on_data_packet(self, stream, piece):
-        if stream in self._udp:
-            return [Write(stream, piece[WISP_HEAD.size:])]
-        self._taken[stream] += 1
-        if len(piece) > self._largest.get(stream, 0):
-            self._largest[stream] = len(piece)
-        data = piece[WISP_HEAD.size:]
-        return [Write(stream, data)] if data else self.on_drained(stream)
 
     def _credit(self, stream):
         """Packets of the largest size seen that fit into `limits.bufferBytes`."""

@@ -90,6 +90,23 @@ def test_an_upload_of_any_packets_comes_whole(wisp, size):
     assert hashlib.sha1(heard[0]).digest() == hashlib.sha1(data).digest()
 
 
+def test_a_packet_longer_than_the_gateway_holds_waits_for_its_target(running_gateway, small_kernel_buffers):
+    """A client like epoxy puts all that it uploads into one."""
+    gateway, go, heard = running_gateway({'limits': {'messageBytes': MEGABYTE}}), threading.Event(), []
+    data, target = os.urandom(8 * MEGABYTE), when(go, recorder(heard))
+    with serving(target, receive_buffer=4096) as port, released(go), WispClient(gateway.address) as wisp:
+        wisp.begin().connect(1, port)
+        sender = threading.Thread(target=wisp.packet, args=(DATA, 1, data))
+        sender.start()
+        wait_until(lambda: gateway.budget.bytes >= MEGABYTE, 20)
+        assert wait_until_still(lambda: gateway.budget.bytes) < MEGABYTE + 2 * ws2s.RECEIVE_BYTES
+        go.set()
+        sender.join(20)
+        wisp.packet(END, 1, b'\2')
+        wait_until(lambda: heard, 20)
+    assert hashlib.sha1(heard[0]).digest() == hashlib.sha1(data).digest()
+
+
 def test_what_comes_before_a_close_or_the_end_of_the_websocket_reaches_the_target(wisp):
     heard = []
     with serving(recorder(heard)) as port:
