@@ -74,6 +74,12 @@ def test_a_large_file_comes_whole_with_tls(begun, authority, client, size):
 
 
 @CLIENTS
+def test_an_upload_longer_than_a_message_may_be_comes_whole(begun, client):
+    with serving(web()) as port:
+        assert begun(client).run('upload', url='http://127.0.0.1:%d/upload' % port, count=20 * MEGABYTE)
+
+
+@CLIENTS
 def test_fifty_files_at_once_come_whole_beside_a_stuck_upload(begun, client):
     asked, go = [], threading.Event()
 

@@ -4,6 +4,7 @@
 import hashlib
 import io
 import os
+import re
 import ssl
 import subprocess
 
@@ -25,14 +26,16 @@ def digest(count, begin=0):
 
 
 def read_head(sock):
-    """The words of the first line; what follows the head is left out."""
+    """(path, length of the body, what has come of the body)."""
     head = b''
     while b'\r\n\r\n' not in head:
         data = sock.recv(65536)
         if not data:
             raise IOError('the client has gone')
         head += data
-    return head.split(b'\r\n')[0].decode('ascii').split(' ')
+    head, body = head.split(b'\r\n\r\n', 1)
+    length = re.search(br'(?i)\r\ncontent-length: *(\d+)', head)
+    return head.split(b' ')[1].decode('ascii').lstrip('/'), int(length.group(1)) if length else 0, body
 
 
 def send_head(sock, length, content_type='application/octet-stream'):
@@ -57,6 +60,19 @@ def send_file(sock, path, folders):
     sock.sendall(data)
 
 
+def take_upload(sock, length, body):
+    """Answers with the SHA-256 of the body."""
+    whole = hashlib.sha256(body)
+    while length > len(body):
+        length -= len(body)
+        body = sock.recv(MEGABYTE)
+        if not body:
+            raise IOError('the client has gone')
+        whole.update(body)
+    send_head(sock, 64, 'text/plain')
+    sock.sendall(whole.hexdigest().encode('ascii'))
+
+
 def get_stuck(sock, on_request):
     """Takes some of what is uploaded, and no more."""
     left = 100000
@@ -67,15 +83,17 @@ def get_stuck(sock, on_request):
 
 
 def web(*folders, **hooks):
-    """Serves one request: ``/noise/COUNT/BEGIN``, ``/stuck``, or a file of one of the folders. ``on_request(path)`` is
-    called when the request has come."""
+    """Serves one request: ``/noise/COUNT/BEGIN``, ``/upload``, ``/stuck``, or a file of one of the folders.
+    ``on_request(path)`` is called when the request has come."""
     on_request = hooks.get('on_request', len)
 
     def serve(sock):
-        path = read_head(sock)[1].lstrip('/')
+        path, length, body = read_head(sock)
         on_request(path)
         if path == 'stuck':
             get_stuck(sock, on_request)
+        elif path == 'upload':
+            take_upload(sock, length, body)
         elif path.startswith('noise/'):
             send_noise(sock, *[int(word) for word in path.split('/')[1:]])
         else:

@@ -90,6 +90,14 @@ globalThis.scenarios = {
     return Promise.all(urls.map(url => scenarios.download({url})));
   },
 
+  /* Does the target tell the hash of what was sent? */
+  async upload({url, count}) {
+    const body = new Uint8Array(count);
+    for (let i = 0; i < count; i += 65536) crypto.getRandomValues(body.subarray(i, i + 65536));
+    const response = await fetchThrough(url, {method: 'POST', body: new Blob([body])});
+    return await response.text() === await sha256(new Response(body));
+  },
+
   /* An upload that never ends. */
   async stick({url}) {
     fetchThrough(url, {method: 'POST', body: new Blob([new Uint8Array(STUCK)])}).catch(error => console.error(String(error)));
