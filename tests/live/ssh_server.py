@@ -55,10 +55,11 @@ def folder_for_all():
     return folder
 
 
-def run(command, text=u''):
+def run(command, text=u'', preexec_fn=None):
     """(exit status, all that it writes) of a program that is given ``text``."""
     process = subprocess.Popen(command, cwd='/', env=dict(os.environ, LC_ALL='C'), close_fds=True,
-                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               preexec_fn=preexec_fn)
     output = process.communicate(text.encode('utf-8'))[0]
     return process.returncode, output.decode('utf-8')
 
