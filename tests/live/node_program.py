@@ -10,7 +10,6 @@ import threading
 from installed import needs, needs_node_modules
 
 LIVE = os.path.dirname(os.path.abspath(__file__))
-SECONDS = 90
 PACKAGES = {'neon_client.js': '@neondatabase/serverless', 'v86_client.js': 'v86'}  # that the scripts run
 
 
@@ -23,9 +22,9 @@ class NodeProgram(object):
             [needs('node', 'nodejs')] + list(flags) + [os.path.join(LIVE, script), json.dumps(settings)],
             env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, close_fds=True)
 
-    def result(self, text=b''):
+    def result(self, text=b'', seconds=90):
         """What it has written when it has ended well; it is told ``text``."""
-        killer = threading.Timer(SECONDS, self._process.kill)
+        killer = threading.Timer(seconds, self._process.kill)
         killer.start()
         try:
             output, errors = self._process.communicate(text)
