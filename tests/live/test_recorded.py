@@ -82,10 +82,9 @@ def end(client, write):
     assert client.receive_all() == b''
 
 
-@pytest.mark.parametrize('session', recorded('emscripten', is_connection) + recorded('playground', is_connection))
-def test_a_connection_of_a_recorded_client(all_forms, session):
+def converse(gateway, session):
     writes, heard = bytes_of(session['writes']), bytes_of(session['heard'])[0]
-    with target(socket.SOCK_STREAM) as listener, RawClient(all_forms.address) as client:
+    with target(socket.SOCK_STREAM) as listener, RawClient(gateway.address) as client:
         listener.listen(1)
         begin(client, session, listener)
         client.send(b''.join(writes[:-1]))
@@ -96,6 +95,17 @@ def test_a_connection_of_a_recorded_client(all_forms, session):
             assert client.receive_data(len(ANSWER)) == ANSWER
             end(client, writes[-1])
             assert sock.recv(1) == b''
+
+
+@pytest.mark.parametrize('session', recorded('emscripten', is_connection) + recorded('playground', is_connection))
+def test_a_connection_of_a_recorded_client(all_forms, session):
+    converse(all_forms, session)
+
+
+@pytest.mark.parametrize('session', recorded('emscripten', is_connection) +
+                         recorded('playground, plain', is_connection))
+def test_a_connection_of_a_recorded_client_for_which_nothing_is_set(gateway, session):
+    converse(gateway, session)
 
 
 @pytest.mark.parametrize('session', recorded('emscripten', is_datagrams))
