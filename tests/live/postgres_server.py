@@ -10,7 +10,7 @@ import signal
 import subprocess
 
 from installed import needs
-from ssh_server import folder_for_all, run, write
+from ssh_server import folder_for_all, run_well, write
 from targets import closed_port
 from waiting import wait_until
 
@@ -46,12 +46,6 @@ def unprivileged():
         os.setuid(nobody.pw_uid)
 
 
-def run_unprivileged(command, text=u''):
-    status, output = run(command, text, preexec_fn=unprivileged)
-    assert status == 0, (command, output)
-    return output
-
-
 class PostgresServer(object):
     """Serves on ``port`` of 127.0.0.1 and a socket in its folder."""
 
@@ -67,8 +61,8 @@ class PostgresServer(object):
 
     def ask(self, sql):
         """What psql prints of the result: a line for each row."""
-        return run_unprivileged([postgres_program('psql'), '-h', self._folder, '-p', str(self.port), '-U', 'postgres',
-                                 '-qAtX', '-v', 'ON_ERROR_STOP=1', '-f', '-', 'postgres'], sql).strip()
+        return run_well([postgres_program('psql'), '-h', self._folder, '-p', str(self.port), '-U', 'postgres',
+                         '-qAtX', '-v', 'ON_ERROR_STOP=1', '-f', '-', 'postgres'], sql).strip()
 
     def is_begun(self):
         """Waits. False when it has ended at once: somebody else has the port."""
@@ -100,8 +94,8 @@ def make_database(folder):
     if os.getuid() == 0:
         os.chown(folder, pwd.getpwnam('nobody').pw_uid, -1)
     data = os.path.join(folder, 'data')
-    run_unprivileged([postgres_program('initdb'), '-D', data, '-U', 'postgres', '-E', 'UTF8', '--no-locale',
-                      '--no-sync', '--auth=trust'])
+    run_well([postgres_program('initdb'), '-D', data, '-U', 'postgres', '-E', 'UTF8', '--no-locale', '--no-sync',
+              '--auth=trust'], preexec_fn=unprivileged)
     write(os.path.join(data, 'pg_hba.conf'), RULES, 0o644)
 
 
