@@ -21,3 +21,11 @@ def needs_node_modules():
     if not os.path.isdir(os.path.join(folder, 'ws')):
         pytest.skip("needs Node's packages ws and others (python3 tests/environments.py test installs them)")
     return folder
+
+
+def needs_novnc():
+    """The archive of noVNC that tests/environments.py has installed."""
+    path = os.environ.get('WS2S_TEST_NOVNC', '')
+    if not os.path.isfile(path):
+        pytest.skip('needs noVNC (python3 tests/environments.py test installs it)')
+    return path
