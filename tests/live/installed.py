@@ -21,3 +21,11 @@ def needs_node_modules(package='ws'):
     if not os.path.isdir(os.path.join(folder, *package.split('/'))):
         pytest.skip("needs Node's package %s (python3 tests/environments.py test installs it)" % package)
     return folder
+
+
+def needs_novnc():
+    """The archive of noVNC that tests/environments.py has installed."""
+    path = os.environ.get('WS2S_TEST_NOVNC', '')
+    if not os.path.isfile(path):
+        pytest.skip('needs noVNC (python3 tests/environments.py test installs it)')
+    return path
