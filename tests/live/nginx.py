@@ -84,19 +84,19 @@ class TlsClient(RawClient):
 
 class Nginx(object):
     """An nginx on ``port`` of 127.0.0.1, in front of the gateway at ``upstream``; its configuration has no line that
-    begins with one of ``without``."""
+    begins with one of ``without``, and other words for those of ``places``."""
 
-    def __init__(self, program, folder, port, upstream, without):
+    def __init__(self, program, folder, port, upstream, without, places):
         self.port = port
         self.certificate, key = make_certificate(folder)
         self._log, config = os.path.join(folder, 'log'), os.path.join(folder, 'nginx.conf')
         lines = [line for line in recommended().splitlines(True) if not line.lstrip().startswith(without)]
-        write(config, FRAME % replaced(''.join(lines), {
+        write(config, FRAME % replaced(''.join(lines), dict(places, **{
             'listen 443 ': 'listen %s:%d ' % (HOST, port),
             '/etc/ssl/certs/gateway.pem': self.certificate,
             '/etc/ssl/private/gateway.key': key,
             '127.0.0.1:3613': '%s:%d' % tuple(upstream),
-        }))
+        })))
         with open(self._log, 'wb') as log, open(os.devnull) as nothing:
             self._process = subprocess.Popen([program, '-p', folder + '/', '-c', config], cwd=folder, stdin=nothing,
                                              stdout=log, stderr=log, close_fds=True)
@@ -132,14 +132,14 @@ class Nginx(object):
 
 
 @contextlib.contextmanager
-def running_nginx(upstream, without=()):
+def running_nginx(upstream, without=(), places=()):
     """An Nginx that serves. Nothing of it is left in the end."""
     program, folder = administrative('nginx', 'nginx'), tempfile.mkdtemp()
     begun = []
     try:
         while not (begun and begun[-1].is_begun()):
             assert len(begun) < ATTEMPTS, begun[-1].log()
-            begun.append(Nginx(program, folder, closed_port(), upstream, without))
+            begun.append(Nginx(program, folder, closed_port(), upstream, without, places))
         yield begun[-1]
     finally:
         for server in begun:
