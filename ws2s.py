@@ -885,9 +885,9 @@ PAGE_HEADERS = (
     ('X-Content-Type-Options', 'nosniff'), ('X-Frame-Options', 'DENY'), ('Referrer-Policy', 'no-referrer'),
     ('Cache-Control', 'no-cache'),
 )
-POLICY = ("default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
-          "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'")
-FOLDER_POLICY = POLICY.replace("'self'", "'self' 'unsafe-inline'", 1)  # pages such as noVNC's hold their own scripts
+PAGE_POLICY = ("default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
+               "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'")
+FOLDER_POLICY = PAGE_POLICY.replace("'self'", "'self' 'unsafe-inline'", 1)  # noVNC's pages hold scripts of their own
 
 CONTENT_TYPES = {'html': 'text/html', 'htm': 'text/html', 'js': 'text/javascript', 'mjs': 'text/javascript',
                  'css': 'text/css', 'txt': 'text/plain', 'md': 'text/plain', 'json': 'application/json',
@@ -1066,7 +1066,7 @@ def response_head(status, headers):
     return ('\r\n'.join(lines) + '\r\n\r\n').encode('latin-1')
 
 
-def page_head(status, content_type, length, headers=(), policy=POLICY):
+def page_head(status, content_type, length, headers=(), policy=PAGE_POLICY):
     """The head of a reply after which the connection closes."""
     # RFC 9110 section 7.8: an Upgrade header stands in Connection as well.
     connection = 'close, Upgrade' if 'Upgrade' in dict(headers) else 'close'
@@ -6872,7 +6872,7 @@ class Visit(Client):
             self._refuse(data if isinstance(data, HttpError) else HttpError(500, BROKEN.message), request)
             return
         self._log(200, '%s %s' % (request.method, printable(request.path)))
-        policy = FOLDER_POLICY if self.gateway.config['web'] else POLICY
+        policy = FOLDER_POLICY if self.gateway.config['web'] else PAGE_POLICY
         self.stream.write(page_head(200, content_type(name), len(data), policy=policy),
                           data if request.method == 'GET' else b'')
         self.stream.finish()
