@@ -27,6 +27,12 @@ BAD_PATHS = ['/a"b', '/a$b', '${HOME}/a', '/a%b', '/%h', '/a%%b', '/a:b', 'C:/a'
 NO_PATH = NO_TEXT + BAD_PATHS
 BAD_TARGETS = ['a', 'a:', ':80', 'a:0', 'a:65536', 'a b:80', '[a]:80', 'a:80:', '-a:80', u'fa\xdf:80', u'a:\uff11']
 
+BAD_LISTENERS = [[listener] for listener in (
+    {'prot': 80}, {'port': 65536}, {'port': '80'}, {'port': None}, {'host': ''}, {'path': ''}, {'path': 1}, {'path': 'a\0'},
+    {'path': '/a', 'port': 80}, {'path': '/a', 'host': '::1'}, {'mode': '0660'}, {'port': 80, 'mode': '0660'}, {'tls': 1},
+    {'path': '/a', 'mode': 660}, {'path': '/a', 'mode': '0880'}, {'path': '/a', 'mode': '04755'}, {'path': '/a', 'mode': 'rw'},
+    {'proxyProtocol': 'true'}, {'metrics': None}, {'Port': 80})]
+
 Row = collections.namedtuple('Row', 'key default wrong changed least most')
 
 
@@ -37,6 +43,11 @@ def row(key, default, wrong, changed, least=None, most=None):
 ROWS = [
     row('listen.host', '127.0.0.1', NO_TEXT, u'gateway-\xfc.lan'),
     row('listen.port', 3613, NO_NUMBER, 8080, 0, 65535),
+    row('listen', None, [None, [], 'a', 1, True, [None], [[]], ['127.0.0.1:80'], [['path', '/a']]] + BAD_LISTENERS,
+        [collections.OrderedDict([('host', '::1'), ('port', 0), ('proxyProtocol', True)]),
+         collections.OrderedDict([('path', u'/run/w\xe9.sock'), ('mode', '0660'), ('tls', True), ('metrics', True)])]),
+    row('trustedProxies', (), NO_LIST_OF_TEXT + [['localhost'], ['*'], ['10.0.0.1:80'], ['10.0.0.0/33'], ['::ffff:10.0.0.1']],
+        ['10.0.0.0/8', '::1', '192.0.2.1']),
     row('allowConnectToServerLocal', False, NO_FLAG, True),
     row('allowTargets', (), NO_LIST_OF_TEXT, ['*.Example.com:80,443', '[2001:db8::/32]:600-699', '10.0.0.1']),
     row('denyTargets', (), NO_LIST_OF_TEXT, ['evil.example.', '::1', u'b\xfccher.example:22']),
