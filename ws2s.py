@@ -4662,20 +4662,12 @@ def socket_identity(path):
 
 
 def remove_stale_socket(path):
-    """A socket on which nobody listens any more. Raises ServeError where somebody does, or OSError."""
-    if socket_identity(path) is None:
-        return  # what else may be there bind() refuses
-    with contextlib.closing(socket.socket(AF_UNIX)) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(path)
-        except NetworkError as error:
-            if error.errno == errno.ECONNREFUSED:
+    """A socket on which nobody listens any more. Whatever else is there bind() refuses. Raises OSError."""
+    if socket_identity(path) is not None:
+        with contextlib.closing(socket.socket(AF_UNIX)) as probe:
+            probe.setblocking(False)
+            if probe.connect_ex(path) == errno.ECONNREFUSED:
                 os.unlink(path)
-                return
-            if not is_not_ready(error):
-                raise
-    raise ServeError('cannot listen on %s: another program does' % printable(path))
 
 
 def close_bound(bound):
