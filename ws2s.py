@@ -264,7 +264,7 @@ F_GETPATH = 50
 
 # Not all Pythons make an OSError of a socket's error; this name fits everywhere.
 NetworkError = socket.error
-AF_INET, AF_INET6 = socket.AF_INET, socket.AF_INET6
+AF_INET, AF_INET6, AF_UNIX = socket.AF_INET, socket.AF_INET6, socket.AF_UNIX
 
 
 def packed_address(text):
@@ -443,6 +443,13 @@ def with_port(host, port):
     return '[%s]:%s' % (host, port) if ':' in host else '%s:%s' % (host, port)
 
 
+def socket_text(name):
+    """The address of a socket for the log: a port may be missing, and a Unix socket has its path."""
+    if not isinstance(name, tuple):
+        return printable(name)
+    return with_port(*name[:2]) if len(name) > 1 else name[0]
+
+
 # ======================================================================================================================
 # 3. Configuration
 # ======================================================================================================================
@@ -456,6 +463,11 @@ TargetRule = collections.namedtuple('TargetRule', 'text glob network ports')
 Origin = collections.namedtuple('Origin', 'scheme host port')
 
 Target = collections.namedtuple('Target', 'host port')
+
+# One listener: a port of `host`, or a Unix socket at `path`. `proxied`: the PROXY protocol is spoken there.
+Listen = collections.namedtuple('Listen', 'host port path mode tls proxied metrics')
+Listen.__new__.__defaults__ = (None, None, None, None, False, False, False)
+LISTEN_KEYS = 'host', 'port', 'path', 'mode', 'tls', 'proxyProtocol', 'metrics'
 
 HIDDEN = '***'  # what is shown of a secret
 
@@ -503,6 +515,9 @@ def split_host_port(text):
     if bracketed:
         return bracketed.groups()
     return tuple(text.split(':')) if text.count(':') == 1 else (text, None)
+
+
+MAPPED = b'\0' * 10 + b'\xff\xff'  # before an IPv4 address in its IPv6 form
 
 
 def read_network(text):
@@ -588,7 +603,7 @@ def read_target_rule(text):
     """The TargetRule of ``HOST[:PORTS]`` (protocol, 5). Raises ConfigError."""
     host, ports = split_host_port(text)
     network = read_network(host)
-    if network and network[0].startswith(b'\0' * 10 + b'\xff\xff'):  # an IPv4 address in its IPv6 form
+    if network and network[0].startswith(MAPPED):
         raise ConfigError('"%s": write the IPv4 address instead' % printable(text))
     if network is None and (text.startswith('[') or not host or re.search(r'[\s:/\[\]]', host)):
         raise ConfigError('"%s" is no rule: HOST[:PORTS] with a name, a glob, an address or a CIDR block'
@@ -718,6 +733,45 @@ def url_folder(text):
     return text
 
 
+def address_rule(text):
+    rule = read_target_rule(text)
+    if not rule.network or rule.ports:
+        raise ConfigError('"%s" is no address and no CIDR block' % printable(text))
+    return rule
+
+
+def octal_mode(value):
+    if not re.match(r'0?[0-7]{3}\Z', words(value)):
+        raise ConfigError('must be the octal mode of a file, such as "0660"')
+    return value
+
+
+LISTEN_CHECKS = dict(zip(LISTEN_KEYS, (words, whole(0, 65535), words, octal_mode, flag, flag, flag)))
+
+
+def read_listen(value):
+    """The Listen of an object. Raises ConfigError."""
+    given = Pairs(value.items()) if isinstance(value, dict) else value
+    if not isinstance(given, Pairs) or len(dict(given)) < len(given) or not set(dict(given)) <= set(LISTEN_KEYS):
+        raise ConfigError('must be objects with "%s", each at most once' % '", "'.join(LISTEN_KEYS))
+    try:
+        for name, item in given:
+            LISTEN_CHECKS[name](item)
+    except ConfigError as error:
+        raise ConfigError('"%s" %s' % (name, error))
+    given = dict(given)
+    if 'path' in given and ('host' in given or 'port' in given) or 'mode' in given and 'path' not in given:
+        raise ConfigError('must have "host" and "port", or "path" and "mode"')
+    place = {'mode': '0600'} if 'path' in given else {key: DEFAULTS['listen.' + key] for key in ('host', 'port')}
+    return Listen(*[dict(place, **given).get(key, default) for key, default in zip(LISTEN_KEYS, Listen())])
+
+
+def listener_list(value):
+    if not isinstance(value, (list, tuple)) or isinstance(value, Pairs) or not value:
+        raise ConfigError('must be an object, or a list of one or more')
+    return tuple(read_listen(item) for item in value)
+
+
 def subprotocol(text):
     if text.strip(TOKEN):
         raise ConfigError('"%s" is no subprotocol' % printable(text))
@@ -741,6 +795,8 @@ Option = collections.namedtuple('Option', 'key default check help')
 OPTIONS = (
     Option('listen.host', '127.0.0.1', words, 'address or name to listen on'),
     Option('listen.port', 3613, whole(0, 65535), 'TCP port to listen on; 0 takes any free one'),
+    Option('listen', None, either(listener_list, None), 'listeners, in the place of listen.host and listen.port'),
+    Option('trustedProxies', (), listing(address_rule), 'addresses and CIDR blocks of proxies that name the client'),
     Option('allowConnectToServerLocal', False, flag, "may clients reach the gateway's own machine?"),
     Option('allowTargets', (), listing(read_target_rule), 'rules HOST[:PORTS] of what may be reached; empty is all'),
     Option('denyTargets', (), listing(read_target_rule), 'rules HOST[:PORTS] of what may not; they win'),
@@ -826,6 +882,8 @@ class Config(dict):
         tree = collections.OrderedDict()
         for option in OPTIONS:
             section, _, name = option.key.rpartition('.')
+            if name in tree and self[option.key] is None:
+                continue  # `listen` is a section or an option
             branch = tree.setdefault(section, collections.OrderedDict()) if section else tree
             branch[name] = plain_value(self[option.key])
         return json.dumps(tree, indent=4, separators=(',', ': '))
@@ -842,6 +900,9 @@ def plain_value(value):
         return HIDDEN
     if isinstance(value, Target):
         return with_port(*value)
+    if isinstance(value, Listen):
+        return collections.OrderedDict((key, item) for key, item in zip(LISTEN_KEYS, value)
+                                       if item is not None and item is not False)
     if isinstance(value, Pairs):
         return collections.OrderedDict((name, plain_value(item)) for name, item in value)
     if isinstance(value, tuple):
@@ -859,13 +920,20 @@ def flatten(tree, prefix=''):
             raise ConfigError('"%s" stands there twice' % printable(key))
         if '.' in name:
             raise ConfigError('unknown key "%s"' % printable(key))
-        if key in sections:
+        if key == 'listen' and is_listener_list(value):
+            yield key, [value] if isinstance(value, Pairs) else value
+        elif key in sections:
             if not isinstance(value, Pairs):
                 raise ConfigError('"%s": must be an object' % key)
             for pair in flatten(value, key + '.'):
                 yield pair
         else:
             yield key, value
+
+
+def is_listener_list(value):
+    """Is this more than the section of `listen.host` and `listen.port`?"""
+    return isinstance(value, list) or isinstance(value, Pairs) and bool(set(dict(value)) & set(LISTEN_KEYS[2:]))
 
 
 class Pairs(tuple):
@@ -903,6 +971,10 @@ def parse_config(text):
 DEFAULTS = Config((option.key, option.check(option.default)) for option in OPTIONS)
 
 
+def listeners(config):
+    return config['listen'] or (Listen(config['listen.host'], config['listen.port']),)
+
+
 # ======================================================================================================================
 # 4. HTTP
 # ======================================================================================================================
@@ -937,10 +1009,11 @@ CONTENT_TYPES = {'html': 'text/html', 'htm': 'text/html', 'js': 'text/javascript
 class Request(object):
     """The head of an HTTP request. ``headers``: pairs of a name in lower case and a value, which is Latin-1 text."""
 
-    __slots__ = ('method', 'target', 'version', 'headers', '_values', '_parameters')
+    __slots__ = ('method', 'target', 'version', 'headers', 'came_by_tls', '_values', '_parameters')
 
     def __init__(self, method, target, version, headers):
         self.method, self.target, self.version, self.headers = method, target, version, headers
+        self.came_by_tls = False  # as far as that is known
         self._values, self._parameters = {}, None
         for name, value in headers:
             self._values.setdefault(name, []).append(value)
@@ -1064,6 +1137,135 @@ def check_request(request):
         raise HttpError(400, 'The Host header is malformed.')
     if request.all('transfer-encoding') or request.one('content-length') not in (None, '0'):
         raise HttpError(400, 'A request with a body is not served here.')
+
+
+# A node of X-Forwarded-For or Forwarded, with or without its port, and a parameter of the latter (RFC 7239).
+NODE = re.compile(r'(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?\Z|([0-9A-Fa-f:.]+)\Z')
+PARAMETER = re.compile(r'([%s]+)=(?:([%s]+)|"([^"\\]*)")\Z' % ((re.escape(TOKEN),) * 2))
+NODES = 32  # that are looked at
+
+
+def plain_address(packed):
+    """An IPv4 address is itself, also in its IPv6 form."""
+    return packed[12:] if packed.startswith(MAPPED) else packed
+
+
+def read_node(text):
+    """The packed address, or None for `unknown`, a name that hides one, and what is malformed."""
+    found = NODE.match(text)
+    packed = packed_address(''.join(found.groups(''))) if found else None
+    return packed and plain_address(packed)
+
+
+def read_forwarded(element):
+    """The parameters of one element by name; none of one that is malformed."""
+    # Commas and semicolons part, in quotes, too: where an element ends must not depend on a quote that a client has put
+    # in front of what the proxy says.
+    parts = [PARAMETER.match(part.strip(' \t')) for part in element.split(';')]
+    pairs = {part.group(1).lower(): ''.join(part.groups('')[1:]) for part in parts if part}
+    return pairs if len(pairs) == len(parts) else {}
+
+
+def forwarded_client(request, peer, is_trusted):
+    """The packed address for which ``peer`` speaks by the headers of proxies: the right-most that is not trusted, or
+    where what is malformed ends the way. Raises HttpError 400 when two headers name two."""
+    nodes, elements = [[part.strip(' \t') for part in ','.join(request.all(name)).split(',') if part.strip(' \t')]
+                       for name in ('x-forwarded-for', 'forwarded')]
+    named = [read_forwarded(element) for element in elements]
+    lists = [nodes, [pairs.get('for', '') for pairs in named] if any('for' in pairs for pairs in named) else []]
+    clients = set(last_node(found[-NODES:], peer, is_trusted) for found in lists if found)
+    if len(clients) > 1:
+        raise HttpError(400, 'X-Forwarded-For and Forwarded name different clients: something in front of the gateway '
+                             'passes one of them on as it came.')
+    return clients.pop() if clients else peer
+
+
+def last_node(nodes, client, is_trusted):
+    packed = client
+    while packed is not None:
+        client = packed
+        packed = read_node(nodes.pop()) if nodes and is_trusted(client) else None
+    return client
+
+
+def forwarded_tls(request):
+    """Does a proxy say that the request came to it by TLS?"""
+    last = read_forwarded(','.join(request.all('forwarded')).rpartition(',')[2])
+    return 'https' in request.tokens('x-forwarded-proto')[-1:] + [last.get('proto', '').lower()]
+
+
+PROXY_SIGNATURE = b'\r\n\r\n\0\r\nQUIT\n'
+PROXY_LINE_BYTES, PROXY_BYTES = 107, 4096  # of version 1, which says so itself, and of 2
+PROXY_LINE = re.compile(br'PROXY (?:UNKNOWN(?: .*)?|TCP([46]) ([!-~]+) ([!-~]+) '
+                        br'(0|[1-9]\d{0,4}) (0|[1-9]\d{0,4}))\r\n\Z')
+# What TCP over IPv4 and IPv6 and Unix sockets have in version 2: addresses of source and target, and their ports.
+PROXY_SHAPES = {0x11: struct.Struct('!4s4sHH'), 0x21: struct.Struct('!16s16sHH'), 0x31: struct.Struct('!108s108s')}
+
+
+class ProxyParser(object):
+    """Takes the header of the PROXY protocol, version 1 or 2, in pieces of any size."""
+
+    __slots__ = ('_data',)
+
+    def __init__(self):
+        self._data = b''
+
+    def receive(self, data):
+        """A pair ((address, port) of the client or None where the header names none, bytes that came after it), or None
+        when more must come. Raises RemoteError."""
+        self._data += data
+        size = self._size(self._data)
+        if size is None or len(self._data) < size:
+            return None
+        header, rest = self._data[:size], self._data[size:]
+        return read_proxy_line(header) if header.startswith(b'P') else read_proxy_header(header), rest
+
+    def _size(self, data):
+        """Of the header, or None while that is not known."""
+        if data[:12] == PROXY_SIGNATURE[:len(data)]:
+            if len(data) < 16:
+                return None
+            size = 16 + struct.unpack('!H', data[14:16])[0]
+        elif data[:6] == b'PROXY '[:len(data)]:
+            size = data.find(b'\r\n', 0, PROXY_LINE_BYTES) + 2
+            if size < 2 and len(data) < PROXY_LINE_BYTES:
+                return None
+        else:
+            raise RemoteError('no header of the PROXY protocol comes first')
+        if not 2 <= size <= PROXY_BYTES:
+            raise RemoteError('the header of the PROXY protocol is too long')
+        return size
+
+
+def read_proxy_line(line):
+    """(address, port), or None. Raises RemoteError."""
+    found = PROXY_LINE.match(line)
+    kind, source, target, port, other = found.groups() if found else [b''] * 5
+    if found and kind is None:
+        return None
+    packed = [packed_address(address.decode('latin-1')) or b'' for address in (source, target)]
+    length = {b'4': 4, b'6': 16}.get(kind)
+    if [len(address) for address in packed] != [length] * 2 or max(int(port), int(other)) > 65535:
+        raise RemoteError('the header of the PROXY protocol is malformed')
+    return address_text(packed[0]), int(port)
+
+
+def read_proxy_header(header):
+    """As read_proxy_line(), of version 2."""
+    command, family = struct.unpack('!BB', header[12:14])
+    if command == 0x20 or command == 0x21 and family == 0:  # LOCAL: a health check; or of no family
+        return None
+    shape = PROXY_SHAPES.get(family)
+    if command != 0x21 or shape is None:
+        raise RemoteError('the header of the PROXY protocol is of an unknown kind')
+    rest = header[16 + shape.size:]
+    while len(rest) >= 3:
+        size = 3 + struct.unpack('!H', rest[1:3])[0]
+        rest = rest[size:] if size <= len(rest) else b'?'
+    if rest or len(header) < 16 + shape.size:
+        raise RemoteError('the header of the PROXY protocol is malformed')
+    fields = shape.unpack(header[16:16 + shape.size])
+    return (address_text(fields[0]), fields[2]) if len(fields) > 2 else None
 
 
 def accept_key(request):
@@ -1805,7 +2007,8 @@ def origin_refusal(request, config):
         return None
     name = re.sub(r'\.\Z', '', origin.host)  # as it stands in allowedHosts
     packed = packed_address(name)
-    is_own = origin.scheme in ('http', 'https') and (packed or PLAIN_NAME.match(name)) and origin == read_origin(
+    schemes = ('https',) if request.came_by_tls else ('http', 'https')
+    is_own = origin.scheme in schemes and (packed or PLAIN_NAME.match(name)) and origin == read_origin(
         '%s://%s' % (origin.scheme, request.one('host')))
     if not is_own:
         plain = plain_value(origin)
@@ -1834,14 +2037,31 @@ def headers_for_readers(request, config):
     return [('Access-Control-Allow-Origin', origin), ('Vary', 'Origin')]
 
 
+UNIX_PEER, UNIX_GROUP = ('unix',), b'unix:'
+
+
+def peer_address(peer):
+    """The packed address of a peer, an address with or without a port; UNIX_GROUP for that of a Unix socket."""
+    return UNIX_GROUP if peer == UNIX_PEER else packed_address(peer[0].partition('%')[0]) or b''
+
+
 def address_group(text):
-    """What counts as one address in limits: an IPv4 address, or the /64 of an IPv6 one, which one host can fill."""
+    """What counts as one address in limits: an IPv4 address, or the /64 of an IPv6 one, which one host can fill; all
+    peers of Unix sockets are one, too."""
     packed = packed_address(text.partition('%')[0]) or b''
     carried = address_forms(packed)[-1]
-    return packed[:8] if len(carried) == 16 else carried
+    return (packed[:8] if len(carried) == 16 else carried) or UNIX_GROUP
+
+
+def is_trusted(packed, config):
+    """May this peer, a peer_address(), say for whom it speaks? A Unix socket's may: its mode says who connects."""
+    return packed == UNIX_GROUP or any(in_network(plain_address(packed), rule.network)
+                                       for rule in config['trustedProxies'])
 
 
 def group_text(group):
+    if group == UNIX_GROUP:
+        return UNIX_PEER[0]
     return address_text(group + b'\0' * 8) + '/64' if len(group) == 8 else address_text(group)
 
 
@@ -4125,7 +4345,8 @@ def unblock(sock):
 def prepare(sock):
     """What every connected or listening socket needs here."""
     unblock(sock)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if sock.family != AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
@@ -4283,6 +4504,23 @@ def secured(context, sock, is_server, name=None):
     ValueError."""
     return context.wrap_socket(sock, server_side=is_server, server_hostname=name, do_handshake_on_connect=False,
                                suppress_ragged_eofs=False)
+
+
+class ProxyWire(Wire):
+    """Takes the header of the PROXY protocol from a socket, and not a byte of what is behind it."""
+
+    def __init__(self):
+        self._parser, self.client, self.failure, self.is_behind = ProxyParser(), None, None, False
+
+    def receive(self, sock, buffer, count):
+        ahead, behind = sock.recv(min(count, PROXY_BYTES), socket.MSG_PEEK), b''
+        try:
+            found = self._parser.receive(ahead)
+            if found:
+                self.is_behind, (self.client, behind) = True, found
+        except RemoteError as error:
+            self.failure = error
+        return Wire.receive(self, sock, buffer, len(ahead) - len(behind))
 
 
 class Joined(bytearray):
@@ -4830,6 +5068,90 @@ def bound_socket(family, address, shares):
         raise
 
 
+# What was bound: a socket, its Listen, and the path and identity of the file that was made for it, if one was.
+Bound = collections.namedtuple('Bound', 'sock listen file')
+
+
+def bound_listeners(config):
+    """A Bound for each socket that the configuration wants. Raises ServeError."""
+    bound = []
+    try:
+        for listen in listeners(config):
+            if listen.path:
+                bound.append(bound_unix_socket(listen))
+                continue
+            for sock in bound_sockets(listen.host, listen.port):
+                listen = listen._replace(port=sock.getsockname()[1])
+                bound.append(Bound(sock, listen, None))
+        return bound
+    except ServeError:
+        close_bound(bound)
+        raise
+
+
+def bound_unix_socket(listen):
+    """Raises ServeError."""
+    path, sock = path_bytes(os.path.abspath(os.path.expanduser(listen.path))), socket.socket(AF_UNIX)
+    try:
+        remove_stale_socket(path)
+        sock.setblocking(False)
+        close_on_exec(sock.fileno())
+        sock.bind(path)
+        os.chmod(path, int(listen.mode, 8))
+        sock.listen(1024)  # last: before that nobody can connect, whatever the mode was
+        return Bound(sock, listen, (path, socket_identity(path)))
+    except (NetworkError, OSError) as error:
+        sock.close()
+        raise ServeError('cannot listen on %s: %s' % (printable(path), error.strerror or error))
+
+
+def socket_identity(path):
+    """What tells a Unix socket from another of the same path; None where there is none. The number of a file may soon
+    be that of another one."""
+    try:
+        found = os.lstat(path)
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        return None
+    return (found.st_dev, found.st_ino, found.st_mtime) if stat.S_ISSOCK(found.st_mode) else None
+
+
+def remove_stale_socket(path):
+    """A socket on which nobody listens any more. Whatever else is there bind() refuses. Raises OSError."""
+    if socket_identity(path) is not None:
+        with contextlib.closing(socket.socket(AF_UNIX)) as probe:
+            probe.setblocking(False)
+            if probe.connect_ex(path) == errno.ECONNREFUSED:
+                os.unlink(path)
+
+
+def close_bound(bound):
+    """The files that were made for them go, too, but no other that is there meanwhile."""
+    for sock, _, file in bound:
+        sock.close()
+        try:
+            if file and socket_identity(file[0]) == file[1]:
+                os.unlink(file[0])
+        except OSError as error:
+            LOG.warning('%s cannot be removed: %s', printable(file[0]), os.strerror(error.errno))
+
+
+def listen_of(sock, config):
+    """The Listen that means a socket which somebody else has bound. Raises ServeError where there is none, and one of
+    the others wants more than plain connections."""
+    name = sock.getsockname()
+    if isinstance(name, tuple):
+        found = [listen for listen in listeners(config) if listen.port == name[1]]
+        found = [listen for listen in found if listen.host == name[0]] or found
+    else:
+        found = [listen for listen in listeners(config) if listen.path
+                 and path_bytes(os.path.abspath(os.path.expanduser(listen.path))) == path_bytes(name)]
+    if not found and any(listen.tls or listen.proxied or listen.metrics for listen in listeners(config)):
+        raise ServeError('the socket %s that was handed over is none of "listen"' % socket_text(name))
+    return found[0] if found else Listen()
+
+
 def unique_addresses(found):
     """Pairs (family, address) of what getaddrinfo found, in its order."""
     pairs = [(entry[0], entry[4]) for entry in found if entry[0] in (AF_INET, AF_INET6)]
@@ -5151,8 +5473,8 @@ def blocking_client_context(tls, names_itself):
         return context
     except (ssl.SSLError, ValueError, TypeError):  # TypeError: what cannot be PEM
         return UNREADABLE_PEM
-    except EnvironmentError as error:
-        return NO_ROOM._replace(why='no TLS: %s' % os.strerror(error.errno))
+    except EnvironmentError as error:  # some of OpenSSL's own come so
+        return NO_ROOM if failure_of(error.errno) is NO_ROOM else UNREADABLE_PEM
 
 
 UNREADABLE_PEM = Failure(1, 'bad-request', 'ca, cert or key in tls cannot be read, is encrypted, or does not fit')
@@ -5179,10 +5501,14 @@ def no_passphrase():
     return b''
 
 
+TLS_FILES = 'tls.certificate', 'tls.key', 'tls.clientCa'
+
+
 def blocking_server_context(config):
     """The SSLContext of our listeners. Raises ConfigError."""
-    certificate, key, authority = [config[name] and os.path.expanduser(config[name])
-                                   for name in ('tls.certificate', 'tls.key', 'tls.clientCa')]
+    certificate, key, authority = [check_readable(name, config[name]) for name in TLS_FILES]
+    if certificate is None:
+        raise ConfigError('"listen" wants "tls", and there is no "tls.certificate"')
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     allow_versions_from(context, config['tls.minVersion'])
     what = 'tls.certificate'
@@ -5192,13 +5518,45 @@ def blocking_server_context(config):
             what = 'tls.clientCa'
             context.load_verify_locations(authority)
             context.verify_mode = ssl.CERT_OPTIONAL
-    except (ssl.SSLError, ValueError) as error:
+    except (EnvironmentError, ValueError) as error:  # SSLError among them
         reason = getattr(error, 'reason', None) or ''
         fault = PEM_FAULTS.get(reason, 'this is not the PEM that it should be, or the key is encrypted (%s)' % reason)
         raise ConfigError('"%s": %s' % (what, fault))
-    except EnvironmentError as error:
-        raise ConfigError('"%s": a file cannot be read: %s' % (what, os.strerror(error.errno)))
     return context
+
+
+def check_readable(name, path):
+    """The path as it is opened. Raises ConfigError."""
+    path = path and os.path.expanduser(path)
+    try:
+        if path:
+            open(path).close()
+        return path
+    except EnvironmentError as error:
+        raise ConfigError('"%s": %s: %s' % (name, printable(path), os.strerror(error.errno)))
+
+
+def blocking_renew(config, known):
+    """None when the files of our certificate are as ``known``; else how they are, and the SSLContext or ConfigError
+    that they give."""
+    state = certificate_state(config)
+    if state == known:
+        return None
+    try:
+        return state, blocking_server_context(config)
+    except ConfigError as error:
+        return state, error
+
+
+def certificate_state(config):
+    state = []
+    for path in [os.path.expanduser(config[name]) for name in TLS_FILES if config[name]]:
+        try:
+            facts = os.stat(path)
+            state.append((facts.st_ino, facts.st_size, facts.st_mtime))
+        except OSError as error:
+            state.append(error.errno)
+    return state
 
 
 PEM_FAULTS = {'KEY_VALUES_MISMATCH': 'the key does not belong to the certificate',
@@ -6821,6 +7179,9 @@ GOODBYE_SECONDS = 0.7          # for the last bytes and the Close of those who w
 GIVE_UP_SECONDS = 5            # for threads that hang when everything else has ended
 DATAGRAM_SECONDS = 60          # without a datagram either way, and the target is given up: nothing tells of its end
 
+HANDSHAKE_RECORD = b'\x16'     # the first byte of whoever speaks TLS
+RENEWAL_SECONDS = 20           # between looks at the files of our certificate
+
 DIALLING, FLOWING, DRAINING, ENDED = 'dialling', 'flowing', 'draining', 'ended'
 
 # draining: the client has let go; what it had sent still goes to the target, what comes from there is thrown away.
@@ -7385,19 +7746,81 @@ class Farewell(Client):
 Welcome = collections.namedtuple('Welcome', 'request dialect reply deflate behind')
 
 
-class Visit(Client):
+class Arrival(Client):
+    """A client that has asked for nothing yet, and who that is. ``speaker``: the peer_address() of who speaks HTTP."""
+
+    __slots__ = ('listen', 'speaker')
+
+    def __init__(self, gateway, listen, sock, peer, group):
+        self.gateway, self.number, self.group, self.peer = gateway, next(gateway.numbers), group, peer
+        self.state, self.kept, self.listen, self.speaker = HANDSHAKE, 0, listen, b''
+        self.timer = gateway.loop.call_later(gateway.config['limits.handshakeSeconds'], self.on_time)
+        self.stream = Stream(gateway.loop, sock, self, gateway.config['limits.bufferBytes'], gateway.budget)
+        if listen.proxied:
+            self.stream.wire = ProxyWire()
+        else:
+            self._begin()
+        gateway.clients.add(self)
+        gateway.places.offer(self)
+
+    def _begin(self):
+        """What comes next is the client's own."""
+        self.stream.wire, self.stream.is_new = PEEK if self.listen.tls else PLAIN, True
+        self.speaker = peer_address(self.peer)
+
+    def is_introduced(self):
+        """Has whoever speaks the PROXY protocol done so?"""
+        return not isinstance(self.stream.wire, ProxyWire)
+
+    def on_header(self, wire):
+        """The header of the PROXY protocol, or a part of it."""
+        try:
+            if wire.failure:
+                raise wire.failure
+            if wire.client:
+                self._become(wire.client)
+            if wire.is_behind:
+                self._begin()
+        except RemoteError as error:
+            self.gateway.journal.tell_of_address(logging.WARNING, self.group, '#%d %s is turned away: %s', self.number,
+                                                 socket_text(self.peer), error)
+            self.end()
+
+    def meet(self, first):
+        """``first``: the first byte that has come where TLS is spoken (RFC 8446 section 5.1)."""
+        try:
+            if first == HANDSHAKE_RECORD:
+                self.stream.secure(self.gateway.certificate.context)
+                return
+            self.stream.wire = PLAIN
+            self.refuse(HttpError(400, 'This port speaks TLS, that is https:// and wss://, and nothing else.'))
+        except (NetworkError, ValueError):  # the client is gone
+            self.end()
+
+    def _become(self, peer):
+        """The client is another one than it seemed to be. Raises HttpError."""
+        self.peer = peer
+        if not self.gateway.places.move(self, address_group(peer[0])):
+            raise HttpError(503, 'The gateway has too many connections from this address (limits.clientsPerAddress).')
+
+    def find_client(self, request):
+        """Whoever a trusted proxy speaks for. Raises HttpError."""
+        config, request.came_by_tls = self.gateway.config, self.listen.tls
+        if is_trusted(self.speaker, config):
+            request.came_by_tls = request.came_by_tls or forwarded_tls(request)
+            client = forwarded_client(request, self.speaker, lambda packed: is_trusted(packed, config))
+            if client != self.speaker:
+                self._become((address_text(client),))
+
+
+class Visit(Arrival):
     """Our side of a client until its first request is answered."""
 
     __slots__ = ('_parser', '_job')
 
-    def __init__(self, gateway, sock, peer, group):
-        self.gateway, self.number, self.group, self.peer = gateway, next(gateway.numbers), group, peer
-        self.state, self.kept, self._parser, self._job = HANDSHAKE, 0, RequestParser(), None
-        self.timer = gateway.loop.call_later(gateway.config['limits.handshakeSeconds'], self.on_time)
-        self.stream = Stream(gateway.loop, sock, self, gateway.config['limits.bufferBytes'], gateway.budget)
-        self.stream.is_new = True
-        gateway.clients.add(self)
-        gateway.places.offer(self)
+    def __init__(self, *arrival):
+        self._parser, self._job = RequestParser(), None
+        Arrival.__init__(self, *arrival)
 
     def wants_data(self, stream):
         """Who has asked for a file has nothing more to say."""
@@ -7405,8 +7828,16 @@ class Visit(Client):
 
     def on_received(self, stream, data):
         session = parsed = None
+        if stream.wire is PEEK:
+            self.meet(data)
+            return
+        if not self.is_introduced():
+            self.on_header(stream.wire)
+            return
         try:
             parsed = self._parser.receive(data)
+            if parsed:
+                self.find_client(parsed[0])
             if parsed and parsed[0].wants_websocket():
                 session = self._upgrade(*parsed)
             elif parsed:
@@ -7414,7 +7845,7 @@ class Visit(Client):
             else:
                 self._hold()
         except HttpError as error:
-            self._refuse(error, parsed and parsed[0])
+            self.refuse(error, parsed and parsed[0])
         if session:
             session.begin(parsed[1])
 
@@ -7445,7 +7876,7 @@ class Visit(Client):
                                               (self.gateway.config['raw.tokens'], welcome.dialect.token),
                                               lambda line: self._on_token(welcome, line))
         if self._job is None:
-            self._refuse(HttpError(503, 'The gateway has too much to do just now.'))
+            self.refuse(HttpError(503, 'The gateway has too much to do just now.'))
 
     def _on_token(self, welcome, line):
         self._job = session = None
@@ -7458,7 +7889,7 @@ class Visit(Client):
             self.gateway.places.check(self.group)
             session = self._welcome(welcome)
         except HttpError as error:
-            self._refuse(error)
+            self.refuse(error)
         try:
             if session:
                 session.begin(welcome.behind)
@@ -7492,12 +7923,12 @@ class Visit(Client):
             self._say(request, 200, 'This is ws2s %s, a gateway from WebSocket to TCP; it has no pages to show here, '
                                     'because %s.' % (__version__, gateway.why_no_pages()))
         else:
-            self._refuse(NOT_HERE, request)
+            self.refuse(NOT_HERE, request)
 
     def _send_file(self, request):
         names = web_segments(request.path)
         if names is None:
-            self._refuse(NOT_HERE, request)
+            self.refuse(NOT_HERE, request)
             return
         self.move(ANSWERING)
         self.gateway.places.offer(self)  # anew: others have asked for nothing
@@ -7509,7 +7940,7 @@ class Visit(Client):
     def _on_file(self, request, name, data):
         self._job = None
         if not isinstance(data, bytes):
-            self._refuse(data if isinstance(data, HttpError) else HttpError(500, BROKEN.message), request)
+            self.refuse(data if isinstance(data, HttpError) else HttpError(500, BROKEN.message), request)
             return
         self._log(200, '%s %s' % (request.method, printable(request.path)))
         self.stream.write(page_head(200, content_type(name), len(data)), data if request.method == 'GET' else b'')
@@ -7521,20 +7952,26 @@ class Visit(Client):
         self._log(status, '%s %s' % (request.method, printable(request.path)))
         self._part(sentence_reply(status, sentence, headers, with_body=request.method != 'HEAD'))
 
-    def _refuse(self, error, request=None):
+    def refuse(self, error, request=None):
         self._log(error.status, error.sentence)
         with_body = request is None or request.method != 'HEAD'
         self._part(sentence_reply(error.status, error.sentence, error.headers, with_body))
 
     def _log(self, status, words):
         self.gateway.journal.tell_of_address(logging.INFO, self.group, '#%d %s got %d: %s', self.number,
-                                             with_port(*self.peer[:2]), status, words)
+                                             socket_text(self.peer), status, words)
 
     def _part(self, reply):
+        if not self.is_introduced():
+            self.end()  # nobody is there yet who would understand it
+            return
         self.stream.write(reply)
         Farewell(self)
 
     def on_end(self, stream, is_reset):
+        if is_reset and getattr(stream.wire, 'why', None):
+            self.gateway.journal.tell_of_address(logging.INFO, self.group, '#%d %s: no TLS: %s', self.number,
+                                                 socket_text(self.peer), printable(stream.wire.why))
         self.end()
 
     def on_finished(self, stream):
@@ -7542,7 +7979,7 @@ class Visit(Client):
 
     def on_time(self):
         if self.state == HANDSHAKE:
-            self._refuse(HttpError(408, 'The request was not complete in time.'))
+            self.refuse(HttpError(408, 'The request was not complete in time.'))
         elif self.stream.moved + STALL_SECONDS > self.gateway.loop.now:
             self.rearm(self.stream.moved + STALL_SECONDS - self.gateway.loop.now)
         else:
@@ -7555,7 +7992,7 @@ class Visit(Client):
 
     def on_mistake(self):
         if self.state == HANDSHAKE:
-            self._refuse(HttpError(500, BROKEN.message))
+            self.refuse(HttpError(500, BROKEN.message))
         else:
             self.end()
 
@@ -7833,7 +8270,7 @@ class Session(Silence):
         if LOG.isEnabledFor(logging.INFO):
             # All that a stranger wants to know of the session, in one line.
             origin, path = self._request
-            words = (with_port(*self.peer[:2]), one_word(origin) if origin else '-', printable(path),
+            words = (socket_text(self.peer), one_word(origin) if origin else '-', printable(path),
                      self.talk.summary(), self.gateway.loop.now - self._born) + self._ending
             line = '%s has left: origin %s, path %s, %s, %.3f s, ended by %s in %s, code %s' % words
             self.gateway.journal.tell_last(self.group, self.number, line)
@@ -7884,7 +8321,7 @@ def event_words(event):
 
 
 # Keys of the Config that a running gateway cannot change.
-NEEDS_RESTART = ('listen.host', 'listen.port', 'workers', 'log.file', 'log.bytes', 'log.files')
+NEEDS_RESTART = ('listen.host', 'listen.port', 'listen', 'workers', 'log.file', 'log.bytes', 'log.files')
 
 
 def check_settings(config):
@@ -7895,7 +8332,18 @@ def check_settings(config):
     tokens = config['raw.tokens']
     if tokens and not os.access(path_bytes(os.path.expanduser(tokens)), os.R_OK):
         raise ConfigError('"raw.tokens": %s cannot be read' % printable(tokens))
+    for listen in listeners(config):
+        if listen.metrics:
+            raise ConfigError('"listen": "metrics" cannot be served yet')
     check_ssh_settings(config)
+    if speaks_tls(config):
+        blocking_server_context(config)
+    elif config['tls.certificate']:
+        raise ConfigError('"tls.certificate" is of no use: none of "listen" has "tls"')
+
+
+def speaks_tls(config):
+    return any(listen.tls for listen in listeners(config))
 
 
 def pages_folder():
@@ -7933,9 +8381,11 @@ class Places(Ranked):
         self._connections = self._open = self._yielding = 0
         self._groups, self._numbers = {}, itertools.count()
 
-    def take(self, group):
-        """Is there a place for one more connection, or is one made? Then it is taken."""
+    def take(self, group, is_proxy=False):
+        """Is there a place for one more connection, or is one made? Then it is taken. Whose it is that a trusted proxy
+        brings is still to be seen."""
         most, mine, gone = self.config['limits.clientsPerAddress'], self._groups.get(group), None
+        most = 0 if is_proxy else most
         is_full = self._connections >= self.config['limits.clients'] + SPARE_CONNECTIONS
         if most and mine and mine.connections >= most + min(SPARE_CONNECTIONS, SPARE_LEAST + 2 * most):
             is_full, gone = True, next(iter(mine.yielding), None)
@@ -7945,9 +8395,23 @@ class Places(Ranked):
             return False
         if gone is not None:
             gone.end()
+        self._enter(group)
+        return True
+
+    def _enter(self, group):
         self._connections += 1
         self._groups.setdefault(group, Place()).connections += 1
-        return True
+
+    def move(self, client, group):
+        """A client that gives way is of another group than it seemed. Is there a place for it? Else it stays."""
+        self.give_back(client)
+        has_place = self.take(group)
+        if has_place:
+            client.group = group
+        else:
+            self._enter(client.group)
+        self.offer(client)
+        return has_place
 
     def _first(self):
         """Who gives way of all, or None."""
@@ -7997,17 +8461,60 @@ class Places(Ranked):
         self._groups[group].open += change
 
 
+class Certificate(Handler):
+    """That of our listeners. ``context``: the SSLContext, which is made anew when the files have changed and fit
+    together. Raises ConfigError."""
+
+    def __init__(self, config):
+        self._config, self._state, self._timer = config, certificate_state(config), None
+        self.context = blocking_server_context(config)
+
+    def watch(self, loop, workers):
+        self._loop, self._workers = loop, workers
+        self._look_later()
+
+    def _look_later(self):
+        self._timer = self._loop.call_later(RENEWAL_SECONDS, self._look)
+
+    def _look(self):
+        if not self._workers.submit(b'', blocking_renew, (self._config, self._state), self._on_looked):
+            self._look_later()
+
+    def _on_looked(self, found):
+        if isinstance(found, tuple) and not isinstance(found, Failure):
+            self._state, context = found
+            if isinstance(context, ConfigError):
+                LOG.warning('the certificate stays the old one: %s', context)  # certbot writes one file after the other
+            else:
+                self.context = context
+                LOG.info('a new certificate is in use')
+        if self._timer is not None:
+            self._look_later()
+
+    def use(self, config):
+        self._config, self._state = config, None
+        self._timer.cancel()
+        self._look()
+
+    def close(self):
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
 class Gateway(object):
     """Listeners, clients, limits and counts.
 
     Embedding: ``gateway = Gateway(parse_config(text))``, ``gateway.start()`` runs it in a thread of its own,
-    ``gateway.address`` is where it listens, ``gateway.stop()`` ends it. ``dialects`` are rows as those of DIALECTS.
+    ``gateway.address`` is where it listens first, ``gateway.stop()`` ends it. ``dialects``: rows as those of DIALECTS.
     ``resolve(host, port)`` runs in a thread and gives pairs (family, address) or a Failure; ``owns(packed)`` tells
-    whether an address is the machine's own. ``socks`` are listening sockets to use instead of binding some.
-    ``workers``: how many gateways, each in a process of its own, share what the system allows one user.
+    whether an address is the machine's own. ``socks`` are listening sockets to use instead of binding some, and
+    ``listens`` what each is for. ``workers``: how many gateways, each in a process of its own, share what the system
+    allows one user.
     """
 
-    def __init__(self, config, dialects=DIALECTS, resolve=blocking_resolve, owns=owns_address, socks=(), workers=1):
+    def __init__(self, config, dialects=DIALECTS, resolve=blocking_resolve, owns=owns_address, socks=(), workers=1,
+                 listens=()):
         self.config = config
         self._dialects, self._resolve, self._workers = tuple(dialects), resolve, workers
         self.judge, self.places = Judge(config, owns), Places(config)
@@ -8016,10 +8523,12 @@ class Gateway(object):
         self.clients, self.upstreams = self.budget.present, set()
         self._new_config = None   # of a reload that the loop has not carried out yet
         self.draining = self.is_verbose = False  # is each message logged?
-        self._listeners, self._socks, self._thread = [], list(socks), None
+        self._listeners, self._bound, self._thread = [], [], None
+        self._socks, self._listens = list(socks), listens
         self._asked = []
         self._given_up_at = None  # when the loop ends at the latest, once all was ended
-        self.loop = self.journal = self.lookups = self.files = self.resolver = self.tunnels = self.contexts = None
+        self.loop = self.journal = self.lookups = self.files = self.resolver = self.tunnels = None
+        self.contexts = self.certificate = None
         self.address, self.tokens = None, Tokens()
         self._pages = pages_folder()
 
@@ -8028,12 +8537,15 @@ class Gateway(object):
     def listen(self):
         """Bind. Raises ServeError or ConfigError."""
         check_settings(self.config)
-        self._socks = self._socks or bound_sockets(self.config['listen.host'], self.config['listen.port'])
-        for sock in self._socks:
-            prepare(sock)  # what is accepted there has the same options
-        self.address = self._socks[0].getsockname()[:2]
-        self.judge.ports = set(sock.getsockname()[1] for sock in self._socks)
-        LOG.info('ws2s %s listens on %s', __version__, with_port(*self.address))
+        self.certificate = Certificate(self.config) if speaks_tls(self.config) else None
+        listens = self._listens or [listen_of(sock, self.config) for sock in self._socks]
+        self._bound = [Bound(*pair + (None,)) for pair in zip(self._socks, listens)] or bound_listeners(self.config)
+        names = [bound.sock.getsockname() for bound in self._bound]
+        for bound, name in zip(self._bound, names):
+            prepare(bound.sock)  # what is accepted there has the same options
+            LOG.info('ws2s %s listens on %s', __version__, socket_text(name))
+        self.address = names[0][:2] if isinstance(names[0], tuple) else names[0]
+        self.judge.ports = set(name[1] for name in names if isinstance(name, tuple))
 
     def start(self):
         """Serve in a thread of its own. Raises ServeError or ConfigError when it cannot."""
@@ -8077,6 +8589,8 @@ class Gateway(object):
         self.judge.use(config)
         self.tunnels.use(config)
         self.contexts.forget()
+        if self.certificate:
+            self.certificate.use(config)
         self.budget.resize(config['limits.totalBytes'])
         for client in self.clients:
             client.on_config()
@@ -8102,10 +8616,13 @@ class Gateway(object):
         self.lookups = Workers(self.loop, LOOKUP_THREADS, LOOKUPS_WAITING)
         self.files = Workers(self.loop, FILE_THREADS, FILES_WAITING)
         self.contexts = Contexts(self.files)
+        if self.certificate:
+            self.certificate.watch(self.loop, self.files)
         self.resolver = Resolver(self.loop, self.lookups, self._resolve, self.judge)
         self.tunnels = Tunnels(self.loop, self.config, self.resolver)
         clear_leftovers()
-        self._listeners = [Listener(self.loop, sock, self._on_accepted) for sock in self._socks]
+        self._listeners = [Listener(self.loop, bound.sock, functools.partial(self._on_accepted, bound.listen))
+                           for bound in self._bound]
         while self._asked:
             self.loop.post(self._asked.pop(0))
 
@@ -8154,24 +8671,28 @@ class Gateway(object):
             self.loop.call_later(GIVE_UP_SECONDS, self._close_listeners)  # anything, so that the loop turns then
 
     def _close_listeners(self):
-        for listener in self._listeners + self._socks:
+        for listener in self._listeners:
             listener.close()
-        self._listeners, self._socks = [], []
+        close_bound(self._bound)
+        if self.certificate:
+            self.certificate.close()
+        self._listeners, self._bound = [], []
 
     def on_mistake(self):
         """The loop has logged it; the next turn goes on."""
 
     # -- clients and upstreams -----------------------------------------------------------------------------------------
 
-    def _on_accepted(self, sock, peer):
-        group = address_group(peer[0])
-        if self.places.take(group):
+    def _on_accepted(self, listen, sock, peer):
+        peer = peer[:2] if isinstance(peer, tuple) else UNIX_PEER
+        group, is_proxy = address_group(peer[0]), is_trusted(peer_address(peer), self.config)
+        if (is_proxy or not listen.proxied) and self.places.take(group, is_proxy):
             sock.setblocking(False)
             close_on_exec(sock.fileno())
-            Visit(self, sock, peer, group)
+            Visit(self, listen, sock, peer, group)
         else:
-            self.journal.tell_of_address(logging.WARNING, group, '%s is turned away: too many connections',
-                                         with_port(*peer[:2]))
+            why = 'too many connections' if is_proxy or not listen.proxied else 'it is none of trustedProxies'
+            self.journal.tell_of_address(logging.WARNING, group, '%s is turned away: %s', socket_text(peer), why)
             sock.close()
 
     def on_client_gone(self, client):
@@ -8247,7 +8768,8 @@ def parse_arguments(argv):
                                                      'Redis, databases, mail, anything that speaks TCP.')
     parser.add_argument('--config', metavar='FILE', help='JSON configuration; %s is used when it exists'
                                                          % DEFAULT_CONFIG_FILE)
-    parser.add_argument('--listen', metavar='HOST:PORT', help='where to listen (127.0.0.1:3613)')
+    parser.add_argument('--listen', metavar='HOST:PORT', action='append', help=(
+        'where to listen (127.0.0.1:3613), or unix:PATH; may be given more than once'))
     parser.add_argument('--allow-local', action='store_true', help="let clients reach this machine's own services")
     parser.add_argument('--allow-origin', metavar='ORIGIN', action='append', help='let pages of this origin connect; '
                                                                                   'may be given more than once')
@@ -8267,7 +8789,7 @@ WEBSOCKIFY_OTHERWISE = {
     'cert': NO_TLS_THERE, 'key': NO_TLS_THERE, 'key-password': NO_TLS_THERE, 'ssl-only': NO_TLS_THERE,
     'ssl-target': NO_TLS_THERE, 'ssl-version': NO_TLS_THERE, 'ssl-ciphers': NO_TLS_THERE, 'verify-client': NO_TLS_THERE,
     'cafile': NO_TLS_THERE, 'unix-target': 'Unix sockets are no targets here', 'target-config': 'use --token-plugin',
-    'unix-listen': 'Unix sockets are not listened on; use [HOST:]PORT', 'traffic': 'payloads are never logged',
+    'unix-listen': 'use ws2s.py --listen unix:PATH', 'traffic': 'payloads are never logged',
     'record': 'payloads are never recorded', 'run-once': 'use --idle-timeout', 'timeout': 'use --idle-timeout',
     'wrap-mode': 'no program is wrapped; begin it yourself', 'inetd': 'use a socket unit of systemd',
     'auth-plugin': 'set allowedOrigins, or let a web server in front ask for a password',
@@ -8397,12 +8919,25 @@ def split_target(text, option):
     return host, int(port)
 
 
+def listen_settings(texts):
+    """Changes of a Config for the arguments of --listen. Raises ConfigError."""
+    found = []
+    for text in texts:
+        if text.startswith('unix:') or '/' in text:
+            found.append({'path': re.sub(r'\Aunix:', '', text)})
+        else:
+            found.append(dict(zip(('host', 'port'), split_target(text, '--listen'))))
+    if len(found) == 1 and 'host' in found[0]:
+        return {'listen': None, 'listen.host': found[0]['host'], 'listen.port': found[0]['port']}
+    return {'listen': found}
+
+
 def with_arguments(config, arguments):
     """The Config with what the command line says. Raises ConfigError."""
     given = {'allowConnectToServerLocal': arguments.allow_local or None, 'web': arguments.web,
              'log.level': arguments.log_level}
     if arguments.listen is not None:
-        given['listen.host'], given['listen.port'] = split_target(arguments.listen, '--listen')
+        config = config.replace(listen_settings(arguments.listen))
     if arguments.allow_origin is not None:
         given['allowedOrigins'] = plain_value(config['allowedOrigins']) + arguments.allow_origin
     config = config.replace({key: value for key, value in given.items() if value is not None})
@@ -8674,19 +9209,20 @@ def inherited_sockets():
 
 
 def inherited_family(fd):
-    """Raises ServeError for what is no listening TCP socket: it would accept nothing, or nobody whom the rules know."""
+    """Raises ServeError for what is no listening TCP or Unix socket: it would accept nothing, or nobody whom the rules
+    know."""
     try:
         with contextlib.closing(socket.fromfd(fd, AF_INET, socket.SOCK_STREAM)) as sock:
             name, kind = sock.getsockname(), sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
             listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except (NetworkError, OSError):
         raise ServeError('descriptor %d is no socket' % fd)
-    if not isinstance(name, tuple):
-        raise ServeError('descriptor %d is a Unix socket; only TCP sockets are served' % fd)
-    packed = packed_address(str(name[0]).partition('%')[0])  # of other families the first part is no address
+    is_unix = not isinstance(name, tuple)
+    # Of other families the first part is no address.
+    packed = b'' if is_unix else packed_address(str(name[0]).partition('%')[0])
     if packed is None or kind != socket.SOCK_STREAM or not listens:
-        raise ServeError('descriptor %d is no listening TCP socket (Accept=yes?)' % fd)
-    return AF_INET if len(packed) == 4 else AF_INET6
+        raise ServeError('descriptor %d is no listening TCP or Unix socket (Accept=yes?)' % fd)
+    return AF_UNIX if is_unix else AF_INET if len(packed) == 4 else AF_INET6
 
 
 def take_inherited(fd, family):
@@ -8830,7 +9366,7 @@ def run_command(arguments):
             sys.stderr.write('ws2s: under ws2sd each worker has these limits for itself, see "workers"\n')
         return SERVED
     judge = Judge(config, owns_address)
-    judge.ports.add(config['listen.port'])
+    judge.ports.update(listen.port for listen in listeners(config))
     return check_target(judge, arguments.check)
 
 
