@@ -8770,6 +8770,8 @@ def parse_arguments(argv):
                                                          % DEFAULT_CONFIG_FILE)
     parser.add_argument('--listen', metavar='HOST:PORT', action='append', help=(
         'where to listen (127.0.0.1:3613), or unix:PATH; may be given more than once'))
+    parser.add_argument('--tls', metavar='CERT[,KEY]', help='speak TLS with these files, in PEM')
+    parser.add_argument('--self-signed', action='store_true', help='try TLS out, with a certificate made for that')
     parser.add_argument('--allow-local', action='store_true', help="let clients reach this machine's own services")
     parser.add_argument('--allow-origin', metavar='ORIGIN', action='append', help='let pages of this origin connect; '
                                                                                   'may be given more than once')
@@ -8784,11 +8786,11 @@ def parse_arguments(argv):
 # Options of websockify that ask for nothing else than what is done here anyway.
 WEBSOCKIFY_ANYWAY = '--file-only', '--no-parent'
 # What else it has, and what to do instead.
-NO_TLS_THERE = 'TLS is not spoken here yet: let a web server in front of the gateway speak it'
 WEBSOCKIFY_OTHERWISE = {
-    'cert': NO_TLS_THERE, 'key': NO_TLS_THERE, 'key-password': NO_TLS_THERE, 'ssl-only': NO_TLS_THERE,
-    'ssl-target': NO_TLS_THERE, 'ssl-version': NO_TLS_THERE, 'ssl-ciphers': NO_TLS_THERE, 'verify-client': NO_TLS_THERE,
-    'cafile': NO_TLS_THERE, 'unix-target': 'Unix sockets are no targets here', 'target-config': 'use --token-plugin',
+    'key-password': 'the key must not be encrypted', 'ssl-target': 'write tls behind a target in the file of tokens',
+    'ssl-version': 'set tls.minVersion', 'ssl-ciphers': 'the ciphers are those of Python',
+    'verify-client': 'set tls.clientCa', 'cafile': 'set tls.clientCa',
+    'unix-target': 'Unix sockets are no targets here', 'target-config': 'use --token-plugin',
     'unix-listen': 'use ws2s.py --listen unix:PATH', 'traffic': 'payloads are never logged',
     'record': 'payloads are never recorded', 'run-once': 'use --idle-timeout', 'timeout': 'use --idle-timeout',
     'wrap-mode': 'no program is wrapped; begin it yourself', 'inetd': 'use a socket unit of systemd',
@@ -8815,6 +8817,9 @@ def websockify_parser():
     parser.add_argument('-v', '--verbose', action='store_true', help='log more')
     parser.add_argument('--allow-origin', metavar='ORIGIN', action='append', help='only pages of this origin; may be '
                                                                                   'given more than once')
+    parser.add_argument('--cert', metavar='FILE', help='certificate and its chain, in PEM; with --ssl-only')
+    parser.add_argument('--key', metavar='FILE', help='its key, in PEM; without, it is in the file of --cert')
+    parser.add_argument('--ssl-only', action='store_true', help='speak TLS and nothing else')
     for option in WEBSOCKIFY_ANYWAY:
         parser.add_argument(option, action='store_true', help=argparse.SUPPRESS)
     return parser
@@ -8831,6 +8836,8 @@ def websockify_arguments(argv):
         raise ConfigError('--token-plugin: only TokenFile and ReadOnlyTokenFile are there')
     if (arguments.token_plugin is None) != (arguments.token_source is None):
         raise ConfigError('--token-plugin and --token-source go together')
+    if arguments.ssl_only != (arguments.cert is not None) or arguments.key and not arguments.cert:
+        raise ConfigError('--cert and --ssl-only go together: a port speaks TLS, or it does not')
     if arguments.target is None and arguments.token_plugin is None:
         raise ConfigError('TARGET:PORT or --token-plugin must say where the bytes go')
     return arguments
@@ -8850,7 +8857,8 @@ def websockify_config(arguments):
                 'log.file': absolute_path(arguments.log_file), 'log.level': 'debug' if arguments.verbose else None,
                 'limits.pingSeconds': whole_seconds(arguments.heartbeat, '--heartbeat')}
     given.update((key, value) for key, value in optional.items() if value is not None)
-    return DEFAULTS.replace(given)
+    config = DEFAULTS.replace(given)
+    return with_tls(config, absolute_path(arguments.cert), absolute_path(arguments.key)) if arguments.cert else config
 
 
 def absolute_path(path):
@@ -8932,6 +8940,12 @@ def listen_settings(texts):
     return {'listen': found}
 
 
+def with_tls(config, certificate, key):
+    """The Config all of whose listeners speak TLS."""
+    listens = [dict(plain_value(listen), tls=True) for listen in listeners(config)]
+    return config.replace({'listen': listens, 'tls.certificate': certificate, 'tls.key': key})
+
+
 def with_arguments(config, arguments):
     """The Config with what the command line says. Raises ConfigError."""
     given = {'allowConnectToServerLocal': arguments.allow_local or None, 'web': arguments.web,
@@ -8941,7 +8955,36 @@ def with_arguments(config, arguments):
     if arguments.allow_origin is not None:
         given['allowedOrigins'] = plain_value(config['allowedOrigins']) + arguments.allow_origin
     config = config.replace({key: value for key, value in given.items() if value is not None})
+    if arguments.tls is not None or arguments.self_signed:
+        certificate, _, key = (self_signed() if arguments.tls is None else arguments.tls).partition(',')
+        config = with_tls(config, certificate, key or None)
     return config.replace({'web': os.path.expanduser(config['web'])}) if config['web'] else config
+
+
+def self_signed():
+    """CERT,KEY: files that the openssl program makes once a month, for this machine alone. Raises ConfigError."""
+    folder = os.path.expanduser(os.path.join('~', '.ws2s'))
+    certificate, key = [os.path.join(folder, name) for name in ('self-signed.crt', 'self-signed.key')]
+    if not os.path.exists(certificate) or time.time() - os.stat(certificate).st_mtime > SELF_SIGNED_SECONDS:
+        try:
+            make_folder(folder)
+            before = os.umask(0o077)
+            try:
+                subprocess.check_output(OPENSSL_REQUEST + ['-keyout', key, '-out', certificate], stdin=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, **DETACHED)
+            finally:
+                os.umask(before)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise ConfigError('--self-signed: openssl has made no certificate: %s' % printable(
+                str(getattr(error, 'output', None) or error)))
+    sys.stderr.write('ws2s: the certificate %s is for trying out: for localhost, signed by nobody. Trust it by hand '
+                     '(curl --cacert %s, or past the warning of a browser)\n' % ((printable(certificate),) * 2))
+    return '%s,%s' % (certificate, key)
+
+
+SELF_SIGNED_SECONDS = 29 * 86400
+OPENSSL_REQUEST = ['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '30', '-subj', '/CN=localhost',
+                   '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1']
 
 
 def check_target(judge, text):
