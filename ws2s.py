@@ -995,9 +995,10 @@ METHODS = 'GET, HEAD, OPTIONS'
 PAGE_HEADERS = (
     ('X-Content-Type-Options', 'nosniff'), ('X-Frame-Options', 'DENY'), ('Referrer-Policy', 'no-referrer'),
     ('Cache-Control', 'no-cache'),
-    ('Content-Security-Policy', "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
-                                "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"),
 )
+POLICY = ("default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
+          "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'")
+FOLDER_POLICY = POLICY.replace("'self'", "'self' 'unsafe-inline'", 1)  # pages such as noVNC's hold their own scripts
 
 CONTENT_TYPES = {'html': 'text/html', 'htm': 'text/html', 'js': 'text/javascript', 'mjs': 'text/javascript',
                  'css': 'text/css', 'txt': 'text/plain', 'md': 'text/plain', 'json': 'application/json',
@@ -1306,12 +1307,12 @@ def response_head(status, headers):
     return ('\r\n'.join(lines) + '\r\n\r\n').encode('latin-1')
 
 
-def page_head(status, content_type, length, headers=()):
+def page_head(status, content_type, length, headers=(), policy=POLICY):
     """The head of a reply after which the connection closes."""
     # RFC 9110 section 7.8: an Upgrade header stands in Connection as well.
     connection = 'close, Upgrade' if 'Upgrade' in dict(headers) else 'close'
     shape = [('Content-Type', content_type), ('Content-Length', length), ('Connection', connection)]
-    return response_head(status, shape + list(headers) + list(PAGE_HEADERS))
+    return response_head(status, shape + list(headers) + list(PAGE_HEADERS) + [('Content-Security-Policy', policy)])
 
 
 def sentence_reply(status, sentence, headers=(), with_body=True):
@@ -7943,7 +7944,9 @@ class Visit(Arrival):
             self.refuse(data if isinstance(data, HttpError) else HttpError(500, BROKEN.message), request)
             return
         self._log(200, '%s %s' % (request.method, printable(request.path)))
-        self.stream.write(page_head(200, content_type(name), len(data)), data if request.method == 'GET' else b'')
+        policy = FOLDER_POLICY if self.gateway.config['web'] else POLICY
+        self.stream.write(page_head(200, content_type(name), len(data), policy=policy),
+                          data if request.method == 'GET' else b'')
         self.stream.finish()
         self.rearm(STALL_SECONDS)
         self.gateway.budget.enforce(self)
