@@ -829,10 +829,10 @@ OPTIONS = (
     Option('wisp.streams', 256, whole(1, 65536), 'of one client at one time'),
     Option('wisp.motd', None, either(words, None), 'what clients of Wisp 2 are greeted with'),
     Option('wisp.users', (), secrets_by_name, 'passwords by name; with any of them Wisp wants one'),
-    Option('tls.certificate', None, either(plain_path, None), 'file of our certificate and its chain, in PEM'),
-    Option('tls.key', None, either(plain_path, None), 'file of its key, in PEM; null: it is in tls.certificate'),
+    Option('tls.certificate', None, either(words, None), 'file of our certificate and its chain, in PEM'),
+    Option('tls.key', None, either(words, None), 'file of its key, in PEM; null: it is in tls.certificate'),
     Option('tls.minVersion', '1.2', one_of('1.2', '1.3'), 'oldest version of TLS that clients may speak'),
-    Option('tls.clientCa', None, either(plain_path, None), 'file of authorities whose certificates clients may show'),
+    Option('tls.clientCa', None, either(words, None), 'file of authorities whose certificates clients may show'),
     Option('tls.allowUnverified', False, flag, 'may clients have the certificate of a target not verified?'),
     Option('deflate.enabled', False, flag, 'compress messages where the client offers it (RFC 7692)?'),
     Option('deflate.level', 1, whole(1, 9), 'of compression; higher ones take much more time for little'),
@@ -996,9 +996,9 @@ PAGE_HEADERS = (
     ('X-Content-Type-Options', 'nosniff'), ('X-Frame-Options', 'DENY'), ('Referrer-Policy', 'no-referrer'),
     ('Cache-Control', 'no-cache'),
 )
-POLICY = ("default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
-          "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'")
-FOLDER_POLICY = POLICY.replace("'self'", "'self' 'unsafe-inline'", 1)  # pages such as noVNC's hold their own scripts
+PAGE_POLICY = ("default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
+               "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'")
+FOLDER_POLICY = PAGE_POLICY.replace("'self'", "'self' 'unsafe-inline'", 1)  # noVNC's pages hold scripts
 
 CONTENT_TYPES = {'html': 'text/html', 'htm': 'text/html', 'js': 'text/javascript', 'mjs': 'text/javascript',
                  'css': 'text/css', 'txt': 'text/plain', 'md': 'text/plain', 'json': 'application/json',
@@ -1307,7 +1307,7 @@ def response_head(status, headers):
     return ('\r\n'.join(lines) + '\r\n\r\n').encode('latin-1')
 
 
-def page_head(status, content_type, length, headers=(), policy=POLICY):
+def page_head(status, content_type, length, headers=(), policy=PAGE_POLICY):
     """The head of a reply after which the connection closes."""
     # RFC 9110 section 7.8: an Upgrade header stands in Connection as well.
     connection = 'close, Upgrade' if 'Upgrade' in dict(headers) else 'close'
@@ -5632,7 +5632,6 @@ ROUTE_REQUEST, ROUTE_REPLY = struct.Struct('=IHHIIBBBBBBBBIHH'), struct.Struct('
 RTM_NEWROUTE, RTM_GETROUTE, NLM_F_REQUEST, RTA_DST = 24, 26, 1, 1
 ROUTES_HERE = tuple((RTM_NEWROUTE, kind) for kind in (2, 3, 4))  # RTN_LOCAL, RTN_BROADCAST, RTN_ANYCAST
 
-MAPPED = packed_address('::ffff:0.0.0.0')[:12]
 STRANGERS = {4: '198.51.100.213', 16: '2001:db8::d5'}  # RFC 5737 and 3849: addresses that nobody has
 
 
@@ -7944,7 +7943,7 @@ class Visit(Arrival):
             self.refuse(data if isinstance(data, HttpError) else HttpError(500, BROKEN.message), request)
             return
         self._log(200, '%s %s' % (request.method, printable(request.path)))
-        policy = FOLDER_POLICY if self.gateway.config['web'] else POLICY
+        policy = FOLDER_POLICY if self.gateway.config['web'] else PAGE_POLICY
         self.stream.write(page_head(200, content_type(name), len(data), policy=policy),
                           data if request.method == 'GET' else b'')
         self.stream.finish()
