@@ -16,7 +16,7 @@ from census import sessions
 from chromium import running_chromium
 from desktop import HEIGHT, WIDTH, rgb, running_desktop
 from installed import needs_node_modules, needs_novnc
-from nginx import replaced, running_nginx
+from fronts import replaced, running_nginx
 from players import PAGES
 from program import REPOSITORY, started
 from tape import Tape

@@ -16,7 +16,7 @@ from players import PAGES
 from program import REPOSITORY
 from targets import released, saying, serving, sink
 from test_datagrams import udp_target
-from visitor import running_gateway_program, ws
+from visitor import http, running_gateway_program, ws
 from waiting import wait_until
 from web_target import MEGABYTE, Authority, digest, web
 
@@ -119,11 +119,12 @@ def chapter():
 
 def test_the_page_of_the_readme_shows_what_it_fetches(browser, tmpdir):
     example = re.search(r'```html\n(.*?)```', chapter(), re.DOTALL).group(1)
-    with running_gateway_program() as gateway, serving(saying(HELLO, sink)) as target:
+    for name in ('libcurl.mjs', 'libcurl.wasm'):
+        shutil.copy(os.path.join(needs_node_modules(), 'libcurl.js', name), str(tmpdir))
+    with running_gateway_program(str(tmpdir)) as gateway, serving(saying(HELLO, sink)) as target:
         example = example.replace('127.0.0.1:3613', '127.0.0.1:%d' % gateway.address[1])
         tmpdir.join('index.html').write(example.replace('https://example.com/', 'http://127.0.0.1:%d/' % target))
-        folders = str(tmpdir), os.path.join(needs_node_modules(), 'libcurl.js')
-        with serving(web(*folders)) as port, browser.page('http://127.0.0.1:%d/index.html' % port) as page:
+        with browser.page(http(gateway)) as page:
             wait_until(lambda: page.evaluate('document.querySelector("pre").textContent') == 'hello', 60)
 
 
