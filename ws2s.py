@@ -69,6 +69,7 @@ import threading
 import time
 import traceback
 import unicodedata
+import weakref
 import zlib
 
 __version__ = '3.0.0.dev0'
@@ -5598,7 +5599,7 @@ QUICK_SECONDS = 1      # a zone is known while its names are found within so lon
 ZONE_LOOKUPS = 16      # under way for one address below two labels, in zones that are known; and as many in others
 CLIENT_LOOKUPS = 2     # under way for one client: one that it has given up, and another
 KNOWN_ZONES = 1024     # that are remembered
-CONTEXTS = 64          # of TLS that are kept
+CONTEXTS = 64          # of TLS with the system's authorities
 SPARE_DESCRIPTORS = 64  # that targets leave for clients
 
 
@@ -5716,6 +5717,7 @@ class Step(Handler):
     The result is None where there is a Failure, except for a socket that its target has reset already.
     """
 
+    pending = 0  # bytes of our own that still have to go before the step is done
     via = ''  # how the log names what stands between us and the target: '' or ' through HOST:PORT'
     _timer = None
 
@@ -6005,10 +6007,11 @@ class Dial(Connect):
 
 
 class Contexts(object):
-    """The SSLContexts for targets. To make one takes a thread some milliseconds: those that hold no secret are kept."""
+    """The SSLContexts for targets. To make one takes a thread some milliseconds: those without a secret are kept. One
+    with the system's authorities takes a megabyte: there are at most CONTEXTS of these."""
 
     def __init__(self, workers):
-        self._workers, self._known = workers, {}
+        self._workers, self._known, self._large = workers, {}, weakref.WeakSet()
 
     def find(self, tls, name, group, on_context):
         """Have ``on_context`` called with a context or a Failure: at once, or when the Job that is given is done."""
@@ -6018,11 +6021,14 @@ class Contexts(object):
             return None
 
         def on_result(context):
-            if not (tls.ca or tls.cert or isinstance(context, Failure)) and len(self._known) < CONTEXTS:
-                self._known[key] = context
+            if not (tls.ca or isinstance(context, Failure)):
+                self._large.add(context)
+                if not tls.cert and len(self._known) < CONTEXTS // 2:
+                    self._known[key] = context
             on_context(context)
 
-        job = self._workers.submit(group, blocking_client_context, key, on_result)
+        is_full = not tls.ca and len(self._large) >= CONTEXTS
+        job = None if is_full else self._workers.submit(group, blocking_client_context, key, on_result)
         if job is None:
             on_context(NO_ROOM)
         return job
@@ -6103,6 +6109,10 @@ class Handover(Step, StreamOwner):
         self._stream.wire = HANDOVER
         self._stream.finish()
 
+    @property
+    def pending(self):
+        return self._stream.pending
+
     def on_finished(self, stream):
         self._timer.cancel()
         on_done, self._on_done = self._on_done, None
@@ -6138,6 +6148,10 @@ class Secured(Step):
 
     def _start(self):
         self._job = self._contexts.find(self._tls, self._name, self._group, self._on_context)
+
+    @property
+    def pending(self):
+        return self._way.pending
 
     def _on_context(self, context):
         self._job = None
@@ -7193,6 +7207,7 @@ GIVE_UP_SECONDS = 5            # for threads that hang when everything else has 
 DATAGRAM_SECONDS = 60          # without a datagram either way, and the target is given up: nothing tells of its end
 
 HANDSHAKE_RECORD = b'\x16'     # the first byte of whoever speaks TLS
+PEM_WEIGHT = 4                 # bytes that OpenSSL takes for each of a client's PEM
 RENEWAL_SECONDS = 20           # between looks at the files of our certificate
 
 DIALLING, FLOWING, DRAINING, ENDED = 'dialling', 'flowing', 'draining', 'ended'
@@ -7200,6 +7215,15 @@ DIALLING, FLOWING, DRAINING, ENDED = 'dialling', 'flowing', 'draining', 'ended'
 # draining: the client has let go; what it had sent still goes to the target, what comes from there is thrown away.
 # From flowing to dialling: for TLS from here on.
 UPSTREAM_MOVES = {DIALLING: (FLOWING, ENDED), FLOWING: (DIALLING, DRAINING, ENDED), DRAINING: (ENDED,), ENDED: ()}
+
+
+def stream_to_target(gateway, sock, upstream, high):
+    if upstream.is_udp:
+        return Datagrams(gateway.loop, sock, upstream)
+    stream = Stream(gateway.loop, sock, upstream, high, gateway.budget)
+    if isinstance(sock, ssl.SSLSocket):
+        stream.wire = TlsWire(is_server=False)
+    return stream
 
 
 class Upstream(StreamOwner, Holder):
@@ -7210,9 +7234,9 @@ class Upstream(StreamOwner, Holder):
     client may still be sent, None for any number.
     """
 
-    __slots__ = ('channel', 'group', 'state', 'stream', 'name', 'host', 'sent', 'received', 'credit', 'is_udp',
-                 'way', '_gateway', '_talk', '_number', '_half_open', '_prefix', '_window', '_timer', '_born', '_early',
-                 '_discarded')
+    __slots__ = ('channel', 'group', 'state', 'stream', 'name', 'host', 'weight', 'sent', 'received', 'credit',
+                 'is_udp', 'way', '_gateway', '_talk', '_number', '_half_open', '_prefix', '_window', '_timer', '_born',
+                 '_early', '_discarded')
 
     def __init__(self, gateway, talk, action):
         self.channel, self.state, self.stream, self.credit = action.channel, DIALLING, None, action.window
@@ -7222,6 +7246,7 @@ class Upstream(StreamOwner, Holder):
         self.name = 'udp ' * self.is_udp + with_port(printable(action.host), action.port)
         self._born = gateway.loop.now
         self.sent = self.received = self._discarded = 0
+        self.weight = 0  # bytes that TLS holds for it, beyond what every connection takes
         self._timer = self._early = self.way = None
         gateway.upstreams.add(self)
 
@@ -7252,7 +7277,9 @@ class Upstream(StreamOwner, Holder):
         self._gateway.journal.tell(self.group, self._number, 'reached %s in %.3f s', self.name, seconds)
         self._move(FLOWING)
         self.way = self.way if self.way.via else None
-        self.stream = self._stream(sock)
+        # A dialect that gives credit hears of every byte that has gone: its upstreams are full with the first.
+        high = 1 if self._talk and self._talk.dialect.credits else self._gateway.config['limits.bufferBytes']
+        self.stream = stream_to_target(self._gateway, sock, self, high)
         if failure is RESET:
             self.stream.broken = True
         if self._early:
@@ -7265,17 +7292,6 @@ class Upstream(StreamOwner, Holder):
             self.end()
         else:
             self._begin_drain()
-
-    def _stream(self, sock):
-        loop = self._gateway.loop
-        if self.is_udp:
-            return Datagrams(loop, sock, self)
-        # A dialect that gives credit hears of every byte that has gone: its upstreams are full with the first.
-        high = 1 if self._talk and self._talk.dialect.credits else self._gateway.config['limits.bufferBytes']
-        stream = Stream(loop, sock, self, high, self._gateway.budget)
-        if isinstance(sock, ssl.SSLSocket):
-            stream.wire = TlsWire(is_server=False)
-        return stream
 
     # -- from the client -----------------------------------------------------------------------------------------------
 
@@ -7298,7 +7314,7 @@ class Upstream(StreamOwner, Holder):
         return self.is_full() and self.credit != 0 and not self._talk.dialect.credits
 
     def is_full(self):
-        return self.stream.congested if self.stream else self.held() >= self._gateway.config['limits.bufferBytes']
+        return self.stream.congested if self.stream else self._waiting() >= self._gateway.config['limits.bufferBytes']
 
     def grant(self, count):
         """The client has given back ``count`` bytes of its window."""
@@ -7379,7 +7395,7 @@ class Upstream(StreamOwner, Holder):
         self._talk = None
         if self.state == FLOWING and not self.stream.broken:
             self._begin_drain()
-        elif self.state == DIALLING and deliver and self._early:
+        elif self.state == DIALLING and deliver and self._waiting():
             self._gateway.on_left(self)
         else:
             self.end()
@@ -7391,7 +7407,12 @@ class Upstream(StreamOwner, Holder):
         self._gateway.on_left(self)
 
     def held(self):
-        return (self.stream.pending if self.stream else 0) + sum(map(len, self._early or ()))
+        return self.weight + self._waiting()
+
+    def _waiting(self):
+        """Bytes that are still to go."""
+        pending = self.stream.pending if self.stream else self.way.pending if self.way else 0
+        return pending + sum(map(len, self._early or ()))
 
     def flush(self):
         if self.stream:
@@ -7407,14 +7428,13 @@ class Upstream(StreamOwner, Holder):
         self._move(ENDED)
         if self._timer:
             self._timer.cancel()
-        left = self.held()
+        left = self._waiting()
+        self._gateway.budget.bytes -= self.weight + sum(map(len, self._early or ()))
+        self._early = None
         if left:
             self._gateway.journal.tell(self.group, self._number, '%s has not got the last %d bytes', self.name, left)
         if self.stream:
             self.stream.close(reset=left > 0)  # with a FIN what was cut off would look complete
-        if self._early:
-            self._gateway.budget.bytes -= left
-            self._early = None
         if self.way:
             self.way.cancel()
         if self._talk:
@@ -7482,6 +7502,9 @@ class Performance(object):
 
     def _with_tls(self, upstream, tls, make_way):
         gateway = self._gateway
+        weight = PEM_WEIGHT * sum(len(text) for text in (tls.ca, tls.cert, tls.key) if text)
+        upstream.weight += weight
+        gateway.budget.bytes += weight
         return Secured(gateway.loop, gateway.contexts, tls, upstream.host, self.session.group,
                        gateway.config['limits.connectSeconds'], make_way, upstream.on_dialled)
 
