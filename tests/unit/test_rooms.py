@@ -344,17 +344,6 @@ def test_no_room_but_the_first_speaks_of_old_pythons():
 
 
 @of_each_program
-def test_no_name_of_a_module_is_given_twice(name):
-    given = collections.Counter()
-    for statement in parsed(source_of(name)).body:
-        targets = getattr(statement, 'targets', ())
-        given.update(node.id for target in targets for node in ast.walk(target)
-                     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
-        given.update([statement.name] if isinstance(statement, (ast.ClassDef, ast.FunctionDef)) else [])
-    assert [name for name, count in given.items() if count > 1] == []
-
-
-@of_each_program
 def test_functions_and_classes_are_short(name):
     functions, classes = function_sizes(source_of(name)), class_sizes(source_of(name))
     assert [size for size in functions if size[0] > 40] == []
