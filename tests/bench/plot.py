@@ -17,6 +17,7 @@ PANELS = (
     ('Download: CPU seconds for a GB', 'download', None, 'CPU s/GB'),
     ('Upload: CPU seconds for a GB', 'upload', None, 'CPU s/GB'),
     ('Round trip, 100 clients: CPU µs each', 'round-trip', 100, 'CPU µs each'),
+    ('Round trip, 100 streams in 10 WebSockets: CPU µs each', 'streams', None, 'CPU µs each'),
     ('Round trip, 1 client: CPU µs each', 'round-trip', 1, 'CPU µs each'),
     ('Open, one echo, close: CPU µs each', 'open', None, 'CPU µs each'),
     ('Idle client with a target: KB', 'idle', None, 'KB each'),

@@ -158,6 +158,7 @@ COLUMNS = (
     ('download: CPU s/GB (MB/s)', ('download', None, 'CPU s/GB'), ('download', None, 'MB/s')),
     ('upload: CPU s/GB (MB/s)', ('upload', None, 'CPU s/GB'), ('upload', None, 'MB/s')),
     ('round trip, 100 clients: CPU µs (per s)', ('round-trip', 100, 'CPU µs each'), ('round-trip', 100, '/s')),
+    ('100 streams in 10 WebSockets: CPU µs (per s)', ('streams', None, 'CPU µs each'), ('streams', None, '/s')),
     ('1 client: CPU µs (p50 µs)', ('round-trip', 1, 'CPU µs each'), ('round-trip', 1, 'p50 µs')),
     ('open, echo, close: CPU µs (per s)', ('open', None, 'CPU µs each'), ('open', None, '/s')),
     ('idle client: KB', ('idle', None, 'KB each'), None),
