@@ -250,7 +250,7 @@ class WispWire(Wire):
         if opcode != BINARY or len(packet) < self.HEAD.size:
             raise Broken('unexpected frame %d: %r' % (opcode, bytes(packet[:100])))
         kind, stream = self.HEAD.unpack_from(packet)
-        if kind not in (self.DATA, self.CONTINUE) or stream and stream not in self.streams:
+        if kind not in (self.DATA, self.CONTINUE):
             raise Broken('Wisp packet %d: %r' % (kind, bytes(packet[:100])))
         return kind, stream
 
