@@ -1534,7 +1534,7 @@ class WebSocket(object):
             self._keep(piece)
             piece = self._kept
         if final and self.state == OPEN:
-            events.append(Piece(bytes(piece), True))
+            events.append(Piece(piece, True))
 
     def _keep(self, piece):
         """After our Close what still comes is checked, but not kept."""
@@ -3212,9 +3212,8 @@ class WispDialect(Dialect):
 
     def _on_data_packet(self, stream, piece):
         self._taken[stream] += 1
-        if len(piece) > self._largest.get(stream, 0):
-            self._largest[stream] = len(piece)
         data = piece[WISP_HEAD.size:]
+        self._largest[stream] = max(len(data), self._largest.get(stream, 1))
         return [Write(stream, data)] if data else self.on_drained(stream)
 
     def _credit(self, stream):
@@ -6395,12 +6394,12 @@ class Conversation(object):
 
     def on_flow(self, upstream, is_full):
         self.may_choke = self.may_choke or is_full
-        if not is_full:
+        if not is_full and self.dialect.credits:
+            self.tell(self.dialect.on_drained, upstream.channel)
+        elif not is_full:
             self.session.touch()
             if self.session.ws.is_behind:
                 self.session.settle()
-            if self.dialect.credits:
-                self.tell(self.dialect.on_drained, upstream.channel)
 
     def give_up(self):
         """What waits for targets must not be kept for them when the client goes."""
@@ -6410,10 +6409,12 @@ class Conversation(object):
 
     def is_choked(self):
         """Do the upstreams hold too much for the client to be read? Asked only while they may: there may be many."""
-        upstreams = self.upstreams.values()
+        most, upstreams = self._gateway.config['limits.messageBytes'], self.upstreams.values()
+        if self.dialect.credits and self._gateway.budget.bytes < most:
+            return False  # none of them chokes, and those of all clients hold less than these would have to
         full = [upstream for upstream in upstreams if upstream.is_full()]
         is_choked = (any(upstream.chokes() for upstream in full)
-                     or sum(upstream.held() for upstream in upstreams) >= self._gateway.config['limits.messageBytes'])
+                     or sum(upstream.held() for upstream in upstreams) >= most)
         self.may_choke = is_choked or bool(full) or any(upstream.state == DIALLING for upstream in upstreams)
         return is_choked
 
