@@ -3081,6 +3081,7 @@ WISP_DATAGRAMS, WISP_PASSWORD, WISP_MOTD, WISP_CONFIRMATION = 1, 2, 4, 5  # exte
 WISP_VERSIONS = 'wisp-v2', 'wisp-v1'                       # as subprotocols, the better one first
 WISP_CREDIT, WISP_MOST_CREDIT = 16, 128                    # packets that a new stream may send; and any
 WISP_SECONDS, WISP_INFO_BYTES = 10, 4096                   # for the client's INFO, and of it
+WISP_BYTES = 65536                                         # of what is taken whole: the longest datagram, and a head
 WISP_INVALID, WISP_ENDED, WISP_THROTTLED, WISP_BLOCKED = 0x41, 0x02, 0x49, 0x48
 WISP_BAD_PASSWORD, WISP_PASSWORD_WANTED, WISP_INCOMPATIBLE = 0xc0, 0xc2, 0x04
 WISP_REASONS = {'refused': 0x44, 'dns': 0x42, 'unreachable': 0x42, 'timeout': 0x43, 'forbidden': WISP_BLOCKED,
@@ -3139,11 +3140,11 @@ def is_wisp_user(users, logins):
 class WispDialect(Dialect):
     """Wisp 1.2 and 2.0: many streams over one WebSocket, each with a credit of packets (protocol, 9)."""
 
-    __slots__ = ('subprotocol', '_config', '_is_old', '_taken', '_largest', '_udp', '_confirms', '_is_open')
+    __slots__ = ('subprotocol', 'backlog', '_config', '_is_old', '_taken', '_largest', '_udp', '_confirms', '_is_open',
+                 '_begun', '_flowing', '_size')
 
     name = 'wisp'
     deflates = False
-    whole_messages = True
     credits = True
 
     def __init__(self, request, config):
@@ -3156,6 +3157,8 @@ class WispDialect(Dialect):
         self._taken = {}    # by stream: packets since the last credit
         self._largest = {}  # by stream: bytes of the largest packet so far
         self._udp = set()   # streams of datagrams, which need no credit
+        self._begun, self.backlog = b'', 0     # of a packet that is taken whole, what has come
+        self._flowing, self._size = None, 0    # the stream to which the packet under way flows, and its bytes so far
         if self._is_old and config['wisp.users']:
             raise HttpError(403, 'This gateway wants a password, which only version 2 of Wisp can give.')
 
@@ -3178,16 +3181,33 @@ class WispDialect(Dialect):
         return [wisp_close(0, reason), Hangup(POLICY, 'no agreement on Wisp')]
 
     def on_binary(self, piece, final):
-        if len(piece) < WISP_HEAD.size:
+        """Data for TCP goes on as it comes. All else is taken whole; what is too long for that makes no sense."""
+        if self._flowing is not None:
+            return self._pass_on(piece, final)
+        piece = self._begun + piece if self._begun else piece
+        self._begun, self.backlog = b'', 0
+        kind, stream = WISP_HEAD.unpack(bytes(piece[:WISP_HEAD.size])) if len(piece) >= WISP_HEAD.size else (0, 0)
+        if kind == WISP_DATA and stream in self._taken and stream not in self._udp:
+            self._flowing, self._size = stream, 0
+            return self._pass_on(piece[WISP_HEAD.size:], final)
+        if final:
+            return self._on_packet(kind, stream, piece)
+        if len(piece) < min(WISP_BYTES, self._config['limits.bufferBytes']):
+            self._begun, self.backlog = bytes(piece), len(piece)
             return []
-        kind, stream = WISP_HEAD.unpack(bytes(piece[:WISP_HEAD.size]))
-        if kind == WISP_DATA and stream in self._taken:
-            return self._on_data_packet(stream, piece)
-        if not self._is_open and len(piece) > WISP_INFO_BYTES:
+        self._flowing = 0  # to no stream
+        return [] if self._is_open else self._reject(WISP_INCOMPATIBLE)
+
+    def _on_packet(self, kind, stream, packet):
+        if len(packet) < WISP_HEAD.size:
+            return []
+        if not self._is_open and len(packet) > WISP_INFO_BYTES:
             return self._reject(WISP_INCOMPATIBLE)
-        payload = bytes(piece[WISP_HEAD.size:])
+        payload = bytes(packet[WISP_HEAD.size:])
         if not self._is_open:
             return self._on_info(payload) if kind == WISP_INFO else self._reject(WISP_INCOMPATIBLE)
+        if stream in self._udp and kind == WISP_DATA:
+            return [Write(stream, payload)]
         if kind == WISP_CONNECT and stream:  # 0 stands for the connection
             return self._on_connect(stream, payload)
         if kind == WISP_CLOSE and stream in self._taken:
@@ -3238,13 +3258,18 @@ class WispDialect(Dialect):
             raise RequestError('unknown kind of stream')
         return kind, read_host(host), read_target_port(port)
 
-    def _on_data_packet(self, stream, piece):
-        if stream in self._udp:
-            return [Write(stream, piece[WISP_HEAD.size:])]
-        self._taken[stream] += 1
-        data = piece[WISP_HEAD.size:]
-        self._largest[stream] = max(len(data), self._largest.get(stream, 1))
-        return [Write(stream, data)] if data else self.on_drained(stream)
+    def _pass_on(self, data, final):
+        """What has come of the packet under way: a piece of its data."""
+        stream = self._flowing
+        self._size += len(data)
+        if final:
+            self._flowing = None
+        if final and stream in self._taken:
+            self._taken[stream] += 1
+            self._largest[stream] = max(self._size, self._largest.get(stream, 1))
+        if data:
+            return [Write(stream, data)]
+        return self.on_drained(stream) if final else []
 
     def _credit(self, stream):
         """Packets of the largest size seen that fit into `limits.bufferBytes`."""

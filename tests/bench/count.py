@@ -3,9 +3,9 @@
 
     python3 tests/bench/count.py [STEP] [FORM] [--gateway FILE] [--steps N] [--lines N]
 
-Steps: `open` (upgrade, target, one echo, goodbye), `echo` (64 bytes there and back), `stream` (Wisp: one more stream in a
-WebSocket, one echo, its end), `bulk` (64 KiB there and back). The gateway runs in this process; the client is a thread of
-it that is not counted, the target another process. Printed are the calls of Python functions and of C functions for one
+Steps: `open` (upgrade, target, one echo, goodbye), `echo` (64 bytes there and back), `stream` (Wisp: one more stream in
+a WebSocket, one echo, its end), `bulk` (64 KiB there and back). The gateway runs in a thread of this process, which
+alone is counted; the target is another process. Printed are the calls of Python functions and of C functions for one
 step, system calls among these, and which are the most frequent ones.
 """
 import argparse
@@ -29,8 +29,9 @@ import wires  # noqa: E402
 
 WARM_STEPS = 20
 SYSTEM_CALLS = {'C socket.' + name for name in (
-    'accept _accept bind close connect connect_ex getpeername getsockname getsockopt listen recv recv_into send sendmsg '
-    'setblocking setsockopt shutdown').split()} | {'C epoll.' + name for name in 'modify poll register unregister'.split()}
+    'accept bind close connect connect_ex getpeername getsockname getsockopt listen recv recv_into send sendmsg '
+    'setblocking setsockopt shutdown').split()}
+SYSTEM_CALLS |= {'C epoll.' + name for name in ('modify', 'poll', 'register', 'unregister')}
 SYSTEM_CALLS |= {'C ' + name for name in ('splice', 'pipe', 'write', 'read')}
 
 
@@ -49,7 +50,7 @@ class Counter(object):
 
     def report(self, steps, lines):
         total, c_calls = sum(self.calls.values()), sum(self.calls[name] for name in self.calls if name[:2] == 'C ')
-        system = sum(self.calls[name] for name in self.calls if name.replace('C _', 'C ') in SYSTEM_CALLS)
+        system = sum(self.calls[name] for name in self.calls if name.replace('._', '.') in SYSTEM_CALLS)
         print('%.1f Python calls, %.1f C calls, %.1f system calls' % (
             (total - c_calls) / steps, c_calls / steps, system / steps))
         for name, number in self.calls.most_common(lines):
