@@ -81,7 +81,8 @@ __all__ = ['Gateway', 'Dialect', 'Send', 'Open', 'Write', 'Grant', 'Carry', 'Shu
 
 PY2 = sys.version_info[0] == 2
 
-READ, WRITE = 1, 4 if PY2 else 2
+HAS_EPOLL = hasattr(select, 'epoll')
+READ, WRITE = 1, 4 if PY2 or HAS_EPOLL else 2
 
 # How far a child stands behind us when there is not enough CPU time for all; where there is, it is as fast as ever.
 NICENESS = 5
@@ -122,45 +123,6 @@ if PY2:
             if not is_not_ready(error):
                 raise
             return sent
-
-    class Poller(object):
-        """The verbs of ``selectors`` that the loop uses, over epoll or poll."""
-
-        Key = collections.namedtuple('Key', 'events data')
-
-        def __init__(self):
-            self._poll = select.epoll() if hasattr(select, 'epoll') else select.poll()
-            self._unit = 1 if hasattr(select, 'epoll') else 1000
-            self._keys = {}
-            if hasattr(self._poll, 'fileno'):
-                close_on_exec(self._poll.fileno())
-
-        def register(self, sock, events, data):
-            self._poll.register(sock, events)
-            self._keys[sock.fileno()] = self.Key(events, data)
-
-        def modify(self, sock, events, data):
-            self._poll.modify(sock, events)
-            self._keys[sock.fileno()] = self.Key(events, data)
-
-        def unregister(self, sock):
-            del self._keys[sock.fileno()]
-            self._poll.unregister(sock)
-
-        def select(self, timeout):
-            try:
-                ready = self._poll.poll(-1 if timeout is None else timeout * self._unit)
-            except (select.error, IOError) as error:
-                if error.args[0] != errno.EINTR:
-                    raise
-                ready = ()
-            # Errors and hang-ups are told to whoever is listening, as selectors does.
-            return [(self._keys[fd], (events if events in (READ, WRITE) else READ | WRITE) & self._keys[fd].events)
-                    for fd, events in ready if fd in self._keys]
-
-        def close(self):
-            if hasattr(self._poll, 'close'):
-                self._poll.close()
 
     SURROGATE = re.compile(b'\xed[\xa0-\xbf]')
 
@@ -207,11 +169,9 @@ if PY2:
         """Nothing to do: begin_child() has done it."""
 else:
     import queue
-    import selectors
     text_type = str
     integer_types = (int,)
     monotonic = stopwatch = time.monotonic
-    Poller = selectors.DefaultSelector
 
     to_int = functools.partial(int.from_bytes, byteorder='big')
     to_bytes = functools.partial(int.to_bytes, byteorder='big')
@@ -233,6 +193,49 @@ else:
     def take_back_seat(pid):
         """From outside, as code of ours that ran in the child could find a lock held by a thread that is not there."""
         os.setpriority(os.PRIO_PROCESS, pid, min(19, os.nice(0) + NICENESS))
+
+if PY2 or HAS_EPOLL:
+    class Poller(object):
+        """The verbs of ``selectors`` that the loop uses, over epoll or poll, in half the time."""
+
+        Key = collections.namedtuple('Key', 'events data')
+
+        def __init__(self):
+            self._poll = select.epoll() if HAS_EPOLL else select.poll()
+            self._unit = 1 if HAS_EPOLL else 1000
+            self._keys = {}
+            if hasattr(self._poll, 'fileno'):
+                close_on_exec(self._poll.fileno())
+
+        def register(self, sock, events, data):
+            self._poll.register(sock, events)
+            self._keys[sock.fileno()] = self.Key(events, data)
+
+        def modify(self, sock, events, data):
+            self._poll.modify(sock, events)
+            self._keys[sock.fileno()] = self.Key(events, data)
+
+        def unregister(self, sock):
+            del self._keys[sock.fileno()]
+            self._poll.unregister(sock)
+
+        def select(self, timeout):
+            try:
+                ready = self._poll.poll(-1 if timeout is None else timeout * self._unit)
+            except (select.error, IOError) as error:
+                if error.args[0] != errno.EINTR:
+                    raise
+                ready = ()
+            # Errors and hang-ups are told to whoever is listening, as selectors does.
+            return [(self._keys[fd], (events if events in (READ, WRITE) else READ | WRITE) & self._keys[fd].events)
+                    for fd, events in ready if fd in self._keys]
+
+        def close(self):
+            if hasattr(self._poll, 'close'):
+                self._poll.close()
+else:
+    import selectors
+    Poller = selectors.DefaultSelector
 
 # Where a Python and its system let bytes go from socket to socket inside the kernel: Linux, from 3.10 on.
 CAN_SPLICE = hasattr(os, 'splice')
@@ -3317,7 +3320,7 @@ def is_json(request, config):
 DIALECTS = (
     (is_wisp, WispDialect),
     (is_playground, PlaygroundDialect),
-    (lambda request, config: raw_form(request, config) is not None, RawDialect),
+    (raw_form, RawDialect),
     (is_json, JsonDialect))
 
 
