@@ -59,7 +59,7 @@ def drawn(left, top, title, found):
 
 
 def bar(left, top, server, form, value, share):
-    name = server if form == 'binary' else '%s, %s' % (server, {'json': 'JSON'}.get(form, form))
+    name = server if form == 'binary' else '%s, %s' % (server, report.NAMES_OF_FORMS.get(form, form))
     length = max(1, round(BAR * min(1, max(0, share))))
     lines = [text(left + NAME - 8, top + 11, name, anchor='end'),
              rectangle(left + NAME, top, length, ROW - 5, OURS if report.is_ours(server) else THEIRS)]

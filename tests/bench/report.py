@@ -8,6 +8,7 @@ import subprocess
 
 OURS = 'ws2s'
 BUSY = 0.9  # of a core
+NAMES_OF_FORMS = {'json': 'JSON', 'wisp': 'Wisp'}
 
 
 class Result(object):
@@ -181,7 +182,7 @@ def contestants(seen):
 
 
 def row_name(server, form, about):
-    return '%s, %s (%s)' % (server, {'json': 'JSON'}.get(form, form), about)
+    return '%s, %s (%s)' % (server, NAMES_OF_FORMS.get(form, form), about)
 
 
 def cell(seen, server, form, sources):
