@@ -84,7 +84,8 @@ __all__ = ['Gateway', 'Dialect', 'Send', 'Open', 'Write', 'Grant', 'Carry', 'Shu
 
 PY2 = sys.version_info[0] == 2
 
-READ, WRITE = 1, 4 if PY2 else 2
+HAS_EPOLL = hasattr(select, 'epoll')
+READ, WRITE = 1, 4 if PY2 or HAS_EPOLL else 2
 
 # How far a child stands behind us when there is not enough CPU time for all; where there is, it is as fast as ever.
 NICENESS = 5
@@ -129,45 +130,6 @@ if PY2:
             if not is_not_ready(error):
                 raise
             return sent
-
-    class Poller(object):
-        """The verbs of ``selectors`` that the loop uses, over epoll or poll."""
-
-        Key = collections.namedtuple('Key', 'events data')
-
-        def __init__(self):
-            self._poll = select.epoll() if hasattr(select, 'epoll') else select.poll()
-            self._unit = 1 if hasattr(select, 'epoll') else 1000
-            self._keys = {}
-            if hasattr(self._poll, 'fileno'):
-                close_on_exec(self._poll.fileno())
-
-        def register(self, sock, events, data):
-            self._poll.register(sock, events)
-            self._keys[sock.fileno()] = self.Key(events, data)
-
-        def modify(self, sock, events, data):
-            self._poll.modify(sock, events)
-            self._keys[sock.fileno()] = self.Key(events, data)
-
-        def unregister(self, sock):
-            del self._keys[sock.fileno()]
-            self._poll.unregister(sock)
-
-        def select(self, timeout):
-            try:
-                ready = self._poll.poll(-1 if timeout is None else timeout * self._unit)
-            except (select.error, IOError) as error:
-                if error.args[0] != errno.EINTR:
-                    raise
-                ready = ()
-            # Errors and hang-ups are told to whoever is listening, as selectors does.
-            return [(self._keys[fd], (events if events in (READ, WRITE) else READ | WRITE) & self._keys[fd].events)
-                    for fd, events in ready if fd in self._keys]
-
-        def close(self):
-            if hasattr(self._poll, 'close'):
-                self._poll.close()
 
     SURROGATE = re.compile(b'\xed[\xa0-\xbf]')
 
@@ -221,11 +183,9 @@ if PY2:
         """Nothing to do: begin_child() has done it."""
 else:
     import queue
-    import selectors
     text_type = str
     integer_types = (int,)
     monotonic = stopwatch = time.monotonic
-    Poller = selectors.DefaultSelector
     dup2 = functools.partial(os.dup2, inheritable=False)
     joined = b''.join
     beneath = functools.partial(super, ssl.SSLSocket)
@@ -252,6 +212,49 @@ else:
     def take_back_seat(pid):
         """From outside, as code of ours that ran in the child could find a lock held by a thread that is not there."""
         os.setpriority(os.PRIO_PROCESS, pid, min(19, os.nice(0) + NICENESS))
+
+if PY2 or HAS_EPOLL:
+    class Poller(object):
+        """The verbs of ``selectors`` that the loop uses, over epoll or poll, in half the time."""
+
+        Key = collections.namedtuple('Key', 'events data')
+
+        def __init__(self):
+            self._poll = select.epoll() if HAS_EPOLL else select.poll()
+            self._unit = 1 if HAS_EPOLL else 1000
+            self._keys = {}
+            if hasattr(self._poll, 'fileno'):
+                close_on_exec(self._poll.fileno())
+
+        def register(self, sock, events, data):
+            self._poll.register(sock, events)
+            self._keys[sock.fileno()] = self.Key(events, data)
+
+        def modify(self, sock, events, data):
+            self._poll.modify(sock, events)
+            self._keys[sock.fileno()] = self.Key(events, data)
+
+        def unregister(self, sock):
+            del self._keys[sock.fileno()]
+            self._poll.unregister(sock)
+
+        def select(self, timeout):
+            try:
+                ready = self._poll.poll(-1 if timeout is None else timeout * self._unit)
+            except (select.error, IOError) as error:
+                if error.args[0] != errno.EINTR:
+                    raise
+                ready = ()
+            # Errors and hang-ups are told to whoever is listening, as selectors does.
+            return [(self._keys[fd], (events if events in (READ, WRITE) else READ | WRITE) & self._keys[fd].events)
+                    for fd, events in ready if fd in self._keys]
+
+        def close(self):
+            if hasattr(self._poll, 'close'):
+                self._poll.close()
+else:
+    import selectors
+    Poller = selectors.DefaultSelector
 
 # Where a Python and its system let bytes go from socket to socket inside the kernel: Linux, from 3.10 on.
 CAN_SPLICE = hasattr(os, 'splice')
@@ -1780,7 +1783,7 @@ class WebSocket(object):
             self._keep(piece)
             piece = self._kept
         if final and self.state == OPEN:
-            events.append(Piece(bytes(piece), True))
+            events.append(Piece(piece, True))
 
     def _keep(self, piece):
         """After our Close what still comes is checked, but not kept."""
@@ -3478,7 +3481,7 @@ WISP_DATAGRAMS, WISP_PASSWORD, WISP_MOTD, WISP_CONFIRMATION = 1, 2, 4, 5  # exte
 WISP_VERSIONS = 'wisp-v2', 'wisp-v1'                       # as subprotocols, the better one first
 WISP_CREDIT, WISP_MOST_CREDIT = 16, 128                    # packets that a new stream may send; and any
 WISP_SECONDS, WISP_INFO_BYTES = 10, 4096                   # for the client's INFO, and of it
-WISP_KEPT_BYTES = 66000                                    # more than a packet with a datagram has
+WISP_BYTES = 65536                                         # of what is taken whole: the longest datagram, and a head
 WISP_INVALID, WISP_ENDED, WISP_THROTTLED, WISP_BLOCKED = 0x41, 0x02, 0x49, 0x48
 WISP_BAD_PASSWORD, WISP_PASSWORD_WANTED, WISP_INCOMPATIBLE = 0xc0, 0xc2, 0x04
 WISP_REASONS = {'refused': 0x44, 'dns': 0x42, 'unreachable': 0x42, 'timeout': 0x43, 'forbidden': WISP_BLOCKED,
@@ -3537,8 +3540,8 @@ def is_wisp_user(users, logins):
 class WispDialect(Dialect):
     """Wisp 1.2 and 2.0: many streams over one WebSocket, each with a credit of packets (protocol, 9)."""
 
-    __slots__ = ('subprotocol', '_config', '_is_old', '_taken', '_largest', '_udp', '_confirms', '_is_open',
-                 '_kept', '_into', '_size')
+    __slots__ = ('subprotocol', 'backlog', '_config', '_is_old', '_taken', '_largest', '_udp', '_confirms', '_is_open',
+                 '_begun', '_flowing', '_size')
 
     name = 'wisp'
     deflates = False
@@ -3553,8 +3556,8 @@ class WispDialect(Dialect):
         self._taken = {}    # by stream: packets since the last credit
         self._largest = {}  # by stream: bytes of the largest packet so far
         self._udp = set()   # streams of datagrams, which need no credit
-        self._kept = bytearray()            # of a packet that is not data of TCP, and comes in pieces
-        self._into, self._size = None, 0    # the stream whose data is under way, and bytes of that packet so far
+        self._begun, self.backlog = b'', 0     # of a packet that is taken whole, what has come
+        self._flowing, self._size = None, 0    # the stream to which the packet under way flows, and its bytes so far
         if self._is_old and config['wisp.users']:
             raise HttpError(403, 'This gateway wants a password, which only version 2 of Wisp can give.')
 
@@ -3577,34 +3580,32 @@ class WispDialect(Dialect):
         return [wisp_close(0, reason), Hangup(POLICY, 'no agreement on Wisp')]
 
     def on_binary(self, piece, final):
-        if self._into is not None:
-            return self._on_data(self._into, piece, final)
-        if self._kept:
-            self._kept += piece[:WISP_KEPT_BYTES - len(self._kept)]
-            piece = self._kept
-        kind, stream = WISP_HEAD.unpack(bytes(piece[:WISP_HEAD.size])) if len(piece) >= WISP_HEAD.size else (None, 0)
+        """Data for TCP goes on as it comes. All else is taken whole; what is too long for that makes no sense."""
+        if self._flowing is not None:
+            return self._pass_on(piece, final)
+        piece = self._begun + piece if self._begun else piece
+        self._begun, self.backlog = b'', 0
+        kind, stream = WISP_HEAD.unpack(bytes(piece[:WISP_HEAD.size])) if len(piece) >= WISP_HEAD.size else (0, 0)
         if kind == WISP_DATA and stream in self._taken and stream not in self._udp:
-            self._taken[stream] += 1
-            self._kept, self._size = bytearray(), WISP_HEAD.size
-            return self._on_data(stream, piece[WISP_HEAD.size:], final)
-        self._kept = bytearray() if final else self._kept or bytearray(piece[:WISP_KEPT_BYTES])
-        return self._on_packet(kind, stream, bytes(piece[WISP_HEAD.size:])) if final and kind else []
+            self._flowing, self._size = stream, 0
+            return self._pass_on(piece[WISP_HEAD.size:], final)
+        if final:
+            return self._on_packet(kind, stream, piece)
+        if len(piece) < min(WISP_BYTES, self._config['limits.bufferBytes']):
+            self._begun, self.backlog = bytes(piece), len(piece)
+            return []
+        self._flowing = 0  # to no stream
+        return [] if self._is_open else self._reject(WISP_INCOMPATIBLE)
 
-    def _on_data(self, stream, data, final):
-        """Bytes for a TCP target: a packet of them may be of any length, and is passed on as it comes."""
-        self._into, self._size = None if final else stream, self._size + len(data)
-        if stream not in self._taken:
-            return []  # the target has ended meanwhile
-        self._largest[stream] = max(self._largest.get(stream, 0), self._size)
-        if data:
-            return [Write(stream, data)]
-        return self.on_drained(stream) if final and self._size == WISP_HEAD.size else []  # nothing will be drained
-
-    def _on_packet(self, kind, stream, payload):
+    def _on_packet(self, kind, stream, packet):
+        if len(packet) < WISP_HEAD.size:
+            return []
+        if not self._is_open and len(packet) > WISP_INFO_BYTES:
+            return self._reject(WISP_INCOMPATIBLE)
+        payload = bytes(packet[WISP_HEAD.size:])
         if not self._is_open:
-            fits = kind == WISP_INFO and len(payload) <= WISP_INFO_BYTES - WISP_HEAD.size
-            return self._on_info(payload) if fits else self._reject(WISP_INCOMPATIBLE)
-        if kind == WISP_DATA and stream in self._udp:
+            return self._on_info(payload) if kind == WISP_INFO else self._reject(WISP_INCOMPATIBLE)
+        if stream in self._udp and kind == WISP_DATA:
             return [Write(stream, payload)]
         if kind == WISP_CONNECT and stream:  # 0 stands for the connection
             return self._on_connect(stream, payload)
@@ -3656,6 +3657,19 @@ class WispDialect(Dialect):
             raise RequestError('unknown kind of stream')
         return kind, read_host(host), read_target_port(port)
 
+    def _pass_on(self, data, final):
+        """What has come of the packet under way: a piece of its data."""
+        stream = self._flowing
+        self._size += len(data)
+        if final:
+            self._flowing = None
+        if final and stream in self._taken:
+            self._taken[stream] += 1
+            self._largest[stream] = max(self._size, self._largest.get(stream, 1))
+        if data:
+            return [Write(stream, data)]
+        return self.on_drained(stream) if final else []
+
     def _credit(self, stream):
         """Packets of the largest size seen that fit into `limits.bufferBytes`."""
         fitting = self._config['limits.bufferBytes'] // self._largest.get(stream, 16384)
@@ -3702,7 +3716,7 @@ def is_json(request, config):
 DIALECTS = (
     (is_wisp, WispDialect),
     (is_playground, PlaygroundDialect),
-    (lambda request, config: raw_form(request, config) is not None, RawDialect),
+    (raw_form, RawDialect),
     (is_json, JsonDialect))
 
 
@@ -7604,12 +7618,12 @@ class Conversation(Performance):
 
     def on_flow(self, upstream, is_full):
         self.may_choke = self.may_choke or is_full
-        if not is_full:
+        if not is_full and self.dialect.credits:
+            self.tell(self.dialect.on_drained, upstream.channel)
+        elif not is_full:
             self.session.touch()
             if self.session.ws.is_behind:
                 self.session.settle()
-            if self.dialect.credits:
-                self.tell(self.dialect.on_drained, upstream.channel)
 
     def give_up(self):
         """What waits for targets must not be kept for them when the client goes."""
@@ -7619,10 +7633,12 @@ class Conversation(Performance):
 
     def is_choked(self):
         """Do the upstreams hold too much for the client to be read? Asked only while they may: there may be many."""
-        upstreams = self.upstreams.values()
+        most, upstreams = self._gateway.config['limits.messageBytes'], self.upstreams.values()
+        if self.dialect.credits and self._gateway.budget.bytes < most:
+            return False  # none of them chokes, and those of all clients hold less than these would have to
         full = [upstream for upstream in upstreams if upstream.is_full()]
         is_choked = (any(upstream.chokes() for upstream in full)
-                     or sum(upstream.held() for upstream in upstreams) >= self._gateway.config['limits.messageBytes'])
+                     or sum(upstream.held() for upstream in upstreams) >= most)
         self.may_choke = is_choked or bool(full) or any(upstream.state == DIALLING for upstream in upstreams)
         return is_choked
 

@@ -6,6 +6,7 @@ import struct
 import pytest
 
 import ws2s
+from every_split import every_split, shown
 from ws2s import BINARY, Hangup, Later, Open, Send, Shut, Write
 
 CONNECT, DATA, CONTINUE, CLOSE, INFO = 1, 2, 3, 4, 5
@@ -280,6 +281,71 @@ def test_empty_packets_cost_credit_and_give_it_back():
     say(dialect, connect(1))
     assert sending(dialect, 1, 7, 0) == []
     assert sending(dialect, 1, 1, 0) == [credit(1, 128)]
+
+
+# --- Packets in pieces ----------------------------------------------------------------------------
+
+def said_in_pieces(dialect, pieces):
+    """The actions, with the Writes of neighbours joined."""
+    actions = []
+    for number, piece in enumerate(pieces):
+        for action in dialect.on_binary(bytearray(piece), number == len(pieces) - 1):
+            is_next = isinstance(action, Write) and actions and isinstance(actions[-1], Write)
+            if is_next and actions[-1].channel == action.channel:
+                action = Write(action.channel, actions.pop().data + action.data)
+            actions.append(action)
+    return actions
+
+
+@pytest.mark.parametrize('kind', [1, 2], ids=['tcp', 'udp'])
+def test_a_packet_means_the_same_however_it_is_cut(kind):
+    for whole in (packet(DATA, 1, b'some data'), packet(DATA, 1), packet(DATA, 2, b'of nobody'),
+                  packet(CLOSE, 1, b'\2'), packet(9, 1, b'?'), connect(2, kind=kind), b'\2\1'):
+        answers = []
+        for pieces in every_split(whole):
+            dialect = old(udp=True)
+            say(dialect, connect(1, kind=kind))
+            sending(dialect, 1, 7)
+            answers.append(said_in_pieces(dialect, pieces) + say(dialect, packet(DATA, 1, b'next')))
+            assert dialect.backlog == 0 and answers[-1] == answers[0], shown(pieces)
+
+
+def test_data_for_tcp_goes_on_before_its_packet_is_complete():
+    dialect = old()
+    say(dialect, connect(1))
+    assert dialect.on_binary(packet(DATA, 1, b'x'), False) == [Write(1, b'x')]
+    dialect.on_closed(1, ws2s.CLOSED)
+    say(dialect, b'yz')
+    assert say(dialect, packet(DATA, 1, b'x')) == []
+
+
+def test_what_makes_no_sense_is_not_held():
+    dialect = old(udp=True)
+    say(dialect, connect(1, kind=2))
+    for begun in (packet(DATA, 1), packet(DATA, 2), connect(3), packet(INFO, 0)):
+        assert dialect.on_binary(begun, False) == []
+        for _ in range(1000):
+            assert not [action for action in dialect.on_binary(b'x' * 1000, False) if action.channel]
+            assert dialect.backlog < 65536
+        assert not [action for action in dialect.on_binary(b'', True) if action.channel]
+        assert dialect.backlog == 0
+    assert say(dialect, packet(DATA, 1, b'x')) == [Write(1, b'x')]
+
+
+def test_a_long_datagram_arrives_whole():
+    dialect = old(udp=True)
+    say(dialect, connect(1, kind=2))
+    data = b'x' * 65507
+    assert dialect.on_binary(packet(DATA, 1, data[:40000]), False) == []
+    assert dialect.backlog == 40005
+    assert dialect.on_binary(data[40000:], True) == [Write(1, data)]
+
+
+def test_a_greeting_that_does_not_end_is_refused():
+    dialect = served(request('/wisp/', 'wisp-v2'), config())
+    dialect.on_start()
+    assert dialect.on_binary(packet(INFO, 0, b'x' * 65000), False) == []
+    assert dialect.on_binary(b'x' * 1000, False) == [closed(0, 4), Hangup(1008, 'no agreement on Wisp')]
 
 
 def test_a_greeting_of_a_client_is_short():
