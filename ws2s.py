@@ -3595,7 +3595,9 @@ class WispDialect(Dialect):
             self._begun, self.backlog = bytes(piece), len(piece)
             return []
         self._flowing = 0  # to no stream
-        return [] if self._is_open else self._reject(WISP_INCOMPATIBLE)
+        if not self._is_open:
+            return self._reject(WISP_INCOMPATIBLE)
+        return self._on_connect(stream, b'') if kind == WISP_CONNECT and stream else []
 
     def _on_packet(self, kind, stream, packet):
         if len(packet) < WISP_HEAD.size:
@@ -3663,12 +3665,14 @@ class WispDialect(Dialect):
         self._size += len(data)
         if final:
             self._flowing = None
-        if final and stream in self._taken:
+        if stream not in self._taken:
+            return []  # the target has ended meanwhile
+        if final:
             self._taken[stream] += 1
             self._largest[stream] = max(self._size, self._largest.get(stream, 1))
         if data:
             return [Write(stream, data)]
-        return self.on_drained(stream) if final else []
+        return self.on_drained(stream) if final and not self._size else []  # of nothing nobody tells that it has gone
 
     def _credit(self, stream):
         """Packets of the largest size seen that fit into `limits.bufferBytes`."""
