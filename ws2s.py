@@ -719,7 +719,7 @@ def read_listen(value):
     """The Listen of an object. Raises ConfigError."""
     given = Pairs(value.items()) if isinstance(value, dict) else value
     if not isinstance(given, Pairs) or len(dict(given)) < len(given) or not set(dict(given)) <= set(LISTEN_KEYS):
-        raise ConfigError('must be objects with "%s", each at most once' % '", "'.join(LISTEN_KEYS))
+        raise ConfigError('must have "%s" and nothing else, each at most once' % '", "'.join(LISTEN_KEYS))
     try:
         for name, item in given:
             LISTEN_CHECKS[name](item)
@@ -4635,7 +4635,7 @@ def bound_listeners(config):
 
 def bound_unix_socket(listen):
     """Raises ServeError."""
-    path, sock = path_bytes(os.path.abspath(os.path.expanduser(listen.path))), socket.socket(AF_UNIX)
+    path, sock = socket_path(listen), socket.socket(AF_UNIX)
     try:
         remove_stale_socket(path)
         sock.setblocking(False)
@@ -4647,6 +4647,10 @@ def bound_unix_socket(listen):
     except (NetworkError, OSError) as error:
         sock.close()
         raise ServeError('cannot listen on %s: %s' % (printable(path), error.strerror or error))
+
+
+def socket_path(listen):
+    return path_bytes(os.path.abspath(os.path.expanduser(listen.path)))
 
 
 def socket_identity(path):
@@ -4689,8 +4693,7 @@ def listen_of(sock, config):
         found = [listen for listen in listeners(config) if listen.port == name[1]]
         found = [listen for listen in found if listen.host == name[0]] or found
     else:
-        found = [listen for listen in listeners(config) if listen.path
-                 and path_bytes(os.path.abspath(os.path.expanduser(listen.path))) == path_bytes(name)]
+        found = [listen for listen in listeners(config) if listen.path and socket_path(listen) == path_bytes(name)]
     if not found and any(listen.tls or listen.proxied or listen.metrics for listen in listeners(config)):
         raise ServeError('the socket %s that was handed over is none of "listen"' % socket_text(name))
     return found[0] if found else Listen()
