@@ -53,12 +53,14 @@ import io
 import itertools
 import json
 import logging
+import operator
 import os
 import re
 import resource
 import select
 import signal
 import socket
+import ssl
 import stat
 import struct
 import subprocess
@@ -89,6 +91,8 @@ NICENESS = 5
 if PY2:
     import Queue as queue
     text_type = unicode  # noqa: F821
+    dup2 = os.dup2
+    beneath = operator.attrgetter('_sock')  # the socket of an SSLSocket, without TLS
     integer_types = (int, long)  # noqa: F821
 
     def monotonic():
@@ -110,11 +114,13 @@ if PY2:
     MSG_MORE = 0x8000 if sys.platform.startswith('linux') else 0
     LONG_CHUNK = 32768  # bytes; to join it with another costs more than a second call
 
+    def joined(chunks):
+        return b''.join(chunk.tobytes() if isinstance(chunk, memoryview) else bytes(chunk) for chunk in chunks)
+
     def send_chunks(sock, chunks):
         """Send what the kernel takes of two ``chunks`` or more; the number of bytes taken."""
         if len(chunks) != 2 or len(chunks[1]) < LONG_CHUNK:
-            return sock.send(b''.join(chunk.tobytes() if isinstance(chunk, memoryview) else bytes(chunk)
-                                      for chunk in chunks))
+            return sock.send(joined(chunks))
         sent = sock.send(chunks[0], MSG_MORE)
         try:
             return sent if sent < len(chunks[0]) else sent + sock.send(chunks[1])
@@ -184,6 +190,13 @@ if PY2:
     def base64_bytes(data):
         return binascii.b2a_base64(data)[:-1]
 
+    def check_peer_name(sock, name):
+        """Raise ssl.CertificateError when the certificate does not name the address ``name``: Python looks at names of
+        DNS only."""
+        names = sock.getpeercert().get('subjectAltName', ())
+        if packed_address(name) not in [packed_address(value) for kind, value in names if kind == 'IP Address']:
+            raise ssl.CertificateError('the address is not named')
+
     def path_bytes(path):
         """A path as the system takes it, also when it is not UTF-8."""
         return path if isinstance(path, bytes) else path.encode('utf-8')
@@ -212,6 +225,9 @@ else:
     integer_types = (int,)
     monotonic = stopwatch = time.monotonic
     Poller = selectors.DefaultSelector
+    dup2 = functools.partial(os.dup2, inheritable=False)
+    joined = b''.join
+    beneath = functools.partial(super, ssl.SSLSocket)
 
     to_int = functools.partial(int.from_bytes, byteorder='big')
     to_bytes = functools.partial(int.to_bytes, byteorder='big')
@@ -219,6 +235,8 @@ else:
     utf8_bytes = functools.partial(str.encode, encoding='utf-8')
     base64_bytes = functools.partial(binascii.b2a_base64, newline=False)
     path_bytes = functools.partial(str.encode, encoding='utf-8', errors='surrogateescape')
+
+    check_peer_name = None  # Python does so
 
     def close_on_exec(fd):
         """Nothing to do: descriptors are not inherited since 3.4."""
@@ -283,6 +301,21 @@ def open_descriptors():
     return range(3, 65536)
 
 
+OP_NO_RENEGOTIATION = getattr(ssl, 'OP_NO_RENEGOTIATION', 0x40000000)  # OpenSSL 1.1.0h and newer
+
+
+def allow_versions_from(context, least):
+    """Have a TLS context speak version ``least``, '1.2' or '1.3', and newer ones."""
+    if hasattr(context, 'minimum_version'):
+        context.minimum_version = {'1.2': ssl.TLSVersion.TLSv1_2, '1.3': ssl.TLSVersion.TLSv1_3}[least]
+    else:
+        context.options |= ssl.OP_NO_SSLv3 | ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1
+        context.options |= ssl.OP_NO_TLSv1_2 if least == '1.3' else 0
+    context.options |= ssl.OP_NO_COMPRESSION | OP_NO_RENEGOTIATION
+    # The newest Python alone is strict about fields that many private authorities leave out.
+    context.verify_flags &= ~getattr(ssl, 'VERIFY_X509_STRICT', 0)
+
+
 def is_not_ready(error):
     """Does this error only say that the socket has nothing to give or no room just now?"""
     return error.errno in (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
@@ -314,6 +347,7 @@ STALLED = Failure(5, 'idle', 'connection closed: the target took nothing for too
 UNKNOWN_NAME = Failure(1, 'dns', 'the name of the host cannot be resolved')
 TIMEOUT = Failure(1, 'timeout', 'the target did not answer in time')
 UNREACHABLE = Failure(1, 'unreachable', 'the target cannot be reached')
+TLS_SILENT = Failure(1, 'tls', 'the target did not answer in time to the TLS handshake')
 NO_ROOM = Failure(1, 'limit', 'the gateway has too much to do just now, please try again')
 SSH_AUTH = Failure(6, 'ssh-auth', 'the SSH server did not accept the login')
 SSH_NO_PASSWORD = Failure(6, 'ssh-auth', 'the SSH server did not accept the login; it takes keys only')
@@ -795,6 +829,11 @@ OPTIONS = (
     Option('wisp.streams', 256, whole(1, 65536), 'of one client at one time'),
     Option('wisp.motd', None, either(words, None), 'what clients of Wisp 2 are greeted with'),
     Option('wisp.users', (), secrets_by_name, 'passwords by name; with any of them Wisp wants one'),
+    Option('tls.certificate', None, either(words, None), 'file of our certificate and its chain, in PEM'),
+    Option('tls.key', None, either(words, None), 'file of its key, in PEM; null: it is in tls.certificate'),
+    Option('tls.minVersion', '1.2', one_of('1.2', '1.3'), 'oldest version of TLS that clients may speak'),
+    Option('tls.clientCa', None, either(words, None), 'file of authorities whose certificates clients may show'),
+    Option('tls.allowUnverified', False, flag, 'may clients have the certificate of a target not verified?'),
     Option('deflate.enabled', False, flag, 'compress messages where the client offers it (RFC 7692)?'),
     Option('deflate.level', 1, whole(1, 9), 'of compression; higher ones take much more time for little'),
     Option('deflate.minBytes', 256, whole(0, 2 ** 30), 'shorter messages are sent as they are'),
@@ -957,9 +996,10 @@ PAGE_HEADERS = (
     ('X-Content-Type-Options', 'nosniff'), ('X-Frame-Options', 'DENY'), ('Referrer-Policy', 'no-referrer'),
     ('Cache-Control', 'no-cache'),
 )
-POLICY = ("default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
-          "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'")
-FOLDER_POLICY = POLICY.replace("'self'", "'self' 'unsafe-inline'", 1)  # pages such as noVNC's hold their own scripts
+PAGE_POLICY = ("default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
+               "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'")
+# noVNC's pages hold scripts, those of emulators WebAssembly.
+FOLDER_POLICY = PAGE_POLICY.replace("'self'", "'self' 'unsafe-inline' 'wasm-unsafe-eval'", 1)
 
 CONTENT_TYPES = {'html': 'text/html', 'htm': 'text/html', 'js': 'text/javascript', 'mjs': 'text/javascript',
                  'css': 'text/css', 'txt': 'text/plain', 'md': 'text/plain', 'json': 'application/json',
@@ -1251,7 +1291,7 @@ def response_head(status, headers):
     return ('\r\n'.join(lines) + '\r\n\r\n').encode('latin-1')
 
 
-def page_head(status, content_type, length, headers=(), policy=POLICY):
+def page_head(status, content_type, length, headers=(), policy=PAGE_POLICY):
     """The head of a reply after which the connection closes."""
     # RFC 9110 section 7.8: an Upgrade header stands in Connection as well.
     connection = 'close, Upgrade' if 'Upgrade' in dict(headers) else 'close'
@@ -2527,11 +2567,14 @@ Send = collections.namedtuple('Send', 'opcode payload')
 # read_host(), and `port`, 1 to 65,535. `hop`: None for a target that is dialled directly. `prefix`: each read of the
 # target becomes one binary message behind these bytes; None: on_data gets it. `window`: bytes that the client may be
 # sent before it has given some back by a Grant; None: any number. `udp`: each Write is a datagram, and each read.
-Open = collections.namedtuple('Open', 'channel host port hop prefix window udp')
-Open.__new__.__defaults__ = (None, None, None, False)
+# `tls`: a Tls; on_secured follows then. `half_open`: the end of what the target sends is told by on_finished.
+Open = collections.namedtuple('Open', 'channel host port hop prefix window udp tls half_open')
+Open.__new__.__defaults__ = (None, None, None, False, None, False)
 Write = collections.namedtuple('Write', 'channel data')   # bytes to the target; before it stands they are kept for it
 Grant = collections.namedtuple('Grant', 'channel count')  # bytes of the window that the client has given back
-Carry = collections.namedtuple('Carry', 'channel')        # from now on pieces of binary messages go there as they come
+Carry = collections.namedtuple('Carry', 'channel')        # pieces of binary messages go there as they come; None: to us
+Secure = collections.namedtuple('Secure', 'channel tls')  # speak TLS from here on; on_secured or on_failed follows
+Finish = collections.namedtuple('Finish', 'channel')      # close our half after what was written
 Shut = collections.namedtuple('Shut', 'channel')          # end it after what was written; no event follows
 Hangup = collections.namedtuple('Hangup', 'code reason')  # close the WebSocket; what waits for a dial is given up
 Later = collections.namedtuple('Later', 'seconds')        # on_later follows, once; only the last Later counts
@@ -2546,12 +2589,28 @@ PART_BYTES = 65536             # of a long request are understood before others 
 END_BYTES = 4096               # of a long request stand before and behind its one long text
 PLACEHOLDER = u'x' * 20000     # stands for that text when it is longer than any field but `data` may be
 ESCAPE_CHARACTERS = 6          # of the longest in JSON
+PEM_CHARACTERS = 32768         # of one field of `tls`: half of what a pipe holds
+ALPN_NAMES = 16
 SECRET_BYTES = 1000            # of a password or passphrase; ssh itself takes 1,023
 
 JSON = json.JSONDecoder(parse_int=lambda text: int(text[:JSON_DIGITS]), parse_constant=no_constant)
 NOT_GIVEN = (None, u'')        # pages send their empty fields, too
 SHORT_TEXT = re.compile(b'"(?:[^"\\\\]|\\\\.)*"', re.DOTALL)
+ALPN_NAME = re.compile(u'[\x20-\x7e]{1,255}\\Z')
 SENDB_HEAD = re.compile(u'{"command": ?"sendb", ?"data": ?"')
+
+
+class Tls(collections.namedtuple('Tls', 'servername verify ca cert key alpn')):
+    """How the gateway speaks TLS to a target. ``servername``: what the certificate must name, None for the host that is
+    dialled. ``ca``, ``cert``, ``key``: PEM, or None; ``alpn``: a tuple of texts."""
+
+    __slots__ = ()
+
+    def __repr__(self):
+        return 'Tls(%r, verify=%r, ...)' % (self.servername, self.verify)  # actions are printed freely
+
+
+PLAIN_TLS = Tls(None, True, None, None, None, ())
 
 
 class Dialect(object):
@@ -2606,12 +2665,21 @@ class Dialect(object):
         """The target is connected."""
         return []
 
+    def on_secured(self, channel, version, alpn):
+        """The target is connected, or a connected one secured, by this version of TLS ('TLSv1.3'); ``alpn`` is a text
+        or None."""
+        return self.on_opened(channel)
+
     def on_failed(self, channel, failure):
         """The target could not be connected; ``failure`` is a Failure."""
         return []
 
     def on_data(self, channel, data):
         """The target has sent ``data``; asked only where Open had no prefix."""
+        return []
+
+    def on_finished(self, channel):
+        """The target has closed its half; told only where Open was half_open."""
         return []
 
     def on_drained(self, channel):
@@ -2700,6 +2768,45 @@ def read_hop(request):
     return Hop(host, port, user, password, key, passphrase)
 
 
+def read_tls(value):
+    """The Tls of a connect or a starttls, None for none. What asks for TLS in a way that is not understood is refused:
+    what was meant might go in the clear, or unverified. Raises RequestError."""
+    if value is None or value is False:
+        return None
+    if value is True:
+        return PLAIN_TLS
+    if not isinstance(value, dict) or not set(value) <= set(Tls._fields):
+        raise RequestError('tls must be true, or an object of %s' % ', '.join(Tls._fields))
+    name = value.get(u'servername')
+    name = name if name is None else read_host(name, 'servername')
+    verify = value.get(u'verify', True)
+    if not isinstance(verify, bool):
+        raise RequestError('verify must be true or false')
+    ca, cert, key = [read_pem(value.get(field), field) for field in (u'ca', u'cert', u'key')]
+    if key and not cert:
+        raise RequestError('key is of no use without cert')
+    return Tls(name, verify, ca, cert, key or cert, read_alpn(value.get(u'alpn')))
+
+
+def read_pem(value, field):
+    if value is None:
+        return None
+    if not isinstance(value, text_type) or len(value) > PEM_CHARACTERS or u'-----BEGIN ' not in value:
+        raise RequestError('%s must be a text in PEM of at most %d characters' % (field, PEM_CHARACTERS))
+    try:
+        return value.encode('ascii').decode('ascii')
+    except UnicodeError:
+        raise RequestError('%s must be a text in PEM: there is something else than ASCII in it' % field)
+
+
+def read_alpn(value):
+    names = () if value is None else value
+    if not isinstance(names, (list, tuple)) or len(names) > ALPN_NAMES or not all(
+            isinstance(name, text_type) and ALPN_NAME.match(name) for name in names):
+        raise RequestError('alpn must be a list of at most %d texts, each of 1 to 255 characters of ASCII' % ALPN_NAMES)
+    return tuple(str(name) for name in names)
+
+
 def read_secret(request, name):
     """The bytes of a password, or None. ssh takes one line."""
     if request.get(name) in NOT_GIVEN:
@@ -2762,12 +2869,18 @@ def read_text(value, field='data'):
 
 
 DONE = {command: Send(TEXT, b'{"success": true, "code": 0, "message": "' + command + b' done"}')
-        for command in (b'connect', b'send', b'sendb', b'close', b'ping')}
+        for command in (b'connect', b'starttls', b'send', b'sendb', b'finish', b'close', b'ping')}
+FINISHED = Failure(5, 'finished', 'the target has closed its half of the connection')
 
 
 def failed(failure):
     return Send(TEXT, ('{"success": false, "code": %d, "message": %s, "reason": "%s"}' % (
         failure.code, json.dumps(failure.message), failure.reason)).encode('ascii'))
+
+
+def done_with_tls(command, version, alpn):
+    return Send(TEXT, ('{"success": true, "code": 0, "message": "%s done", "tls": %s}' % (command, json.dumps(
+        collections.OrderedDict([('version', version), ('alpn', alpn)])))).encode('ascii'))
 
 
 class DataParts(list):
@@ -2882,7 +2995,9 @@ def read_part(text):
 
 UNCONNECTED, CONNECTING, CONNECTED = 'unconnected', 'connecting', 'connected'
 
-CHANNEL_MOVES = {UNCONNECTED: (CONNECTING,), CONNECTING: (CONNECTED, UNCONNECTED), CONNECTED: (UNCONNECTED,)}
+# From connected to connecting: for TLS.
+CHANNEL_MOVES = {UNCONNECTED: (CONNECTING,), CONNECTING: (CONNECTED, UNCONNECTED),
+                 CONNECTED: (CONNECTING, UNCONNECTED)}
 
 
 # What a request asks for is a deed: the name of a method of JsonDialect, and its arguments. To understand a request and
@@ -2911,14 +3026,19 @@ def read_connect(request):
     try:
         host, port = read_host(request.get(u'host')), read_target_port(request.get(u'port'))
         binary, window = read_flag(request, u'binary'), read_window(request.get(u'window'))
-        tls = request.get(u'tls')
-        if tls is not None and tls is not False:  # to ignore that, or an empty object, would send secrets in the clear
-            raise RequestError('this gateway does not offer TLS to the target', 'tls')
+        tls, half_open = read_tls(request.get(u'tls')), read_flag(request, u'half_open')
         hop = read_hop(request)
         host = plain_host(host) if hop else host
     except RequestError as error:
         return '_connect', None, failed(error.failure)
-    return '_connect', (host, port, hop, b'' if binary else None, window), None
+    return '_connect', (host, port, hop, b'' if binary else None, window, False, tls, half_open), None
+
+
+def read_starttls(request):
+    try:
+        return '_secure', read_tls({name: request[name] for name in request if name != u'command'}), None
+    except RequestError as error:
+        return '_secure', None, failed(error.failure)
 
 
 def read_write(read, done, request):
@@ -2937,28 +3057,23 @@ def read_ack(request):
 
 
 COMMANDS = {
-    u'connect': read_connect, u'ack': read_ack,
+    u'connect': read_connect, u'ack': read_ack, u'starttls': read_starttls,
+    u'finish': lambda request: ('_finish',),
     u'send': lambda request: read_write(read_text, DONE[b'send'], request),
     u'sendb': lambda request: read_write(read_base64, DONE[b'sendb'], request),
     u'close': lambda request: ('_disconnect',),
     u'ping': lambda request: ('_say', DONE[b'ping'])}
 
 
-class JsonDialect(Dialect):
-    """The ws2s protocol: JSON requests and replies, one TCP connection at a time (protocol, 1 and 2)."""
+class Requests(Dialect):
+    """The requests of the ws2s protocol, each of which becomes a deed. They are carried out strictly in order: while
+    ``waits`` is true, by what a subclass does next."""
 
-    __slots__ = ('backlog', 'is_behind', '_state', '_channel', '_waiting', '_long')
-
-    name = 'json'
+    __slots__ = ('backlog', 'is_behind', 'waits', '_waiting', '_long')
 
     def __init__(self, request, config):
-        self._state, self._channel = UNCONNECTED, 0
         self._waiting, self.backlog = None, 0  # pairs of a deed and its size, which came while connecting
-        self._long, self.is_behind = None, False
-
-    def _move(self, state):
-        assert state in CHANNEL_MOVES[self._state], (self._state, state)
-        self._state = state
+        self._long, self.is_behind, self.waits = None, False, False
 
     def on_text(self, text):
         return self._take(read_deed(text), 4 * len(text))  # as many bytes as UTF-8 may take
@@ -2975,7 +3090,7 @@ class JsonDialect(Dialect):
         return []
 
     def on_turn(self):
-        return self._read_on() if self._long else self._carry(self._go_on())
+        return self._read_on() if self._long else self.carry(self.go_on())
 
     def _read_on(self):
         """One more part of a long request."""
@@ -2994,11 +3109,9 @@ class JsonDialect(Dialect):
         self._look()
         return actions
 
-    # -- deeds ---------------------------------------------------------------------------------------------------------
-
     def _take(self, deed, size):
         """Carry out the deed, or have it wait behind those that do."""
-        if self._state != CONNECTING and not self._waiting:
+        if not self.waits and not self._waiting:
             return getattr(self, deed[0])(*deed[1:])
         if self._waiting is None:
             self._waiting = collections.deque()
@@ -3006,10 +3119,10 @@ class JsonDialect(Dialect):
         self.backlog += size + WAITING_BYTES
         return []
 
-    def _go_on(self, most=REQUESTS):
-        """Carry out what has waited, up to the next connect."""
+    def go_on(self, most=REQUESTS):
+        """Carry out what has waited, up to the next one for which the others must wait."""
         actions = []
-        while self._waiting and self._state != CONNECTING and most:
+        while self._waiting and not self.waits and most:
             deed, size = self._waiting.popleft()
             self.backlog -= size
             actions += getattr(self, deed[0])(*deed[1:])
@@ -3021,23 +3134,75 @@ class JsonDialect(Dialect):
 
     def _look(self):
         """Is there something to do that waits for no target?"""
-        self.is_behind = bool(self._long or self._waiting and self._state != CONNECTING)
+        self.is_behind = bool(self._long or self._waiting and not self.waits)
 
-    def _carry(self, actions):
-        """When nothing waits any more binary pieces need not come by here."""
-        return actions + [Carry(self._channel)] if self._state == CONNECTED and not self._waiting else actions
+    def carry(self, actions):
+        """The actions of what has waited, and with them what is due when nothing waits any more."""
+        return actions
 
     def _say(self, reply):
         return [reply]
 
+
+class JsonDialect(Requests):
+    """The ws2s protocol: JSON requests and replies, one TCP connection at a time (protocol, 1 and 2)."""
+
+    __slots__ = ('_state', '_channel', '_may_trust', '_begun', '_is_secure', '_is_finished')
+
+    name = 'json'
+
+    def __init__(self, request, config):
+        Requests.__init__(self, request, config)
+        self._state, self._channel = UNCONNECTED, 0
+        self._may_trust = config['tls.allowUnverified']
+        self._begun = None  # the command for which the others wait
+        self._is_secure = self._is_finished = False  # of the connection: with TLS, and after `finish`
+
+    def _move(self, state):
+        assert state in CHANNEL_MOVES[self._state], (self._state, state)
+        self._state, self.waits = state, state == CONNECTING
+
+    def carry(self, actions):
+        """When nothing waits any more binary pieces need not come by here."""
+        is_free = self._state == CONNECTED and not self._waiting and not self._is_finished
+        return actions + [Carry(self._channel)] if is_free else actions
+
+    # -- deeds ---------------------------------------------------------------------------------------------------------
+
     def _connect(self, target, refusal):
         # The old connection goes even when the request is refused: what follows was not meant for it.
         actions = self._shut()
+        refusal = refusal or self._distrust(target[6])
         if refusal:
             return actions + [refusal]
         self._move(CONNECTING)
         self._channel += 1
+        self._begun, self._is_secure, self._is_finished = 'connect', False, False
         return actions + [Open(self._channel, *target)]
+
+    def _distrust(self, tls):
+        """The refusal of a Tls that verifies less than the operator wants."""
+        if tls and not tls.verify and not self._may_trust:
+            return failed(Failure(1, 'bad-request', 'this gateway verifies certificates (tls.allowUnverified)'))
+        return None
+
+    def _secure(self, tls, refusal):
+        if self._state != CONNECTED:
+            return [failed(NOT_CONNECTED)]
+        if not refusal and (self._is_secure or self._is_finished):
+            refusal = failed(Failure(1, 'bad-request', 'starttls comes once, and before finish'))
+        refusal = refusal or self._distrust(tls)
+        if refusal:
+            return [refusal]
+        self._move(CONNECTING)
+        self._begun = 'starttls'
+        return [Carry(None), Secure(self._channel, tls)]
+
+    def _finish(self):
+        if self._state != CONNECTED:
+            return [failed(NOT_CONNECTED)]
+        self._is_finished = True
+        return [Carry(None), Finish(self._channel), DONE[b'finish']]
 
     def _disconnect(self):
         return self._shut() + [DONE[b'close']]
@@ -3048,15 +3213,21 @@ class JsonDialect(Dialect):
         self._move(UNCONNECTED)
         return [Shut(self._channel)]
 
-    def _write(self, parts, reply):
+    def _refusal(self):
+        """Why nothing can be sent to the target."""
         if self._state != CONNECTED:
-            return [failed(NOT_CONNECTED)]
-        return [Write(self._channel, part) for part in parts if part] + [reply]
+            return failed(NOT_CONNECTED)
+        return failed(Failure(1, 'bad-request', 'nothing is sent after finish')) if self._is_finished else None
+
+    def _write(self, parts, reply):
+        refusal = self._refusal()
+        return [refusal] if refusal else [Write(self._channel, part) for part in parts if part] + [reply]
 
     def _pass_on(self, piece, final):
-        if self._state == CONNECTED:
+        refusal = self._refusal()
+        if refusal is None:
             return [Write(self._channel, piece)] if piece else []
-        return [failed(NOT_CONNECTED)] if final else []
+        return [refusal] if final else []
 
     def _ack(self, count):
         return [Grant(self._channel, count)] if count and self._state == CONNECTED else []
@@ -3065,23 +3236,31 @@ class JsonDialect(Dialect):
 
     def on_opened(self, channel):
         self._move(CONNECTED)
-        return self._carry([DONE[b'connect']] + self._go_on())
+        return self.carry([DONE[b'connect']] + self.go_on())
+
+    def on_secured(self, channel, version, alpn):
+        self._move(CONNECTED)
+        self._is_secure = True
+        return self.carry([done_with_tls(self._begun, version, alpn)] + self.go_on())
 
     def on_failed(self, channel, failure):
         self._move(UNCONNECTED)
-        return [failed(failure)] + self._go_on()
+        return [failed(failure)] + self.go_on()
 
     def on_leave(self):
         """What waits for the target that is being dialled was sent in time: the upstream keeps it."""
         if self._state != CONNECTING:
             return []
         self._move(CONNECTED)
-        return self._go_on(most=-1)
+        return self.go_on(most=-1)
 
     def on_data(self, channel, data):
         # Put together by hand: json.dumps would look at every character of the base64 (protocol, 2).
         return [Send(TEXT, b''.join((b'{"success": true, "code": -1, "message": "recv data", "data": "',
                                      base64_bytes(data), b'"}')))]
+
+    def on_finished(self, channel):
+        return [failed(FINISHED)]
 
     def on_closed(self, channel, failure):
         self._move(UNCONNECTED)
@@ -3170,18 +3349,18 @@ def parse_tokens(text):
 class RawDialect(Dialect):
     """Bytes to one target and back; both ends go together (protocol, 9). With UDP each message is a datagram."""
 
-    __slots__ = ('subprotocol', 'target', 'token', 'whole_messages', '_kind', '_is_first', '_offers_udp')
+    __slots__ = ('subprotocol', 'target', 'token', 'whole_messages', '_kind', '_tls', '_is_first', '_offers_udp')
 
     name = 'raw'
     deflates = False
 
     def __init__(self, request, config):
         self._kind, text = raw_form(request, config)
-        if is_asked(request, TLS_QUERY, 'tls'):  # to ignore that would send secrets in the clear
-            raise HttpError(400, NO_TLS)
         self.whole_messages, self._is_first, self._offers_udp = False, True, config['raw.udp']
-        if is_asked(request, UDP_QUERY, 'udp'):
-            self._choose_udp()
+        self._tls = None
+        for word, pattern in (('tls', TLS_QUERY), ('udp', UDP_QUERY)):
+            if pattern.search(request.target) and request.parameter(word) not in (None, '', '0'):
+                self._choose(word)
         self.subprotocol, self.target, self.token = pick_subprotocol(request, config), None, None
         if self._kind == TOKEN_FORM:
             self.token = text
@@ -3194,23 +3373,26 @@ class RawDialect(Dialect):
         if line is None:
             raise HttpError(403, 'This token is not known.')
         words = line.split()
-        if words[1:] == ['tls']:
-            raise HttpError(400, NO_TLS)
-        if words[1:] == ['udp']:
-            self._choose_udp()
-            words.pop()
+        if words[1:] in (['udp'], ['tls']):
+            self._choose(words.pop())
         if len(words) != 1 or line.startswith('unix_socket:'):
             raise HttpError(500, 'The line of this token is not TOKEN: HOST:PORT.')
         self.target = read_raw_target(words[0])
 
-    def _choose_udp(self):
-        if not self._offers_udp:
+    def _choose(self, word):
+        """What the URL or the token's line says of the way to the target: tls or udp. Raises HttpError."""
+        if word == 'tls':
+            self._tls = PLAIN_TLS
+        elif self._offers_udp:
+            self.whole_messages = True
+        else:
             raise HttpError(403, 'This gateway does not offer UDP (raw.udp).')
-        self.whole_messages = True
+        if self._tls and self.whole_messages:  # to ignore one of them would send secrets in the clear
+            raise HttpError(400, 'There is no TLS over UDP.')
 
     def on_start(self):
         is_udp = self.whole_messages
-        opening = Open(RAW_CHANNEL, self.target.host, self.target.port, prefix=b'', udp=is_udp)
+        opening = Open(RAW_CHANNEL, self.target.host, self.target.port, prefix=b'', udp=is_udp, tls=self._tls)
         return [opening] if is_udp else [opening, Carry(RAW_CHANNEL)]
 
     def on_binary(self, piece, final):
@@ -3231,13 +3413,6 @@ class RawDialect(Dialect):
 
     def on_closed(self, channel, failure):
         return [Hangup(NORMAL if failure is CLOSED else INTERNAL, failure.reason)]
-
-
-NO_TLS = 'This gateway does not offer TLS to the target.'
-
-
-def is_asked(request, pattern, name):
-    return bool(pattern.search(request.target)) and request.parameter(name) not in (None, '', '0')
 
 
 class PlaygroundDialect(RawDialect):
@@ -4189,8 +4364,131 @@ class Wire(object):
         """Close our half."""
         sock.shutdown(socket.SHUT_WR)
 
+    stalled = 0  # what the wire waits for beside what its stream wants: WRITE to go on reading, say
 
-PLAIN = Wire()
+    def holds(self, sock):
+        """Is there something to read of which no poller tells?"""
+        return False
+
+
+class PeekWire(Wire):
+    """Tells what comes first, and leaves it there."""
+
+    def receive(self, sock, buffer, count):
+        return sock.recv(1, socket.MSG_PEEK)
+
+
+class HandoverWire(Wire):
+    """Of a stream whose socket goes on without it, when its queue is empty."""
+
+    def finish(self, sock):
+        pass
+
+
+class TlsWire(Wire):
+    """TLS (RFC 5246 and 8446) over the socket of one stream, an SSLSocket. A server's handshake comes with its first
+    read."""
+
+    def __init__(self, is_server):
+        self._is_server, self._is_shaken = is_server, not is_server
+        self.stalled, self.why, self._alert = 0, None, None
+
+    def receive(self, sock, buffer, count):
+        self.stalled = got = 0
+        try:
+            if not self._is_shaken:
+                sock.do_handshake()
+                self._is_shaken = True
+            while got < count:  # one call gives one record
+                part = sock.recv_into(buffer[got:count])
+                if not part:
+                    break
+                got += part
+        except (NetworkError, ValueError) as error:
+            self._on_error(error, got)
+        return buffer[:got].tobytes()
+
+    def _on_error(self, error, got):
+        """Raise as a plain socket would, unless something has come, or the peer has ended without a word: a client says
+        by its Close what is missing, a target has no other way."""
+        if isinstance(error, ssl.SSLWantWriteError):
+            self.stalled = WRITE
+        is_waiting = isinstance(error, (ssl.SSLWantReadError, ssl.SSLWantWriteError))
+        is_end = isinstance(error, ssl.SSLZeroReturnError)  # after our own
+        if got or is_end or self._is_server and self._is_shaken and is_ragged(error):
+            return
+        if not is_waiting and isinstance(error, (ssl.SSLError, ValueError)):
+            self.why = getattr(error, 'reason', None) or 'it ended'
+            raise NetworkError(errno.ECONNRESET, 'TLS: %s' % self.why)
+        raise NetworkError(errno.EAGAIN, 'more is to come') if is_waiting else error
+
+    def send(self, sock, chunks):
+        if not self._is_shaken:
+            raise NetworkError(errno.EPIPE, 'nobody to tell: there is no TLS yet')
+        data = memoryview(chunks[0] if len(chunks) == 1 or len(chunks[0]) >= TLS_RECORD else joined(chunks))
+        sent = 0
+        try:
+            while sent < len(data):  # one call takes one record; after a refusal the same bytes come again
+                sent += sock.send(data[sent:])
+        except ssl.SSLWantWriteError:
+            if not sent:
+                raise NetworkError(errno.EAGAIN, 'there is no room')
+        except ssl.SSLError as error:  # to write never waits for the peer: renegotiation is off
+            raise NetworkError(errno.ECONNRESET, 'TLS: %s' % error.reason)
+        return sent
+
+    def holds(self, sock):
+        return self._is_shaken and sock.pending() > 0
+
+    def finish(self, sock):
+        if self._alert is None:
+            self._alert = close_notify(sock)
+        try:
+            beneath(sock).send(self._alert)  # it is encrypted
+        except NetworkError as error:
+            self.stalled = WRITE if is_not_ready(error) else 0
+            raise
+        beneath(sock).shutdown(socket.SHUT_WR)  # that of an SSLSocket would end TLS for what comes, too
+
+
+PLAIN, PEEK, HANDOVER = Wire(), PeekWire(), HandoverWire()
+TLS_RECORD = 16384
+
+
+def is_ragged(error):
+    """Has the connection ended without the close_notify that says so (RFC 8446 section 6.1)?"""
+    return isinstance(error, ssl.SSLEOFError) or 'UNEXPECTED_EOF' in (getattr(error, 'reason', None) or '')
+
+
+def close_notify(sock):
+    """The record that ends our half of a TLS connection, and nothing else. OpenSSL, as Python calls it, would read for
+    the peer's record, too, and throw away the data before it. So while OpenSSL is at that, another socket stands in the
+    place of the connection's."""
+    near, far = socket.socketpair()
+    with contextlib.closing(near), contextlib.closing(far):
+        unblock(near)
+        unblock(far)
+        kept = os.dup(sock.fileno())
+        try:
+            close_on_exec(kept)
+            dup2(near.fileno(), sock.fileno())
+            try:
+                sock.unwrap()
+            except (NetworkError, ValueError):  # the peer's record is not there, of course
+                pass
+            finally:
+                dup2(kept, sock.fileno())
+                close_on_exec(sock.fileno())
+        finally:
+            os.close(kept)
+        return far.recv(TLS_RECORD)
+
+
+def secured(context, sock, is_server, name=None):
+    """The SSLSocket that takes over ``sock``, for a handshake with the server of this name. Raises NetworkError and
+    ValueError."""
+    return context.wrap_socket(sock, server_side=is_server, server_hostname=name, do_handshake_on_connect=False,
+                               suppress_ragged_eofs=False)
 
 
 class ProxyWire(Wire):
@@ -4304,7 +4602,7 @@ class StreamOwner(object):
         """An exception of ours, which is logged: end what this stream is for."""
 
 
-class Stream(Handler):
+class Outlet(Handler):
     """A connected socket and the queue of what it has still to send.
 
     ``high``: bytes in the queue from which the stream is congested, until three quarters of them are gone.
@@ -4332,8 +4630,6 @@ class Stream(Handler):
         self._is_bulky = False    # does what comes take long?
         self.is_new = False       # is what comes the first that this client asks for?
         loop.touch(self)
-
-    # -- out -----------------------------------------------------------------------------------------------------------
 
     def write(self, *chunks):
         """Queue ``chunks``; the end of the turn sends them. How many bytes that are: none when nobody can get them."""
@@ -4388,6 +4684,10 @@ class Stream(Handler):
             # One that is watched already is asked when there is something to read.
             reads = self.events & READ or (READ if not self.eof and self.owner.wants_data(self) else 0)
             events = reads | WRITE if self._out else reads
+            if self.wire is not PLAIN:
+                events |= self.wire.stalled
+                if reads and self.wire.holds(self.sock):
+                    self._loop.line_up(self, self.owner.group, HEAVY)
             if events != self.events:
                 self._loop.watch(self, events)
 
@@ -4429,10 +4729,22 @@ class Stream(Handler):
     def _close_our_half(self):
         try:
             self.wire.finish(self.sock)
-        except NetworkError:  # the peer has reset the connection: then there is nothing to close
-            self.broken = True
+        except NetworkError as error:
+            if is_not_ready(error):
+                return  # the wire is stalled, and we come again
+            self.broken = True  # the peer has reset the connection: then there is nothing to close
         self.finished = True
         self.owner.on_finished(self)
+
+    def secure(self, context):
+        """The peer is a client that speaks TLS from here on."""
+        self.sock, self.wire, self.is_new = secured(context, self.sock, True), TlsWire(is_server=True), True
+
+    def release(self):
+        """The socket, which goes on without this stream."""
+        self._loop.forget(self)
+        sock, self.sock = self.sock, None
+        return sock
 
     def close(self, reset=False):
         if self.sock is not None:
@@ -4444,11 +4756,17 @@ class Stream(Handler):
             if self._out:
                 self._drop_queue()
 
+
+class Stream(Outlet):
+    """An Outlet that is read, too."""
+
+    __slots__ = ()
+
     # -- inside the kernel ---------------------------------------------------------------------------------------------
 
     def is_clear(self):
         """Would the next byte go out at once?"""
-        return not (self._out or self.broken or self.finishing or self.sock is None)
+        return not (self._out or self.broken or self.finishing or self.sock is None) and self.wire is PLAIN
 
     def pour(self, header, pipe):
         """Send at once ``header`` and the bytes in ``pipe``, which belongs to this stream from now on. Only when the
@@ -4515,6 +4833,8 @@ class Stream(Handler):
     def on_ready(self, events, is_turn=False):
         if events & WRITE:
             self._loop.touch(self)
+        if self.wire.stalled:
+            self.wire.stalled, events = 0, events | READ  # the wire is asked again for what it could not do
         if not events & READ:
             return
         if not is_turn and (self._is_bulky or self.is_new or self._loop.is_late):
@@ -4540,8 +4860,10 @@ class Stream(Handler):
         if data:
             self.moved = self._loop.now
             self._is_bulky, self.is_new = len(data) >= BULKY_BYTES, False
-            self._pours = CAN_SPLICE and len(data) >= POUR_BYTES
+            self._pours = CAN_SPLICE and len(data) >= POUR_BYTES and self.wire is PLAIN
             self.owner.on_received(self, data)
+            if self.wire is not PLAIN:
+                self._loop.touch(self)  # it may hold more
         else:
             self._end_reading(is_reset=False)
 
@@ -4833,6 +5155,42 @@ def failure_of(number):
     return TIMEOUT if number == errno.ETIMEDOUT else UNREACHABLE
 
 
+# What OpenSSL says of a handshake that has failed, by X509_verify_cert_error and by its own words, and what we say.
+UNVERIFIED = {9: 'is not yet valid', 10: 'has expired', 18: 'is self-signed', 19: 'is signed by an unknown authority',
+              20: 'is signed by an unknown authority', 21: 'is signed by an unknown authority', 23: 'has been revoked',
+              26: 'is not made for servers', 62: 'is for other names', 64: 'is for other names',
+              66: 'has a key that is too weak', 67: 'is signed with a key that is too weak',
+              68: 'is signed in a way that is too weak'}
+UNSPOKEN = ('WRONG_VERSION_NUMBER', 'UNKNOWN_PROTOCOL', 'HTTP_REQUEST', 'PACKET_LENGTH_TOO_LONG',
+            'RECORD_LAYER_FAILURE', 'UNEXPECTED_MESSAGE', 'UNEXPECTED_RECORD', 'BAD_RECORD_TYPE', 'INVALID_ALERT',
+            'HTTPS_PROXY_REQUEST')
+TLS_REASONS = dict([(reason, 'the target does not speak TLS') for reason in UNSPOKEN], **{
+    'UNSUPPORTED_PROTOCOL': 'the target and the gateway have no common version of TLS',
+    'TLSV1_ALERT_PROTOCOL_VERSION': 'the target and the gateway have no common version of TLS',
+    'NO_PROTOCOLS_AVAILABLE': 'the target and the gateway have no common version of TLS',
+    'DH_KEY_TOO_SMALL': 'the target offers keys that are too weak',
+    'SSLV3_ALERT_HANDSHAKE_FAILURE': 'the target has refused the TLS handshake; it may want a certificate',
+    'TLSV13_ALERT_CERTIFICATE_REQUIRED': 'the target wants a certificate of the client (cert, key)',
+    'TLSV1_ALERT_UNKNOWN_CA': "the target does not know the authority of the client's certificate",
+    'TLSV1_UNRECOGNIZED_NAME': 'the target does not know this servername',
+    'TLSV1_ALERT_NO_APPLICATION_PROTOCOL': 'the target speaks none of the protocols in alpn'})
+
+
+def tls_failure(error):
+    """The Failure of a handshake with a target that ended with this exception."""
+    reason, number = getattr(error, 'reason', None) or '', getattr(error, 'verify_code', None)
+    if number in UNVERIFIED or isinstance(error, ssl.CertificateError) and not number:
+        said = 'the certificate of the target %s' % UNVERIFIED.get(number, 'is for other names')
+    elif reason == 'CERTIFICATE_VERIFY_FAILED':
+        said = 'the certificate of the target cannot be verified: it has expired, is self-signed, or is signed by an ' \
+               'unknown authority' if number is None else 'the certificate of the target cannot be verified'
+    elif is_ragged(error) or not isinstance(error, ssl.SSLError):
+        said = 'the target has ended the connection in the TLS handshake'
+    else:
+        said = TLS_REASONS.get(reason, 'the TLS handshake with the target has failed')
+    return Failure(1, 'tls', said, 'tls: %s' % (printable(reason) or said))
+
+
 # ======================================================================================================================
 # 11. Workers
 # ======================================================================================================================
@@ -5079,6 +5437,120 @@ def read_tokens(paths):
     return found
 
 
+# Where systems keep the authorities that they trust: Debian and Alpine, Fedora, openSUSE, macOS.
+TRUST_STORES = ('/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bundle.crt', '/etc/ssl/ca-bundle.pem',
+                '/etc/ssl/cert.pem')
+
+
+def blocking_client_context(tls, names_itself):
+    """The SSLContext for a Tls, or a Failure. ``names_itself``: does it look for the name in the certificate?"""
+    try:
+        context = ssl.create_default_context(cadata=tls.ca)
+        allow_versions_from(context, '1.2')
+        if not tls.verify:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.check_hostname = context.check_hostname and names_itself
+        if tls.verify and tls.ca is None and not context.cert_store_stats()['x509_ca']:
+            # This Python looks elsewhere than its system does. What it finds in a folder is counted when it is used.
+            for path in [path for path in TRUST_STORES if os.path.exists(path)][:1]:
+                context.load_verify_locations(path)
+        if tls.alpn:
+            context.set_alpn_protocols(tls.alpn)
+        if tls.cert:
+            load_pem(context, tls.cert, tls.key)
+        return context
+    except (ssl.SSLError, ValueError, TypeError):  # TypeError: what cannot be PEM
+        return UNREADABLE_PEM
+    except EnvironmentError as error:  # some of OpenSSL's own come so
+        return NO_ROOM if failure_of(error.errno) is NO_ROOM else UNREADABLE_PEM
+
+
+UNREADABLE_PEM = Failure(1, 'bad-request', 'ca, cert or key in tls cannot be read, is encrypted, or does not fit')
+
+
+def load_pem(context, cert, key):
+    """What Python takes from files only comes from pipes here: no key lies on a disk. Raises SSLError and OSError."""
+    ends = []
+    try:
+        for text in (cert, key):
+            near, far = os.pipe()
+            ends.append(near)
+            with os.fdopen(far, 'wb') as file:
+                fcntl.fcntl(far, fcntl.F_SETFL, os.O_NONBLOCK)  # PEM_CHARACTERS fit, or it is an error
+                file.write(text.encode('ascii'))
+        context.load_cert_chain(*['/dev/fd/%d' % fd for fd in ends], password=no_passphrase)
+    finally:
+        for fd in ends:
+            os.close(fd)
+
+
+def no_passphrase():
+    """Without this OpenSSL would ask at the terminal."""
+    return b''
+
+
+TLS_FILES = 'tls.certificate', 'tls.key', 'tls.clientCa'
+
+
+def blocking_server_context(config):
+    """The SSLContext of our listeners. Raises ConfigError."""
+    certificate, key, authority = [check_readable(name, config[name]) for name in TLS_FILES]
+    if certificate is None:
+        raise ConfigError('"listen" wants "tls", and there is no "tls.certificate"')
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    allow_versions_from(context, config['tls.minVersion'])
+    what = 'tls.certificate'
+    try:
+        context.load_cert_chain(certificate, key, no_passphrase)
+        if authority:
+            what = 'tls.clientCa'
+            context.load_verify_locations(authority)
+            context.verify_mode = ssl.CERT_OPTIONAL
+    except (EnvironmentError, ValueError) as error:  # SSLError among them
+        reason = getattr(error, 'reason', None) or ''
+        fault = PEM_FAULTS.get(reason, 'this is not the PEM that it should be, or the key is encrypted (%s)' % reason)
+        raise ConfigError('"%s": %s' % (what, fault))
+    return context
+
+
+def check_readable(name, path):
+    """The path as it is opened. Raises ConfigError."""
+    path = path and os.path.expanduser(path)
+    try:
+        if path:
+            open(path).close()
+        return path
+    except EnvironmentError as error:
+        raise ConfigError('"%s": %s: %s' % (name, printable(path), os.strerror(error.errno)))
+
+
+def blocking_renew(config, known):
+    """None when the files of our certificate are as ``known``; else how they are, and the SSLContext or ConfigError
+    that they give."""
+    state = certificate_state(config)
+    if state == known:
+        return None
+    try:
+        return state, blocking_server_context(config)
+    except ConfigError as error:
+        return state, error
+
+
+def certificate_state(config):
+    state = []
+    for path in [os.path.expanduser(config[name]) for name in TLS_FILES if config[name]]:
+        try:
+            facts = os.stat(path)
+            state.append((facts.st_ino, facts.st_size, facts.st_mtime))
+        except OSError as error:
+            state.append(error.errno)
+    return state
+
+
+PEM_FAULTS = {'KEY_VALUES_MISMATCH': 'the key does not belong to the certificate',
+              'EE_KEY_TOO_SMALL': 'the key is too weak', 'NO_START_LINE': 'there is no PEM in a file'}
+
+
 def blocking_read_file(folder, names):
     """The bytes of a file of the web folder, or the HttpError that says why not."""
     path = os.path.join(path_bytes(folder), *[name.encode('utf-8') for name in names])
@@ -5100,6 +5572,7 @@ QUICK_SECONDS = 1      # a zone is known while its names are found within so lon
 ZONE_LOOKUPS = 16      # under way for one address below two labels, in zones that are known; and as many in others
 CLIENT_LOOKUPS = 2     # under way for one client: one that it has given up, and another
 KNOWN_ZONES = 1024     # that are remembered
+CONTEXTS = 64          # of TLS that are kept
 SPARE_DESCRIPTORS = 64  # that targets leave for clients
 
 
@@ -5146,7 +5619,6 @@ ROUTE_REQUEST, ROUTE_REPLY = struct.Struct('=IHHIIBBBBBBBBIHH'), struct.Struct('
 RTM_NEWROUTE, RTM_GETROUTE, NLM_F_REQUEST, RTA_DST = 24, 26, 1, 1
 ROUTES_HERE = tuple((RTM_NEWROUTE, kind) for kind in (2, 3, 4))  # RTN_LOCAL, RTN_BROADCAST, RTN_ANYCAST
 
-MAPPED = packed_address('::ffff:0.0.0.0')[:12]
 STRANGERS = {4: '198.51.100.213', 16: '2001:db8::d5'}  # RFC 5737 and 3849: addresses that nobody has
 
 
@@ -5504,6 +5976,175 @@ class Dial(Connect):
         else:
             self._left.extend(addresses)
             self._try_next()
+
+
+class Contexts(object):
+    """The SSLContexts for targets. To make one takes a thread some milliseconds: those that hold no secret are kept."""
+
+    def __init__(self, workers):
+        self._workers, self._known = workers, {}
+
+    def find(self, tls, name, group, on_context):
+        """Have ``on_context`` called with a context or a Failure: at once, or when the Job that is given is done."""
+        key = tls._replace(servername=None), not needs_check(name)
+        if key in self._known:
+            on_context(self._known[key])
+            return None
+
+        def on_result(context):
+            if not (tls.ca or tls.cert or isinstance(context, Failure)) and len(self._known) < CONTEXTS:
+                self._known[key] = context
+            on_context(context)
+
+        job = self._workers.submit(group, blocking_client_context, key, on_result)
+        if job is None:
+            on_context(NO_ROOM)
+        return job
+
+    def forget(self):
+        """The system's authorities may have changed."""
+        self._known = {}
+
+
+def needs_check(name):
+    """Must we look ourselves whether a certificate names this address?"""
+    return check_peer_name is not None and packed_address(name) is not None
+
+
+class Handshake(Step):
+    """TLS with the server at the other end of ``sock``. The result is the SSLSocket."""
+
+    def __init__(self, loop, sock, context, name, group, seconds, on_done):
+        Step.__init__(self, loop, on_done)
+        self.sock, self._context, self._name, self._group, self._seconds = sock, context, name, group, seconds
+
+    def _start(self):
+        if self._timer is not None:
+            self._shake()
+            return
+        self._timer = self._loop.call_later(self._seconds, self._on_deadline)
+        name = None if needs_check(self._name) else self._name
+        try:
+            self.sock = secured(self._context, self.sock, False, name)
+        except (NetworkError, ValueError) as error:
+            self.fail(tls_failure(error))
+            return
+        self._shake()
+
+    def _shake(self):
+        try:
+            self.sock.do_handshake()
+            if needs_check(self._name) and self._context.verify_mode != ssl.CERT_NONE:
+                check_peer_name(self.sock, self._name)
+        except ssl.SSLWantReadError:
+            self._loop.watch(self, READ)
+        except ssl.SSLWantWriteError:
+            self._loop.watch(self, WRITE)
+        except (NetworkError, ValueError) as error:
+            self.fail(tls_failure(error))
+        else:
+            self._loop.forget(self)
+            sock, self.sock = self.sock, None
+            self._finish(sock, None)
+
+    def on_ready(self, events):
+        """To verify takes a part of a millisecond: not before others' turn."""
+        self._loop.watch(self, 0)
+        self._loop.line_up(self, self._group, HEAVY)
+
+    def _on_deadline(self):
+        self.fail(TLS_SILENT)
+
+    def cancel(self):
+        Step.cancel(self)
+        if self.sock is not None:
+            self._loop.forget(self)
+            self.sock.close()
+            self.sock = None
+
+
+class Handover(Step, StreamOwner):
+    """The socket of a stream, when all that is queued has gone; nothing more is read. ``way``: the one by which the
+    stream has come to stand, if that is still needed."""
+
+    def __init__(self, loop, stream, way, seconds, on_done):
+        Step.__init__(self, loop, on_done)
+        self._stream, self._before, self._seconds, self.group = stream, way, seconds, stream.owner.group
+        stream.owner = self
+
+    def _start(self):
+        self._timer = self._loop.call_later(self._seconds, self._on_deadline)
+        self._stream.wire = HANDOVER
+        self._stream.finish()
+
+    def on_finished(self, stream):
+        self._timer.cancel()
+        on_done, self._on_done = self._on_done, None
+        on_done(stream.release(), None)
+
+    def on_unwritable(self, stream):
+        self.fail(RESET)
+
+    def _on_deadline(self):
+        self.fail(TIMEOUT)
+
+    def was_cut(self):
+        return bool(self._before) and self._before.was_cut()
+
+    def cancel(self):
+        Step.cancel(self)
+        self._stream.close()
+        if self._before:
+            self._before.cancel()
+
+
+class Secured(Step):
+    """A way with TLS at its end: ``make_way(on_done)`` gives the Step that connects. The result is an SSLSocket. The
+    handshake has as much time as the connect."""
+
+    def __init__(self, loop, contexts, tls, name, group, seconds, make_way, on_done):
+        Step.__init__(self, loop, on_done)
+        self._contexts, self._tls, self._group, self._seconds = contexts, tls, group, seconds
+        self._name = str((tls.servername or name).partition('%')[0].rstrip('.'))
+        self._way = make_way(self._on_connected)
+        self.via = ' with TLS%s' % self._way.via
+        self._context = self._job = self._handshake = None
+
+    def _start(self):
+        self._job = self._contexts.find(self._tls, self._name, self._group, self._on_context)
+
+    def _on_context(self, context):
+        self._job = None
+        if isinstance(context, Failure):
+            self.fail(context)
+        else:
+            self._context = context
+            self._way.begin()
+
+    def _on_connected(self, sock, failure):
+        if failure is not None:
+            if sock is not None:
+                sock.close()
+            self.fail(failure)
+            return
+        self._handshake = Handshake(self._loop, sock, self._context, self._name, self._group, self._seconds,
+                                    self._on_shaken)
+        self._loop.line_up(self._handshake, self._group, HEAVY)
+
+    def _on_shaken(self, sock, failure):
+        on_done, self._on_done = self._on_done, None
+        if failure is not None:
+            self.cancel()
+        on_done(sock, failure)
+
+    def was_cut(self):
+        return self._way.was_cut()
+
+    def cancel(self):
+        Step.cancel(self)
+        for part in (self._job, self._way, self._handshake):
+            if part is not None:
+                part.cancel()
 
 
 class DatagramDial(Dial):
@@ -6525,10 +7166,14 @@ GOODBYE_SECONDS = 0.7          # for the last bytes and the Close of those who w
 GIVE_UP_SECONDS = 5            # for threads that hang when everything else has ended
 DATAGRAM_SECONDS = 60          # without a datagram either way, and the target is given up: nothing tells of its end
 
+HANDSHAKE_RECORD = b'\x16'     # the first byte of whoever speaks TLS
+RENEWAL_SECONDS = 20           # between looks at the files of our certificate
+
 DIALLING, FLOWING, DRAINING, ENDED = 'dialling', 'flowing', 'draining', 'ended'
 
 # draining: the client has let go; what it had sent still goes to the target, what comes from there is thrown away.
-UPSTREAM_MOVES = {DIALLING: (FLOWING, ENDED), FLOWING: (DRAINING, ENDED), DRAINING: (ENDED,), ENDED: ()}
+# From flowing to dialling: for TLS from here on.
+UPSTREAM_MOVES = {DIALLING: (FLOWING, ENDED), FLOWING: (DIALLING, DRAINING, ENDED), DRAINING: (ENDED,), ENDED: ()}
 
 
 class Upstream(StreamOwner, Holder):
@@ -6539,23 +7184,28 @@ class Upstream(StreamOwner, Holder):
     client may still be sent, None for any number.
     """
 
-    __slots__ = ('channel', 'group', 'state', 'stream', 'name', 'sent', 'received', 'credit', 'is_udp', '_gateway',
-                 '_talk', '_number', '_prefix', '_window', '_way', '_timer', '_born', '_early', '_discarded')
+    __slots__ = ('channel', 'group', 'state', 'stream', 'name', 'host', 'sent', 'received', 'credit', 'is_udp',
+                 'way', '_gateway', '_talk', '_number', '_half_open', '_prefix', '_window', '_timer', '_born', '_early',
+                 '_discarded')
 
     def __init__(self, gateway, talk, action):
         self.channel, self.state, self.stream, self.credit = action.channel, DIALLING, None, action.window
         self.group, self._number = talk.session.group, talk.session.number
         self._gateway, self._talk, self._prefix, self._window = gateway, talk, action.prefix, action.window
-        self.is_udp = action.udp
+        self.is_udp, self.host, self._half_open = action.udp, action.host, action.half_open
         self.name = 'udp ' * self.is_udp + with_port(printable(action.host), action.port)
         self._born = gateway.loop.now
         self.sent = self.received = self._discarded = 0
-        self._timer = self._early = self._way = None
+        self._timer = self._early = self.way = None
         gateway.upstreams.add(self)
 
     def dial(self, way, is_new):
-        """Take the way, a Step whose on_done is on_dialled(), in the row: nobody's connects delay what flows."""
-        self._way, self.name = way, self.name + way.via
+        """Take the way, a Step whose on_done is on_dialled(), in the row: nobody's connects delay what flows. A stream
+        that is there already is the way's now."""
+        if self.stream:
+            self._move(DIALLING)
+            self.stream = None
+        self.way, self.name = way, self.name + way.via
         self._gateway.loop.line_up(way, self.group, NEW if is_new else HEAVY)
 
     def _move(self, state):
@@ -6575,7 +7225,7 @@ class Upstream(StreamOwner, Holder):
             return
         self._gateway.journal.tell(self.group, self._number, 'reached %s in %.3f s', self.name, seconds)
         self._move(FLOWING)
-        self._way = self._way if self._way.via else None
+        self.way = self.way if self.way.via else None
         self.stream = self._stream(sock)
         if failure is RESET:
             self.stream.broken = True
@@ -6584,7 +7234,7 @@ class Upstream(StreamOwner, Holder):
             self._gateway.budget.bytes -= sum(map(len, early))
             self.sent += self.stream.write(*early)
         if self._talk:
-            self._talk.on_opened(self)
+            self._talk.on_opened(self, sock)
         elif self.stream.broken:
             self.end()
         else:
@@ -6596,7 +7246,10 @@ class Upstream(StreamOwner, Holder):
             return Datagrams(loop, sock, self)
         # A dialect that gives credit hears of every byte that has gone: its upstreams are full with the first.
         high = 1 if self._talk and self._talk.dialect.credits else self._gateway.config['limits.bufferBytes']
-        return Stream(loop, sock, self, high, self._gateway.budget)
+        stream = Stream(loop, sock, self, high, self._gateway.budget)
+        if isinstance(sock, ssl.SSLSocket):
+            stream.wire = TlsWire(is_server=False)
+        return stream
 
     # -- from the client -----------------------------------------------------------------------------------------------
 
@@ -6665,7 +7318,10 @@ class Upstream(StreamOwner, Holder):
 
     def on_end(self, stream, is_reset):
         if self.state == FLOWING:
-            was_cut = is_reset or stream.broken or (self._way and self._way.was_cut())
+            was_cut = is_reset or stream.broken or (self.way and self.way.was_cut())
+            if self._half_open and not was_cut and not stream.finishing:
+                self._talk.on_finished(self)
+                return
             self.lose(RESET if was_cut else CLOSED)
         if is_reset or stream.finished:
             self.end()
@@ -6733,8 +7389,8 @@ class Upstream(StreamOwner, Holder):
         if self._early:
             self._gateway.budget.bytes -= left
             self._early = None
-        if self._way:
-            self._way.cancel()
+        if self.way:
+            self.way.cancel()
         if self._talk:
             self._talk.forget(self)
             self._talk = None
@@ -6751,19 +7407,17 @@ class Upstream(StreamOwner, Holder):
 CLIENT, TARGET, GATEWAY = 'client', 'target', 'gateway'
 
 
-class Conversation(object):
-    """What a session's dialect says and hears: its actions carried out, and its upstreams by channel."""
+class Performance(object):
+    """What a session's dialect says: its actions, carried out."""
 
-    __slots__ = ('dialect', 'session', 'upstreams', 'carried', 'may_choke', 'target', 'targets', 'sent', 'received',
-                 '_gateway', '_logins', '_later', '_ended')
+    __slots__ = ('dialect', 'session', 'upstreams', 'carried', 'target', 'targets', '_gateway', '_logins', '_later',
+                 '_ended')
 
     def __init__(self, gateway, session, dialect):
         self.dialect, self.session, self._gateway = dialect, session, gateway
         self.upstreams = {}
         self.carried = None       # the upstream to which pieces of binary messages go as they come
-        self.may_choke = False    # is one of the upstreams perhaps full?
         self.target, self.targets = None, 0      # the name of the last one, and how many there were
-        self.sent = self.received = 0            # bytes of upstreams that are no longer ours
         self._logins = self._later = None
         self._ended = None        # while the dialect is told that a target has ended: in which phase
 
@@ -6784,17 +7438,33 @@ class Conversation(object):
         if session.state != OPEN:
             return  # the client has left; what waited for an earlier connect is delivered, but nothing is begun
         upstream = self.upstreams[action.channel] = Upstream(self._gateway, self, action)
-        if action.hop is None:
-            # Where there are many streams those of a name that hangs must not stop the others.
-            client = (session.group, session.number) + ((action.channel,) if self.dialect.credits else ())
-            way = (DatagramDial if action.udp else Dial)(
-                self._gateway.resolver, action.host, action.port, client,
-                self._gateway.config['limits.connectSeconds'], upstream.on_dialled)
-        else:
-            self._logins = self._logins or Logins(self._gateway.tunnels, session.group, session.number)
-            way = self._logins.forward(action.hop, action.host, action.port, upstream.on_dialled)
+        make_way = functools.partial(self._way, action)
+        way = self._with_tls(upstream, action.tls, make_way) if action.tls else make_way(upstream.on_dialled)
         upstream.dial(way, is_new=not self.targets)
         self.target, self.targets = upstream.name, self.targets + 1
+
+    def _way(self, action, on_done):
+        """The Step to a target as an Open names it, but for TLS."""
+        session = self.session
+        if action.hop is not None:
+            self._logins = self._logins or Logins(self._gateway.tunnels, session.group, session.number)
+            return self._logins.forward(action.hop, action.host, action.port, on_done)
+        # Where there are many streams those of a name that hangs must not stop the others.
+        client = (session.group, session.number) + ((action.channel,) if self.dialect.credits else ())
+        return (DatagramDial if action.udp else Dial)(self._gateway.resolver, action.host, action.port, client,
+                                                      self._gateway.config['limits.connectSeconds'], on_done)
+
+    def _with_tls(self, upstream, tls, make_way):
+        gateway = self._gateway
+        return Secured(gateway.loop, gateway.contexts, tls, upstream.host, self.session.group,
+                       gateway.config['limits.connectSeconds'], make_way, upstream.on_dialled)
+
+    def _do_secure(self, action):
+        upstream = self.upstreams.get(action.channel)
+        if upstream is not None:
+            seconds = self._gateway.config['limits.connectSeconds']
+            make_way = functools.partial(Handover, self._gateway.loop, upstream.stream, upstream.way, seconds)
+            upstream.dial(self._with_tls(upstream, action.tls, make_way), is_new=False)
 
     def _do_write(self, action):
         assert isinstance(action.data, (bytes, bytearray)), 'a mistake of the dialect'
@@ -6807,6 +7477,10 @@ class Conversation(object):
 
     def _do_carry(self, action):
         self.carried = self.upstreams.get(action.channel)
+
+    def _do_finish(self, action):
+        if action.channel in self.upstreams:
+            self.upstreams[action.channel].stream.finish()
 
     def _do_shut(self, action):
         if action.channel in self.upstreams:
@@ -6821,8 +7495,19 @@ class Conversation(object):
         if self.session.state == OPEN:
             self._later = self._gateway.loop.call_later(action.seconds, self._on_later)
 
-    PERFORM = {Send: _do_send, Open: _do_open, Write: _do_write, Grant: _do_grant, Carry: _do_carry, Shut: _do_shut,
-               Hangup: _do_hangup, Later: _do_later}
+    PERFORM = {Send: _do_send, Open: _do_open, Write: _do_write, Grant: _do_grant, Carry: _do_carry,
+               Secure: _do_secure, Finish: _do_finish, Shut: _do_shut, Hangup: _do_hangup, Later: _do_later}
+
+
+class Conversation(Performance):
+    """What a session's dialect says and hears, and its upstreams by channel."""
+
+    __slots__ = ('may_choke', 'sent', 'received')
+
+    def __init__(self, gateway, session, dialect):
+        Performance.__init__(self, gateway, session, dialect)
+        self.may_choke = False    # is one of the upstreams perhaps full?
+        self.sent = self.received = 0            # bytes of upstreams that are no longer ours
 
     def tell(self, on_event, *arguments):
         """Give the dialect an event. Its mistake ends this session alone, whichever stream or timer brought it."""
@@ -6841,8 +7526,12 @@ class Conversation(object):
     def on_mistake(self):
         self.session.on_mistake()
 
-    def on_opened(self, upstream):
-        self.tell(self.dialect.on_opened, upstream.channel)
+    def on_opened(self, upstream, sock):
+        if isinstance(sock, ssl.SSLSocket):
+            alpn = sock.selected_alpn_protocol() if getattr(ssl, 'HAS_ALPN', False) else None
+            self.tell(self.dialect.on_secured, upstream.channel, sock.version(), alpn)
+        else:
+            self.tell(self.dialect.on_opened, upstream.channel)
         if upstream.is_udp or self._gateway.config['limits.idleSeconds']:
             self.session.watch_silence()
 
@@ -6851,6 +7540,9 @@ class Conversation(object):
 
     def on_data(self, upstream, data):
         self.tell(self.dialect.on_data, upstream.channel, data)
+
+    def on_finished(self, upstream):
+        self.tell(self.dialect.on_finished, upstream.channel)
 
     def on_closed(self, upstream, failure):
         self._tell_end(self.dialect.on_closed, upstream, failure, 'data')
@@ -7060,7 +7752,7 @@ class Arrival(Client):
 
     def _begin(self):
         """What comes next is the client's own."""
-        self.stream.wire, self.stream.is_new = PLAIN, True
+        self.stream.wire, self.stream.is_new = PEEK if self.listen.tls else PLAIN, True
         self.speaker = peer_address(self.peer)
 
     def is_introduced(self):
@@ -7081,6 +7773,17 @@ class Arrival(Client):
                                                  socket_text(self.peer), error)
             self.end()
 
+    def meet(self, first):
+        """``first``: the first byte that has come where TLS is spoken (RFC 8446 section 5.1)."""
+        try:
+            if first == HANDSHAKE_RECORD:
+                self.stream.secure(self.gateway.certificate.context)
+                return
+            self.stream.wire = PLAIN
+            self.refuse(HttpError(400, 'This port speaks TLS, that is https:// and wss://, and nothing else.'))
+        except (NetworkError, ValueError):  # the client is gone
+            self.end()
+
     def _become(self, peer):
         """The client is another one than it seemed to be. Raises HttpError."""
         self.peer = peer
@@ -7089,9 +7792,9 @@ class Arrival(Client):
 
     def find_client(self, request):
         """Whoever a trusted proxy speaks for. Raises HttpError."""
-        config = self.gateway.config
+        config, request.came_by_tls = self.gateway.config, self.listen.tls
         if is_trusted(self.speaker, config):
-            request.came_by_tls = forwarded_tls(request)
+            request.came_by_tls = request.came_by_tls or forwarded_tls(request)
             client = forwarded_client(request, self.speaker, lambda packed: is_trusted(packed, config))
             if client != self.speaker:
                 self._become((address_text(client),))
@@ -7112,6 +7815,9 @@ class Visit(Arrival):
 
     def on_received(self, stream, data):
         session = parsed = None
+        if stream.wire is PEEK:
+            self.meet(data)
+            return
         if not self.is_introduced():
             self.on_header(stream.wire)
             return
@@ -7126,7 +7832,7 @@ class Visit(Arrival):
             else:
                 self._hold()
         except HttpError as error:
-            self._refuse(error, parsed and parsed[0])
+            self.refuse(error, parsed and parsed[0])
         if session:
             session.begin(parsed[1])
 
@@ -7157,7 +7863,7 @@ class Visit(Arrival):
                                               (self.gateway.config['raw.tokens'], welcome.dialect.token),
                                               lambda line: self._on_token(welcome, line))
         if self._job is None:
-            self._refuse(HttpError(503, 'The gateway has too much to do just now.'))
+            self.refuse(HttpError(503, 'The gateway has too much to do just now.'))
 
     def _on_token(self, welcome, line):
         self._job = session = None
@@ -7170,7 +7876,7 @@ class Visit(Arrival):
             self.gateway.places.check(self.group)
             session = self._welcome(welcome)
         except HttpError as error:
-            self._refuse(error)
+            self.refuse(error)
         try:
             if session:
                 session.begin(welcome.behind)
@@ -7204,12 +7910,12 @@ class Visit(Arrival):
             self._say(request, 200, 'This is ws2s %s, a gateway from WebSocket to TCP; it has no pages to show here, '
                                     'because %s.' % (__version__, gateway.why_no_pages()))
         else:
-            self._refuse(NOT_HERE, request)
+            self.refuse(NOT_HERE, request)
 
     def _send_file(self, request):
         names = web_segments(request.path)
         if names is None:
-            self._refuse(NOT_HERE, request)
+            self.refuse(NOT_HERE, request)
             return
         self.move(ANSWERING)
         self.gateway.places.offer(self)  # anew: others have asked for nothing
@@ -7221,10 +7927,10 @@ class Visit(Arrival):
     def _on_file(self, request, name, data):
         self._job = None
         if not isinstance(data, bytes):
-            self._refuse(data if isinstance(data, HttpError) else HttpError(500, BROKEN.message), request)
+            self.refuse(data if isinstance(data, HttpError) else HttpError(500, BROKEN.message), request)
             return
         self._log(200, '%s %s' % (request.method, printable(request.path)))
-        policy = FOLDER_POLICY if self.gateway.config['web'] else POLICY
+        policy = FOLDER_POLICY if self.gateway.config['web'] else PAGE_POLICY
         self.stream.write(page_head(200, content_type(name), len(data), policy=policy),
                           data if request.method == 'GET' else b'')
         self.stream.finish()
@@ -7235,7 +7941,7 @@ class Visit(Arrival):
         self._log(status, '%s %s' % (request.method, printable(request.path)))
         self._part(sentence_reply(status, sentence, headers, with_body=request.method != 'HEAD'))
 
-    def _refuse(self, error, request=None):
+    def refuse(self, error, request=None):
         self._log(error.status, error.sentence)
         with_body = request is None or request.method != 'HEAD'
         self._part(sentence_reply(error.status, error.sentence, error.headers, with_body))
@@ -7252,6 +7958,9 @@ class Visit(Arrival):
         Farewell(self)
 
     def on_end(self, stream, is_reset):
+        if is_reset and getattr(stream.wire, 'why', None):
+            self.gateway.journal.tell_of_address(logging.INFO, self.group, '#%d %s: no TLS: %s', self.number,
+                                                 socket_text(self.peer), printable(stream.wire.why))
         self.end()
 
     def on_finished(self, stream):
@@ -7259,7 +7968,7 @@ class Visit(Arrival):
 
     def on_time(self):
         if self.state == HANDSHAKE:
-            self._refuse(HttpError(408, 'The request was not complete in time.'))
+            self.refuse(HttpError(408, 'The request was not complete in time.'))
         elif self.stream.moved + STALL_SECONDS > self.gateway.loop.now:
             self.rearm(self.stream.moved + STALL_SECONDS - self.gateway.loop.now)
         else:
@@ -7272,7 +7981,7 @@ class Visit(Arrival):
 
     def on_mistake(self):
         if self.state == HANDSHAKE:
-            self._refuse(HttpError(500, BROKEN.message))
+            self.refuse(HttpError(500, BROKEN.message))
         else:
             self.end()
 
@@ -7613,9 +8322,17 @@ def check_settings(config):
     if tokens and not os.access(path_bytes(os.path.expanduser(tokens)), os.R_OK):
         raise ConfigError('"raw.tokens": %s cannot be read' % printable(tokens))
     for listen in listeners(config):
-        if listen.tls or listen.metrics:
-            raise ConfigError('"listen": "tls" and "metrics" cannot be served yet')
+        if listen.metrics:
+            raise ConfigError('"listen": "metrics" cannot be served yet')
     check_ssh_settings(config)
+    if speaks_tls(config):
+        blocking_server_context(config)
+    elif config['tls.certificate']:
+        raise ConfigError('"tls.certificate" is of no use: none of "listen" has "tls"')
+
+
+def speaks_tls(config):
+    return any(listen.tls for listen in listeners(config))
 
 
 def pages_folder():
@@ -7733,6 +8450,47 @@ class Places(Ranked):
         self._groups[group].open += change
 
 
+class Certificate(Handler):
+    """That of our listeners. ``context``: the SSLContext, which is made anew when the files have changed and fit
+    together. Raises ConfigError."""
+
+    def __init__(self, config):
+        self._config, self._state, self._timer = config, certificate_state(config), None
+        self.context = blocking_server_context(config)
+
+    def watch(self, loop, workers):
+        self._loop, self._workers = loop, workers
+        self._look_later()
+
+    def _look_later(self):
+        self._timer = self._loop.call_later(RENEWAL_SECONDS, self._look)
+
+    def _look(self):
+        if not self._workers.submit(b'', blocking_renew, (self._config, self._state), self._on_looked):
+            self._look_later()
+
+    def _on_looked(self, found):
+        if isinstance(found, tuple) and not isinstance(found, Failure):
+            self._state, context = found
+            if isinstance(context, ConfigError):
+                LOG.warning('the certificate stays the old one: %s', context)  # certbot writes one file after the other
+            else:
+                self.context = context
+                LOG.info('a new certificate is in use')
+        if self._timer is not None:
+            self._look_later()
+
+    def use(self, config):
+        self._config, self._state = config, None
+        self._timer.cancel()
+        self._look()
+
+    def close(self):
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
 class Gateway(object):
     """Listeners, clients, limits and counts.
 
@@ -7759,6 +8517,7 @@ class Gateway(object):
         self._asked = []
         self._given_up_at = None  # when the loop ends at the latest, once all was ended
         self.loop = self.journal = self.lookups = self.files = self.resolver = self.tunnels = None
+        self.contexts = self.certificate = None
         self.address, self.tokens = None, Tokens()
         self._pages = pages_folder()
 
@@ -7767,6 +8526,7 @@ class Gateway(object):
     def listen(self):
         """Bind. Raises ServeError or ConfigError."""
         check_settings(self.config)
+        self.certificate = Certificate(self.config) if speaks_tls(self.config) else None
         listens = self._listens or [listen_of(sock, self.config) for sock in self._socks]
         self._bound = [Bound(*pair + (None,)) for pair in zip(self._socks, listens)] or bound_listeners(self.config)
         names = [bound.sock.getsockname() for bound in self._bound]
@@ -7817,6 +8577,9 @@ class Gateway(object):
         config = self.config = self.places.config = self._new_config
         self.judge.use(config)
         self.tunnels.use(config)
+        self.contexts.forget()
+        if self.certificate:
+            self.certificate.use(config)
         self.budget.resize(config['limits.totalBytes'])
         for client in self.clients:
             client.on_config()
@@ -7841,6 +8604,9 @@ class Gateway(object):
         self.journal = Journal(self.loop)
         self.lookups = Workers(self.loop, LOOKUP_THREADS, LOOKUPS_WAITING)
         self.files = Workers(self.loop, FILE_THREADS, FILES_WAITING)
+        self.contexts = Contexts(self.files)
+        if self.certificate:
+            self.certificate.watch(self.loop, self.files)
         self.resolver = Resolver(self.loop, self.lookups, self._resolve, self.judge)
         self.tunnels = Tunnels(self.loop, self.config, self.resolver)
         clear_leftovers()
@@ -7897,6 +8663,8 @@ class Gateway(object):
         for listener in self._listeners:
             listener.close()
         close_bound(self._bound)
+        if self.certificate:
+            self.certificate.close()
         self._listeners, self._bound = [], []
 
     def on_mistake(self):
@@ -7991,6 +8759,8 @@ def parse_arguments(argv):
                                                          % DEFAULT_CONFIG_FILE)
     parser.add_argument('--listen', metavar='HOST:PORT', action='append', help=(
         'where to listen (127.0.0.1:3613), or unix:PATH; may be given more than once'))
+    parser.add_argument('--tls', metavar='CERT[,KEY]', help='speak TLS with these files, in PEM')
+    parser.add_argument('--self-signed', action='store_true', help='try TLS out, with a certificate made for that')
     parser.add_argument('--allow-local', action='store_true', help="let clients reach this machine's own services")
     parser.add_argument('--allow-origin', metavar='ORIGIN', action='append', help='let pages of this origin connect; '
                                                                                   'may be given more than once')
@@ -8005,11 +8775,11 @@ def parse_arguments(argv):
 # Options of websockify that ask for nothing else than what is done here anyway.
 WEBSOCKIFY_ANYWAY = '--file-only', '--no-parent'
 # What else it has, and what to do instead.
-NO_TLS_THERE = 'TLS is not spoken here yet: let a web server in front of the gateway speak it'
 WEBSOCKIFY_OTHERWISE = {
-    'cert': NO_TLS_THERE, 'key': NO_TLS_THERE, 'key-password': NO_TLS_THERE, 'ssl-only': NO_TLS_THERE,
-    'ssl-target': NO_TLS_THERE, 'ssl-version': NO_TLS_THERE, 'ssl-ciphers': NO_TLS_THERE, 'verify-client': NO_TLS_THERE,
-    'cafile': NO_TLS_THERE, 'unix-target': 'Unix sockets are no targets here', 'target-config': 'use --token-plugin',
+    'key-password': 'the key must not be encrypted', 'ssl-target': 'write tls behind a target in the file of tokens',
+    'ssl-version': 'set tls.minVersion', 'ssl-ciphers': 'the ciphers are those of Python',
+    'verify-client': 'set tls.clientCa', 'cafile': 'set tls.clientCa',
+    'unix-target': 'Unix sockets are no targets here', 'target-config': 'use --token-plugin',
     'unix-listen': 'use ws2s.py --listen unix:PATH', 'traffic': 'payloads are never logged',
     'record': 'payloads are never recorded', 'run-once': 'use --idle-timeout', 'timeout': 'use --idle-timeout',
     'wrap-mode': 'no program is wrapped; begin it yourself', 'inetd': 'use a socket unit of systemd',
@@ -8036,6 +8806,9 @@ def websockify_parser():
     parser.add_argument('-v', '--verbose', action='store_true', help='log more')
     parser.add_argument('--allow-origin', metavar='ORIGIN', action='append', help='only pages of this origin; may be '
                                                                                   'given more than once')
+    parser.add_argument('--cert', metavar='FILE', help='certificate and its chain, in PEM; with --ssl-only')
+    parser.add_argument('--key', metavar='FILE', help='its key, in PEM; without, it is in the file of --cert')
+    parser.add_argument('--ssl-only', action='store_true', help='speak TLS and nothing else')
     for option in WEBSOCKIFY_ANYWAY:
         parser.add_argument(option, action='store_true', help=argparse.SUPPRESS)
     return parser
@@ -8052,6 +8825,8 @@ def websockify_arguments(argv):
         raise ConfigError('--token-plugin: only TokenFile and ReadOnlyTokenFile are there')
     if (arguments.token_plugin is None) != (arguments.token_source is None):
         raise ConfigError('--token-plugin and --token-source go together')
+    if arguments.ssl_only != (arguments.cert is not None) or arguments.key and not arguments.cert:
+        raise ConfigError('--cert and --ssl-only go together: a port speaks TLS, or it does not')
     if arguments.target is None and arguments.token_plugin is None:
         raise ConfigError('TARGET:PORT or --token-plugin must say where the bytes go')
     return arguments
@@ -8071,7 +8846,8 @@ def websockify_config(arguments):
                 'log.file': absolute_path(arguments.log_file), 'log.level': 'debug' if arguments.verbose else None,
                 'limits.pingSeconds': whole_seconds(arguments.heartbeat, '--heartbeat')}
     given.update((key, value) for key, value in optional.items() if value is not None)
-    return DEFAULTS.replace(given)
+    config = DEFAULTS.replace(given)
+    return with_tls(config, absolute_path(arguments.cert), absolute_path(arguments.key)) if arguments.cert else config
 
 
 def absolute_path(path):
@@ -8153,6 +8929,12 @@ def listen_settings(texts):
     return {'listen': found}
 
 
+def with_tls(config, certificate, key):
+    """The Config all of whose listeners speak TLS."""
+    listens = [dict(plain_value(listen), tls=True) for listen in listeners(config)]
+    return config.replace({'listen': listens, 'tls.certificate': certificate, 'tls.key': key})
+
+
 def with_arguments(config, arguments):
     """The Config with what the command line says. Raises ConfigError."""
     given = {'allowConnectToServerLocal': arguments.allow_local or None, 'web': arguments.web,
@@ -8162,7 +8944,36 @@ def with_arguments(config, arguments):
     if arguments.allow_origin is not None:
         given['allowedOrigins'] = plain_value(config['allowedOrigins']) + arguments.allow_origin
     config = config.replace({key: value for key, value in given.items() if value is not None})
+    if arguments.tls is not None or arguments.self_signed:
+        certificate, _, key = (self_signed() if arguments.tls is None else arguments.tls).partition(',')
+        config = with_tls(config, certificate, key or None)
     return config.replace({'web': os.path.expanduser(config['web'])}) if config['web'] else config
+
+
+def self_signed():
+    """CERT,KEY: files that the openssl program makes once a month, for this machine alone. Raises ConfigError."""
+    folder = os.path.expanduser(os.path.join('~', '.ws2s'))
+    certificate, key = [os.path.join(folder, name) for name in ('self-signed.crt', 'self-signed.key')]
+    if not os.path.exists(certificate) or time.time() - os.stat(certificate).st_mtime > SELF_SIGNED_SECONDS:
+        try:
+            make_folder(folder)
+            before = os.umask(0o077)
+            try:
+                subprocess.check_output(OPENSSL_REQUEST + ['-keyout', key, '-out', certificate], stdin=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, **DETACHED)
+            finally:
+                os.umask(before)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise ConfigError('--self-signed: openssl has made no certificate: %s' % printable(
+                str(getattr(error, 'output', None) or error)))
+    sys.stderr.write('ws2s: the certificate %s is for trying out: for localhost, signed by nobody. Trust it by hand '
+                     '(curl --cacert %s, or past the warning of a browser)\n' % ((printable(certificate),) * 2))
+    return '%s,%s' % (certificate, key)
+
+
+SELF_SIGNED_SECONDS = 29 * 86400
+OPENSSL_REQUEST = ['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '30', '-subj', '/CN=localhost',
+                   '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1']
 
 
 def check_target(judge, text):
