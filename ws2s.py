@@ -757,7 +757,7 @@ def read_listen(value):
     """The Listen of an object. Raises ConfigError."""
     given = Pairs(value.items()) if isinstance(value, dict) else value
     if not isinstance(given, Pairs) or len(dict(given)) < len(given) or not set(dict(given)) <= set(LISTEN_KEYS):
-        raise ConfigError('must be objects with "%s", each at most once' % '", "'.join(LISTEN_KEYS))
+        raise ConfigError('must have "%s" and nothing else, each at most once' % '", "'.join(LISTEN_KEYS))
     try:
         for name, item in given:
             LISTEN_CHECKS[name](item)
@@ -1208,39 +1208,22 @@ PROXY_LINE = re.compile(br'PROXY (?:UNKNOWN(?: .*)?|TCP([46]) ([!-~]+) ([!-~]+) 
 PROXY_SHAPES = {0x11: struct.Struct('!4s4sHH'), 0x21: struct.Struct('!16s16sHH'), 0x31: struct.Struct('!108s108s')}
 
 
-class ProxyParser(object):
-    """Takes the header of the PROXY protocol, version 1 or 2, in pieces of any size."""
-
-    __slots__ = ('_data',)
-
-    def __init__(self):
-        self._data = b''
-
-    def receive(self, data):
-        """A pair ((address, port) of the client or None where the header names none, bytes that came after it), or None
-        when more must come. Raises RemoteError."""
-        self._data += data
-        size = self._size(self._data)
-        if size is None or len(self._data) < size:
-            return None
-        header, rest = self._data[:size], self._data[size:]
-        return read_proxy_line(header) if header.startswith(b'P') else read_proxy_header(header), rest
-
-    def _size(self, data):
-        """Of the header, or None while that is not known."""
-        if data[:12] == PROXY_SIGNATURE[:len(data)]:
-            if len(data) < 16:
-                return None
-            size = 16 + struct.unpack('!H', data[14:16])[0]
-        elif data[:6] == b'PROXY '[:len(data)]:
-            size = data.find(b'\r\n', 0, PROXY_LINE_BYTES) + 2
-            if size < 2 and len(data) < PROXY_LINE_BYTES:
-                return None
-        else:
-            raise RemoteError('no header of the PROXY protocol comes first')
-        if not 2 <= size <= PROXY_BYTES:
-            raise RemoteError('the header of the PROXY protocol is too long')
-        return size
+def read_proxy(data):
+    """How many bytes of ``data`` are the header of the PROXY protocol, version 1 or 2, and the (address, port) of the
+    client or None where the header names none. None when more must come. Raises RemoteError."""
+    is_line, size = data[:6] == b'PROXY '[:len(data)], None
+    if is_line:
+        size = data.find(b'\r\n', 0, PROXY_LINE_BYTES) + 2
+        size = None if size < 2 and len(data) < PROXY_LINE_BYTES else size
+    elif data[:12] != PROXY_SIGNATURE[:len(data)]:
+        raise RemoteError('no header of the PROXY protocol comes first')
+    elif len(data) >= 16:
+        size = 16 + struct.unpack('!H', data[14:16])[0]
+    if size is not None and not 2 <= size <= PROXY_BYTES:
+        raise RemoteError('the header of the PROXY protocol is too long')
+    if size is None or len(data) < size:
+        return None
+    return size, (read_proxy_line if is_line else read_proxy_block)(data[:size])
 
 
 def read_proxy_line(line):
@@ -1256,7 +1239,7 @@ def read_proxy_line(line):
     return address_text(packed[0]), int(port)
 
 
-def read_proxy_header(header):
+def read_proxy_block(header):
     """As read_proxy_line(), of version 2."""
     command, family = struct.unpack('!BB', header[12:14])
     if command == 0x20 or command == 0x21 and family == 0:  # LOCAL: a health check; or of no family
@@ -4543,17 +4526,18 @@ class ProxyWire(Wire):
     """Takes the header of the PROXY protocol from a socket, and not a byte of what is behind it."""
 
     def __init__(self):
-        self._parser, self.client, self.failure, self.is_behind = ProxyParser(), None, None, False
+        self._taken, self.found, self.failure = b'', None, None
 
     def receive(self, sock, buffer, count):
-        ahead, behind = sock.recv(min(count, PROXY_BYTES), socket.MSG_PEEK), b''
+        seen = self._taken + sock.recv(min(count, PROXY_BYTES), socket.MSG_PEEK)
         try:
-            found = self._parser.receive(ahead)
-            if found:
-                self.is_behind, (self.client, behind) = True, found
+            self.found = read_proxy(seen)
         except RemoteError as error:
             self.failure = error
-        return Wire.receive(self, sock, buffer, len(ahead) - len(behind))
+        size = self.found[0] if self.found else len(seen)
+        data = Wire.receive(self, sock, buffer, size - len(self._taken))
+        self._taken += data
+        return data
 
 
 class Joined(bytearray):
@@ -5124,11 +5108,10 @@ def bound_listeners(config):
 
 def bound_unix_socket(listen):
     """Raises ServeError."""
-    path, sock = path_bytes(os.path.abspath(os.path.expanduser(listen.path))), socket.socket(AF_UNIX)
+    path, sock = socket_path(listen), socket.socket(AF_UNIX)
     try:
         remove_stale_socket(path)
-        sock.setblocking(False)
-        close_on_exec(sock.fileno())
+        unblock(sock)
         sock.bind(path)
         os.chmod(path, int(listen.mode, 8))
         sock.listen(1024)  # last: before that nobody can connect, whatever the mode was
@@ -5136,6 +5119,10 @@ def bound_unix_socket(listen):
     except (NetworkError, OSError) as error:
         sock.close()
         raise ServeError('cannot listen on %s: %s' % (printable(path), error.strerror or error))
+
+
+def socket_path(listen):
+    return path_bytes(os.path.abspath(os.path.expanduser(listen.path)))
 
 
 def socket_identity(path):
@@ -5178,8 +5165,7 @@ def listen_of(sock, config):
         found = [listen for listen in listeners(config) if listen.port == name[1]]
         found = [listen for listen in found if listen.host == name[0]] or found
     else:
-        found = [listen for listen in listeners(config) if listen.path
-                 and path_bytes(os.path.abspath(os.path.expanduser(listen.path))) == path_bytes(name)]
+        found = [listen for listen in listeners(config) if listen.path and socket_path(listen) == path_bytes(name)]
     if not found and any(listen.tls or listen.proxied or listen.metrics for listen in listeners(config)):
         raise ServeError('the socket %s that was handed over is none of "listen"' % socket_text(name))
     return found[0] if found else Listen()
@@ -7833,9 +7819,9 @@ class Arrival(Client):
         try:
             if wire.failure:
                 raise wire.failure
-            if wire.client:
-                self._become(wire.client)
-            if wire.is_behind:
+            if wire.found and wire.found[1]:
+                self._become(wire.found[1])
+            if wire.found:
                 self._begin()
         except RemoteError as error:
             self.gateway.journal.tell_of_address(logging.WARNING, self.group, '#%d %s is turned away: %s', self.number,
