@@ -66,8 +66,8 @@ declare namespace WS2S {
     /** Go through an SSH server, which looks the host up and connects to it. */
     ssh?: SshOptions;
     /**
-     * Let the gateway speak TLS to the target: true, or an object, also an empty one. It is an error with a gateway that
-     * cannot; nothing goes in the clear. Without, with false and with null there is no TLS.
+     * Let the gateway speak TLS to the target: true, or an object, also an empty one. With a gateway that cannot it is
+     * an error; nothing goes in the clear. Without, with false and with null there is no TLS.
      */
     tls?: boolean | TlsOptions | null;
     /** The target may end its half, and can still be sent to: see `finished`. Older gateways end both. */

@@ -1100,11 +1100,10 @@ class Connection {
     try {
       if (!reply.success) throw errorOf(reply);
       if (isTlsAsked) this.#tls = tlsOfReply(reply, this.#session.isOld);
+      this.#onConnected();
     } catch (error) {
       this.#endAll(error);
-      return;
     }
-    this.#onConnected();
   }
 
   #onConnected() {
@@ -1138,9 +1137,9 @@ class Connection {
   }
 
   #onTargetFinished() {
+    this.#hasTargetFinished = true;
     this.#incoming.end(null);
     this.#finished.resolve();
-    this.#hasTargetFinished = true;
     this.#onHalf();
   }
 
