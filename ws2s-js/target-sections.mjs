@@ -203,14 +203,13 @@ export class TlsSection {
 
   // An authority is remembered: no key may stand there.
   #checkPems() {
-    const text = name => this.#controls.text(name).trim();
-    for (const name of ['tlsCa', 'tlsCert']) {
-      if (!PRIVATE_KEY.test(text(name))) continue;
-      throw this.#controls.wrong(name, 'A private key stands here. It has a field of its own.');
+    const [ca, cert, key] = ['tlsCa', 'tlsCert', 'tlsKey'].map(name => this.#controls.text(name).trim());
+    if (PRIVATE_KEY.test(ca)) {
+      throw this.#controls.wrong('tlsCa', 'A private key stands here. It has a field of its own.');
     }
-    const hasCert = text('tlsCert') !== '', hasKey = text('tlsKey') !== '';
-    if (hasCert && !hasKey) throw this.#controls.wrong('tlsKey', 'The key of the certificate is missing.');
-    if (hasKey && !hasCert) throw this.#controls.wrong('tlsCert', 'The certificate of the key is missing.');
+    const isKeyMissing = cert && !key && !PRIVATE_KEY.test(cert);
+    if (isKeyMissing) throw this.#controls.wrong('tlsKey', 'The key of the certificate is missing.');
+    if (key && !cert) throw this.#controls.wrong('tlsCert', 'The certificate of the key is missing.');
   }
 }
 

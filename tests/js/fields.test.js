@@ -74,8 +74,6 @@ const WRONG = [
     'A host is a name or an address, without spaces or slashes.'],
   ['tls-ca', {host: 'a', port: '1', tls: 'verified', 'tls-ca': PRIVATE_KEY},
     'A private key stands here. It has a field of its own.'],
-  ['tls-cert', {host: 'a', port: '1', tls: 'verified', 'tls-cert': `CERT\n${PRIVATE_KEY}`, 'tls-key': 'KEY'},
-    'A private key stands here. It has a field of its own.'],
   ['tls-key', {host: 'a', port: '1', tls: 'verified', 'tls-cert': 'CERT'}, 'The key of the certificate is missing.'],
   ['tls-cert', {host: 'a', port: '1', tls: 'verified', 'tls-key': 'KEY'}, 'The certificate of the key is missing.'],
 ];
@@ -252,6 +250,7 @@ const TLS_READ = [
   [{tls: 'unverified'}, {verify: false}],
   [{tls: 'verified', 'tls-servername': ' n.test ', 'tls-ca': ' CA\n', 'tls-cert': 'CERT\n', 'tls-key': 'KEY\n'},
     {servername: 'n.test', ca: 'CA', cert: 'CERT', key: 'KEY'}],
+  [{tls: 'verified', 'tls-cert': `CERT\n${PRIVATE_KEY}`}, {cert: `CERT\n${PRIVATE_KEY}`}],
 ];
 
 for (const [values, wanted] of TLS_READ) {
