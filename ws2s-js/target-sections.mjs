@@ -135,15 +135,16 @@ export class SshSection {
 
 // -- TLS --------------------------------------------------------------------------------------------------------------
 
+const PEM = {tag: 'textarea', rows: 2};
 // That a certificate is not verified must be wanted each time.
 const TLS_FIELDS = [
   {name: 'tls', id: 'tls', label: 'Speak TLS to the target', tag: 'select', kept: text => text && 'verified', options: [
     ['', 'no'], ['verified', 'yes'], ['unverified', 'yes, without verification'],
   ]},
   {name: 'tlsServername', id: 'tls-servername', label: 'Name in its certificate', placeholder: 'the host'},
-  {name: 'tlsCa', id: 'tls-ca', label: 'Own authority: trust these certificates only (PEM)', tag: 'textarea'},
-  {name: 'tlsCert', id: 'tls-cert', label: 'Client certificate (PEM)', tag: 'textarea', isSecret: true},
-  {name: 'tlsKey', id: 'tls-key', label: 'Key of the client certificate (PEM)', tag: 'textarea', isSecret: true},
+  {...PEM, name: 'tlsCa', id: 'tls-ca', label: 'Own authority: trust these certificates only (PEM)'},
+  {...PEM, name: 'tlsCert', id: 'tls-cert', label: 'Client certificate (PEM)', isSecret: true},
+  {...PEM, name: 'tlsKey', id: 'tls-key', label: 'Key of the client certificate (PEM)', isSecret: true},
 ];
 const TLS_NOTE = 'Without verification anybody on the way can pass for the target; the gateway refuses that unless its '
   + 'setting tls.allowUnverified is on. A client certificate and its key go to the gateway for this connection, and '
