@@ -998,7 +998,8 @@ PAGE_HEADERS = (
 )
 PAGE_POLICY = ("default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
                "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'")
-FOLDER_POLICY = PAGE_POLICY.replace("'self'", "'self' 'unsafe-inline'", 1)  # noVNC's pages hold scripts
+# noVNC's pages hold scripts, those of emulators WebAssembly.
+FOLDER_POLICY = PAGE_POLICY.replace("'self'", "'self' 'unsafe-inline' 'wasm-unsafe-eval'", 1)
 
 CONTENT_TYPES = {'html': 'text/html', 'htm': 'text/html', 'js': 'text/javascript', 'mjs': 'text/javascript',
                  'css': 'text/css', 'txt': 'text/plain', 'md': 'text/plain', 'json': 'application/json',
