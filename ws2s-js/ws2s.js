@@ -568,18 +568,15 @@ function tlsFields(tls) {
   return fields;
 }
 
-function startTlsFields(options, isOld) {
+function startTlsFields(options) {
   const fields = tlsFields(options);
   if (!fields) throw new TypeError('startTls() takes true or an object');
-  if (isOld) throw tlsError(TOO_OLD_FOR_TLS);
   return fields === true ? {} : fields;
 }
 
-const TOO_OLD_FOR_TLS = 'this gateway is too old for TLS to the target';
-
 // What a gateway tells of the TLS that it speaks to the target. One that does not know TLS may answer `done` as well.
 function tlsOfReply({tls}, isOld) {
-  if (isOld) throw tlsError(TOO_OLD_FOR_TLS);
+  if (isOld) throw tlsError('this gateway is too old for TLS to the target');
   if (!tls || !isFilled(tls.version)) throw tlsError('the gateway does not say that it speaks TLS to the target');
   return {version: tls.version, alpn: textOr(tls.alpn, null)};
 }
@@ -1041,7 +1038,7 @@ class Connection {
     if (this.#tls || this.#clearBytes !== null) throw badRequestError('the connection has TLS already');
     this.#clearBytes = this.#incoming.received;
     try {
-      const fields = startTlsFields(options, this.#session.isOld);
+      const fields = startTlsFields(options);
       if (this.#ourHalf.isEnding) throw badRequestError('our half of the connection has ended');
       return await this.#turn.ask('starttls', fields, reply => this.#onTlsReply(reply));
     } catch (error) {
