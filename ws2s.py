@@ -69,6 +69,7 @@ import threading
 import time
 import traceback
 import unicodedata
+import weakref
 import zlib
 
 __version__ = '3.0.0.dev0'
@@ -83,7 +84,8 @@ __all__ = ['Gateway', 'Dialect', 'Send', 'Open', 'Write', 'Grant', 'Carry', 'Shu
 
 PY2 = sys.version_info[0] == 2
 
-READ, WRITE = 1, 4 if PY2 else 2
+HAS_EPOLL = hasattr(select, 'epoll')
+READ, WRITE = 1, 4 if PY2 or HAS_EPOLL else 2
 
 # How far a child stands behind us when there is not enough CPU time for all; where there is, it is as fast as ever.
 NICENESS = 5
@@ -128,45 +130,6 @@ if PY2:
             if not is_not_ready(error):
                 raise
             return sent
-
-    class Poller(object):
-        """The verbs of ``selectors`` that the loop uses, over epoll or poll."""
-
-        Key = collections.namedtuple('Key', 'events data')
-
-        def __init__(self):
-            self._poll = select.epoll() if hasattr(select, 'epoll') else select.poll()
-            self._unit = 1 if hasattr(select, 'epoll') else 1000
-            self._keys = {}
-            if hasattr(self._poll, 'fileno'):
-                close_on_exec(self._poll.fileno())
-
-        def register(self, sock, events, data):
-            self._poll.register(sock, events)
-            self._keys[sock.fileno()] = self.Key(events, data)
-
-        def modify(self, sock, events, data):
-            self._poll.modify(sock, events)
-            self._keys[sock.fileno()] = self.Key(events, data)
-
-        def unregister(self, sock):
-            del self._keys[sock.fileno()]
-            self._poll.unregister(sock)
-
-        def select(self, timeout):
-            try:
-                ready = self._poll.poll(-1 if timeout is None else timeout * self._unit)
-            except (select.error, IOError) as error:
-                if error.args[0] != errno.EINTR:
-                    raise
-                ready = ()
-            # Errors and hang-ups are told to whoever is listening, as selectors does.
-            return [(self._keys[fd], (events if events in (READ, WRITE) else READ | WRITE) & self._keys[fd].events)
-                    for fd, events in ready if fd in self._keys]
-
-        def close(self):
-            if hasattr(self._poll, 'close'):
-                self._poll.close()
 
     SURROGATE = re.compile(b'\xed[\xa0-\xbf]')
 
@@ -220,11 +183,9 @@ if PY2:
         """Nothing to do: begin_child() has done it."""
 else:
     import queue
-    import selectors
     text_type = str
     integer_types = (int,)
     monotonic = stopwatch = time.monotonic
-    Poller = selectors.DefaultSelector
     dup2 = functools.partial(os.dup2, inheritable=False)
     joined = b''.join
     beneath = functools.partial(super, ssl.SSLSocket)
@@ -251,6 +212,49 @@ else:
     def take_back_seat(pid):
         """From outside, as code of ours that ran in the child could find a lock held by a thread that is not there."""
         os.setpriority(os.PRIO_PROCESS, pid, min(19, os.nice(0) + NICENESS))
+
+if PY2 or HAS_EPOLL:
+    class Poller(object):
+        """The verbs of ``selectors`` that the loop uses, over epoll or poll, in half the time."""
+
+        Key = collections.namedtuple('Key', 'events data')
+
+        def __init__(self):
+            self._poll = select.epoll() if HAS_EPOLL else select.poll()
+            self._unit = 1 if HAS_EPOLL else 1000
+            self._keys = {}
+            if hasattr(self._poll, 'fileno'):
+                close_on_exec(self._poll.fileno())
+
+        def register(self, sock, events, data):
+            self._poll.register(sock, events)
+            self._keys[sock.fileno()] = self.Key(events, data)
+
+        def modify(self, sock, events, data):
+            self._poll.modify(sock, events)
+            self._keys[sock.fileno()] = self.Key(events, data)
+
+        def unregister(self, sock):
+            del self._keys[sock.fileno()]
+            self._poll.unregister(sock)
+
+        def select(self, timeout):
+            try:
+                ready = self._poll.poll(-1 if timeout is None else timeout * self._unit)
+            except (select.error, IOError) as error:
+                if error.args[0] != errno.EINTR:
+                    raise
+                ready = ()
+            # Errors and hang-ups are told to whoever is listening, as selectors does.
+            return [(self._keys[fd], (events if events in (READ, WRITE) else READ | WRITE) & self._keys[fd].events)
+                    for fd, events in ready if fd in self._keys]
+
+        def close(self):
+            if hasattr(self._poll, 'close'):
+                self._poll.close()
+else:
+    import selectors
+    Poller = selectors.DefaultSelector
 
 # Where a Python and its system let bytes go from socket to socket inside the kernel: Linux, from 3.10 on.
 CAN_SPLICE = hasattr(os, 'splice')
@@ -1779,7 +1783,7 @@ class WebSocket(object):
             self._keep(piece)
             piece = self._kept
         if final and self.state == OPEN:
-            events.append(Piece(bytes(piece), True))
+            events.append(Piece(piece, True))
 
     def _keep(self, piece):
         """After our Close what still comes is checked, but not kept."""
@@ -3477,6 +3481,7 @@ WISP_DATAGRAMS, WISP_PASSWORD, WISP_MOTD, WISP_CONFIRMATION = 1, 2, 4, 5  # exte
 WISP_VERSIONS = 'wisp-v2', 'wisp-v1'                       # as subprotocols, the better one first
 WISP_CREDIT, WISP_MOST_CREDIT = 16, 128                    # packets that a new stream may send; and any
 WISP_SECONDS, WISP_INFO_BYTES = 10, 4096                   # for the client's INFO, and of it
+WISP_BYTES = 65536                                         # of what is taken whole: the longest datagram, and a head
 WISP_INVALID, WISP_ENDED, WISP_THROTTLED, WISP_BLOCKED = 0x41, 0x02, 0x49, 0x48
 WISP_BAD_PASSWORD, WISP_PASSWORD_WANTED, WISP_INCOMPATIBLE = 0xc0, 0xc2, 0x04
 WISP_REASONS = {'refused': 0x44, 'dns': 0x42, 'unreachable': 0x42, 'timeout': 0x43, 'forbidden': WISP_BLOCKED,
@@ -3535,23 +3540,24 @@ def is_wisp_user(users, logins):
 class WispDialect(Dialect):
     """Wisp 1.2 and 2.0: many streams over one WebSocket, each with a credit of packets (protocol, 9)."""
 
-    __slots__ = ('subprotocol', '_config', '_is_old', '_taken', '_largest', '_udp', '_confirms', '_is_open')
+    __slots__ = ('subprotocol', 'backlog', '_config', '_is_old', '_taken', '_largest', '_udp', '_confirms', '_is_open',
+                 '_begun', '_flowing', '_size')
 
     name = 'wisp'
     deflates = False
-    whole_messages = True
     credits = True
 
     def __init__(self, request, config):
         offered = request.subprotocols()
-        self.subprotocol = next((name for name in WISP_VERSIONS if name in offered), None)
-        self._is_old = self.subprotocol == WISP_VERSIONS[1] or not any(offered)
-        if self.subprotocol is None and not self._is_old:
-            self.subprotocol = pick_subprotocol(request, config)
+        # Any name means version 2; that of epoxy is made up by chance for each WebSocket.
+        self.subprotocol = next((name for name in WISP_VERSIONS + tuple(offered) if name and name in offered), None)
+        self._is_old = self.subprotocol in (None, WISP_VERSIONS[1])
         self._config, self._confirms, self._is_open = config, False, self._is_old
         self._taken = {}    # by stream: packets since the last credit
         self._largest = {}  # by stream: bytes of the largest packet so far
         self._udp = set()   # streams of datagrams, which need no credit
+        self._begun, self.backlog = b'', 0     # of a packet that is taken whole, what has come
+        self._flowing, self._size = None, 0    # the stream to which the packet under way flows, and its bytes so far
         if self._is_old and config['wisp.users']:
             raise HttpError(403, 'This gateway wants a password, which only version 2 of Wisp can give.')
 
@@ -3574,16 +3580,35 @@ class WispDialect(Dialect):
         return [wisp_close(0, reason), Hangup(POLICY, 'no agreement on Wisp')]
 
     def on_binary(self, piece, final):
-        if len(piece) < WISP_HEAD.size:
+        """Data for TCP goes on as it comes. All else is taken whole; what is too long for that makes no sense."""
+        if self._flowing is not None:
+            return self._pass_on(piece, final)
+        piece = self._begun + piece if self._begun else piece
+        self._begun, self.backlog = b'', 0
+        kind, stream = WISP_HEAD.unpack(bytes(piece[:WISP_HEAD.size])) if len(piece) >= WISP_HEAD.size else (0, 0)
+        if kind == WISP_DATA and stream in self._taken and stream not in self._udp:
+            self._flowing, self._size = stream, 0
+            return self._pass_on(piece[WISP_HEAD.size:], final)
+        if final:
+            return self._on_packet(kind, stream, piece)
+        if len(piece) < min(WISP_BYTES, self._config['limits.bufferBytes']):
+            self._begun, self.backlog = bytes(piece), len(piece)
             return []
-        kind, stream = WISP_HEAD.unpack(bytes(piece[:WISP_HEAD.size]))
-        if kind == WISP_DATA and stream in self._taken:
-            return self._on_data_packet(stream, piece)
-        if not self._is_open and len(piece) > WISP_INFO_BYTES:
+        self._flowing = 0  # to no stream
+        if not self._is_open:
             return self._reject(WISP_INCOMPATIBLE)
-        payload = bytes(piece[WISP_HEAD.size:])
+        return self._on_connect(stream, b'') if kind == WISP_CONNECT and stream else []
+
+    def _on_packet(self, kind, stream, packet):
+        if len(packet) < WISP_HEAD.size:
+            return []
+        if not self._is_open and len(packet) > WISP_INFO_BYTES:
+            return self._reject(WISP_INCOMPATIBLE)
+        payload = bytes(packet[WISP_HEAD.size:])
         if not self._is_open:
             return self._on_info(payload) if kind == WISP_INFO else self._reject(WISP_INCOMPATIBLE)
+        if stream in self._udp and kind == WISP_DATA:
+            return [Write(stream, payload)]
         if kind == WISP_CONNECT and stream:  # 0 stands for the connection
             return self._on_connect(stream, payload)
         if kind == WISP_CLOSE and stream in self._taken:
@@ -3634,14 +3659,20 @@ class WispDialect(Dialect):
             raise RequestError('unknown kind of stream')
         return kind, read_host(host), read_target_port(port)
 
-    def _on_data_packet(self, stream, piece):
-        if stream in self._udp:
-            return [Write(stream, piece[WISP_HEAD.size:])]
-        self._taken[stream] += 1
-        if len(piece) > self._largest.get(stream, 0):
-            self._largest[stream] = len(piece)
-        data = piece[WISP_HEAD.size:]
-        return [Write(stream, data)] if data else self.on_drained(stream)
+    def _pass_on(self, data, final):
+        """What has come of the packet under way: a piece of its data."""
+        stream = self._flowing
+        self._size += len(data)
+        if final:
+            self._flowing = None
+        if stream not in self._taken:
+            return []  # the target has ended meanwhile
+        if final:
+            self._taken[stream] += 1
+            self._largest[stream] = max(self._size, self._largest.get(stream, 1))
+        if data:
+            return [Write(stream, data)]
+        return self.on_drained(stream) if final and not self._size else []  # of nothing nobody tells that it has gone
 
     def _credit(self, stream):
         """Packets of the largest size seen that fit into `limits.bufferBytes`."""
@@ -3689,7 +3720,7 @@ def is_json(request, config):
 DIALECTS = (
     (is_wisp, WispDialect),
     (is_playground, PlaygroundDialect),
-    (lambda request, config: raw_form(request, config) is not None, RawDialect),
+    (raw_form, RawDialect),
     (is_json, JsonDialect))
 
 
@@ -5586,7 +5617,7 @@ QUICK_SECONDS = 1      # a zone is known while its names are found within so lon
 ZONE_LOOKUPS = 16      # under way for one address below two labels, in zones that are known; and as many in others
 CLIENT_LOOKUPS = 2     # under way for one client: one that it has given up, and another
 KNOWN_ZONES = 1024     # that are remembered
-CONTEXTS = 64          # of TLS that are kept
+CONTEXTS = 64          # of TLS with the system's authorities
 SPARE_DESCRIPTORS = 64  # that targets leave for clients
 
 
@@ -5704,6 +5735,7 @@ class Step(Handler):
     The result is None where there is a Failure, except for a socket that its target has reset already.
     """
 
+    pending = 0  # bytes of our own that still have to go before the step is done
     via = ''  # how the log names what stands between us and the target: '' or ' through HOST:PORT'
     _timer = None
 
@@ -5993,10 +6025,11 @@ class Dial(Connect):
 
 
 class Contexts(object):
-    """The SSLContexts for targets. To make one takes a thread some milliseconds: those that hold no secret are kept."""
+    """The SSLContexts for targets. To make one takes a thread some milliseconds: those without a secret are kept. One
+    with the system's authorities takes a megabyte: there are at most CONTEXTS of these."""
 
     def __init__(self, workers):
-        self._workers, self._known = workers, {}
+        self._workers, self._known, self._large = workers, {}, weakref.WeakSet()
 
     def find(self, tls, name, group, on_context):
         """Have ``on_context`` called with a context or a Failure: at once, or when the Job that is given is done."""
@@ -6006,11 +6039,14 @@ class Contexts(object):
             return None
 
         def on_result(context):
-            if not (tls.ca or tls.cert or isinstance(context, Failure)) and len(self._known) < CONTEXTS:
-                self._known[key] = context
+            if not (tls.ca or isinstance(context, Failure)):
+                self._large.add(context)
+                if not tls.cert and len(self._known) < CONTEXTS // 2:
+                    self._known[key] = context
             on_context(context)
 
-        job = self._workers.submit(group, blocking_client_context, key, on_result)
+        is_full = not tls.ca and len(self._large) >= CONTEXTS
+        job = None if is_full else self._workers.submit(group, blocking_client_context, key, on_result)
         if job is None:
             on_context(NO_ROOM)
         return job
@@ -6091,6 +6127,10 @@ class Handover(Step, StreamOwner):
         self._stream.wire = HANDOVER
         self._stream.finish()
 
+    @property
+    def pending(self):
+        return self._stream.pending
+
     def on_finished(self, stream):
         self._timer.cancel()
         on_done, self._on_done = self._on_done, None
@@ -6126,6 +6166,10 @@ class Secured(Step):
 
     def _start(self):
         self._job = self._contexts.find(self._tls, self._name, self._group, self._on_context)
+
+    @property
+    def pending(self):
+        return self._way.pending
 
     def _on_context(self, context):
         self._job = None
@@ -7181,6 +7225,7 @@ GIVE_UP_SECONDS = 5            # for threads that hang when everything else has 
 DATAGRAM_SECONDS = 60          # without a datagram either way, and the target is given up: nothing tells of its end
 
 HANDSHAKE_RECORD = b'\x16'     # the first byte of whoever speaks TLS
+PEM_WEIGHT = 4                 # bytes that OpenSSL takes for each of a client's PEM
 RENEWAL_SECONDS = 20           # between looks at the files of our certificate
 
 DIALLING, FLOWING, DRAINING, ENDED = 'dialling', 'flowing', 'draining', 'ended'
@@ -7188,6 +7233,15 @@ DIALLING, FLOWING, DRAINING, ENDED = 'dialling', 'flowing', 'draining', 'ended'
 # draining: the client has let go; what it had sent still goes to the target, what comes from there is thrown away.
 # From flowing to dialling: for TLS from here on.
 UPSTREAM_MOVES = {DIALLING: (FLOWING, ENDED), FLOWING: (DIALLING, DRAINING, ENDED), DRAINING: (ENDED,), ENDED: ()}
+
+
+def stream_to_target(gateway, sock, upstream, high):
+    if upstream.is_udp:
+        return Datagrams(gateway.loop, sock, upstream)
+    stream = Stream(gateway.loop, sock, upstream, high, gateway.budget)
+    if isinstance(sock, ssl.SSLSocket):
+        stream.wire = TlsWire(is_server=False)
+    return stream
 
 
 class Upstream(StreamOwner, Holder):
@@ -7198,9 +7252,9 @@ class Upstream(StreamOwner, Holder):
     client may still be sent, None for any number.
     """
 
-    __slots__ = ('channel', 'group', 'state', 'stream', 'name', 'host', 'sent', 'received', 'credit', 'is_udp',
-                 'way', '_gateway', '_talk', '_number', '_half_open', '_prefix', '_window', '_timer', '_born', '_early',
-                 '_discarded')
+    __slots__ = ('channel', 'group', 'state', 'stream', 'name', 'host', 'weight', 'sent', 'received', 'credit',
+                 'is_udp', 'way', '_gateway', '_talk', '_number', '_half_open', '_prefix', '_window', '_timer', '_born',
+                 '_early', '_discarded')
 
     def __init__(self, gateway, talk, action):
         self.channel, self.state, self.stream, self.credit = action.channel, DIALLING, None, action.window
@@ -7210,6 +7264,7 @@ class Upstream(StreamOwner, Holder):
         self.name = 'udp ' * self.is_udp + with_port(printable(action.host), action.port)
         self._born = gateway.loop.now
         self.sent = self.received = self._discarded = 0
+        self.weight = 0  # bytes that TLS holds for it, beyond what every connection takes
         self._timer = self._early = self.way = None
         gateway.upstreams.add(self)
 
@@ -7240,7 +7295,9 @@ class Upstream(StreamOwner, Holder):
         self._gateway.journal.tell(self.group, self._number, 'reached %s in %.3f s', self.name, seconds)
         self._move(FLOWING)
         self.way = self.way if self.way.via else None
-        self.stream = self._stream(sock)
+        # A dialect that gives credit hears of every byte that has gone: its upstreams are full with the first.
+        high = 1 if self._talk and self._talk.dialect.credits else self._gateway.config['limits.bufferBytes']
+        self.stream = stream_to_target(self._gateway, sock, self, high)
         if failure is RESET:
             self.stream.broken = True
         if self._early:
@@ -7253,17 +7310,6 @@ class Upstream(StreamOwner, Holder):
             self.end()
         else:
             self._begin_drain()
-
-    def _stream(self, sock):
-        loop = self._gateway.loop
-        if self.is_udp:
-            return Datagrams(loop, sock, self)
-        # A dialect that gives credit hears of every byte that has gone: its upstreams are full with the first.
-        high = 1 if self._talk and self._talk.dialect.credits else self._gateway.config['limits.bufferBytes']
-        stream = Stream(loop, sock, self, high, self._gateway.budget)
-        if isinstance(sock, ssl.SSLSocket):
-            stream.wire = TlsWire(is_server=False)
-        return stream
 
     # -- from the client -----------------------------------------------------------------------------------------------
 
@@ -7286,7 +7332,7 @@ class Upstream(StreamOwner, Holder):
         return self.is_full() and self.credit != 0 and not self._talk.dialect.credits
 
     def is_full(self):
-        return self.stream.congested if self.stream else self.held() >= self._gateway.config['limits.bufferBytes']
+        return self.stream.congested if self.stream else self._waiting() >= self._gateway.config['limits.bufferBytes']
 
     def grant(self, count):
         """The client has given back ``count`` bytes of its window."""
@@ -7367,7 +7413,7 @@ class Upstream(StreamOwner, Holder):
         self._talk = None
         if self.state == FLOWING and not self.stream.broken:
             self._begin_drain()
-        elif self.state == DIALLING and deliver and self._early:
+        elif self.state == DIALLING and deliver and self._waiting():
             self._gateway.on_left(self)
         else:
             self.end()
@@ -7379,7 +7425,12 @@ class Upstream(StreamOwner, Holder):
         self._gateway.on_left(self)
 
     def held(self):
-        return (self.stream.pending if self.stream else 0) + sum(map(len, self._early or ()))
+        return self.weight + self._waiting()
+
+    def _waiting(self):
+        """Bytes that are still to go."""
+        pending = self.stream.pending if self.stream else self.way.pending if self.way else 0
+        return pending + sum(map(len, self._early or ()))
 
     def flush(self):
         if self.stream:
@@ -7395,14 +7446,13 @@ class Upstream(StreamOwner, Holder):
         self._move(ENDED)
         if self._timer:
             self._timer.cancel()
-        left = self.held()
+        left = self._waiting()
+        self._gateway.budget.bytes -= self.weight + sum(map(len, self._early or ()))
+        self._early = None
         if left:
             self._gateway.journal.tell(self.group, self._number, '%s has not got the last %d bytes', self.name, left)
         if self.stream:
             self.stream.close(reset=left > 0)  # with a FIN what was cut off would look complete
-        if self._early:
-            self._gateway.budget.bytes -= left
-            self._early = None
         if self.way:
             self.way.cancel()
         if self._talk:
@@ -7470,6 +7520,9 @@ class Performance(object):
 
     def _with_tls(self, upstream, tls, make_way):
         gateway = self._gateway
+        weight = PEM_WEIGHT * sum(len(text) for text in (tls.ca, tls.cert, tls.key) if text)
+        upstream.weight += weight
+        gateway.budget.bytes += weight
         return Secured(gateway.loop, gateway.contexts, tls, upstream.host, self.session.group,
                        gateway.config['limits.connectSeconds'], make_way, upstream.on_dialled)
 
@@ -7569,12 +7622,12 @@ class Conversation(Performance):
 
     def on_flow(self, upstream, is_full):
         self.may_choke = self.may_choke or is_full
-        if not is_full:
+        if not is_full and self.dialect.credits:
+            self.tell(self.dialect.on_drained, upstream.channel)
+        elif not is_full:
             self.session.touch()
             if self.session.ws.is_behind:
                 self.session.settle()
-            if self.dialect.credits:
-                self.tell(self.dialect.on_drained, upstream.channel)
 
     def give_up(self):
         """What waits for targets must not be kept for them when the client goes."""
@@ -7584,10 +7637,12 @@ class Conversation(Performance):
 
     def is_choked(self):
         """Do the upstreams hold too much for the client to be read? Asked only while they may: there may be many."""
-        upstreams = self.upstreams.values()
+        most, upstreams = self._gateway.config['limits.messageBytes'], self.upstreams.values()
+        if self.dialect.credits and self._gateway.budget.bytes < most:
+            return False  # none of them chokes, and those of all clients hold less than these would have to
         full = [upstream for upstream in upstreams if upstream.is_full()]
         is_choked = (any(upstream.chokes() for upstream in full)
-                     or sum(upstream.held() for upstream in upstreams) >= self._gateway.config['limits.messageBytes'])
+                     or sum(upstream.held() for upstream in upstreams) >= most)
         self.may_choke = is_choked or bool(full) or any(upstream.state == DIALLING for upstream in upstreams)
         return is_choked
 
