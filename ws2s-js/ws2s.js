@@ -13,7 +13,7 @@
  *     1. Errors       WS2SError, RedisError
  *     2. Bytes        base64, text, a queue
  *     3. Session      one WebSocket to the gateway: requests, replies, data
- *     4. Connection   the two streams of one TCP connection, and their backpressure
+ *     4. Connection   the two streams of one TCP connection, their backpressure, halves, and TLS
  *     5. RESP         what Redis speaks: commands, replies
  *     6. Redis        a client that connects again by itself
  *     7. Callbacks    the interface of ws2s.js 2.1
@@ -897,15 +897,13 @@ class Turn {
 class OurHalf {
   #turn;
   #outgoing;
-  #onOver;
   #ending = null;   // a promise, once it is to end
 
   isOver = false;
 
-  constructor(turn, outgoing, onOver) {
+  constructor(turn, outgoing) {
     this.#turn = turn;
     this.#outgoing = outgoing;
-    this.#onOver = onOver;
   }
 
   get isEnding() {
@@ -932,7 +930,6 @@ class OurHalf {
     if (!reply.success) throw errorOf(reply);
     this.#outgoing.stop(new WS2SError(1, 'closed', 'our half of the connection has ended'));
     this.isOver = true;
-    this.#onOver();
   }
 }
 
@@ -1054,7 +1051,8 @@ class Connection {
   async finish() {
     this.#refuseOver();
     if (this.#session.isOld) throw badRequestError('this gateway is too old to end one half of a connection');
-    return this.#ourHalf.end();
+    await this.#ourHalf.end();
+    if (this.#hasTargetFinished) this.#shut();
   }
 
   /**
@@ -1112,7 +1110,7 @@ class Connection {
       aborting: reason => this.#onAborting(reason),
     });
     this.#turn = new Turn(this.#session, this.#outgoing, this.#over.promise);
-    this.#ourHalf = new OurHalf(this.#turn, this.#outgoing, () => this.#onHalf());
+    this.#ourHalf = new OurHalf(this.#turn, this.#outgoing);
     const {host, port} = this.#options;
     this.#opened.resolve({
       readable: this.readable, writable: this.writable, remoteAddress: host, remotePort: Number(port),
@@ -1137,11 +1135,7 @@ class Connection {
     this.#hasTargetFinished = true;
     this.#incoming.end(null);
     this.#finished.resolve();
-    this.#onHalf();
-  }
-
-  #onHalf() {
-    if (this.#hasTargetFinished && this.#ourHalf.isOver) this.#shut();
+    if (this.#ourHalf.isOver) this.#shut();
   }
 
   #ack(bytes) {
