@@ -71,8 +71,8 @@ import unicodedata
 import zlib
 
 __version__ = '3.0.0.dev0'
-__all__ = ['Gateway', 'Dialect', 'Send', 'Open', 'Write', 'Grant', 'Carry', 'Shut', 'Hangup', 'Later', 'TEXT',
-           'BINARY', 'HttpError', 'Config', 'parse_config', 'ConfigError', 'ServeError', 'DIALECTS', 'main']
+__all__ = ['Gateway', 'Dialect', 'Send', 'Open', 'Write', 'Grant', 'Carry', 'Shut', 'Hangup', 'Later', 'Authenticate',
+           'TEXT', 'BINARY', 'HttpError', 'Config', 'parse_config', 'ConfigError', 'ServeError', 'DIALECTS', 'main']
 
 
 # ======================================================================================================================
@@ -2148,8 +2148,9 @@ class Failures(object):
 
     def note(self, group, now):
         self._moments[group] = self._moments.pop(group, ())[1 - FAILURES:] + (now,)
-        while len(self._moments) > FAILED_GROUPS or next(iter(self._moments.values()))[-1] < now - FAILURE_SECONDS:
-            self._moments.popitem(last=False)
+        oldest = next(iter(self._moments))
+        if len(self._moments) > FAILED_GROUPS or self._moments[oldest][-1] < now - FAILURE_SECONDS:
+            del self._moments[oldest]
 
     def slows(self, group, now):
         moments = self._moments.get(group, ())
@@ -5016,8 +5017,8 @@ class Passwords(object):
         if known in self._right:
             return True
         _, rounds, salt, digest = hashed.split(b'$')
-        is_right = hmac.compare_digest(hash_of_password(password, binascii.a2b_base64(salt), int(rounds)),
-                                       binascii.a2b_base64(digest))
+        found = hash_of_password(password, binascii.a2b_base64(salt), int(rounds))
+        is_right = hmac.compare_digest(found, binascii.a2b_base64(digest)) and b'\0' not in password  # it adds nothing
         if is_right:
             self._right = (self._right if len(self._right) < RIGHT_PASSWORDS else set()) | {known}
         return is_right
@@ -8284,11 +8285,12 @@ def minted_token(config, arguments, now):
     rules = config['auth.jwt']
     if rules is None:
         raise ConfigError('--mint-token: there is no "auth.jwt" in the configuration')
-    if not re.match(r'[0-9]{1,6}(\.[0-9]{1,3})?\Z', arguments.hours or '1'):
+    hours = '1' if arguments.hours is None else arguments.hours
+    if not re.match(r'[0-9]{1,6}(\.[0-9]{1,3})?\Z', hours):
         raise ConfigError('--hours wants a number')
     targets = [argument_text(rule) for rule in arguments.targets or ()]
     claims = [('sub', identity_name(argument_text(arguments.mint_token))), ('iat', int(now)),
-              ('exp', int(now + 3600 * float(arguments.hours or 1))), ('iss', rules.issuer), ('aud', rules.audience),
+              ('exp', int(now + 3600 * float(hours))), ('iss', rules.issuer), ('aud', rules.audience),
               ('targets', plain_value(listing(read_target_rule)(targets)) or None)]
     head = {'alg': rules.algorithms[0], 'typ': 'JWT'}
     parts = [base64url(json.dumps(part).encode('ascii')) for part in (
