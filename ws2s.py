@@ -6729,16 +6729,23 @@ class Upstream(StreamOwner, Holder):
 
 class Admission(Step):
     """Who a client is: its Identity, or None for one that has shown nothing; the failure is an HttpError. ``read()``
-    gives the Claim. Where an address has failed too often each answer takes a while, a good one, too."""
+    gives the Claim. Where an address has failed too often each answer to what it shows takes a while, a good one, too.
+    """
 
     def __init__(self, gateway, group, read, on_done):
         Step.__init__(self, gateway.loop, on_done)
         self._gateway, self._group, self._read = gateway, group, read
-        self._is_held, self._job = False, None
+        self._is_held, self._claim, self._job = False, None, None
 
     def _start(self):
+        try:
+            self._claim = self._read()
+        except HttpError as error:
+            self._claim = error
         failures = self._gateway.failures
-        if not failures.slows(self._group, self._loop.now):
+        if self._claim == Claim([], ()):
+            self._finish(None, None)
+        elif not failures.slows(self._group, self._loop.now):
             self._look()
         elif failures.held[self._group] >= MOST_HELD:
             self.fail(HttpError(429, 'Too many logins from this address have failed; please try again in a minute.'))
@@ -6749,36 +6756,31 @@ class Admission(Step):
 
     def _look(self):
         self._let_go()
-        try:
-            claim = self._read()
-        except HttpError as error:
-            self._refuse(error)
-            return
-        if claim.logins:
-            self._ask(claim)
-        elif claim.identities:
-            self._conclude(claim.identities)
+        if isinstance(self._claim, HttpError):
+            self._refuse(self._claim)
+        elif self._claim.logins:
+            self._ask()
         else:
-            self._finish(None, None)
+            self._conclude(self._claim.identities)
 
-    def _ask(self, claim):
-        """One that is not known takes as long."""
+    def _ask(self):
+        """Whether a password is right. A user who is not known takes as long."""
         users = self._gateway.config['auth.users']
         found = [(next((user for user in users if utf8_bytes(text_type(user.name)) == name), None), password)
-                 for name, password in claim.logins if users]
+                 for name, password in self._claim.logins if users]
         pairs = [((user or users[0]).password.text, password) for user, password in found]
         self._job = self._gateway.logins.submit(self._group, self._gateway.passwords.blocking_check, (pairs,),
-                                                lambda fits: self._on_checked(claim, found, fits))
+                                                functools.partial(self._on_checked, found))
         if self._job is None:
             self.fail(HttpError(503, 'The gateway has too much to do just now.'))
 
-    def _on_checked(self, claim, found, fits):
+    def _on_checked(self, found, fits):
         self._job = None
         if isinstance(fits, Failure):
             self.fail(HttpError(500, BROKEN.message))
             return
         right = [identity_of_entry(user, 'user') for (user, _), is_right in zip(found, fits) if user and is_right]
-        self._conclude(claim.identities + right[:1] if right else [])
+        self._conclude(self._claim.identities + right[:1] if right else [])
 
     def _conclude(self, identities):
         identity = agreed(identities)

@@ -240,8 +240,8 @@ def test_the_example_of_rfc_7515_is_read():
     """Appendix A.1: of a key that is bytes, so by its parts. The header has a line break, the claims have others."""
     token = (b'eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0'
              b'dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk')
-    key = base64.urlsafe_b64decode(b'AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CA'
-                                   b'ow==')
+    key = ws2s.base64url_bytes(b'AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_'
+                               b'T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow')
     data, _, signature = token.rpartition(b'.')
     assert encoded(hmac.new(key, data, hashlib.sha256).digest()) == signature
     head, claims = [ws2s.jwt_object(ws2s.base64url_bytes(part)) for part in data.split(b'.')]
@@ -252,7 +252,8 @@ def test_the_example_of_rfc_7515_is_read():
 
 
 @pytest.mark.parametrize('claims', [
-    good(), {'exp': NOW + 1}, good(exp=NOW + 0.5), good(exp=4102444800), good(nbf=NOW), good(nbf=0), good(nbf=NOW - 0.5),
+    good(), {'exp': NOW + 1}, good(exp=NOW + 0.5), good(exp=4102444800), good(nbf=NOW), good(nbf=0),
+    good(nbf=NOW - 0.5),
     good(iat=NOW + 100), good(aud='anybody'), good(aud=['a', 'b']), good(iss='anybody'), good(jti='x', admin=False),
     good(sub=u'\u6771\u4eac ann@example.com'), good(sub=128 * 'x')], ids=repr)
 def test_claims_that_are_good(claims):
@@ -268,7 +269,8 @@ def test_claims_that_are_good(claims):
     good(targets={'a': 'b'}), good(targets=['']), good(targets=['db.lan', None]), good(targets=['db.lan:0']),
     good(targets=['*a*a*a*a*a*a*a*a*a*a*b']), good(targets=True), good(host='db.lan'), good(port=80),
     good(host='db.lan', port=0), good(host='db.lan', port=65536), good(host='db.lan', port='x'),
-    good(host='db.lan', port=True), good(host='db.lan', port=80.0), good(host='*.lan', port=80), good(host='*', port=80),
+    good(host='db.lan', port=True), good(host='db.lan', port=80.0), good(host='*.lan', port=80),
+    good(host='*', port=80),
     good(host='', port=80), good(host=None, port=80), good(host=['db.lan'], port=80), good(host='10.0.0.0/8', port=80),
     good(host='db.lan', port=None), good(host='db.lan:80', port=80)], ids=repr)
 def test_claims_that_are_not(claims):
@@ -278,7 +280,8 @@ def test_claims_that_are_not(claims):
 @pytest.mark.parametrize('text', [
     b'[]', b'null', b'5', b'"x"', b'', b'{', b'{}x', b'\xff', b'{"exp": 1800000060, "exp": 1800000060}',
     b'{"exp": 1800000060, "targets": ["db.lan"], "targets": ["*"]}', b'{"exp": 1800000060, "a": {"b": 1, "b": 1}}',
-    b'{"exp": NaN}', b'{"exp": Infinity}', b'{"exp": 1e999}', b'{"exp": -Infinity, "sub": "a"}', b'{"exp": 1' + 5000 * b'0' + b'}',
+    b'{"exp": NaN}', b'{"exp": Infinity}', b'{"exp": 1e999}', b'{"exp": -Infinity, "sub": "a"}',
+    b'{"exp": 1' + 5000 * b'0' + b'}',
     b'{"exp": 1800000060, "a": ' + 2500 * b'[' + 2500 * b']' + b'}x',
     u'{"exp": 1800000060}'.encode('utf-16'), b'\xef\xbb\xbf{"exp": 1800000060}'], ids=lambda text: repr(text[:40]))
 def test_what_is_no_json_object_with_each_key_once_is_refused(text):
@@ -287,7 +290,8 @@ def test_what_is_no_json_object_with_each_key_once_is_refused(text):
 
 
 @pytest.mark.parametrize('head', [
-    {'alg': 'none'}, {'alg': 'None'}, {'alg': 'NONE'}, {'alg': ''}, {'alg': None}, {}, {'alg': 'RS256'}, {'alg': 'hs256'},
+    {'alg': 'none'}, {'alg': 'None'}, {'alg': 'NONE'}, {'alg': ''}, {'alg': None}, {}, {'alg': 'RS256'},
+    {'alg': 'hs256'},
     {'alg': 'ES256'}, {'alg': ['HS256']}, {'alg': {'HS256': 1}}, {'alg': 1}, {'alg': True}, {'ALG': 'HS256'},
     {'alg': 'HS256', 'crit': ['exp']}, {'alg': 'HS256', 'crit': []}, b'{"alg": "HS256", "alg": "HS256"}',
     b'{"alg": "none", "alg": "HS256"}', b'{"alg": "HS256 "}'], ids=repr)
@@ -307,9 +311,11 @@ def broken_tokens():
     head, claims, signature = token.split(b'.')
     other = encoded(json.dumps(good(sub='root')).encode('ascii'))
     none = encoded(b'{"alg":"none"}')
-    return [token[:-1], token[:len(token) // 2], head + b'.' + claims, head + b'.' + claims + b'.', token + b'.', b'.' + token,
+    return [token[:-1], token[:len(token) // 2], head + b'.' + claims, head + b'.' + claims + b'.', token + b'.',
+            b'.' + token,
             token + b'.' + signature, head + b'.' + other + b'.' + signature, none + b'.' + claims + b'.',
-            none + b'.' + claims + b'.' + signature, b'..', b'...', b'', b'a.b.c', token + b'=', token + b'\n', token + b' ',
+            none + b'.' + claims + b'.' + signature, b'..', b'...', b'', b'a.b.c', token + b'=', token + b'\n',
+            token + b' ',
             token.replace(b'.', b'. '), token.swapcase(), head + b'..' + signature, b'.' + claims + b'.' + signature,
             token[:-1] + bytes(bytearray([bytearray(token)[-1] + 1])), jwt(good(), secret=SECRET[:-1] + u'x'),
             jwt(good(), secret=u''), jwt(good(), secret=SECRET + u'x'), head + b'.' + claims + b'.' + encoded(b''),
@@ -343,11 +349,14 @@ def test_a_long_token_is_refused_unread(monkeypatch):
 
 @pytest.mark.parametrize('rules, claims, is_good', [
     ({'audience': 'ws2s'}, {'aud': 'ws2s'}, True), ({'audience': 'ws2s'}, {'aud': ['a', 'ws2s']}, True),
-    ({'audience': 'ws2s'}, {}, False), ({'audience': 'ws2s'}, {'aud': 'ws2'}, False), ({'audience': 'ws2s'}, {'aud': []}, False),
+    ({'audience': 'ws2s'}, {}, False), ({'audience': 'ws2s'}, {'aud': 'ws2'}, False),
+    ({'audience': 'ws2s'}, {'aud': []}, False),
     ({'audience': 'ws2s'}, {'aud': ['a']}, False), ({'audience': 'ws2s'}, {'aud': None}, False),
     ({'audience': 'ws2s'}, {'aud': {'ws2s': 1}}, False), ({'audience': 'ws2s'}, {'aud': 'WS2S'}, False),
-    ({'audience': 'ws2s'}, {'aud': 'xws2sx'}, False), ({'issuer': 'app'}, {'iss': 'app'}, True), ({'issuer': 'app'}, {}, False),
-    ({'issuer': 'app'}, {'iss': 'ap'}, False), ({'issuer': 'app'}, {'iss': ['app']}, False), ({'issuer': 'app'}, {'iss': None}, False),
+    ({'audience': 'ws2s'}, {'aud': 'xws2sx'}, False), ({'issuer': 'app'}, {'iss': 'app'}, True),
+    ({'issuer': 'app'}, {}, False),
+    ({'issuer': 'app'}, {'iss': 'ap'}, False), ({'issuer': 'app'}, {'iss': ['app']}, False),
+    ({'issuer': 'app'}, {'iss': None}, False),
     ({'issuer': 'app', 'audience': 'ws2s'}, {'iss': 'app', 'aud': 'ws2s'}, True),
     ({'issuer': 'app', 'audience': 'ws2s'}, {'iss': 'app', 'aud': 'x'}, False)])
 def test_audience_and_issuer_are_checked_where_they_are_configured(rules, claims, is_good):
@@ -411,7 +420,8 @@ def test_the_header_of_a_proxy_counts_only_from_one_that_is_trusted():
 
 def test_a_user_whom_a_proxy_names_is_as_narrow_as_auth_users_has_it():
     of = request(('X-Forwarded-User', u'\xe4nn'.encode('utf-8').decode('latin-1')))
-    assert claim(of, is_trusted=True).identities == [Identity(u'\xe4nn', 'proxy', (ALL['auth.users'][0].targets,), False)]
+    found = claim(of, is_trusted=True).identities
+    assert found == [Identity(u'\xe4nn', 'proxy', (ALL['auth.users'][0].targets,), False)]
 
 
 @pytest.mark.parametrize('auth, needs', [
@@ -454,7 +464,7 @@ def test_what_is_known_to_be_right_is_not_hashed_again_and_is_bounded(monkeypatc
     monkeypatch.setattr(ws2s, 'hash_of_password', lambda password, salt, rounds: hashed.append(rounds) or 32 * b'\0')
     passwords = ws2s.Passwords()
     for number in itertools.chain(range(1500), [1499, 1499]):
-        assert passwords.blocking_check([(HASH, b'%d' % number if str is bytes else str(number).encode('ascii'))]) == [True]
+        assert passwords.blocking_check([(HASH, repr(number).encode('ascii'))]) == [True]
         counts.append(len(hashed))
     assert counts[-1] == counts[-3] == 1500 and set(hashed) == {100000}
 
@@ -516,7 +526,8 @@ def narrow_judge(targets, **rules):
     ([['93.184.216.0/24']], {}, 'anything', PUBLIC, True), ([['93.184.216.0/25:5432']], {}, 'anything', PUBLIC, True),
     ([['10.0.0.0/8']], {}, 'anything', PUBLIC, False), ([['10.0.0.0/8', '*.lan']], {}, 'db.lan', PUBLIC, True),
     ([['*.lan'], ['db.*']], {}, 'db.lan', PUBLIC, True), ([['*.lan'], ['www.*']], {}, 'db.lan', PUBLIC, False),
-    ([['*.lan'], ['93.0.0.0/8']], {}, 'db.lan', PUBLIC, True), ([['*']], {'denyTargets': ['db.lan']}, 'db.lan', PUBLIC, False),
+    ([['*.lan'], ['93.0.0.0/8']], {}, 'db.lan', PUBLIC, True),
+    ([['*']], {'denyTargets': ['db.lan']}, 'db.lan', PUBLIC, False),
     ([['*']], {'allowTargets': ['www.lan']}, 'db.lan', PUBLIC, False),
     ([['db.lan']], {'allowTargets': ['*.lan:5432']}, 'db.lan', PUBLIC, True),
     ([['*']], {'allowConnectToServerLocal': False}, 'db.lan', '127.0.0.1', False),
@@ -555,7 +566,8 @@ def test_two_identities_do_not_share_verdicts():
                for name, target in (('a', 'a.lan'), ('b', 'b.lan'))]
     found = [(2, (PUBLIC, 80))]
     for _ in range(2):
-        for host, verdicts in (('a.lan', (True, False, True)), ('b.lan', (False, True, True)), ('c.lan', (False, False, True))):
+        for host, verdicts in (('a.lan', (True, False, True)), ('b.lan', (False, True, True)),
+                               ('c.lan', (False, False, True))):
             assert tuple(bool(one.allowed(host, 80, found)[0]) for one in of_each + [resolver]) == verdicts
     assert resolver.narrowed(None) is resolver and resolver.narrowed(Identity('a', 'token', (), False)) is resolver
 
@@ -636,19 +648,22 @@ def test_no_other_dialect_asks():
 Arguments = collections.namedtuple('Arguments', 'mint_token targets hours')
 
 
-@pytest.mark.parametrize('targets, hours', [(None, None), (['db.lan:5432', '*.lan:80,443'], '0.5'), ([u'b\xfccher.lan'], '24')])
+@pytest.mark.parametrize('targets, hours',
+                         [(None, None), (['db.lan:5432', '*.lan:80,443'], '0.5'), ([u'b\xfccher.lan'], '24')])
 def test_a_token_that_is_minted_is_taken_until_its_time_is_up(targets, hours):
     settings = config(jwt={'secret': SECRET, 'algorithms': ['HS512'], 'issuer': 'app', 'audience': 'ws2s'})
     token = ws2s.minted_token(settings, Arguments('ann', targets, hours), NOW).encode('ascii')
     last = NOW + int(3600 * float(hours or 1))
     for now in (NOW, last - 1):
         found = ws2s.read_jwt(token, settings['auth.jwt'], now)
-        assert found.name == 'ann' and [[rule.text for rule in rules] for rules in found.targets] == ([targets] if targets else [])
+        assert found.name == 'ann'
+        assert [[rule.text for rule in rules] for rules in found.targets] == ([targets] if targets else [])
     assert ws2s.read_jwt(token, settings['auth.jwt'], last) is None
 
 
 @pytest.mark.parametrize('arguments', [
-    ('', None, None), ('a\nb', None, None), ('ann', ['a b'], None), ('ann', [''], None), ('ann', None, 'x'), ('ann', None, '-1'),
+    ('', None, None), ('a\nb', None, None), ('ann', ['a b'], None), ('ann', [''], None), ('ann', None, 'x'),
+    ('ann', None, '-1'),
     ('ann', None, 'nan'), ('ann', None, '')])
 def test_a_token_that_makes_no_sense_is_not_minted(arguments):
     with pytest.raises(ConfigError):
@@ -657,7 +672,9 @@ def test_a_token_that_makes_no_sense_is_not_minted(arguments):
         ws2s.minted_token(config(), Arguments('ann', None, None), NOW)
 
 
-@pytest.mark.parametrize('argv', [['--as', 'ann'], ['--targets', 'db.lan'], ['--hours', '1'], ['--print-config', '--as', 'ann']])
+@pytest.mark.parametrize('argv',
+                         [['--as', 'ann'], ['--targets', 'db.lan'], ['--hours', '1'],
+                          ['--print-config', '--as', 'ann']])
 def test_arguments_that_belong_to_another_do_not_stand_alone(argv):
     with pytest.raises(ConfigError):
         ws2s.parse_arguments(argv)
