@@ -640,27 +640,22 @@ def one_of(*choices):
     return check
 
 
-def each(check):
+def each(check, least=0, field=None):
+    """The check of a list of ``least`` items or more, no two of which have the same ``field``."""
     def check_all(value):
         if not isinstance(value, (list, tuple)) or isinstance(value, Pairs):
             raise ConfigError('must be a list')
-        return tuple(check(item) for item in value)
+        if len(value) < least:
+            raise ConfigError('must not be empty: leave it out')
+        found = tuple(check(item) for item in value)
+        if field and len(set(getattr(item, field) for item in found)) < len(found):
+            raise ConfigError('has the same %s twice' % field)
+        return found
     return check_all
 
 
-def listing(check):
-    return each(lambda item: check(words(item)))
-
-
-def not_empty(check):
-    def check_some(value):
-        if not check(value):
-            raise ConfigError('must not be empty: leave it out')
-        return check(value)
-    return check_some
-
-
-REQUIRED = object()
+def listing(check, least=0):
+    return each(lambda item: check(words(item)), least)
 
 
 def record(kind, *members):
@@ -669,44 +664,28 @@ def record(kind, *members):
         value = Pairs(value.items()) if isinstance(value, dict) else value
         if not isinstance(value, Pairs):
             raise ConfigError('must have objects')
-        names = [name for name, _ in value]
-        for name in names:
-            if name not in kind._fields or names.count(name) > 1:
-                raise ConfigError('"%s" is not known there, or stands there twice' % printable(name))
-        return kind(*[member(dict(value), name, *rule) for name, rule in zip(kind._fields, members)])
+        found, values = dict(value), []
+        if len(found) < len(value) or set(found) - set(kind._fields):
+            raise ConfigError('must have objects of %s, each once' % ', '.join(kind._fields))
+        for name, (check_member, default) in zip(kind._fields, members):
+            try:
+                values.append(check_member(found.get(name, default)))
+            except ConfigError as error:
+                raise ConfigError('"%s" %s' % (name, error if name in found else 'is missing'))
+        return kind(*values)
     return check
 
 
-def member(found, name, check, default):
-    if default is REQUIRED and name not in found:
-        raise ConfigError('"%s" is missing' % name)
-    try:
-        return check(found.get(name, default))
-    except ConfigError as error:
-        raise ConfigError('"%s" %s' % (name, error))
-
-
-def different(field, check):
-    """The check of records, no two of which have the same ``field``."""
-    def check_all(value):
-        found = check(value)
-        if len(set(getattr(one, field) for one in found)) < len(found):
-            raise ConfigError('has the same %s twice' % field)
-        return found
-    return check_all
-
-
-def secret(least, is_in_bytes=True):
-    """The check of a Secret that has so many bytes, or characters."""
+def secret(least, size=len):
+    """The check of a Secret of this least ``size``, of bytes or of the text."""
     def check(value):
         if words(value) == HIDDEN:
             raise ConfigError('%s stands for a secret, and is none' % HIDDEN)
         try:
-            data = utf8_bytes(text_type(value))
+            if size(utf8_bytes(text_type(value))) < least:
+                raise ConfigError('must have at least %d characters' % least)
         except UnicodeError:
             raise ConfigError('is no Unicode')
-        if len(data if is_in_bytes else value) < least:
-            raise ConfigError('must have at least %d %s' % (least, 'bytes' if is_in_bytes else 'characters'))
         return Secret(value)
     return check
 
@@ -724,15 +703,9 @@ def identity_name(value):
     return value
 
 
-def user_name(value):
-    if ':' in identity_name(value):
-        raise ConfigError('must be a name without a colon')
-    return value
-
-
 def header_name(value):
-    if words(value).strip(TOKEN) or value.lower() in ('authorization', 'cookie', 'host'):
-        raise ConfigError('must be the name of a header that only the proxy sets')
+    if words(value).strip(TOKEN):
+        raise ConfigError('must be the name of a header')
     return value.lower()
 
 
@@ -800,8 +773,7 @@ def host_name(text):
         raise ConfigError('"%s" %s' % (printable(text), error))
 
 
-TARGETS = either(not_empty(listing(read_target_rule)), None), None
-METRICS = flag, False
+NAME, TARGETS, METRICS = (identity_name, None), (either(listing(read_target_rule, 1), None), None), (flag, False)
 
 Option = collections.namedtuple('Option', 'key default check help')
 
@@ -813,20 +785,17 @@ OPTIONS = (
     Option('denyTargets', (), listing(read_target_rule), 'rules HOST[:PORTS] of what may not; they win'),
     Option('allowedOrigins', (), listing(origin_or_star), 'origins whose pages may connect: scheme://host, null or *'),
     Option('allowedHosts', (), listing(host_name), 'names of this gateway under which its own pages may connect'),
-    Option('auth.tokens', (), different('token', each(record(
-        TokenEntry, (identity_name, REQUIRED), (secret(16), REQUIRED), TARGETS, METRICS))),
-        'objects of name, token, targets, metrics: who shows such a token may come'),
-    Option('auth.users', (), different('name', each(record(
-        UserEntry, (user_name, REQUIRED), (password_hash, REQUIRED), TARGETS, METRICS))),
-        'objects of name, password, targets, metrics, for HTTP Basic; the password is what --hash-password prints'),
+    Option('auth.tokens', (), each(record(TokenEntry, NAME, (secret(16), None), TARGETS, METRICS), field='token'),
+           'objects of name, token, targets, metrics: who shows such a token may come'),
+    Option('auth.users', (), each(record(UserEntry, NAME, (password_hash, None), TARGETS, METRICS), field='name'),
+           'objects of name, password, targets, metrics, for HTTP Basic; the password is what --hash-password prints'),
     Option('auth.jwt', None, either(record(
-        JwtRules, (secret(32, is_in_bytes=False), REQUIRED),
-        (not_empty(listing(one_of(*sorted(JWT_HASHES)))), ['HS256']), (either(words, None), None),
-        (either(words, None), None)), None),
-        'object of secret, algorithms, issuer, audience: whose JSON Web Tokens are taken'),
-    Option('auth.clientCertificates', (), different('name', each(record(
-        CertificateEntry, (identity_name, REQUIRED), TARGETS, METRICS))),
-        'objects of name, targets, metrics: common names of the certificates of clients'),
+        JwtRules, (secret(32, lambda data: len(utf8_text(data))), None),
+        (listing(one_of(*sorted(JWT_HASHES)), 1), ['HS256']),
+        (either(words, None), None), (either(words, None), None)), None),
+        'object of secret, algorithms, issuer, audience: which JSON Web Tokens count'),
+    Option('auth.clientCertificates', (), each(record(CertificateEntry, NAME, TARGETS, METRICS), field='name'),
+           'objects of name, targets, metrics: common names of the certificates of clients'),
     Option('auth.proxyHeader', None, either(header_name, None), 'header by which a trusted proxy names the client'),
     Option('auth.pages', False, flag, 'are pages only for those whom "auth" knows?'),
     Option('web', None, either(words, None, False), 'folder of static files; null: those of ws2s; false: none'),
@@ -972,12 +941,17 @@ SECRETS = 'auth.tokens', 'auth.users', 'auth.jwt', 'wisp.users'
 
 
 def with_secrets(value, read_source):
-    """``value`` with what ``read_source(kind, name)`` gives in the place of each {"env": NAME} and {"file": PATH}."""
-    if isinstance(value, Pairs):
-        if [name for name, _ in value] in (['env'], ['file']) and not isinstance(value[0][1], Pairs):
-            return read_source(value[0][0], words(value[0][1]))
-        return Pairs((name, with_secrets(item, read_source)) for name, item in value)
-    return [with_secrets(item, read_source) for item in value] if isinstance(value, list) else value
+    """``value`` with what ``read_source(kind, name)`` gives in the place of its {"env": NAME} and {"file": PATH}."""
+    if isinstance(value, list):
+        return [with_secrets(item, read_source) for item in value]
+    if not isinstance(value, Pairs):
+        return value
+    return Pairs((name, read_source(item[0][0], words(item[0][1])) if is_source(item)
+                  else with_secrets(item, read_source)) for name, item in value)
+
+
+def is_source(value):
+    return isinstance(value, Pairs) and [name for name, _ in value] in (['env'], ['file'])
 
 
 def parse_config(text, read_source=no_source):
@@ -1955,11 +1929,12 @@ def headers_for_readers(request, config):
 
 # Who a client is: its name for rules and logs, how that was shown, lists of rules that must all allow where it goes.
 Identity = collections.namedtuple('Identity', 'name way targets metrics')
-# What a client has shown: Identities of what is good already, and pairs (user, password) of which one must be right.
+# What a client has shown: the Identity of each credential, None for one that is not good; and pairs (user, password) of
+# which one must be right.
 Claim = collections.namedtuple('Claim', 'identities logins')
-WAYS = ('auth.tokens', 'token'), ('auth.users', 'user'), ('auth.clientCertificates', 'certificate')
+WAYS = {'auth.tokens': 'token', 'auth.users': 'user', 'auth.clientCertificates': 'certificate'}
 
-JWT_BYTES, JWT_DIGITS, JWT_STARS = 8192, 20, 4  # of a whole token; of a number in it; in a glob
+JWT_BYTES, JWT_STARS = 8192, 4  # of a whole token; in a glob
 LAST_MOMENT = 10 ** 11         # in seconds: what is later is in milliseconds, and would be good for ever
 BASE64_URL = re.compile(b'[A-Za-z0-9_-]*\\Z')
 
@@ -1982,25 +1957,25 @@ def unauthorized(config):
 
 
 def read_claim(request, config, now, certificate_name=None, is_trusted=False):
-    """The Claim of all that a request shows. Raises HttpError: 401 when any of it is not good, else 400.
+    """The Claim of all that a request shows. Raises HttpError 400.
 
     ``now``: seconds since 1970; ``certificate_name``: the common name of a verified certificate; ``is_trusted``: the
     request has come from a proxy that may say who the client is.
     """
+    header = is_trusted and config['auth.proxyHeader'] and request.one(config['auth.proxyHeader'])
     try:
         bearers, logins = read_authorization(request.one('authorization'))
         bearers += [utf8_bytes(token) for token in request.parameters('access_token')]
         bearers += [base64url_bytes(offer[len(BEARER_OFFER):].encode('latin-1')) for offer in request.bearer_offers()]
         identities = [identity_of_token(token, config, now) for token in bearers]
         if certificate_name is not None and config['auth.clientCertificates']:
-            identities.append(named_identity(config, 'auth.clientCertificates', certificate_name))
-        header = is_trusted and config['auth.proxyHeader'] and request.one(config['auth.proxyHeader'])
+            identities += identities_named(config, certificate_name, 'auth.clientCertificates') or [None]
         if header:
-            identities.append(proxied_identity(config, utf8_text(header.encode('latin-1'))))
-    except (ValueError, binascii.Error):
-        raise unauthorized(config)
-    if None in identities:
-        raise unauthorized(config)
+            name = identity_name(utf8_text(header.encode('latin-1')))
+            known = identities_named(config, name, 'auth.users') or [Identity(name, '', (), False)]
+            identities.append(known[0]._replace(way='proxy'))  # as narrow as where it has a password
+    except (ValueError, binascii.Error, ConfigError):
+        return Claim([None], ())
     return Claim(identities, logins)
 
 
@@ -2039,15 +2014,9 @@ def identity_of_entry(entry, way):
     return Identity(entry.name, way, (entry.targets,) if entry.targets else (), entry.metrics)
 
 
-def named_identity(config, key, name):
-    """The Identity of this name in ``auth.users`` or ``auth.clientCertificates``, or None."""
-    return next((identity_of_entry(entry, dict(WAYS)[key]) for entry in config[key] if entry.name == name), None)
-
-
-def proxied_identity(config, name):
-    """Where ``auth.users`` has such a name its rules count."""
-    known = named_identity(config, 'auth.users', name) or Identity(name, '', (), False)
-    return known._replace(way='proxy') if IDENTITY_NAME.match(name) else None
+def identities_named(config, name, *keys):
+    """The Identities of this name in these lists of a Config."""
+    return [identity_of_entry(entry, WAYS[key]) for key in keys for entry in config[key] if entry.name == name]
 
 
 def identity_of_token(token, config, now):
@@ -2080,8 +2049,7 @@ def jwt_digest(secret, algorithm, data):
 
 def jwt_object(data):
     """A JSON object none of whose keys stands twice: what one reader takes another may not. Raises ValueError."""
-    value = json.loads(utf8_text(data), object_pairs_hook=jwt_members, parse_constant=no_constant,
-                       parse_int=jwt_number)
+    value = json.loads(utf8_text(data), object_pairs_hook=jwt_members, parse_constant=no_constant)
     if not isinstance(value, dict):
         raise ValueError('no object')
     return value
@@ -2091,12 +2059,6 @@ def jwt_members(pairs):
     if len(dict(pairs)) < len(pairs):
         raise ValueError('a key stands there twice')
     return dict(pairs)
-
-
-def jwt_number(text):
-    if len(text) > JWT_DIGITS:
-        raise ValueError('too many digits')
-    return int(text)
 
 
 def jwt_moment(value):
@@ -2120,7 +2082,7 @@ def jwt_targets(claims):
     """Lists of rules from the claims `targets`, and `host` with `port`. Raises ValueError and ConfigError."""
     lists = ()
     if 'targets' in claims:
-        rules = not_empty(listing(read_target_rule))(claims['targets'])
+        rules = listing(read_target_rule, 1)(claims['targets'])
         if any(rule.glob and rule.glob.count('*') > JWT_STARS for rule in rules):
             raise ValueError('a glob that takes long')
         lists += rules,
@@ -2133,7 +2095,7 @@ def jwt_targets(claims):
 
 def agreed(identities):
     """The one Identity that all of these are, or None. What any of them forbids is forbidden."""
-    if len(set(identity.name for identity in identities)) != 1:
+    if None in identities or len(set(identity.name for identity in identities)) != 1:
         return None
     return Identity(identities[0].name, ' and '.join(identity.way for identity in identities),
                     sum((identity.targets for identity in identities), ()), all(one.metrics for one in identities))
@@ -6738,11 +6700,12 @@ class Admission(Step):
         self._is_held, self._claim, self._job = False, None, None
 
     def _start(self):
+        failures = self._gateway.failures
         try:
             self._claim = self._read()
         except HttpError as error:
-            self._claim = error
-        failures = self._gateway.failures
+            self.fail(error)
+            return
         if self._claim == Claim([], ()):
             self._finish(None, None)
         elif not failures.slows(self._group, self._loop.now):
@@ -6755,10 +6718,7 @@ class Admission(Step):
             self._timer = self._loop.call_later(HELD_SECONDS, self._look)
 
     def _look(self):
-        self._let_go()
-        if isinstance(self._claim, HttpError):
-            self._refuse(self._claim)
-        elif self._claim.logins:
+        if self._claim.logins:
             self._ask()
         else:
             self._conclude(self._claim.identities)
@@ -6785,23 +6745,14 @@ class Admission(Step):
     def _conclude(self, identities):
         identity = agreed(identities)
         if identity is None:
-            self._refuse(unauthorized(self._gateway.config))
-        else:
-            self._finish(identity, None)
-
-    def _refuse(self, error):
-        if error.status == 401:
             self._gateway.failures.note(self._group, self._loop.now)
-        self.fail(error)
-
-    def _let_go(self):
-        if self._is_held:
-            take_away(self._gateway.failures.held, self._group)
-            self._is_held = False
+        self._finish(identity, None if identity else unauthorized(self._gateway.config))
 
     def cancel(self):
         Step.cancel(self)
-        self._let_go()
+        if self._is_held:
+            take_away(self._gateway.failures.held, self._group)
+            self._is_held = False
         if self._job is not None:
             self._job.cancel()
             self._job = None
@@ -8049,13 +8000,12 @@ def parse_arguments(argv):
                                                                      'is asked for, and stop')
     parser.add_argument('--mint-token', metavar='NAME', help='show a JSON Web Token by "auth.jwt", and stop')
     parser.add_argument('--targets', metavar='RULE', nargs='+', help='with --mint-token: rules HOST[:PORTS]')
-    parser.add_argument('--hours', metavar='N', help='with --mint-token: for how long it is good (1)')
+    parser.add_argument('--hours', metavar='N', type=int, help='with --mint-token: for how long it is good (1)')
     parser.add_argument('--version', action='store_true', help='show the version, and stop')
     arguments = parser.parse_args(argv)
-    if arguments.identity is not None and arguments.check is None:
-        raise ConfigError('--as goes with --check')
-    if (arguments.targets, arguments.hours) != (None, None) and arguments.mint_token is None:
-        raise ConfigError('--targets and --hours go with --mint-token')
+    if (arguments.identity is not None and arguments.check is None
+            or (arguments.targets, arguments.hours) != (None, None) and arguments.mint_token is None):
+        raise ConfigError('--as goes with --check, --targets and --hours with --mint-token')
     return arguments
 
 
@@ -8250,8 +8200,7 @@ def check_target(judge, text):
 
 def check_identity(judge, config, name, text):
     """As check_target(), for each identity of this name."""
-    name = argument_text(name)
-    found = [identity_of_entry(entry, way) for key, way in WAYS for entry in config[key] if entry.name == name]
+    found = identities_named(config, argument_text(name), *sorted(WAYS))
     if not found:
         raise ConfigError('--as: "auth" knows no %s' % printable(name))
     statuses = []
@@ -8287,12 +8236,10 @@ def minted_token(config, arguments, now):
     rules = config['auth.jwt']
     if rules is None:
         raise ConfigError('--mint-token: there is no "auth.jwt" in the configuration')
-    hours = '1' if arguments.hours is None else arguments.hours
-    if not re.match(r'[0-9]{1,6}(\.[0-9]{1,3})?\Z', hours):
-        raise ConfigError('--hours wants a number')
+    hours = whole(1, 10 ** 6)(1 if arguments.hours is None else arguments.hours)
     targets = [argument_text(rule) for rule in arguments.targets or ()]
     claims = [('sub', identity_name(argument_text(arguments.mint_token))), ('iat', int(now)),
-              ('exp', int(now + 3600 * float(hours))), ('iss', rules.issuer), ('aud', rules.audience),
+              ('exp', int(now) + 3600 * hours), ('iss', rules.issuer), ('aud', rules.audience),
               ('targets', plain_value(listing(read_target_rule)(targets)) or None)]
     head = {'alg': rules.algorithms[0], 'typ': 'JWT'}
     parts = [base64url(json.dumps(part).encode('ascii')) for part in (

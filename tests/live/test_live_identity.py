@@ -483,7 +483,7 @@ def test_a_file_of_a_secret_that_is_wrong_is_one_line(folder, spoil, words):
 def test_a_variable_that_is_missing_is_one_line(folder):
     assert 'the variable GRAFANA_TOKEN is not set' in run_to_end(
         ['--config', str(folder / 'c.json'), '--print-config'], str(folder))[2]
-    assert 'at least 16 bytes' in call(folder, '--print-config', GRAFANA_TOKEN='short')[2]
+    assert 'at least 16 characters' in call(folder, '--print-config', GRAFANA_TOKEN='short')[2]
 
 
 def test_a_file_of_a_secret_may_be_a_link_and_of_the_group(folder):
