@@ -8020,9 +8020,9 @@ WEBSOCKIFY_OTHERWISE = {
     'unix-listen': 'Unix sockets are not listened on; use [HOST:]PORT', 'traffic': 'payloads are never logged',
     'record': 'payloads are never recorded', 'run-once': 'use --idle-timeout', 'timeout': 'use --idle-timeout',
     'wrap-mode': 'no program is wrapped; begin it yourself', 'inetd': 'use a socket unit of systemd',
-    'auth-plugin': 'set allowedOrigins, or let a web server in front ask for a password',
+    'auth-plugin': 'set allowedOrigins, or "auth" in the configuration of ws2s.py without websockify',
     'auth-source': 'see --auth-plugin',
-    'web-auth': 'let a web server in front ask for a password', 'syslog': 'use --log-file',
+    'web-auth': 'see --auth-plugin', 'syslog': 'use --log-file',
     'legacy-syslog': 'use --log-file', 'libserver': 'there is one server only', 'prefer-ipv6': 'name the address',
     'source-is-ipv6': 'use [::]:PORT'}
 
