@@ -407,20 +407,20 @@ def test_a_certificate_is_known_by_its_common_name(name, found):
 
 def test_the_header_of_a_proxy_counts_only_from_one_that_is_trusted():
     spoof = request(('X-Forwarded-User', 'ann'))
-    assert names(spoof) == [] and names(spoof, is_trusted=True) == ['ann']
-    assert names(spoof, config(tokens=TOKENS), is_trusted=True) == []
+    assert names(spoof) == [] and names(spoof, from_proxy=True) == ['ann']
+    assert names(spoof, config(tokens=TOKENS), from_proxy=True) == []
     for header in (u'\xe4nn', u'\u6771\u4eac'):
         of = request(('X-Forwarded-User', header.encode('utf-8').decode('latin-1')))
-        assert names(of, is_trusted=True) == [header]
-    assert names(request(('X-Forwarded-User', '')), is_trusted=True) == []
-    assert is_refused(request(('X-Forwarded-User', 'ann'), ('X-Forwarded-User', 'root')), status=400, is_trusted=True)
-    assert is_refused(request(('X-Forwarded-User', u'\xff')), is_trusted=True)
-    assert is_refused(request(('X-Forwarded-User', 129 * 'x')), is_trusted=True)
+        assert names(of, from_proxy=True) == [header]
+    assert names(request(('X-Forwarded-User', '')), from_proxy=True) == []
+    assert is_refused(request(('X-Forwarded-User', 'ann'), ('X-Forwarded-User', 'root')), status=400, from_proxy=True)
+    assert is_refused(request(('X-Forwarded-User', u'\xff')), from_proxy=True)
+    assert is_refused(request(('X-Forwarded-User', 129 * 'x')), from_proxy=True)
 
 
 def test_a_user_whom_a_proxy_names_is_as_narrow_as_auth_users_has_it():
     of = request(('X-Forwarded-User', u'\xe4nn'.encode('utf-8').decode('latin-1')))
-    found = claim(of, is_trusted=True).identities
+    found = claim(of, from_proxy=True).identities
     assert found == [Identity(u'\xe4nn', 'proxy', (ALL['auth.users'][0].targets,), False)]
 
 

@@ -101,9 +101,51 @@ def test_neons_driver_is_led_by_the_host_header():
 
 
 @pytest.mark.parametrize('target', ['/db.lan:80?tls=1', '/?address=db.lan:80&tls=true', '/?token=a&tls=yes'])
-def test_tls_is_refused_and_never_ignored(target):
-    assert refusal(request(target), config(tokens='/tokens')) == 400
-    assert served(request(target.replace('tls=', 'tls=0&x=')), config(tokens='/tokens')).name == 'raw'
+def test_tls_is_never_ignored(target):
+    for asked, tls in ((target, ws2s.PLAIN_TLS), (target.replace('tls=', 'tls=0&x='), None)):
+        dialect = served(request(asked), config(tokens='/tokens'))
+        if dialect.token:
+            dialect.on_token(u'db.lan:80')
+        assert dialect.on_start() == [Open(0, 'db.lan', 80, prefix=b'', tls=tls), Carry(0)]
+
+
+# --- UDP ----------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('target', ['/db.lan:53?udp=1', '/?address=db.lan:53&udp=true', '/?host=db.lan&port=53&udp=1'])
+def test_with_udp_each_message_is_a_datagram(target):
+    dialect = served(request(target), config(udp=True))
+    assert dialect.whole_messages
+    assert dialect.on_start() == [Open(0, 'db.lan', 53, prefix=b'', udp=True)]
+    for data in (b'abc', b'', b'\xff\xff\xff\xffport\1\2'):
+        assert dialect.on_binary(data, True) == [Write(0, data)]
+
+
+@pytest.mark.parametrize('first, passes', [
+    (b'\xff\xff\xff\xffport\0\x35', False), (b'\xff\xff\xff\xffport\n\n', False),
+    (b'\xff\xff\xff\xffport\0', True), (b'\xff\xff\xff\xffport\0\1\2', True),
+    (b'\xff\xff\xff\xffpost\0\1', True), (b'', True)])
+def test_the_port_that_emscriptens_sockets_tell_first_goes_nowhere(first, passes):
+    for piece in (first, bytearray(first)):
+        dialect = served(request('/db.lan:53?udp=1'), config(udp=True))
+        assert dialect.on_binary(piece, True) == ([Write(0, first)] if passes else [])
+        assert dialect.on_binary(first, True) == [Write(0, first)]
+        assert served(request('/db.lan:53'), config(udp=True)).on_binary(piece, True) == [Write(0, first)]
+
+
+def test_udp_is_refused_where_it_is_not_offered_and_never_taken_for_tcp():
+    for target in ('/db.lan:53?udp=1', '/?address=db.lan:53&udp=yes'):
+        assert refusal(request(target), config()) == 403
+    assert refusal(request('/db.lan:53?udp=1&tls=1'), config(udp=True)) == 400
+    assert not served(request('/db.lan:53?udp=0'), config()).whole_messages
+    with pytest.raises(ws2s.HttpError) as caught:
+        with_token(u'db.lan:53 udp')
+    assert caught.value.status == 403
+
+
+def test_a_tokens_line_may_say_udp():
+    dialect = served(request('/?token=a'), config(tokens='/tokens', udp=True))
+    dialect.on_token(u'db.lan:53 udp')
+    assert dialect.on_start() == [Open(0, 'db.lan', 53, prefix=b'', udp=True)]
 
 
 # --- Tokens ---------------------------------------------------------------------------------------
@@ -124,7 +166,14 @@ def test_a_token_leads_to_the_target_of_its_line(line, target):
     assert tuple(with_token(line, '/websockify?x=1&token=a&token=b').target) == target
 
 
-@pytest.mark.parametrize('line, status', [(None, 403), (u'db.lan:80 tls', 400), (u'unix_socket:/run/x', 500),
+def test_a_tokens_line_may_say_tls():
+    assert with_token(u'db.lan:80 tls').on_start()[0] == Open(0, 'db.lan', 80, prefix=b'', tls=ws2s.PLAIN_TLS)
+    with pytest.raises(ws2s.HttpError):
+        dialect = served(request('/?token=a&udp=1'), config(tokens='/tokens', udp=True))
+        dialect.on_token(u'db.lan:80 tls')
+
+
+@pytest.mark.parametrize('line, status', [(None, 403), (u'db.lan:80 TLS', 500), (u'unix_socket:/run/x', 500),
                                           (u'db.lan', 400),
                                           (u'db.lan:80 x', 500), (u'', 500), (u'a b:80', 500)])
 def test_a_token_that_leads_nowhere_is_refused(line, status):
