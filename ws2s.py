@@ -2362,6 +2362,8 @@ class Failures(object):
     def slows(self, group, now):
         moments = self._moments.get(group, ())
         return len(moments) == FAILURES and moments[0] >= now - FAILURE_SECONDS
+
+
 UNIX_PEER, UNIX_GROUP = ('unix',), b'unix:'
 
 

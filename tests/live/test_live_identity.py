@@ -9,6 +9,7 @@ import os
 import pty
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -364,6 +365,73 @@ def test_passwords_of_wisp_are_slowed_with_all_others_and_those_who_leave_leave_
         client.send_frame(BINARY, struct.pack('<BI', 5, 0) + b'\2\0' + struct.pack('<BI', 2, 5) + b'\3annx')
         wait_until(lambda: gateway.failures.held)
     wait_until(lambda: not gateway.failures.held)
+
+
+# -- certificates and proxies ------------------------------------------------------------------------------------------
+
+EC_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2']
+
+
+def openssl(folder, *arguments):
+    subprocess.check_output([needs('openssl', 'openssl')] + list(arguments), cwd=str(folder), stderr=subprocess.STDOUT)
+
+
+@pytest.fixture
+def certificates(tmp_path):
+    """A folder with those of a server, of an authority of ours and another, and of clients, which are called after who
+    has signed them and their name."""
+    openssl(tmp_path, 'req', '-x509', '-keyout', 'server.key', '-out', 'server.crt', '-subj', '/CN=localhost',
+            '-addext', 'subjectAltName=DNS:localhost', *EC_KEY)
+    for authority in ('ours', 'theirs'):
+        openssl(tmp_path, 'req', '-x509', '-keyout', authority + '.key', '-out', authority + '.crt', '-subj',
+                '/CN=' + authority,
+                *EC_KEY)
+        for name in ('backup', 'nobody'):
+            both = '%s-%s' % (authority, name)
+            openssl(tmp_path, 'req', '-new', '-keyout', both + '.key', '-out', 'request', '-subj', '/O=x/CN=' + name,
+                    *EC_KEY[:-2])
+            openssl(tmp_path, 'x509', '-req', '-in', 'request', '-CA', authority + '.crt', '-CAkey', authority + '.key',
+                    '-set_serial', '1', '-days', '2', '-out', both + '.crt')
+    return tmp_path
+
+
+def ask_by_tls(gateway, folder, name=None, headers=()):
+    """The status of an upgrade with the certificate of this name; None when TLS ends it."""
+    context = ssl.create_default_context(cafile=str(folder / 'server.crt'))
+    if name:
+        context.load_cert_chain(str(folder / (name + '.crt')), str(folder / (name + '.key')))
+    sock = socket.create_connection(gateway.address[:2], 20)
+    try:
+        sock = context.wrap_socket(sock, server_hostname='localhost')
+        sock.sendall(upgrade_request(headers=headers))
+        return int(sock.recv(1000).split()[1])
+    except (ssl.SSLError, ConnectionError if sys.version_info[0] > 2 else socket.error):
+        return None
+    finally:
+        sock.close()
+
+
+def test_a_certificate_is_an_identity_by_its_common_name(running_gateway, certificates, caplog):
+    caplog.set_level('INFO', 'ws2s')
+    tls = {name: str(certificates / path) for name, path in [
+        ('certificate', 'server.crt'), ('key', 'server.key'), ('clientCa', 'ours.crt')]}
+    gateway = running_gateway(dict(auth(clientCertificates=[{'name': 'backup'}, {'name': 'grafana'}]), tls=tls,
+                                   listen=[{'port': 0, 'tls': True}]))
+    for name, headers, status in [
+            ('ours-backup', (), 101), ('ours-nobody', (), 401), (None, (), 401), (None, [bearer(TOKEN)], 101),
+            ('ours-nobody', [bearer(TOKEN)], 401), ('ours-backup', [bearer(TOKEN)], 401), ('theirs-backup', (), None)]:
+        assert ask_by_tls(gateway, certificates, name, headers) == status, (name, headers)
+    assert ' is backup, by certificate' in caplog.text
+
+
+def test_a_proxy_names_the_client_where_it_is_trusted(running_gateway, caplog):
+    caplog.set_level('INFO', 'ws2s')
+    header = 'X-Forwarded-User', 'web user'
+    for trusted, status in ((['127.0.0.1'], 101), (['192.0.2.1'], 401), ([], 401)):
+        gateway = running_gateway({'auth': {'proxyHeader': header[0]}, 'trustedProxies': trusted})
+        assert (ask(gateway, header)[0], ask(gateway)[0]) == (status, 401)
+        assert ask(gateway, header, ('X-Forwarded-For', '192.0.2.7'))[0] == status
+    assert '192.0.2.7 is web\\x20user, by proxy' in caplog.text
 
 
 # -- reload ------------------------------------------------------------------------------------------------------------
