@@ -170,7 +170,7 @@ def test_no_form_of_a_target_passes_the_rules_of_an_identity(running_gateway, tm
     with serving(heard.append) as forbidden:
         tokens = tmp_path / 'tokens'
         tokens.write_text(u'vm: 127.0.0.1:%d\n' % forbidden)
-        gateway = running_gateway(dict(auth(closed_port()), raw={'tokens': str(tokens)}),
+        gateway = running_gateway(dict(auth(closed_port()), raw={'tokens': str(tokens)}, wisp={'udp': True}),
                                   resolve=lambda host, port: [(socket.AF_INET, ('127.0.0.1', port))])
         for path in ('/127.0.0.1:%d', '/?address=127.0.0.1:%d', '/?host=127.0.0.1&port=%d', '/?token=vm&x=%d',
                      '/[::ffff:127.0.0.1]:%d',
@@ -191,8 +191,9 @@ def test_no_form_of_a_target_passes_the_rules_of_an_identity(running_gateway, tm
         with RawClient(gateway.address) as client:
             client.open('/wisp/', [bearer(TOKEN)])
             assert client.receive_frame()[1] == struct.pack('<BII', 3, 0, 16)
-            client.send_frame(BINARY, struct.pack('<BIBH', 1, 7, 1, forbidden) + b'127.0.0.1')
-            assert client.receive_frame()[1] == struct.pack('<BIB', 4, 7, 0x48)
+            for stream, kind in ((7, 1), (8, 2)):  # TCP and UDP
+                client.send_frame(BINARY, struct.pack('<BIBH', 1, stream, kind, forbidden) + b'127.0.0.1')
+                assert client.receive_frame()[1] == struct.pack('<BIB', 4, stream, 0x48)
         with RawClient(gateway.address) as client:  # another identity, with the same rules of the gateway
             client.open('/', [bearer(OTHER)]).connect_to(forbidden)
     assert len(heard) == 1
