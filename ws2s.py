@@ -6186,8 +6186,8 @@ class Resolver(object):
         self._known = collections.OrderedDict()  # zones that were quick, the last one last
 
     def narrowed(self, identity):
-        """The Resolver for an Identity, or for None."""
-        if identity is None or not identity.targets:
+        """The Resolver for an Identity."""
+        if not identity.targets:
             return self
         narrow = Resolver(self.loop, self._workers, self._resolve, NarrowJudge(self._judge, identity.targets))
         narrow._known = self._known
@@ -8420,7 +8420,8 @@ class Visit(Arrival):
         offers = request.all('sec-websocket-extensions') if dialect.deflates else ()
         deflate, extension = agree_on_deflate(offers, config)
         reply = upgrade_reply(accept, dialect.subprotocol or request.lone_bearer(), extension)
-        welcome = Welcome(request, dialect, reply, deflate, behind, identity, gateway.resolver.narrowed(identity))
+        resolver = gateway.resolver.narrowed(identity) if identity else gateway.resolver
+        welcome = Welcome(request, dialect, reply, deflate, behind, identity, resolver)
         return self._welcome(welcome) if dialect.token is None else self._look_up(welcome)
 
     def _look_up(self, welcome):
