@@ -70,6 +70,7 @@ import threading
 import time
 import traceback
 import unicodedata
+import weakref
 import zlib
 
 __version__ = '3.0.0.dev0'
@@ -3812,6 +3813,7 @@ WISP_DATAGRAMS, WISP_PASSWORD, WISP_MOTD, WISP_CONFIRMATION = 1, 2, 4, 5  # exte
 WISP_VERSIONS = 'wisp-v2', 'wisp-v1'                       # as subprotocols, the better one first
 WISP_CREDIT, WISP_MOST_CREDIT = 16, 128                    # packets that a new stream may send; and any
 WISP_SECONDS, WISP_INFO_BYTES = 10, 4096                   # for the client's INFO, and of it
+WISP_KEPT_BYTES = 66000                                    # more than a packet with a datagram has
 WISP_INVALID, WISP_ENDED, WISP_THROTTLED, WISP_BLOCKED = 0x41, 0x02, 0x49, 0x48
 WISP_BAD_PASSWORD, WISP_PASSWORD_WANTED, WISP_INCOMPATIBLE = 0xc0, 0xc2, 0x04
 WISP_REASONS = {'refused': 0x44, 'dns': 0x42, 'unreachable': 0x42, 'timeout': 0x43, 'forbidden': WISP_BLOCKED,
@@ -3871,24 +3873,24 @@ class WispDialect(Dialect):
     """Wisp 1.2 and 2.0: many streams over one WebSocket, each with a credit of packets (protocol, 9)."""
 
     __slots__ = ('subprotocol', '_config', '_is_old', '_taken', '_largest', '_udp', '_confirms', '_is_open',
-                 '_is_stranger', '_is_asking')
+                 '_kept', '_into', '_size', '_is_stranger', '_is_asking')
 
     name = 'wisp'
     deflates = False
-    whole_messages = True
     credits = True
 
     def __init__(self, request, config):
         offered = request.subprotocols()
-        self.subprotocol = next((name for name in WISP_VERSIONS if name in offered), None)
-        self._is_old = self.subprotocol == WISP_VERSIONS[1] or not any(offered)
-        if self.subprotocol is None and not self._is_old:
-            self.subprotocol = pick_subprotocol(request, config)
+        # Any name means version 2; that of epoxy is made up by chance for each WebSocket.
+        self.subprotocol = next((name for name in WISP_VERSIONS + tuple(offered) if name and name in offered), None)
+        self._is_old = self.subprotocol in (None, WISP_VERSIONS[1])
         self._config, self._confirms, self._is_open = config, False, self._is_old
         self._is_stranger = self._is_asking = False
         self._taken = {}    # by stream: packets since the last credit
         self._largest = {}  # by stream: bytes of the largest packet so far
         self._udp = set()   # streams of datagrams, which need no credit
+        self._kept = bytearray()            # of a packet that is not data of TCP, and comes in pieces
+        self._into, self._size = None, 0    # the stream whose data is under way, and bytes of that packet so far
         if self._is_old and config['wisp.users']:
             raise HttpError(403, 'This gateway wants a password, which only version 2 of Wisp can give.')
 
@@ -3915,17 +3917,35 @@ class WispDialect(Dialect):
         return [wisp_close(0, reason), Hangup(POLICY, 'no agreement on Wisp')]
 
     def on_binary(self, piece, final):
-        if len(piece) < WISP_HEAD.size:
-            return []
-        kind, stream = WISP_HEAD.unpack(bytes(piece[:WISP_HEAD.size]))
-        if kind == WISP_DATA and stream in self._taken:
-            return self._on_data_packet(stream, piece)
-        if not self._is_open and len(piece) > WISP_INFO_BYTES:
-            return self._reject(WISP_INCOMPATIBLE)
-        payload = bytes(piece[WISP_HEAD.size:])
+        if self._into is not None:
+            return self._on_data(self._into, piece, final)
+        if self._kept:
+            self._kept += piece[:WISP_KEPT_BYTES - len(self._kept)]
+            piece = self._kept
+        kind, stream = WISP_HEAD.unpack(bytes(piece[:WISP_HEAD.size])) if len(piece) >= WISP_HEAD.size else (None, 0)
+        if kind == WISP_DATA and stream in self._taken and stream not in self._udp:
+            self._taken[stream] += 1
+            self._kept, self._size = bytearray(), WISP_HEAD.size
+            return self._on_data(stream, piece[WISP_HEAD.size:], final)
+        self._kept = bytearray() if final else self._kept or bytearray(piece[:WISP_KEPT_BYTES])
+        return self._on_packet(kind, stream, bytes(piece[WISP_HEAD.size:])) if final and kind else []
+
+    def _on_data(self, stream, data, final):
+        """Bytes for a TCP target: a packet of them may be of any length, and is passed on as it comes."""
+        self._into, self._size = None if final else stream, self._size + len(data)
+        if stream not in self._taken:
+            return []  # the target has ended meanwhile
+        self._largest[stream] = max(self._largest.get(stream, 0), self._size)
+        if data:
+            return [Write(stream, data)]
+        return self.on_drained(stream) if final and self._size == WISP_HEAD.size else []  # nothing will be drained
+
+    def _on_packet(self, kind, stream, payload):
         if not self._is_open:
-            is_info = kind == WISP_INFO and not self._is_asking
-            return self._on_info(payload) if is_info else self._reject(WISP_INCOMPATIBLE)
+            fits = kind == WISP_INFO and len(payload) <= WISP_INFO_BYTES - WISP_HEAD.size and not self._is_asking
+            return self._on_info(payload) if fits else self._reject(WISP_INCOMPATIBLE)
+        if kind == WISP_DATA and stream in self._udp:
+            return [Write(stream, payload)]
         if kind == WISP_CONNECT and stream:  # 0 stands for the connection
             return self._on_connect(stream, payload)
         if kind == WISP_CLOSE and stream in self._taken:
@@ -3980,15 +4000,6 @@ class WispDialect(Dialect):
         if kind not in (WISP_TCP, WISP_UDP):
             raise RequestError('unknown kind of stream')
         return kind, read_host(host), read_target_port(port)
-
-    def _on_data_packet(self, stream, piece):
-        if stream in self._udp:
-            return [Write(stream, piece[WISP_HEAD.size:])]
-        self._taken[stream] += 1
-        if len(piece) > self._largest.get(stream, 0):
-            self._largest[stream] = len(piece)
-        data = piece[WISP_HEAD.size:]
-        return [Write(stream, data)] if data else self.on_drained(stream)
 
     def _credit(self, stream):
         """Packets of the largest size seen that fit into `limits.bufferBytes`."""
@@ -5961,7 +5972,7 @@ QUICK_SECONDS = 1      # a zone is known while its names are found within so lon
 ZONE_LOOKUPS = 16      # under way for one address below two labels, in zones that are known; and as many in others
 CLIENT_LOOKUPS = 2     # under way for one client: one that it has given up, and another
 KNOWN_ZONES = 1024     # that are remembered
-CONTEXTS = 64          # of TLS that are kept
+CONTEXTS = 64          # of TLS with the system's authorities
 SPARE_DESCRIPTORS = 64  # that targets leave for clients
 
 
@@ -6079,6 +6090,7 @@ class Step(Handler):
     The result is None where there is a Failure, except for a socket that its target has reset already.
     """
 
+    pending = 0  # bytes of our own that still have to go before the step is done
     via = ''  # how the log names what stands between us and the target: '' or ' through HOST:PORT'
     _timer = None
 
@@ -6399,10 +6411,11 @@ class Dial(Connect):
 
 
 class Contexts(object):
-    """The SSLContexts for targets. To make one takes a thread some milliseconds: those that hold no secret are kept."""
+    """The SSLContexts for targets. To make one takes a thread some milliseconds: those without a secret are kept. One
+    with the system's authorities takes a megabyte: there are at most CONTEXTS of these."""
 
     def __init__(self, workers):
-        self._workers, self._known = workers, {}
+        self._workers, self._known, self._large = workers, {}, weakref.WeakSet()
 
     def find(self, tls, name, group, on_context):
         """Have ``on_context`` called with a context or a Failure: at once, or when the Job that is given is done."""
@@ -6412,11 +6425,14 @@ class Contexts(object):
             return None
 
         def on_result(context):
-            if not (tls.ca or tls.cert or isinstance(context, Failure)) and len(self._known) < CONTEXTS:
-                self._known[key] = context
+            if not (tls.ca or isinstance(context, Failure)):
+                self._large.add(context)
+                if not tls.cert and len(self._known) < CONTEXTS // 2:
+                    self._known[key] = context
             on_context(context)
 
-        job = self._workers.submit(group, blocking_client_context, key, on_result)
+        is_full = not tls.ca and len(self._large) >= CONTEXTS
+        job = None if is_full else self._workers.submit(group, blocking_client_context, key, on_result)
         if job is None:
             on_context(NO_ROOM)
         return job
@@ -6497,6 +6513,10 @@ class Handover(Step, StreamOwner):
         self._stream.wire = HANDOVER
         self._stream.finish()
 
+    @property
+    def pending(self):
+        return self._stream.pending
+
     def on_finished(self, stream):
         self._timer.cancel()
         on_done, self._on_done = self._on_done, None
@@ -6532,6 +6552,10 @@ class Secured(Step):
 
     def _start(self):
         self._job = self._contexts.find(self._tls, self._name, self._group, self._on_context)
+
+    @property
+    def pending(self):
+        return self._way.pending
 
     def _on_context(self, context):
         self._job = None
@@ -7589,6 +7613,7 @@ GIVE_UP_SECONDS = 5            # for threads that hang when everything else has 
 DATAGRAM_SECONDS = 60          # without a datagram either way, and the target is given up: nothing tells of its end
 
 HANDSHAKE_RECORD = b'\x16'     # the first byte of whoever speaks TLS
+PEM_WEIGHT = 4                 # bytes that OpenSSL takes for each of a client's PEM
 RENEWAL_SECONDS = 20           # between looks at the files of our certificate
 
 DIALLING, FLOWING, DRAINING, ENDED = 'dialling', 'flowing', 'draining', 'ended'
@@ -7596,6 +7621,15 @@ DIALLING, FLOWING, DRAINING, ENDED = 'dialling', 'flowing', 'draining', 'ended'
 # draining: the client has let go; what it had sent still goes to the target, what comes from there is thrown away.
 # From flowing to dialling: for TLS from here on.
 UPSTREAM_MOVES = {DIALLING: (FLOWING, ENDED), FLOWING: (DIALLING, DRAINING, ENDED), DRAINING: (ENDED,), ENDED: ()}
+
+
+def stream_to_target(gateway, sock, upstream, high):
+    if upstream.is_udp:
+        return Datagrams(gateway.loop, sock, upstream)
+    stream = Stream(gateway.loop, sock, upstream, high, gateway.budget)
+    if isinstance(sock, ssl.SSLSocket):
+        stream.wire = TlsWire(is_server=False)
+    return stream
 
 
 class Upstream(StreamOwner, Holder):
@@ -7606,9 +7640,9 @@ class Upstream(StreamOwner, Holder):
     client may still be sent, None for any number.
     """
 
-    __slots__ = ('channel', 'group', 'state', 'stream', 'name', 'host', 'sent', 'received', 'credit', 'is_udp',
-                 'way', '_gateway', '_talk', '_number', '_half_open', '_prefix', '_window', '_timer', '_born', '_early',
-                 '_discarded')
+    __slots__ = ('channel', 'group', 'state', 'stream', 'name', 'host', 'weight', 'sent', 'received', 'credit',
+                 'is_udp', 'way', '_gateway', '_talk', '_number', '_half_open', '_prefix', '_window', '_timer', '_born',
+                 '_early', '_discarded')
 
     def __init__(self, gateway, talk, action):
         self.channel, self.state, self.stream, self.credit = action.channel, DIALLING, None, action.window
@@ -7618,6 +7652,7 @@ class Upstream(StreamOwner, Holder):
         self.name = 'udp ' * self.is_udp + with_port(printable(action.host), action.port)
         self._born = gateway.loop.now
         self.sent = self.received = self._discarded = 0
+        self.weight = 0  # bytes that TLS holds for it, beyond what every connection takes
         self._timer = self._early = self.way = None
         gateway.upstreams.add(self)
 
@@ -7648,7 +7683,9 @@ class Upstream(StreamOwner, Holder):
         self._gateway.journal.tell(self.group, self._number, 'reached %s in %.3f s', self.name, seconds)
         self._move(FLOWING)
         self.way = self.way if self.way.via else None
-        self.stream = self._stream(sock)
+        # A dialect that gives credit hears of every byte that has gone: its upstreams are full with the first.
+        high = 1 if self._talk and self._talk.dialect.credits else self._gateway.config['limits.bufferBytes']
+        self.stream = stream_to_target(self._gateway, sock, self, high)
         if failure is RESET:
             self.stream.broken = True
         if self._early:
@@ -7661,17 +7698,6 @@ class Upstream(StreamOwner, Holder):
             self.end()
         else:
             self._begin_drain()
-
-    def _stream(self, sock):
-        loop = self._gateway.loop
-        if self.is_udp:
-            return Datagrams(loop, sock, self)
-        # A dialect that gives credit hears of every byte that has gone: its upstreams are full with the first.
-        high = 1 if self._talk and self._talk.dialect.credits else self._gateway.config['limits.bufferBytes']
-        stream = Stream(loop, sock, self, high, self._gateway.budget)
-        if isinstance(sock, ssl.SSLSocket):
-            stream.wire = TlsWire(is_server=False)
-        return stream
 
     # -- from the client -----------------------------------------------------------------------------------------------
 
@@ -7694,7 +7720,7 @@ class Upstream(StreamOwner, Holder):
         return self.is_full() and self.credit != 0 and not self._talk.dialect.credits
 
     def is_full(self):
-        return self.stream.congested if self.stream else self.held() >= self._gateway.config['limits.bufferBytes']
+        return self.stream.congested if self.stream else self._waiting() >= self._gateway.config['limits.bufferBytes']
 
     def grant(self, count):
         """The client has given back ``count`` bytes of its window."""
@@ -7775,7 +7801,7 @@ class Upstream(StreamOwner, Holder):
         self._talk = None
         if self.state == FLOWING and not self.stream.broken:
             self._begin_drain()
-        elif self.state == DIALLING and deliver and self._early:
+        elif self.state == DIALLING and deliver and self._waiting():
             self._gateway.on_left(self)
         else:
             self.end()
@@ -7787,7 +7813,12 @@ class Upstream(StreamOwner, Holder):
         self._gateway.on_left(self)
 
     def held(self):
-        return (self.stream.pending if self.stream else 0) + sum(map(len, self._early or ()))
+        return self.weight + self._waiting()
+
+    def _waiting(self):
+        """Bytes that are still to go."""
+        pending = self.stream.pending if self.stream else self.way.pending if self.way else 0
+        return pending + sum(map(len, self._early or ()))
 
     def flush(self):
         if self.stream:
@@ -7803,14 +7834,13 @@ class Upstream(StreamOwner, Holder):
         self._move(ENDED)
         if self._timer:
             self._timer.cancel()
-        left = self.held()
+        left = self._waiting()
+        self._gateway.budget.bytes -= self.weight + sum(map(len, self._early or ()))
+        self._early = None
         if left:
             self._gateway.journal.tell(self.group, self._number, '%s has not got the last %d bytes', self.name, left)
         if self.stream:
             self.stream.close(reset=left > 0)  # with a FIN what was cut off would look complete
-        if self._early:
-            self._gateway.budget.bytes -= left
-            self._early = None
         if self.way:
             self.way.cancel()
         if self._talk:
@@ -7975,6 +8005,9 @@ class Performance(object):
 
     def _with_tls(self, upstream, tls, make_way):
         gateway = self._gateway
+        weight = PEM_WEIGHT * sum(len(text) for text in (tls.ca, tls.cert, tls.key) if text)
+        upstream.weight += weight
+        gateway.budget.bytes += weight
         return Secured(gateway.loop, gateway.contexts, tls, upstream.host, self.session.group,
                        gateway.config['limits.connectSeconds'], make_way, upstream.on_dialled)
 
