@@ -196,6 +196,7 @@ def test_no_form_of_a_target_passes_the_rules_of_an_identity(running_gateway, tm
                 assert client.receive_frame()[1] == struct.pack('<BIB', 4, stream, 0x48)
         with RawClient(gateway.address) as client:  # another identity, with the same rules of the gateway
             client.open('/', [bearer(OTHER)]).connect_to(forbidden)
+            wait_until(lambda: heard)
     assert len(heard) == 1
 
 

@@ -107,7 +107,7 @@ def test_a_token_is_taken(way):
 def test_no_other_token_is_taken(way, token):
     if way == 'query' and b'\xfc' in quoted(token).encode('ascii').replace(b'%fc', b'\xfc'):
         assert is_refused(shown(way)(token), status=400)  # this is no UTF-8
-    elif (way, token) != ('header', TOKEN + '\0'):  # no parser lets it through
+    elif way != 'header' or b'%00' not in quoted(token).encode('ascii'):  # no parser lets it through
         assert is_refused(shown(way)(token))
 
 
