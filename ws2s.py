@@ -3929,7 +3929,8 @@ class WispDialect(Dialect):
             return self._reject(WISP_INCOMPATIBLE)
         payload = bytes(packet[WISP_HEAD.size:])
         if not self._is_open:
-            return self._on_info(payload) if kind == WISP_INFO and not self._is_asking else self._reject(WISP_INCOMPATIBLE)
+            is_due = kind == WISP_INFO and not self._is_asking
+            return self._on_info(payload) if is_due else self._reject(WISP_INCOMPATIBLE)
         if stream in self._udp and kind == WISP_DATA:
             return [Write(stream, payload)]
         if kind == WISP_CONNECT and stream:  # 0 stands for the connection
