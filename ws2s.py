@@ -5910,7 +5910,8 @@ def blocking_server_context(config):
         if authority:
             what = 'tls.clientCa'
             context.load_verify_locations(authority)
-            context.verify_mode = ssl.CERT_OPTIONAL
+            # Where nothing else says who may come in, the authority does.
+            context.verify_mode = ssl.CERT_OPTIONAL if needs_identity(config) else ssl.CERT_REQUIRED
     except (EnvironmentError, ValueError) as error:  # SSLError among them
         reason = getattr(error, 'reason', None) or ''
         fault = PEM_FAULTS.get(reason, 'this is not the PEM that it should be, or the key is encrypted (%s)' % reason)
