@@ -730,10 +730,12 @@ OPTIONS = (
     Option('raw.tokens', None, either(words, None), 'file or folder of lines TOKEN: HOST:PORT, for ?token='),
     Option('raw.hostToken', False, flag, 'is the name in the Host header the token?'),
     Option('raw.hostTargets', (), targets_by_host, 'HOST:PORT by the name in the Host header, for /v1 and /v2'),
+    Option('raw.udp', False, flag, 'may clients of raw bytes have UDP, by ?udp=1 or a token of HOST:PORT udp?'),
     Option('raw.playground', False, flag, "do ?host= and ?port= mean WordPress Playground's framing?"),
     Option('raw.subprotocols', (), listing(subprotocol), 'that are answered when they are offered: mqtt, sip, xmpp'),
     Option('raw.only', False, flag, 'is nothing served but raw.target, raw.tokens and raw.hostTargets?'),
     Option('wisp.path', '/wisp/', either(url_folder, None), 'where the Wisp protocol is spoken; null is nowhere'),
+    Option('wisp.udp', False, flag, 'may clients of Wisp have UDP?'),
     Option('wisp.streams', 256, whole(1, 65536), 'of one client at one time'),
     Option('wisp.motd', None, either(words, None), 'what clients of Wisp 2 are greeted with'),
     Option('wisp.users', (), secrets_by_name, 'passwords by name; with any of them Wisp wants one'),
@@ -2320,9 +2322,9 @@ Send = collections.namedtuple('Send', 'opcode payload')
 # Connect to a target by a channel that is not in use; on_opened or on_failed follows. The dialect has checked `host` by
 # read_host(), and `port`, 1 to 65,535. `hop`: None for a target that is dialled directly. `prefix`: each read of the
 # target becomes one binary message behind these bytes; None: on_data gets it. `window`: bytes that the client may be
-# sent before it has given some back by a Grant; None: any number.
-Open = collections.namedtuple('Open', 'channel host port hop prefix window')
-Open.__new__.__defaults__ = (None, None, None)
+# sent before it has given some back by a Grant; None: any number. `udp`: each Write is a datagram, and each read.
+Open = collections.namedtuple('Open', 'channel host port hop prefix window udp')
+Open.__new__.__defaults__ = (None, None, None, False)
 Write = collections.namedtuple('Write', 'channel data')   # bytes to the target; before it stands they are kept for it
 Grant = collections.namedtuple('Grant', 'channel count')  # bytes of the window that the client has given back
 Carry = collections.namedtuple('Carry', 'channel')        # from now on pieces of binary messages go there as they come
@@ -2890,10 +2892,11 @@ TOKEN_FORM, ADDRESS_FORM, HOST_FORM, PAIR_FORM = 'token', 'address', 'host', 'pa
 PATH_FORM, ONLY_FORM = 'path', 'only'
 
 RAW_QUERY = re.compile(r'(?:\A|&)(?:token|address|host)=')  # else the query is none of ours, however it looks
-TLS_QUERY = re.compile(r'[?&]tls=')
+TLS_QUERY, UDP_QUERY = re.compile(r'[?&]tls='), re.compile(r'[?&]udp=')
 LAST_SEGMENT = re.compile(r'.+:[0-9]{1,5}\Z', re.DOTALL)
 NEON_PATHS = '/v1', '/v2'
 RAW_CHANNEL = 0                # there is one
+SOCKET_PORT = re.compile(b'\xff\xff\xff\xffport..\\Z', re.DOTALL)  # emscripten's sockets begin with their own port
 PLAYGROUND_FAILED = 3000       # the close code of Playground's own proxy
 PLAYGROUND_DATA = 1            # the first byte of a message; the other one sets options of the socket, as we do anyway
 
@@ -2961,18 +2964,20 @@ def parse_tokens(text):
 
 
 class RawDialect(Dialect):
-    """Bytes to one target and back; both ends go together (protocol, 9)."""
+    """Bytes to one target and back; both ends go together (protocol, 9). With UDP each message is a datagram."""
 
-    __slots__ = ('subprotocol', 'target', 'token', '_kind')
+    __slots__ = ('subprotocol', 'target', 'token', 'whole_messages', '_kind', '_is_first', '_offers_udp')
 
     name = 'raw'
     deflates = False
 
     def __init__(self, request, config):
         self._kind, text = raw_form(request, config)
-        asks = TLS_QUERY.search(request.target)
-        if asks and request.parameter('tls') not in (None, '', '0'):  # to ignore that would send secrets in the clear
+        if is_asked(request, TLS_QUERY, 'tls'):  # to ignore that would send secrets in the clear
             raise HttpError(400, NO_TLS)
+        self.whole_messages, self._is_first, self._offers_udp = False, True, config['raw.udp']
+        if is_asked(request, UDP_QUERY, 'udp'):
+            self._choose_udp()
         self.subprotocol, self.target, self.token = pick_subprotocol(request, config), None, None
         if self._kind == TOKEN_FORM:
             self.token = text
@@ -2987,12 +2992,26 @@ class RawDialect(Dialect):
         words = line.split()
         if words[1:] == ['tls']:
             raise HttpError(400, NO_TLS)
+        if words[1:] == ['udp']:
+            self._choose_udp()
+            words.pop()
         if len(words) != 1 or line.startswith('unix_socket:'):
             raise HttpError(500, 'The line of this token is not TOKEN: HOST:PORT.')
         self.target = read_raw_target(words[0])
 
+    def _choose_udp(self):
+        if not self._offers_udp:
+            raise HttpError(403, 'This gateway does not offer UDP (raw.udp).')
+        self.whole_messages = True
+
     def on_start(self):
-        return [Open(RAW_CHANNEL, self.target.host, self.target.port, prefix=b''), Carry(RAW_CHANNEL)]
+        is_udp = self.whole_messages
+        opening = Open(RAW_CHANNEL, self.target.host, self.target.port, prefix=b'', udp=is_udp)
+        return [opening] if is_udp else [opening, Carry(RAW_CHANNEL)]
+
+    def on_binary(self, piece, final):
+        is_first, self._is_first = self._is_first, False
+        return [] if is_first and self.whole_messages and SOCKET_PORT.match(piece) else [Write(RAW_CHANNEL, piece)]
 
     def on_text(self, text):
         return self.on_long_text(utf8_bytes(text))
@@ -3011,6 +3030,10 @@ class RawDialect(Dialect):
 
 
 NO_TLS = 'This gateway does not offer TLS to the target.'
+
+
+def is_asked(request, pattern, name):
+    return bool(pattern.search(request.target)) and request.parameter(name) not in (None, '', '0')
 
 
 class PlaygroundDialect(RawDialect):
@@ -3054,7 +3077,7 @@ def is_playground(request, config):
 WISP_HEAD = struct.Struct('<BI')                           # type and stream
 WISP_CONNECT, WISP_DATA, WISP_CONTINUE, WISP_CLOSE, WISP_INFO = 1, 2, 3, 4, 5
 WISP_TCP, WISP_UDP = 1, 2
-WISP_PASSWORD, WISP_MOTD, WISP_CONFIRMATION = 2, 4, 5      # extensions of version 2
+WISP_DATAGRAMS, WISP_PASSWORD, WISP_MOTD, WISP_CONFIRMATION = 1, 2, 4, 5  # extensions of version 2
 WISP_VERSIONS = 'wisp-v2', 'wisp-v1'                       # as subprotocols, the better one first
 WISP_CREDIT, WISP_MOST_CREDIT = 16, 128                    # packets that a new stream may send; and any
 WISP_SECONDS, WISP_INFO_BYTES = 10, 4096                   # for the client's INFO, and of it
@@ -3116,7 +3139,7 @@ def is_wisp_user(users, logins):
 class WispDialect(Dialect):
     """Wisp 1.2 and 2.0: many streams over one WebSocket, each with a credit of packets (protocol, 9)."""
 
-    __slots__ = ('subprotocol', '_config', '_is_old', '_taken', '_largest', '_confirms', '_is_open')
+    __slots__ = ('subprotocol', '_config', '_is_old', '_taken', '_largest', '_udp', '_confirms', '_is_open')
 
     name = 'wisp'
     deflates = False
@@ -3132,6 +3155,7 @@ class WispDialect(Dialect):
         self._config, self._confirms, self._is_open = config, False, self._is_old
         self._taken = {}    # by stream: packets since the last credit
         self._largest = {}  # by stream: bytes of the largest packet so far
+        self._udp = set()   # streams of datagrams, which need no credit
         if self._is_old and config['wisp.users']:
             raise HttpError(403, 'This gateway wants a password, which only version 2 of Wisp can give.')
 
@@ -3139,6 +3163,8 @@ class WispDialect(Dialect):
         if self._is_old:
             return [wisp_continue(0, WISP_CREDIT)]
         extensions = wisp_extension(WISP_CONFIRMATION)
+        if self._config['wisp.udp']:
+            extensions += wisp_extension(WISP_DATAGRAMS)
         if self._config['wisp.users']:
             extensions += wisp_extension(WISP_PASSWORD, b'\1')
         if self._config['wisp.motd']:
@@ -3187,30 +3213,34 @@ class WispDialect(Dialect):
             self._forget(stream)
             return [Shut(stream), wisp_close(stream, WISP_INVALID)]
         try:
-            host, port = self._read_connect(payload)
+            kind, host, port = self._read_connect(payload)
         except RequestError as error:
             return [wisp_close(stream, WISP_REASONS.get(error.failure.reason, WISP_INVALID))]
         if len(self._taken) >= self._config['wisp.streams']:
             return [wisp_close(stream, WISP_THROTTLED)]
         self._taken[stream] = 0
-        return [Open(stream, host, port, prefix=WISP_HEAD.pack(WISP_DATA, stream))]
+        if kind == WISP_UDP:
+            self._udp.add(stream)
+        return [Open(stream, host, port, prefix=WISP_HEAD.pack(WISP_DATA, stream), udp=kind == WISP_UDP)]
 
     def _read_connect(self, payload):
-        """(host, port) of a CONNECT. Raises RequestError."""
+        """(kind, host, port) of a CONNECT. Raises RequestError."""
         if len(payload) < 4:
             raise RequestError('the packet is cut off')
         kind, port = struct.unpack('<BH', payload[:3])
-        if kind == WISP_UDP:
+        if kind == WISP_UDP and not self._config['wisp.udp']:
             raise RequestError('this gateway does not offer UDP', 'forbidden')
         try:
             host = utf8_text(payload[3:]).strip()
         except UnicodeError:
             raise RequestError('the host is not UTF-8')
-        if kind != WISP_TCP:
+        if kind not in (WISP_TCP, WISP_UDP):
             raise RequestError('unknown kind of stream')
-        return read_host(host), read_target_port(port)
+        return kind, read_host(host), read_target_port(port)
 
     def _on_data_packet(self, stream, piece):
+        if stream in self._udp:
+            return [Write(stream, piece[WISP_HEAD.size:])]
         self._taken[stream] += 1
         if len(piece) > self._largest.get(stream, 0):
             self._largest[stream] = len(piece)
@@ -3238,6 +3268,7 @@ class WispDialect(Dialect):
     def _forget(self, stream):
         del self._taken[stream]
         self._largest.pop(stream, None)
+        self._udp.discard(stream)
 
     def on_failed(self, stream, failure):
         self._forget(stream)
@@ -3724,6 +3755,8 @@ SEND_BYTES = 1048576           # one stream's turn; a bulk transfer must not del
 SMALL_CHUNK = 4096             # shorter ones are joined in a stream's queue
 CLOSE_BEHIND = 65536           # bytes; behind more of them a Close would come too late
 RANKING_SECONDS = 0.25
+DATAGRAMS = 64                 # that wait for a target which is being dialled
+DATAGRAM_BYTES = 65507         # of the longest: what IP carries, without the heads of IPv4 and UDP
 ACCEPT_BURST = 64              # connections taken in one turn
 ACCEPT_PAUSE = 0.2             # seconds without accepting when descriptors have run out
 WARNING_SECONDS = 10           # between two equal warnings about that
@@ -3910,10 +3943,14 @@ class Budget(Ranked):
         return self.ranking.next()
 
 
-def prepare(sock):
-    """What every connected or listening socket needs here."""
+def unblock(sock):
     sock.setblocking(False)
     close_on_exec(sock.fileno())
+
+
+def prepare(sock):
+    """What every connected or listening socket needs here."""
+    unblock(sock)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
@@ -3961,7 +3998,7 @@ class OutQueue(list):
     __slots__ = ()
 
     def add(self, chunk):
-        """Small chunks are joined: by itself one would cost a hundred times its bytes."""
+        """Small chunks are joined: by itself one would cost a hundred times its bytes. How many bytes that were."""
         last = self[-1] if self and len(chunk) < SMALL_CHUNK else None
         if isinstance(last, bytes) and len(last) < SMALL_CHUNK:
             last = self[-1] = Joined(last)
@@ -3969,6 +4006,7 @@ class OutQueue(list):
             last += chunk
         elif chunk:
             self.append(chunk)
+        return len(chunk)
 
     def head(self):
         """What one system call is given: a few small chunks together, a large one alone."""
@@ -3989,6 +4027,19 @@ class OutQueue(list):
         del self[:whole]
         if count:
             self[0] = memoryview(self[0])[count:]
+
+
+class DatagramQueue(list):
+    """Datagrams that wait, in order. Those that are too many or too long are lost, as they may be on any network."""
+
+    __slots__ = ()
+
+    def add(self, chunk):
+        """How many bytes are kept of it."""
+        if len(self) == DATAGRAMS or len(chunk) > DATAGRAM_BYTES:
+            return 0
+        self.append(chunk)
+        return len(chunk)
 
 
 class StreamOwner(object):
@@ -4275,6 +4326,90 @@ class Stream(Handler):
         self.eof = True
         self._loop.watch(self, self.events & ~READ)
         self.owner.on_end(self, is_reset)
+
+    def on_mistake(self):
+        self.owner.on_mistake()
+
+
+class Datagrams(Handler):
+    """A connected UDP socket, which has the face of a Stream: each chunk is a datagram. Nothing waits here: what the
+    kernel does not take is lost."""
+
+    __slots__ = ('sock', 'events', 'touched', 'in_row', 'owner', 'eof', 'finished', 'moved', 'taken', '_loop')
+    pending, congested, broken = 0, False, False
+
+    def __init__(self, loop, sock, owner):
+        self.sock, self.owner, self._loop = sock, owner, loop
+        self.events, self.touched, self.in_row = 0, False, False
+        self.eof = self.finished = False
+        self.moved = self.taken = loop.now
+        loop.touch(self)
+
+    def write(self, *chunks):
+        """How many bytes the kernel has taken."""
+        return sum(map(self._send, chunks)) if self.sock is not None else 0
+
+    def _send(self, chunk):
+        try:
+            count = self.sock.send(chunk)
+        except NetworkError as error:
+            self._on_error(error)
+            return 0
+        self.moved = self._loop.now
+        return count
+
+    def _on_error(self, error):
+        """Of all that may become of a datagram this alone says that the next will fare no better."""
+        if error.errno == errno.ECONNREFUSED and not self.eof:
+            self.eof = True
+            self._loop.call_soon(self._tell_refused)
+
+    def _tell_refused(self):
+        if self.sock is not None:
+            self.owner.on_end(self, is_reset=True)
+
+    def settle(self):
+        events = READ if self.sock is not None and not self.eof and self.owner.wants_data(self) else 0
+        if self.sock is not None and events != self.events:
+            self._loop.watch(self, events)
+
+    def on_turn(self):
+        if self.sock is not None:
+            self._receive()
+            self._loop.touch(self)
+
+    def on_ready(self, events):
+        if self._loop.is_late:
+            self._loop.line_up(self, self.owner.group, LIGHT)
+        else:
+            self._receive()
+
+    def _receive(self):
+        if self.eof or not self.owner.wants_data(self):
+            self._loop.watch(self, 0)
+            return
+        try:
+            data = self._loop.buffer[:self.sock.recv_into(self._loop.buffer)].tobytes()
+        except NetworkError as error:
+            self._on_error(error)
+            return
+        self.moved = self._loop.now
+        self.owner.on_received(self, data)
+
+    def finish(self):
+        """What was sent is on its way."""
+        self.eof = self.finished = True
+        self._loop.call_soon(self._tell_finished)
+
+    def _tell_finished(self):
+        if self.sock is not None:
+            self.owner.on_finished(self)
+
+    def close(self, reset=False):
+        if self.sock is not None:
+            self._loop.forget(self)
+            self.sock.close()
+            self.sock = None
 
     def on_mistake(self):
         self.owner.on_mistake()
@@ -4954,6 +5089,11 @@ class Connect(Step):
     """Tries addresses in turn, for ``seconds`` in all. The result is a connected socket; with RESET when its target has
     taken the connection and has reset it already."""
 
+    kind = socket.SOCK_STREAM
+
+    def make_ready(self, sock):
+        prepare(sock)
+
     def __init__(self, loop, addresses, seconds, on_done):
         self._loop, self._on_done = loop, on_done
         self._left, self._deadline = collections.deque(addresses), loop.now + seconds
@@ -4977,10 +5117,10 @@ class Connect(Step):
     def _is_dialling(self, family):
         """Begin to connect. False when the answer is there at once, as it mostly is on this machine."""
         try:
-            self.sock = socket.socket(family, socket.SOCK_STREAM)
+            self.sock = socket.socket(family, self.kind)
             if self.sock.fileno() >= most_descriptors():
                 raise NetworkError(errno.EMFILE, 'the rest is for clients')
-            prepare(self.sock)
+            self.make_ready(self.sock)
             number = self.sock.connect_ex(self._address)
             if number == errno.EINPROGRESS:
                 number = self.sock.connect_ex(self._address)  # asking again costs less than the poller
@@ -5055,6 +5195,15 @@ class Dial(Connect):
         else:
             self._left.extend(addresses)
             self._try_next()
+
+
+class DatagramDial(Dial):
+    """As Dial, for UDP: what comes from elsewhere does not get through to a connected socket."""
+
+    kind = socket.SOCK_DGRAM
+
+    def make_ready(self, sock):
+        unblock(sock)
 
 
 # ======================================================================================================================
@@ -6065,6 +6214,7 @@ FILES_WAITING = 1024
 STALL_SECONDS = 30             # a reader that takes nothing of a file for so long is dropped
 GOODBYE_SECONDS = 0.7          # for the last bytes and the Close of those who were open to the end of a drain
 GIVE_UP_SECONDS = 5            # for threads that hang when everything else has ended
+DATAGRAM_SECONDS = 60          # without a datagram either way, and the target is given up: nothing tells of its end
 
 DIALLING, FLOWING, DRAINING, ENDED = 'dialling', 'flowing', 'draining', 'ended'
 
@@ -6080,14 +6230,15 @@ class Upstream(StreamOwner, Holder):
     client may still be sent, None for any number.
     """
 
-    __slots__ = ('channel', 'group', 'state', 'stream', 'name', 'sent', 'received', 'credit', '_gateway', '_talk',
-                 '_number', '_prefix', '_window', '_way', '_timer', '_born', '_early', '_discarded')
+    __slots__ = ('channel', 'group', 'state', 'stream', 'name', 'sent', 'received', 'credit', 'is_udp', '_gateway',
+                 '_talk', '_number', '_prefix', '_window', '_way', '_timer', '_born', '_early', '_discarded')
 
     def __init__(self, gateway, talk, action):
         self.channel, self.state, self.stream, self.credit = action.channel, DIALLING, None, action.window
         self.group, self._number = talk.session.group, talk.session.number
         self._gateway, self._talk, self._prefix, self._window = gateway, talk, action.prefix, action.window
-        self.name = with_port(printable(action.host), action.port)
+        self.is_udp = action.udp
+        self.name = 'udp ' * self.is_udp + with_port(printable(action.host), action.port)
         self._born = gateway.loop.now
         self.sent = self.received = self._discarded = 0
         self._timer = self._early = self._way = None
@@ -6116,10 +6267,9 @@ class Upstream(StreamOwner, Holder):
         self._gateway.journal.tell(self.group, self._number, 'reached %s in %.3f s', self.name, seconds)
         self._move(FLOWING)
         self._way = self._way if self._way.via else None
-        # A dialect that gives credit hears of every byte that has gone: its upstreams are full with the first.
-        high = 1 if self._talk and self._talk.dialect.credits else self._gateway.config['limits.bufferBytes']
-        self.stream = Stream(self._gateway.loop, sock, self, high, self._gateway.budget)
-        self.stream.broken = failure is RESET
+        self.stream = self._stream(sock)
+        if failure is RESET:
+            self.stream.broken = True
         if self._early:
             early, self._early = self._early, None
             self._gateway.budget.bytes -= sum(map(len, early))
@@ -6131,15 +6281,23 @@ class Upstream(StreamOwner, Holder):
         else:
             self._begin_drain()
 
+    def _stream(self, sock):
+        loop = self._gateway.loop
+        if self.is_udp:
+            return Datagrams(loop, sock, self)
+        # A dialect that gives credit hears of every byte that has gone: its upstreams are full with the first.
+        high = 1 if self._talk and self._talk.dialect.credits else self._gateway.config['limits.bufferBytes']
+        return Stream(loop, sock, self, high, self._gateway.budget)
+
     # -- from the client -----------------------------------------------------------------------------------------------
 
     def write(self, data):
         if self.state == FLOWING:
             self.sent += self.stream.write(data)
         elif self.state == DIALLING:
-            self._early = self._early or OutQueue()
-            self._early.add(data)
-            self._gateway.budget.bytes += len(data)
+            if self._early is None:
+                self._early = DatagramQueue() if self.is_udp else OutQueue()
+            self._gateway.budget.bytes += self._early.add(data)
             self._talk.may_choke = True
 
     def chokes(self):
@@ -6320,8 +6478,9 @@ class Conversation(object):
         if action.hop is None:
             # Where there are many streams those of a name that hangs must not stop the others.
             client = (session.group, session.number) + ((action.channel,) if self.dialect.credits else ())
-            way = Dial(self._gateway.resolver, action.host, action.port, client,
-                       self._gateway.config['limits.connectSeconds'], upstream.on_dialled)
+            way = (DatagramDial if action.udp else Dial)(
+                self._gateway.resolver, action.host, action.port, client,
+                self._gateway.config['limits.connectSeconds'], upstream.on_dialled)
         else:
             self._logins = self._logins or Logins(self._gateway.tunnels, session.group, session.number)
             way = self._logins.forward(action.hop, action.host, action.port, upstream.on_dialled)
@@ -6330,7 +6489,7 @@ class Conversation(object):
 
     def _do_write(self, action):
         assert isinstance(action.data, (bytes, bytearray)), 'a mistake of the dialect'
-        if action.channel in self.upstreams and action.data:
+        if action.channel in self.upstreams:
             self.upstreams[action.channel].write(action.data)
 
     def _do_grant(self, action):
@@ -6375,7 +6534,7 @@ class Conversation(object):
 
     def on_opened(self, upstream):
         self.tell(self.dialect.on_opened, upstream.channel)
-        if self._gateway.config['limits.idleSeconds']:
+        if upstream.is_udp or self._gateway.config['limits.idleSeconds']:
             self.session.watch_silence()
 
     def on_failed(self, upstream, failure):
@@ -6772,8 +6931,9 @@ class Silence(Client):
         ping, idle, stall = [config['limits.%sSeconds' % name] for name in ('ping', 'idle', 'stall')]
         deadlines = [((self.pinged or self.heard) + ping, self._on_silence)] if ping else []
         for upstream in [upstream for upstream in self.talk.upstreams.values() if upstream.stream]:
-            if idle:
-                deadlines.append((self._last_moved(upstream) + idle, self._lose, upstream, IDLE))
+            quiet = min(idle or DATAGRAM_SECONDS, DATAGRAM_SECONDS) if upstream.is_udp else idle
+            if quiet:
+                deadlines.append((self._last_moved(upstream) + quiet, self._lose, upstream, IDLE))
             if stall and upstream.stream.pending:
                 deadlines.append((upstream.stream.taken + stall, self._lose, upstream, STALLED))
         if stall and self.stream.pending:

@@ -106,6 +106,45 @@ def test_tls_is_refused_and_never_ignored(target):
     assert served(request(target.replace('tls=', 'tls=0&x=')), config(tokens='/tokens')).name == 'raw'
 
 
+# --- UDP ----------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('target', ['/db.lan:53?udp=1', '/?address=db.lan:53&udp=true', '/?host=db.lan&port=53&udp=1'])
+def test_with_udp_each_message_is_a_datagram(target):
+    dialect = served(request(target), config(udp=True))
+    assert dialect.whole_messages
+    assert dialect.on_start() == [Open(0, 'db.lan', 53, prefix=b'', udp=True)]
+    for data in (b'abc', b'', b'\xff\xff\xff\xffport\1\2'):
+        assert dialect.on_binary(data, True) == [Write(0, data)]
+
+
+@pytest.mark.parametrize('first, passes', [
+    (b'\xff\xff\xff\xffport\0\x35', False), (b'\xff\xff\xff\xffport\n\n', False),
+    (b'\xff\xff\xff\xffport\0', True), (b'\xff\xff\xff\xffport\0\1\2', True),
+    (b'\xff\xff\xff\xffpost\0\1', True), (b'', True)])
+def test_the_port_that_emscriptens_sockets_tell_first_goes_nowhere(first, passes):
+    for piece in (first, bytearray(first)):
+        dialect = served(request('/db.lan:53?udp=1'), config(udp=True))
+        assert dialect.on_binary(piece, True) == ([Write(0, first)] if passes else [])
+        assert dialect.on_binary(first, True) == [Write(0, first)]
+        assert served(request('/db.lan:53'), config(udp=True)).on_binary(piece, True) == [Write(0, first)]
+
+
+def test_udp_is_refused_where_it_is_not_offered_and_never_taken_for_tcp():
+    for target in ('/db.lan:53?udp=1', '/?address=db.lan:53&udp=yes'):
+        assert refusal(request(target), config()) == 403
+    assert refusal(request('/db.lan:53?udp=1&tls=1'), config(udp=True)) == 400
+    assert not served(request('/db.lan:53?udp=0'), config()).whole_messages
+    with pytest.raises(ws2s.HttpError) as caught:
+        with_token(u'db.lan:53 udp')
+    assert caught.value.status == 403
+
+
+def test_a_tokens_line_may_say_udp():
+    dialect = served(request('/?token=a'), config(tokens='/tokens', udp=True))
+    dialect.on_token(u'db.lan:53 udp')
+    assert dialect.on_start() == [Open(0, 'db.lan', 53, prefix=b'', udp=True)]
+
+
 # --- Tokens ---------------------------------------------------------------------------------------
 
 def with_token(line, target='/?token=a'):

@@ -329,8 +329,8 @@ def test_functions_and_classes_are_short(name):
     assert [size for size in classes if size[0] > 250 or size[1] > 25] == []
 
 
-def test_the_gateway_has_at_most_8100_lines():
-    assert SOURCE.count('\n') <= 8100
+def test_the_gateway_has_at_most_9000_lines():
+    assert SOURCE.count('\n') <= 9000
 
 
 # --- The checks themselves ------------------------------------------------------------------------

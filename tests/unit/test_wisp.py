@@ -190,6 +190,22 @@ def test_there_are_no_more_streams_than_allowed():
     assert say(dialect, connect(3)) == [Open(3, 'db.lan', 80, prefix=packet(DATA, 3))]
 
 
+def test_a_stream_of_datagrams_needs_no_credit():
+    dialect = old(udp=True)
+    assert say(dialect, connect(1, kind=2)) == [Open(1, 'db.lan', 80, prefix=packet(DATA, 1), udp=True)]
+    for data in [b'abc', b''] * 100:
+        assert say(dialect, packet(DATA, 1, data)) == [Write(1, data)]
+    assert dialect.on_drained(1) == []
+    assert say(dialect, packet(CLOSE, 1)) == [Shut(1)]
+    assert say(dialect, connect(1)) == [Open(1, 'db.lan', 80, prefix=packet(DATA, 1))]
+    assert say(dialect, packet(DATA, 1)) == []
+
+
+def test_the_server_says_whether_it_has_udp():
+    dialect = served(request('/wisp/', 'wisp-v2'), config(udp=True))
+    assert dialect.on_start()[0] == told(INFO, 0, b'\2\0' + extension(5) + extension(1))
+
+
 def test_data_goes_to_its_stream_and_to_no_other():
     dialect = old()
     say(dialect, connect(1))
