@@ -4,11 +4,14 @@
 import contextlib
 import errno
 import socket
+import threading
 
 import pytest
 
 from targets import own_address, serving_together
 from waiting import wait_until
+
+HELLO, OVER = b'hello', b'over'
 
 
 def can_listen(host):
@@ -27,46 +30,72 @@ LOCAL = [host for host in ('127.0.0.1', '127.0.0.2', '::1', OWN) if host and can
 needs_own_address = pytest.mark.skipif(OWN is None, reason='this machine has no address but loopback')
 
 
+def greet(sock):
+    """The target of those who are allowed."""
+    sock.sendall(HELLO)
+    sock.recv(100)
+
+
+def greet_by_datagrams(sock):
+    """Until one comes that says OVER."""
+    data, sender = sock.recvfrom(100)
+    while data != OVER:
+        sock.sendto(HELLO, sender)
+        data, sender = sock.recvfrom(100)
+
+
 @contextlib.contextmanager
-def canary(hosts, others=()):
+def canary(hosts, public=()):
     """The port of services on ``hosts``, TCP and UDP, which must see nothing but what comes from here in the end.
 
-    Connections are accepted, and datagrams read, in the order in which they came: one before ours would be seen.
-    ``others`` are pairs of serving_together() that share the port.
+    Connections are accepted, and datagrams read, in the order in which they came: one before ours would be seen. On
+    the hosts of ``public`` HELLO is said to whoever comes.
     """
-    touched = []
-    services = [(host, lambda sock: touched.append(sock.getpeername())) for host in hosts] + list(others)
-    ears = None
+    touched, ears = [], None
+    services = [(host, lambda sock: touched.append(sock.getpeername())) for host in hosts]
     while ears is None:
-        with serving_together(services) as port:
-            ears = datagram_sockets(hosts, port)
+        with serving_together(services + [(host, greet) for host in public]) as port:
+            ears = datagram_sockets(list(hosts) + list(public), port)
             if ears is not None:
-                with contextlib.closing(Ears(ears)):
+                with contextlib.closing(ears), greeting(ears[len(hosts):]):
                     yield port
                     assert_untouched(hosts, port, touched)
-                    for ear in ears:
+                    for ear in ears[:len(hosts)]:
                         assert_unheard(ear)
+
+
+@contextlib.contextmanager
+def greeting(socks):
+    threads = [threading.Thread(target=greet_by_datagrams, args=(sock,)) for sock in socks]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for sock, thread in zip(socks, threads):
+            sock.sendto(OVER, sock.getsockname())
+            thread.join(10)
+
+
+class Sockets(list):
+
+    def close(self):
+        for sock in self:
+            sock.close()
 
 
 def datagram_sockets(hosts, port):
     """One for each host, or None where one is in use."""
-    socks = []
+    socks = Sockets()
     try:
         for host in hosts:
             socks.append(socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET, socket.SOCK_DGRAM))
             socks[-1].bind((host, port))
         return socks
     except (IOError, OSError) as error:
-        Ears(socks).close()
+        socks.close()
         if error.errno != errno.EADDRINUSE:
             raise
-
-
-class Ears(list):
-
-    def close(self):
-        for sock in self:
-            sock.close()
 
 
 def assert_untouched(hosts, port, touched):

@@ -83,7 +83,7 @@ def test_of_a_mixed_answer_only_what_is_allowed_is_dialled(running_gateway, answ
     """The machine's own address plays the public one: this gateway is told that it owns none."""
     names = Names(answer, ['127.0.0.1'])
     gateway = running_gateway({'allowConnectToServerLocal': False}, resolve=names, owns=lambda packed: False)
-    with canary(['127.0.0.1', '127.0.0.2'], [(OWN, echo)]) as port:
+    with canary(['127.0.0.1', '127.0.0.2'], [OWN]) as port:
         assert verdict(gateway, 'rebinding.test', port) == CONNECTED
         assert names.asked == 1
         assert verdict(gateway, 'rebinding.test', port) == FORBIDDEN
@@ -97,7 +97,7 @@ def test_of_a_mixed_answer_only_what_is_allowed_is_dialled(running_gateway, answ
 def test_a_denied_address_is_not_dialled_even_when_the_others_fail(running_gateway, answer, is_there, expected):
     names = Names(answer)
     gateway = running_gateway({'denyTargets': ['127.0.0.3']}, resolve=names)
-    with canary(['127.0.0.3'], [('127.0.0.2', echo)] * is_there) as port:
+    with canary(['127.0.0.3'], ['127.0.0.2'] * is_there) as port:
         assert verdict(gateway, 'mixed.test', port) == expected
     assert names.asked == 1
 
@@ -105,7 +105,7 @@ def test_a_denied_address_is_not_dialled_even_when_the_others_fail(running_gatew
 def test_an_answer_that_changes_is_judged_each_time(running_gateway):
     names = Names(['127.0.0.2'], ['127.0.0.3'], ['127.0.0.2'])
     gateway = running_gateway({'denyTargets': ['127.0.0.3']}, resolve=names)
-    with canary(['127.0.0.3'], [('127.0.0.2', echo)]) as port:
+    with canary(['127.0.0.3'], ['127.0.0.2']) as port:
         assert [verdict(gateway, 'changing.test', port) for _ in range(3)] == [CONNECTED, FORBIDDEN, CONNECTED]
     assert names.asked == 3
 

@@ -12,26 +12,21 @@ import shutil
 import struct
 import tempfile
 
+from canary import HELLO, greet
 from fake_ssh import FakeSsh, private_temporary_directory, setting
 from raw_client import BINARY, CLOSE, TEXT, RawClient, upgrade_request
 from targets import serving
-from wisp_client import TCP, WispClient
+from wisp_client import DATA, TCP, UDP, WispClient
 
 try:
     from urllib.parse import quote
 except ImportError:  # Python 2
     from urllib import quote
 
-HELLO = b'hello'
 NO_TARGET = 'no target'  # the form names none, and the WebSocket speaks JSON
-STATUSES = {400: 'bad-request', 403: 'forbidden', 500: 'bad-request', 503: 'limit'}  # 500: what the operator wrote
-WISP_WORDS = {0x41: 'bad-request', 0x42: 'dns', 0x43: 'timeout', 0x44: 'refused', 0x48: 'forbidden', 0x49: 'limit'}
-
-
-def greet(sock):
-    """The target of those who are allowed."""
-    sock.sendall(HELLO)
-    sock.recv(100)
+STATUSES = {400: 'bad-request', 403: 'forbidden', 500: 'bad-request', 503: 'limit'}  # 500: a token's line
+WISP_WORDS = {0x03: 'reset', 0x41: 'bad-request', 0x42: 'dns', 0x43: 'timeout', 0x44: 'refused', 0x48: 'forbidden',
+              0x49: 'limit'}
 
 
 def escaped(text):
@@ -45,6 +40,7 @@ def bracketed(host):
 class Json(object):
 
     name = 'json'
+    unanswered = 'refused'  # what is said of a port of this machine that nobody has
 
     @contextlib.contextmanager
     def config(self, host, port):
@@ -72,6 +68,7 @@ class BySsh(Json):
     """The host is that of an SSH server: no rule is asked about what is behind it."""
 
     name = 'ssh_host'
+    unanswered = None  # the program that is sent there does not go there
 
     @contextlib.contextmanager
     def config(self, host, port):
@@ -95,10 +92,11 @@ class BySsh(Json):
 class Raw(object):
     """Raw bytes to the target that ``target``, the request's, names."""
 
-    end = 1011
+    first, end = b'x', 1011  # message of a client; close code of what is not reached
 
-    def __init__(self, name, target, config=None, host_header='127.0.0.1'):
+    def __init__(self, name, target, config=None, host_header='127.0.0.1', udp=False):
         self.name, self._target, self._config, self._host_header = name, target, config, host_header
+        self.unanswered = 'reset' if udp else 'refused'
 
     @contextlib.contextmanager
     def config(self, host, port):
@@ -111,7 +109,7 @@ class Raw(object):
             return self._outcome(client) if status == 101 else STATUSES[status]
 
     def _outcome(self, client):
-        client.send_frame(BINARY, b'x')  # which JSON answers, while others keep it for their target
+        client.send_frame(BINARY, self.first)  # which JSON answers, while others keep it for their target
         opcode, payload = client.receive_frame()
         if opcode == TEXT:
             assert json.loads(payload.decode('ascii'))['reason'] == 'not-connected'
@@ -121,7 +119,7 @@ class Raw(object):
         if opcode == BINARY:
             assert payload == HELLO
             return None
-        assert opcode == CLOSE and struct.unpack('!H', payload[:2])[0] in (self.end, 1013), payload
+        assert opcode == CLOSE and struct.unpack('!H', payload[:2])[0] in (self.end, 1011, 1013), payload
         return payload[2:].decode('ascii')
 
     def dialled(self):
@@ -129,50 +127,50 @@ class Raw(object):
 
 
 class Playground(Raw):
-    end = 3000
+    first, end = b'\1x', 3000
 
 
 class Configured(Raw):
     """The operator names the target: what cannot be one is refused when the gateway starts."""
 
-    def __init__(self, name, settings_for, **parameters):
-        Raw.__init__(self, name, lambda host, port: '/v2', **parameters)
+    def __init__(self, name, target, settings_for, **parameters):
+        Raw.__init__(self, name, target, **parameters)
         self._settings_for = settings_for
 
     @contextlib.contextmanager
     def config(self, host, port):
-        yield self._settings_for('%s:%d' % (bracketed(host), port))
+        yield {'raw': dict(self._settings_for('%s:%d' % (bracketed(host), port)), udp=True)}
 
 
 class ByToken(Raw):
 
-    def __init__(self, name, target, **settings):
-        Raw.__init__(self, name, target, host_header='vm')
-        self._settings = settings
+    def __init__(self, name, target, line=u'vm: %s:%d\n', **parameters):
+        Raw.__init__(self, name, target, host_header='vm', **parameters)
+        self._line = line
 
     @contextlib.contextmanager
     def config(self, host, port):
         with tempfile.NamedTemporaryFile() as file:
-            file.write((u'vm: %s:%d\n' % (host, port)).encode('utf-8'))
+            file.write((self._line % (host, port)).encode('utf-8'))
             file.flush()
-            yield {'raw': dict(self._settings, tokens=file.name)}
+            yield {'raw': dict(self._config or {}, tokens=file.name, udp=True)}
 
 
 class Wisp(object):
 
-    kind = TCP
-
-    def __init__(self, name, begin):
-        self.name, self._begin = name, begin
+    def __init__(self, name, begin, udp=False):
+        self.name, self._begin, self._kind = name, begin, UDP if udp else TCP
+        self.unanswered = 'reset' if udp else 'refused'
 
     @contextlib.contextmanager
     def config(self, host, port):
-        yield {}
+        yield {'wisp': {'udp': True}}
 
     def ask(self, gateway, host, port):
         with WispClient(gateway.address) as client:
             self._begin(client)
-            client.connect(1, port, host.encode('utf-8'), self.kind)
+            client.connect(1, port, host.encode('utf-8'), self._kind)
+            client.packet(DATA, 1, b'x')
             client.take_until(lambda: client.ended or client.data)
             assert not client.ended or not client.data
             return WISP_WORDS[client.ended[1]] if client.ended else None
@@ -181,18 +179,35 @@ class Wisp(object):
         return []
 
 
-def query(host, port):
-    return '/?host=%s&port=%d' % (escaped(host), port)
+def fixed(target):
+    return lambda host, port: target
 
 
-WAYS = [
-    Json(), BySsh(),
-    Raw('address', lambda host, port: '/v1?address=%s' % escaped('%s:%d' % (host, port))),
-    Raw('host and port', query), Playground('playground', query, {'raw': {'playground': True}}),
-    Raw('path', lambda host, port: '/a/' + escaped('%s:%d' % (host, port))),
-    Configured('raw.target', lambda target: {'raw': {'target': target}}),
-    Configured('hostTargets', lambda target: {'raw': {'hostTargets': {'db.test': target}}}, host_header='db.test:80'),
-    ByToken('token', lambda host, port: '/websockify?token=vm'),
-    ByToken('name in Host', lambda host, port: '/websockify', hostToken=True),
+def raw_ways(name, udp):
+    """``udp``: what makes it UDP, or nothing."""
+    def query(host, port):
+        return '/?host=%s&port=%d%s' % (escaped(host), port, udp and '&' + udp)
+
+    def path(host, port):
+        return '/a/%s%s' % (escaped('%s:%d' % (host, port)), udp and '?' + udp)
+
+    def address(host, port):
+        return '/v1?%saddress=%s' % (udp and udp + '&', escaped('%s:%d' % (host, port)))
+
+    is_udp, offered = bool(udp), {'raw': {'udp': True}}
+    only, token = fixed('/v2' + (udp and '?' + udp)), fixed('/websockify?token=vm' + (udp and '&' + udp))
+    return [
+        Raw(name + 'address', address, offered, udp=is_udp), Raw(name + 'host and port', query, offered, udp=is_udp),
+        Playground(name + 'playground', query, {'raw': {'playground': True, 'udp': True}}, udp=is_udp),
+        Raw(name + 'path', path, offered, udp=is_udp),
+        Configured(name + 'raw.target', only, lambda target: {'target': target}, udp=is_udp),
+        Configured(name + 'hostTargets', only, lambda target: {'hostTargets': {'db.test': target}},
+                   host_header='db.test:80', udp=is_udp),
+        ByToken(name + 'token', token, udp=is_udp),
+        ByToken(name + 'name in Host', only, config={'hostToken': True}, udp=is_udp)]
+
+
+WAYS = [Json(), BySsh()] + raw_ways('', '') + raw_ways('udp ', 'udp=1') + [
+    ByToken('udp in its line', fixed('/?token=vm'), u'vm: %s:%d udp\n', udp=True),
     Wisp('wisp 1', WispClient.begin), Wisp('wisp 2', WispClient.begin_2),
-]
+    Wisp('udp wisp 1', WispClient.begin, udp=True), Wisp('udp wisp 2', WispClient.begin_2, udp=True)]
