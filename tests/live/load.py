@@ -118,6 +118,20 @@ def holding():
         kept.append(waiting.accept()[0])
 
 
+def sinking():
+    """Reads whatever comes, of whoever comes."""
+    waiting, kept = listener(), []
+    while True:
+        ready = select.select([waiting, sys.stdin] + kept, [], [])[0]
+        if sys.stdin in ready:
+            return
+        for sock in ready:
+            if sock is waiting:
+                kept.append(sock.accept()[0])
+            elif not sock.recv(PIECE):
+                kept.remove(sock)
+
+
 def flooding(total):
     """Sends ``total`` bytes of the tape to the first that comes."""
     sock = listener().accept()[0]
@@ -125,6 +139,17 @@ def flooding(total):
         sock.sendall(piece)
     tell('sent')
     sock.shutdown(socket.SHUT_WR)
+    wait_for_line()
+
+
+def flooding_for_ever():
+    """Sends zeros to the first that comes, as long as it is there."""
+    sock, piece = listener().accept()[0], bytearray(PIECE)
+    try:
+        while True:
+            sock.sendall(piece)
+    except (IOError, OSError):
+        tell('over')
     wait_for_line()
 
 
@@ -182,5 +207,5 @@ def raise_descriptor_limit():
 
 if __name__ == '__main__':
     raise_descriptor_limit()
-    ROLES = (holding, flooding, taking, downloader, uploader, idlers)
+    ROLES = (holding, sinking, flooding, flooding_for_ever, taking, downloader, uploader, idlers)
     {role.__name__: role for role in ROLES}[sys.argv[1]](*sys.argv[2:])

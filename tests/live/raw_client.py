@@ -4,6 +4,7 @@
 import base64
 import json
 import os
+import select
 import socket
 import struct
 
@@ -120,6 +121,12 @@ class RawClient(object):
                 self._fill()
         except (socket.timeout, EOFError):
             self.sock.settimeout(patience)
+
+    def has_news(self, seconds=0.05):
+        """Has something come that is not read yet? The socket's own patience is also that of whoever sends."""
+        poller = select.poll()
+        poller.register(self.sock, select.POLLIN)
+        return bool(self._buffer or poller.poll(1000 * seconds))
 
     def _fill(self):
         data = self.sock.recv(65536)

@@ -7,7 +7,19 @@ from raw_client import BINARY, RawClient
 
 CONNECT, DATA, CONTINUE, END, INFO = 1, 2, 3, 4, 5
 TCP, UDP = 1, 2
-INFO_2 = struct.pack('<BIBB', INFO, 0, 2, 0)
+HEAD, CREDIT = struct.Struct('<BI'), struct.Struct('<I')
+FIRST_CREDIT = 16  # packets of a new stream
+
+
+def packet(kind, stream, payload=b''):
+    return HEAD.pack(kind, stream) + payload
+
+
+def connect(stream, port, host=b'127.0.0.1', kind=TCP):
+    return packet(CONNECT, stream, struct.pack('<BH', kind, port) + host)
+
+
+INFO_2 = packet(INFO, 0, b'\2\0')
 
 
 class WispClient(RawClient):
@@ -28,16 +40,16 @@ class WispClient(RawClient):
             assert self.receive_frame()[1][:7] == INFO_2
             self.send_frame(BINARY, info)
         self.take()
-        assert self.credit == {0: 16}
+        assert self.credit == {0: FIRST_CREDIT}
         return self
 
     def take(self):
         """One packet."""
         opcode, payload = self.receive_frame()
         assert opcode == BINARY
-        kind, stream = struct.unpack('<BI', payload[:5])
+        kind, stream = HEAD.unpack(payload[:HEAD.size])
         if kind == CONTINUE:
-            self.credit[stream] = struct.unpack('<I', payload[5:])[0]
+            self.credit[stream] = CREDIT.unpack(payload[HEAD.size:])[0]
         elif kind == DATA:
             self.data.setdefault(stream, bytearray()).extend(payload[5:])
         else:
@@ -49,11 +61,11 @@ class WispClient(RawClient):
             self.take()
 
     def packet(self, kind, stream, payload=b''):
-        self.send_frame(BINARY, struct.pack('<BI', kind, stream) + payload)
+        self.send_frame(BINARY, packet(kind, stream, payload))
 
     def connect(self, stream, port, host=b'127.0.0.1', kind=TCP):
-        self.credit[stream] = 16
-        self.packet(CONNECT, stream, struct.pack('<BH', kind, port) + host)
+        self.credit[stream] = FIRST_CREDIT
+        self.send_frame(BINARY, connect(stream, port, host, kind))
 
     def write(self, stream, data, size=16384):
         """As a client that keeps to its credit."""
