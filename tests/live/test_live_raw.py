@@ -102,13 +102,6 @@ def test_without_a_file_of_tokens_there_is_no_gateway(running_gateway, tmp_path)
         running_gateway({'raw': {'tokens': str(tmp_path / 'missing')}})
 
 
-def test_a_text_message_for_a_token_is_1003(by_token, tokens):
-    with serving(echo) as port, RawClient(by_token.address) as client:
-        tokens.write_text(u'vm: 127.0.0.1:%d' % port)
-        client.open('/?token=vm').send_frame(TEXT, b'x')
-        assert client.receive_close()[0] == 1003
-
-
 def test_a_name_that_a_rule_denies_is_refused_before_the_101(running_gateway):
     gateway = running_gateway({'denyTargets': ['*.internal']})
     assert status(gateway, '/db.internal:80') == 403
