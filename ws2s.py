@@ -53,12 +53,14 @@ import io
 import itertools
 import json
 import logging
+import operator
 import os
 import re
 import resource
 import select
 import signal
 import socket
+import ssl
 import stat
 import struct
 import subprocess
@@ -89,6 +91,8 @@ NICENESS = 5
 if PY2:
     import Queue as queue
     text_type = unicode  # noqa: F821
+    dup2 = os.dup2
+    beneath = operator.attrgetter('_sock')  # the socket of an SSLSocket, without TLS
     integer_types = (int, long)  # noqa: F821
 
     def monotonic():
@@ -110,11 +114,13 @@ if PY2:
     MSG_MORE = 0x8000 if sys.platform.startswith('linux') else 0
     LONG_CHUNK = 32768  # bytes; to join it with another costs more than a second call
 
+    def joined(chunks):
+        return b''.join(chunk.tobytes() if isinstance(chunk, memoryview) else bytes(chunk) for chunk in chunks)
+
     def send_chunks(sock, chunks):
         """Send what the kernel takes of two ``chunks`` or more; the number of bytes taken."""
         if len(chunks) != 2 or len(chunks[1]) < LONG_CHUNK:
-            return sock.send(b''.join(chunk.tobytes() if isinstance(chunk, memoryview) else bytes(chunk)
-                                      for chunk in chunks))
+            return sock.send(joined(chunks))
         sent = sock.send(chunks[0], MSG_MORE)
         try:
             return sent if sent < len(chunks[0]) else sent + sock.send(chunks[1])
@@ -184,6 +190,13 @@ if PY2:
     def base64_bytes(data):
         return binascii.b2a_base64(data)[:-1]
 
+    def check_peer_name(sock, name):
+        """Raise ssl.CertificateError when the certificate does not name the address ``name``: Python looks at names of
+        DNS only."""
+        names = sock.getpeercert().get('subjectAltName', ())
+        if packed_address(name) not in [packed_address(value) for kind, value in names if kind == 'IP Address']:
+            raise ssl.CertificateError('the address is not named')
+
     def path_bytes(path):
         """A path as the system takes it, also when it is not UTF-8."""
         return path if isinstance(path, bytes) else path.encode('utf-8')
@@ -212,6 +225,9 @@ else:
     integer_types = (int,)
     monotonic = stopwatch = time.monotonic
     Poller = selectors.DefaultSelector
+    dup2 = functools.partial(os.dup2, inheritable=False)
+    joined = b''.join
+    beneath = functools.partial(super, ssl.SSLSocket)
 
     to_int = functools.partial(int.from_bytes, byteorder='big')
     to_bytes = functools.partial(int.to_bytes, byteorder='big')
@@ -219,6 +235,8 @@ else:
     utf8_bytes = functools.partial(str.encode, encoding='utf-8')
     base64_bytes = functools.partial(binascii.b2a_base64, newline=False)
     path_bytes = functools.partial(str.encode, encoding='utf-8', errors='surrogateescape')
+
+    check_peer_name = None  # Python does so
 
     def close_on_exec(fd):
         """Nothing to do: descriptors are not inherited since 3.4."""
@@ -246,7 +264,7 @@ F_GETPATH = 50
 
 # Not all Pythons make an OSError of a socket's error; this name fits everywhere.
 NetworkError = socket.error
-AF_INET, AF_INET6 = socket.AF_INET, socket.AF_INET6
+AF_INET, AF_INET6, AF_UNIX = socket.AF_INET, socket.AF_INET6, socket.AF_UNIX
 
 
 def packed_address(text):
@@ -283,6 +301,21 @@ def open_descriptors():
     return range(3, 65536)
 
 
+OP_NO_RENEGOTIATION = getattr(ssl, 'OP_NO_RENEGOTIATION', 0x40000000)  # OpenSSL 1.1.0h and newer
+
+
+def allow_versions_from(context, least):
+    """Have a TLS context speak version ``least``, '1.2' or '1.3', and newer ones."""
+    if hasattr(context, 'minimum_version'):
+        context.minimum_version = {'1.2': ssl.TLSVersion.TLSv1_2, '1.3': ssl.TLSVersion.TLSv1_3}[least]
+    else:
+        context.options |= ssl.OP_NO_SSLv3 | ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1
+        context.options |= ssl.OP_NO_TLSv1_2 if least == '1.3' else 0
+    context.options |= ssl.OP_NO_COMPRESSION | OP_NO_RENEGOTIATION
+    # The newest Python alone is strict about fields that many private authorities leave out.
+    context.verify_flags &= ~getattr(ssl, 'VERIFY_X509_STRICT', 0)
+
+
 def is_not_ready(error):
     """Does this error only say that the socket has nothing to give or no room just now?"""
     return error.errno in (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
@@ -314,6 +347,7 @@ STALLED = Failure(5, 'idle', 'connection closed: the target took nothing for too
 UNKNOWN_NAME = Failure(1, 'dns', 'the name of the host cannot be resolved')
 TIMEOUT = Failure(1, 'timeout', 'the target did not answer in time')
 UNREACHABLE = Failure(1, 'unreachable', 'the target cannot be reached')
+TLS_SILENT = Failure(1, 'tls', 'the target did not answer in time to the TLS handshake')
 NO_ROOM = Failure(1, 'limit', 'the gateway has too much to do just now, please try again')
 SSH_AUTH = Failure(6, 'ssh-auth', 'the SSH server did not accept the login')
 SSH_NO_PASSWORD = Failure(6, 'ssh-auth', 'the SSH server did not accept the login; it takes keys only')
@@ -409,6 +443,13 @@ def with_port(host, port):
     return '[%s]:%s' % (host, port) if ':' in host else '%s:%s' % (host, port)
 
 
+def socket_text(name):
+    """The address of a socket for the log: a port may be missing, and a Unix socket has its path."""
+    if not isinstance(name, tuple):
+        return printable(name)
+    return with_port(*name[:2]) if len(name) > 1 else name[0]
+
+
 # ======================================================================================================================
 # 3. Configuration
 # ======================================================================================================================
@@ -422,6 +463,11 @@ TargetRule = collections.namedtuple('TargetRule', 'text glob network ports')
 Origin = collections.namedtuple('Origin', 'scheme host port')
 
 Target = collections.namedtuple('Target', 'host port')
+
+# One listener: a port of `host`, or a Unix socket at `path`. `proxied`: the PROXY protocol is spoken there.
+Listen = collections.namedtuple('Listen', 'host port path mode tls proxied metrics')
+Listen.__new__.__defaults__ = (None, None, None, None, False, False, False)
+LISTEN_KEYS = 'host', 'port', 'path', 'mode', 'tls', 'proxyProtocol', 'metrics'
 
 HIDDEN = '***'  # what is shown of a secret
 
@@ -469,6 +515,9 @@ def split_host_port(text):
     if bracketed:
         return bracketed.groups()
     return tuple(text.split(':')) if text.count(':') == 1 else (text, None)
+
+
+MAPPED = b'\0' * 10 + b'\xff\xff'  # before an IPv4 address in its IPv6 form
 
 
 def read_network(text):
@@ -554,7 +603,7 @@ def read_target_rule(text):
     """The TargetRule of ``HOST[:PORTS]`` (protocol, 5). Raises ConfigError."""
     host, ports = split_host_port(text)
     network = read_network(host)
-    if network and network[0].startswith(b'\0' * 10 + b'\xff\xff'):  # an IPv4 address in its IPv6 form
+    if network and network[0].startswith(MAPPED):
         raise ConfigError('"%s": write the IPv4 address instead' % printable(text))
     if network is None and (text.startswith('[') or not host or re.search(r'[\s:/\[\]]', host)):
         raise ConfigError('"%s" is no rule: HOST[:PORTS] with a name, a glob, an address or a CIDR block'
@@ -684,6 +733,45 @@ def url_folder(text):
     return text
 
 
+def address_rule(text):
+    rule = read_target_rule(text)
+    if not rule.network or rule.ports:
+        raise ConfigError('"%s" is no address and no CIDR block' % printable(text))
+    return rule
+
+
+def octal_mode(value):
+    if not re.match(r'0?[0-7]{3}\Z', words(value)):
+        raise ConfigError('must be the octal mode of a file, such as "0660"')
+    return value
+
+
+LISTEN_CHECKS = dict(zip(LISTEN_KEYS, (words, whole(0, 65535), words, octal_mode, flag, flag, flag)))
+
+
+def read_listen(value):
+    """The Listen of an object. Raises ConfigError."""
+    given = Pairs(value.items()) if isinstance(value, dict) else value
+    if not isinstance(given, Pairs) or len(dict(given)) < len(given) or not set(dict(given)) <= set(LISTEN_KEYS):
+        raise ConfigError('must be objects with "%s", each at most once' % '", "'.join(LISTEN_KEYS))
+    try:
+        for name, item in given:
+            LISTEN_CHECKS[name](item)
+    except ConfigError as error:
+        raise ConfigError('"%s" %s' % (name, error))
+    given = dict(given)
+    if 'path' in given and ('host' in given or 'port' in given) or 'mode' in given and 'path' not in given:
+        raise ConfigError('must have "host" and "port", or "path" and "mode"')
+    place = {'mode': '0600'} if 'path' in given else {key: DEFAULTS['listen.' + key] for key in ('host', 'port')}
+    return Listen(*[dict(place, **given).get(key, default) for key, default in zip(LISTEN_KEYS, Listen())])
+
+
+def listener_list(value):
+    if not isinstance(value, (list, tuple)) or isinstance(value, Pairs) or not value:
+        raise ConfigError('must be an object, or a list of one or more')
+    return tuple(read_listen(item) for item in value)
+
+
 def subprotocol(text):
     if text.strip(TOKEN):
         raise ConfigError('"%s" is no subprotocol' % printable(text))
@@ -707,6 +795,8 @@ Option = collections.namedtuple('Option', 'key default check help')
 OPTIONS = (
     Option('listen.host', '127.0.0.1', words, 'address or name to listen on'),
     Option('listen.port', 3613, whole(0, 65535), 'TCP port to listen on; 0 takes any free one'),
+    Option('listen', None, either(listener_list, None), 'listeners, in the place of listen.host and listen.port'),
+    Option('trustedProxies', (), listing(address_rule), 'addresses and CIDR blocks of proxies that name the client'),
     Option('allowConnectToServerLocal', False, flag, "may clients reach the gateway's own machine?"),
     Option('allowTargets', (), listing(read_target_rule), 'rules HOST[:PORTS] of what may be reached; empty is all'),
     Option('denyTargets', (), listing(read_target_rule), 'rules HOST[:PORTS] of what may not; they win'),
@@ -739,6 +829,11 @@ OPTIONS = (
     Option('wisp.streams', 256, whole(1, 65536), 'of one client at one time'),
     Option('wisp.motd', None, either(words, None), 'what clients of Wisp 2 are greeted with'),
     Option('wisp.users', (), secrets_by_name, 'passwords by name; with any of them Wisp wants one'),
+    Option('tls.certificate', None, either(words, None), 'file of our certificate and its chain, in PEM'),
+    Option('tls.key', None, either(words, None), 'file of its key, in PEM; null: it is in tls.certificate'),
+    Option('tls.minVersion', '1.2', one_of('1.2', '1.3'), 'oldest version of TLS that clients may speak'),
+    Option('tls.clientCa', None, either(words, None), 'file of authorities whose certificates clients may show'),
+    Option('tls.allowUnverified', False, flag, 'may clients have the certificate of a target not verified?'),
     Option('deflate.enabled', False, flag, 'compress messages where the client offers it (RFC 7692)?'),
     Option('deflate.level', 1, whole(1, 9), 'of compression; higher ones take much more time for little'),
     Option('deflate.minBytes', 256, whole(0, 2 ** 30), 'shorter messages are sent as they are'),
@@ -787,6 +882,8 @@ class Config(dict):
         tree = collections.OrderedDict()
         for option in OPTIONS:
             section, _, name = option.key.rpartition('.')
+            if name in tree and self[option.key] is None:
+                continue  # `listen` is a section or an option
             branch = tree.setdefault(section, collections.OrderedDict()) if section else tree
             branch[name] = plain_value(self[option.key])
         return json.dumps(tree, indent=4, separators=(',', ': '))
@@ -803,6 +900,9 @@ def plain_value(value):
         return HIDDEN
     if isinstance(value, Target):
         return with_port(*value)
+    if isinstance(value, Listen):
+        return collections.OrderedDict((key, item) for key, item in zip(LISTEN_KEYS, value)
+                                       if item is not None and item is not False)
     if isinstance(value, Pairs):
         return collections.OrderedDict((name, plain_value(item)) for name, item in value)
     if isinstance(value, tuple):
@@ -820,13 +920,20 @@ def flatten(tree, prefix=''):
             raise ConfigError('"%s" stands there twice' % printable(key))
         if '.' in name:
             raise ConfigError('unknown key "%s"' % printable(key))
-        if key in sections:
+        if key == 'listen' and is_listener_list(value):
+            yield key, [value] if isinstance(value, Pairs) else value
+        elif key in sections:
             if not isinstance(value, Pairs):
                 raise ConfigError('"%s": must be an object' % key)
             for pair in flatten(value, key + '.'):
                 yield pair
         else:
             yield key, value
+
+
+def is_listener_list(value):
+    """Is this more than the section of `listen.host` and `listen.port`?"""
+    return isinstance(value, list) or isinstance(value, Pairs) and bool(set(dict(value)) & set(LISTEN_KEYS[2:]))
 
 
 class Pairs(tuple):
@@ -864,6 +971,10 @@ def parse_config(text):
 DEFAULTS = Config((option.key, option.check(option.default)) for option in OPTIONS)
 
 
+def listeners(config):
+    return config['listen'] or (Listen(config['listen.host'], config['listen.port']),)
+
+
 # ======================================================================================================================
 # 4. HTTP
 # ======================================================================================================================
@@ -884,9 +995,11 @@ METHODS = 'GET, HEAD, OPTIONS'
 PAGE_HEADERS = (
     ('X-Content-Type-Options', 'nosniff'), ('X-Frame-Options', 'DENY'), ('Referrer-Policy', 'no-referrer'),
     ('Cache-Control', 'no-cache'),
-    ('Content-Security-Policy', "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
-                                "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"),
 )
+PAGE_POLICY = ("default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
+               "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'")
+# noVNC's pages hold scripts, those of emulators WebAssembly.
+FOLDER_POLICY = PAGE_POLICY.replace("'self'", "'self' 'unsafe-inline' 'wasm-unsafe-eval'", 1)
 
 CONTENT_TYPES = {'html': 'text/html', 'htm': 'text/html', 'js': 'text/javascript', 'mjs': 'text/javascript',
                  'css': 'text/css', 'txt': 'text/plain', 'md': 'text/plain', 'json': 'application/json',
@@ -898,10 +1011,11 @@ CONTENT_TYPES = {'html': 'text/html', 'htm': 'text/html', 'js': 'text/javascript
 class Request(object):
     """The head of an HTTP request. ``headers``: pairs of a name in lower case and a value, which is Latin-1 text."""
 
-    __slots__ = ('method', 'target', 'version', 'headers', '_values', '_parameters')
+    __slots__ = ('method', 'target', 'version', 'headers', 'came_by_tls', '_values', '_parameters')
 
     def __init__(self, method, target, version, headers):
         self.method, self.target, self.version, self.headers = method, target, version, headers
+        self.came_by_tls = False  # as far as that is known
         self._values, self._parameters = {}, None
         for name, value in headers:
             self._values.setdefault(name, []).append(value)
@@ -1027,6 +1141,135 @@ def check_request(request):
         raise HttpError(400, 'A request with a body is not served here.')
 
 
+# A node of X-Forwarded-For or Forwarded, with or without its port, and a parameter of the latter (RFC 7239).
+NODE = re.compile(r'(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?\Z|([0-9A-Fa-f:.]+)\Z')
+PARAMETER = re.compile(r'([%s]+)=(?:([%s]+)|"([^"\\]*)")\Z' % ((re.escape(TOKEN),) * 2))
+NODES = 32  # that are looked at
+
+
+def plain_address(packed):
+    """An IPv4 address is itself, also in its IPv6 form."""
+    return packed[12:] if packed.startswith(MAPPED) else packed
+
+
+def read_node(text):
+    """The packed address, or None for `unknown`, a name that hides one, and what is malformed."""
+    found = NODE.match(text)
+    packed = packed_address(''.join(found.groups(''))) if found else None
+    return packed and plain_address(packed)
+
+
+def read_forwarded(element):
+    """The parameters of one element by name; none of one that is malformed."""
+    # Commas and semicolons part, in quotes, too: where an element ends must not depend on a quote that a client has put
+    # in front of what the proxy says.
+    parts = [PARAMETER.match(part.strip(' \t')) for part in element.split(';')]
+    pairs = {part.group(1).lower(): ''.join(part.groups('')[1:]) for part in parts if part}
+    return pairs if len(pairs) == len(parts) else {}
+
+
+def forwarded_client(request, peer, is_trusted):
+    """The packed address for which ``peer`` speaks by the headers of proxies: the right-most that is not trusted, or
+    where what is malformed ends the way. Raises HttpError 400 when two headers name two."""
+    nodes, elements = [[part.strip(' \t') for part in ','.join(request.all(name)).split(',') if part.strip(' \t')]
+                       for name in ('x-forwarded-for', 'forwarded')]
+    named = [read_forwarded(element) for element in elements]
+    lists = [nodes, [pairs.get('for', '') for pairs in named] if any('for' in pairs for pairs in named) else []]
+    clients = set(last_node(found[-NODES:], peer, is_trusted) for found in lists if found)
+    if len(clients) > 1:
+        raise HttpError(400, 'X-Forwarded-For and Forwarded name different clients: something in front of the gateway '
+                             'passes one of them on as it came.')
+    return clients.pop() if clients else peer
+
+
+def last_node(nodes, client, is_trusted):
+    packed = client
+    while packed is not None:
+        client = packed
+        packed = read_node(nodes.pop()) if nodes and is_trusted(client) else None
+    return client
+
+
+def forwarded_tls(request):
+    """Does a proxy say that the request came to it by TLS?"""
+    last = read_forwarded(','.join(request.all('forwarded')).rpartition(',')[2])
+    return 'https' in request.tokens('x-forwarded-proto')[-1:] + [last.get('proto', '').lower()]
+
+
+PROXY_SIGNATURE = b'\r\n\r\n\0\r\nQUIT\n'
+PROXY_LINE_BYTES, PROXY_BYTES = 107, 4096  # of version 1, which says so itself, and of 2
+PROXY_LINE = re.compile(br'PROXY (?:UNKNOWN(?: .*)?|TCP([46]) ([!-~]+) ([!-~]+) '
+                        br'(0|[1-9]\d{0,4}) (0|[1-9]\d{0,4}))\r\n\Z')
+# What TCP over IPv4 and IPv6 and Unix sockets have in version 2: addresses of source and target, and their ports.
+PROXY_SHAPES = {0x11: struct.Struct('!4s4sHH'), 0x21: struct.Struct('!16s16sHH'), 0x31: struct.Struct('!108s108s')}
+
+
+class ProxyParser(object):
+    """Takes the header of the PROXY protocol, version 1 or 2, in pieces of any size."""
+
+    __slots__ = ('_data',)
+
+    def __init__(self):
+        self._data = b''
+
+    def receive(self, data):
+        """A pair ((address, port) of the client or None where the header names none, bytes that came after it), or None
+        when more must come. Raises RemoteError."""
+        self._data += data
+        size = self._size(self._data)
+        if size is None or len(self._data) < size:
+            return None
+        header, rest = self._data[:size], self._data[size:]
+        return read_proxy_line(header) if header.startswith(b'P') else read_proxy_header(header), rest
+
+    def _size(self, data):
+        """Of the header, or None while that is not known."""
+        if data[:12] == PROXY_SIGNATURE[:len(data)]:
+            if len(data) < 16:
+                return None
+            size = 16 + struct.unpack('!H', data[14:16])[0]
+        elif data[:6] == b'PROXY '[:len(data)]:
+            size = data.find(b'\r\n', 0, PROXY_LINE_BYTES) + 2
+            if size < 2 and len(data) < PROXY_LINE_BYTES:
+                return None
+        else:
+            raise RemoteError('no header of the PROXY protocol comes first')
+        if not 2 <= size <= PROXY_BYTES:
+            raise RemoteError('the header of the PROXY protocol is too long')
+        return size
+
+
+def read_proxy_line(line):
+    """(address, port), or None. Raises RemoteError."""
+    found = PROXY_LINE.match(line)
+    kind, source, target, port, other = found.groups() if found else [b''] * 5
+    if found and kind is None:
+        return None
+    packed = [packed_address(address.decode('latin-1')) or b'' for address in (source, target)]
+    length = {b'4': 4, b'6': 16}.get(kind)
+    if [len(address) for address in packed] != [length] * 2 or max(int(port), int(other)) > 65535:
+        raise RemoteError('the header of the PROXY protocol is malformed')
+    return address_text(packed[0]), int(port)
+
+
+def read_proxy_header(header):
+    """As read_proxy_line(), of version 2."""
+    command, family = struct.unpack('!BB', header[12:14])
+    if command == 0x20 or command == 0x21 and family == 0:  # LOCAL: a health check; or of no family
+        return None
+    shape = PROXY_SHAPES.get(family)
+    if command != 0x21 or shape is None:
+        raise RemoteError('the header of the PROXY protocol is of an unknown kind')
+    rest = header[16 + shape.size:]
+    while len(rest) >= 3:
+        size = 3 + struct.unpack('!H', rest[1:3])[0]
+        rest = rest[size:] if size <= len(rest) else b'?'
+    if rest or len(header) < 16 + shape.size:
+        raise RemoteError('the header of the PROXY protocol is malformed')
+    fields = shape.unpack(header[16:16 + shape.size])
+    return (address_text(fields[0]), fields[2]) if len(fields) > 2 else None
+
+
 def accept_key(request):
     """The Sec-WebSocket-Accept that answers this upgrade (RFC 6455 section 4.2). Raises HttpError."""
     if 'websocket' not in request.tokens('upgrade'):
@@ -1065,12 +1308,12 @@ def response_head(status, headers):
     return ('\r\n'.join(lines) + '\r\n\r\n').encode('latin-1')
 
 
-def page_head(status, content_type, length, headers=()):
+def page_head(status, content_type, length, headers=(), policy=PAGE_POLICY):
     """The head of a reply after which the connection closes."""
     # RFC 9110 section 7.8: an Upgrade header stands in Connection as well.
     connection = 'close, Upgrade' if 'Upgrade' in dict(headers) else 'close'
     shape = [('Content-Type', content_type), ('Content-Length', length), ('Connection', connection)]
-    return response_head(status, shape + list(headers) + list(PAGE_HEADERS))
+    return response_head(status, shape + list(headers) + list(PAGE_HEADERS) + [('Content-Security-Policy', policy)])
 
 
 def sentence_reply(status, sentence, headers=(), with_body=True):
@@ -1766,7 +2009,8 @@ def origin_refusal(request, config):
         return None
     name = re.sub(r'\.\Z', '', origin.host)  # as it stands in allowedHosts
     packed = packed_address(name)
-    is_own = origin.scheme in ('http', 'https') and (packed or PLAIN_NAME.match(name)) and origin == read_origin(
+    schemes = ('https',) if request.came_by_tls else ('http', 'https')
+    is_own = origin.scheme in schemes and (packed or PLAIN_NAME.match(name)) and origin == read_origin(
         '%s://%s' % (origin.scheme, request.one('host')))
     if not is_own:
         plain = plain_value(origin)
@@ -1795,14 +2039,31 @@ def headers_for_readers(request, config):
     return [('Access-Control-Allow-Origin', origin), ('Vary', 'Origin')]
 
 
+UNIX_PEER, UNIX_GROUP = ('unix',), b'unix:'
+
+
+def peer_address(peer):
+    """The packed address of a peer, an address with or without a port; UNIX_GROUP for that of a Unix socket."""
+    return UNIX_GROUP if peer == UNIX_PEER else packed_address(peer[0].partition('%')[0]) or b''
+
+
 def address_group(text):
-    """What counts as one address in limits: an IPv4 address, or the /64 of an IPv6 one, which one host can fill."""
+    """What counts as one address in limits: an IPv4 address, or the /64 of an IPv6 one, which one host can fill; all
+    peers of Unix sockets are one, too."""
     packed = packed_address(text.partition('%')[0]) or b''
     carried = address_forms(packed)[-1]
-    return packed[:8] if len(carried) == 16 else carried
+    return (packed[:8] if len(carried) == 16 else carried) or UNIX_GROUP
+
+
+def is_trusted(packed, config):
+    """May this peer, a peer_address(), say for whom it speaks? A Unix socket's may: its mode says who connects."""
+    return packed == UNIX_GROUP or any(in_network(plain_address(packed), rule.network)
+                                       for rule in config['trustedProxies'])
 
 
 def group_text(group):
+    if group == UNIX_GROUP:
+        return UNIX_PEER[0]
     return address_text(group + b'\0' * 8) + '/64' if len(group) == 8 else address_text(group)
 
 
@@ -2323,11 +2584,14 @@ Send = collections.namedtuple('Send', 'opcode payload')
 # read_host(), and `port`, 1 to 65,535. `hop`: None for a target that is dialled directly. `prefix`: each read of the
 # target becomes one binary message behind these bytes; None: on_data gets it. `window`: bytes that the client may be
 # sent before it has given some back by a Grant; None: any number. `udp`: each Write is a datagram, and each read.
-Open = collections.namedtuple('Open', 'channel host port hop prefix window udp')
-Open.__new__.__defaults__ = (None, None, None, False)
+# `tls`: a Tls; on_secured follows then. `half_open`: the end of what the target sends is told by on_finished.
+Open = collections.namedtuple('Open', 'channel host port hop prefix window udp tls half_open')
+Open.__new__.__defaults__ = (None, None, None, False, None, False)
 Write = collections.namedtuple('Write', 'channel data')   # bytes to the target; before it stands they are kept for it
 Grant = collections.namedtuple('Grant', 'channel count')  # bytes of the window that the client has given back
-Carry = collections.namedtuple('Carry', 'channel')        # from now on pieces of binary messages go there as they come
+Carry = collections.namedtuple('Carry', 'channel')        # pieces of binary messages go there as they come; None: to us
+Secure = collections.namedtuple('Secure', 'channel tls')  # speak TLS from here on; on_secured or on_failed follows
+Finish = collections.namedtuple('Finish', 'channel')      # close our half after what was written
 Shut = collections.namedtuple('Shut', 'channel')          # end it after what was written; no event follows
 Hangup = collections.namedtuple('Hangup', 'code reason')  # close the WebSocket; what waits for a dial is given up
 Later = collections.namedtuple('Later', 'seconds')        # on_later follows, once; only the last Later counts
@@ -2342,12 +2606,28 @@ PART_BYTES = 65536             # of a long request are understood before others 
 END_BYTES = 4096               # of a long request stand before and behind its one long text
 PLACEHOLDER = u'x' * 20000     # stands for that text when it is longer than any field but `data` may be
 ESCAPE_CHARACTERS = 6          # of the longest in JSON
+PEM_CHARACTERS = 32768         # of one field of `tls`: half of what a pipe holds
+ALPN_NAMES = 16
 SECRET_BYTES = 1000            # of a password or passphrase; ssh itself takes 1,023
 
 JSON = json.JSONDecoder(parse_int=lambda text: int(text[:JSON_DIGITS]), parse_constant=no_constant)
 NOT_GIVEN = (None, u'')        # pages send their empty fields, too
 SHORT_TEXT = re.compile(b'"(?:[^"\\\\]|\\\\.)*"', re.DOTALL)
+ALPN_NAME = re.compile(u'[\x20-\x7e]{1,255}\\Z')
 SENDB_HEAD = re.compile(u'{"command": ?"sendb", ?"data": ?"')
+
+
+class Tls(collections.namedtuple('Tls', 'servername verify ca cert key alpn')):
+    """How the gateway speaks TLS to a target. ``servername``: what the certificate must name, None for the host that is
+    dialled. ``ca``, ``cert``, ``key``: PEM, or None; ``alpn``: a tuple of texts."""
+
+    __slots__ = ()
+
+    def __repr__(self):
+        return 'Tls(%r, verify=%r, ...)' % (self.servername, self.verify)  # actions are printed freely
+
+
+PLAIN_TLS = Tls(None, True, None, None, None, ())
 
 
 class Dialect(object):
@@ -2402,12 +2682,21 @@ class Dialect(object):
         """The target is connected."""
         return []
 
+    def on_secured(self, channel, version, alpn):
+        """The target is connected, or a connected one secured, by this version of TLS ('TLSv1.3'); ``alpn`` is a text
+        or None."""
+        return self.on_opened(channel)
+
     def on_failed(self, channel, failure):
         """The target could not be connected; ``failure`` is a Failure."""
         return []
 
     def on_data(self, channel, data):
         """The target has sent ``data``; asked only where Open had no prefix."""
+        return []
+
+    def on_finished(self, channel):
+        """The target has closed its half; told only where Open was half_open."""
         return []
 
     def on_drained(self, channel):
@@ -2496,6 +2785,45 @@ def read_hop(request):
     return Hop(host, port, user, password, key, passphrase)
 
 
+def read_tls(value):
+    """The Tls of a connect or a starttls, None for none. What asks for TLS in a way that is not understood is refused:
+    what was meant might go in the clear, or unverified. Raises RequestError."""
+    if value is None or value is False:
+        return None
+    if value is True:
+        return PLAIN_TLS
+    if not isinstance(value, dict) or not set(value) <= set(Tls._fields):
+        raise RequestError('tls must be true, or an object of %s' % ', '.join(Tls._fields))
+    name = value.get(u'servername')
+    name = name if name is None else read_host(name, 'servername')
+    verify = value.get(u'verify', True)
+    if not isinstance(verify, bool):
+        raise RequestError('verify must be true or false')
+    ca, cert, key = [read_pem(value.get(field), field) for field in (u'ca', u'cert', u'key')]
+    if key and not cert:
+        raise RequestError('key is of no use without cert')
+    return Tls(name, verify, ca, cert, key or cert, read_alpn(value.get(u'alpn')))
+
+
+def read_pem(value, field):
+    if value is None:
+        return None
+    if not isinstance(value, text_type) or len(value) > PEM_CHARACTERS or u'-----BEGIN ' not in value:
+        raise RequestError('%s must be a text in PEM of at most %d characters' % (field, PEM_CHARACTERS))
+    try:
+        return value.encode('ascii').decode('ascii')
+    except UnicodeError:
+        raise RequestError('%s must be a text in PEM: there is something else than ASCII in it' % field)
+
+
+def read_alpn(value):
+    names = () if value is None else value
+    if not isinstance(names, (list, tuple)) or len(names) > ALPN_NAMES or not all(
+            isinstance(name, text_type) and ALPN_NAME.match(name) for name in names):
+        raise RequestError('alpn must be a list of at most %d texts, each of 1 to 255 characters of ASCII' % ALPN_NAMES)
+    return tuple(str(name) for name in names)
+
+
 def read_secret(request, name):
     """The bytes of a password, or None. ssh takes one line."""
     if request.get(name) in NOT_GIVEN:
@@ -2558,12 +2886,18 @@ def read_text(value, field='data'):
 
 
 DONE = {command: Send(TEXT, b'{"success": true, "code": 0, "message": "' + command + b' done"}')
-        for command in (b'connect', b'send', b'sendb', b'close', b'ping')}
+        for command in (b'connect', b'starttls', b'send', b'sendb', b'finish', b'close', b'ping')}
+FINISHED = Failure(5, 'finished', 'the target has closed its half of the connection')
 
 
 def failed(failure):
     return Send(TEXT, ('{"success": false, "code": %d, "message": %s, "reason": "%s"}' % (
         failure.code, json.dumps(failure.message), failure.reason)).encode('ascii'))
+
+
+def done_with_tls(command, version, alpn):
+    return Send(TEXT, ('{"success": true, "code": 0, "message": "%s done", "tls": %s}' % (command, json.dumps(
+        collections.OrderedDict([('version', version), ('alpn', alpn)])))).encode('ascii'))
 
 
 class DataParts(list):
@@ -2678,7 +3012,9 @@ def read_part(text):
 
 UNCONNECTED, CONNECTING, CONNECTED = 'unconnected', 'connecting', 'connected'
 
-CHANNEL_MOVES = {UNCONNECTED: (CONNECTING,), CONNECTING: (CONNECTED, UNCONNECTED), CONNECTED: (UNCONNECTED,)}
+# From connected to connecting: for TLS.
+CHANNEL_MOVES = {UNCONNECTED: (CONNECTING,), CONNECTING: (CONNECTED, UNCONNECTED),
+                 CONNECTED: (CONNECTING, UNCONNECTED)}
 
 
 # What a request asks for is a deed: the name of a method of JsonDialect, and its arguments. To understand a request and
@@ -2707,14 +3043,19 @@ def read_connect(request):
     try:
         host, port = read_host(request.get(u'host')), read_target_port(request.get(u'port'))
         binary, window = read_flag(request, u'binary'), read_window(request.get(u'window'))
-        tls = request.get(u'tls')
-        if tls is not None and tls is not False:  # to ignore that, or an empty object, would send secrets in the clear
-            raise RequestError('this gateway does not offer TLS to the target', 'tls')
+        tls, half_open = read_tls(request.get(u'tls')), read_flag(request, u'half_open')
         hop = read_hop(request)
         host = plain_host(host) if hop else host
     except RequestError as error:
         return '_connect', None, failed(error.failure)
-    return '_connect', (host, port, hop, b'' if binary else None, window), None
+    return '_connect', (host, port, hop, b'' if binary else None, window, False, tls, half_open), None
+
+
+def read_starttls(request):
+    try:
+        return '_secure', read_tls({name: request[name] for name in request if name != u'command'}), None
+    except RequestError as error:
+        return '_secure', None, failed(error.failure)
 
 
 def read_write(read, done, request):
@@ -2733,28 +3074,23 @@ def read_ack(request):
 
 
 COMMANDS = {
-    u'connect': read_connect, u'ack': read_ack,
+    u'connect': read_connect, u'ack': read_ack, u'starttls': read_starttls,
+    u'finish': lambda request: ('_finish',),
     u'send': lambda request: read_write(read_text, DONE[b'send'], request),
     u'sendb': lambda request: read_write(read_base64, DONE[b'sendb'], request),
     u'close': lambda request: ('_disconnect',),
     u'ping': lambda request: ('_say', DONE[b'ping'])}
 
 
-class JsonDialect(Dialect):
-    """The ws2s protocol: JSON requests and replies, one TCP connection at a time (protocol, 1 and 2)."""
+class Requests(Dialect):
+    """The requests of the ws2s protocol, each of which becomes a deed. They are carried out strictly in order: while
+    ``waits`` is true, by what a subclass does next."""
 
-    __slots__ = ('backlog', 'is_behind', '_state', '_channel', '_waiting', '_long')
-
-    name = 'json'
+    __slots__ = ('backlog', 'is_behind', 'waits', '_waiting', '_long')
 
     def __init__(self, request, config):
-        self._state, self._channel = UNCONNECTED, 0
         self._waiting, self.backlog = None, 0  # pairs of a deed and its size, which came while connecting
-        self._long, self.is_behind = None, False
-
-    def _move(self, state):
-        assert state in CHANNEL_MOVES[self._state], (self._state, state)
-        self._state = state
+        self._long, self.is_behind, self.waits = None, False, False
 
     def on_text(self, text):
         return self._take(read_deed(text), 4 * len(text))  # as many bytes as UTF-8 may take
@@ -2771,7 +3107,7 @@ class JsonDialect(Dialect):
         return []
 
     def on_turn(self):
-        return self._read_on() if self._long else self._carry(self._go_on())
+        return self._read_on() if self._long else self.carry(self.go_on())
 
     def _read_on(self):
         """One more part of a long request."""
@@ -2790,11 +3126,9 @@ class JsonDialect(Dialect):
         self._look()
         return actions
 
-    # -- deeds ---------------------------------------------------------------------------------------------------------
-
     def _take(self, deed, size):
         """Carry out the deed, or have it wait behind those that do."""
-        if self._state != CONNECTING and not self._waiting:
+        if not self.waits and not self._waiting:
             return getattr(self, deed[0])(*deed[1:])
         if self._waiting is None:
             self._waiting = collections.deque()
@@ -2802,10 +3136,10 @@ class JsonDialect(Dialect):
         self.backlog += size + WAITING_BYTES
         return []
 
-    def _go_on(self, most=REQUESTS):
-        """Carry out what has waited, up to the next connect."""
+    def go_on(self, most=REQUESTS):
+        """Carry out what has waited, up to the next one for which the others must wait."""
         actions = []
-        while self._waiting and self._state != CONNECTING and most:
+        while self._waiting and not self.waits and most:
             deed, size = self._waiting.popleft()
             self.backlog -= size
             actions += getattr(self, deed[0])(*deed[1:])
@@ -2817,23 +3151,75 @@ class JsonDialect(Dialect):
 
     def _look(self):
         """Is there something to do that waits for no target?"""
-        self.is_behind = bool(self._long or self._waiting and self._state != CONNECTING)
+        self.is_behind = bool(self._long or self._waiting and not self.waits)
 
-    def _carry(self, actions):
-        """When nothing waits any more binary pieces need not come by here."""
-        return actions + [Carry(self._channel)] if self._state == CONNECTED and not self._waiting else actions
+    def carry(self, actions):
+        """The actions of what has waited, and with them what is due when nothing waits any more."""
+        return actions
 
     def _say(self, reply):
         return [reply]
 
+
+class JsonDialect(Requests):
+    """The ws2s protocol: JSON requests and replies, one TCP connection at a time (protocol, 1 and 2)."""
+
+    __slots__ = ('_state', '_channel', '_may_trust', '_begun', '_is_secure', '_is_finished')
+
+    name = 'json'
+
+    def __init__(self, request, config):
+        Requests.__init__(self, request, config)
+        self._state, self._channel = UNCONNECTED, 0
+        self._may_trust = config['tls.allowUnverified']
+        self._begun = None  # the command for which the others wait
+        self._is_secure = self._is_finished = False  # of the connection: with TLS, and after `finish`
+
+    def _move(self, state):
+        assert state in CHANNEL_MOVES[self._state], (self._state, state)
+        self._state, self.waits = state, state == CONNECTING
+
+    def carry(self, actions):
+        """When nothing waits any more binary pieces need not come by here."""
+        is_free = self._state == CONNECTED and not self._waiting and not self._is_finished
+        return actions + [Carry(self._channel)] if is_free else actions
+
+    # -- deeds ---------------------------------------------------------------------------------------------------------
+
     def _connect(self, target, refusal):
         # The old connection goes even when the request is refused: what follows was not meant for it.
         actions = self._shut()
+        refusal = refusal or self._distrust(target[6])
         if refusal:
             return actions + [refusal]
         self._move(CONNECTING)
         self._channel += 1
+        self._begun, self._is_secure, self._is_finished = 'connect', False, False
         return actions + [Open(self._channel, *target)]
+
+    def _distrust(self, tls):
+        """The refusal of a Tls that verifies less than the operator wants."""
+        if tls and not tls.verify and not self._may_trust:
+            return failed(Failure(1, 'bad-request', 'this gateway verifies certificates (tls.allowUnverified)'))
+        return None
+
+    def _secure(self, tls, refusal):
+        if self._state != CONNECTED:
+            return [failed(NOT_CONNECTED)]
+        if not refusal and (self._is_secure or self._is_finished):
+            refusal = failed(Failure(1, 'bad-request', 'starttls comes once, and before finish'))
+        refusal = refusal or self._distrust(tls)
+        if refusal:
+            return [refusal]
+        self._move(CONNECTING)
+        self._begun = 'starttls'
+        return [Carry(None), Secure(self._channel, tls)]
+
+    def _finish(self):
+        if self._state != CONNECTED:
+            return [failed(NOT_CONNECTED)]
+        self._is_finished = True
+        return [Carry(None), Finish(self._channel), DONE[b'finish']]
 
     def _disconnect(self):
         return self._shut() + [DONE[b'close']]
@@ -2844,15 +3230,21 @@ class JsonDialect(Dialect):
         self._move(UNCONNECTED)
         return [Shut(self._channel)]
 
-    def _write(self, parts, reply):
+    def _refusal(self):
+        """Why nothing can be sent to the target."""
         if self._state != CONNECTED:
-            return [failed(NOT_CONNECTED)]
-        return [Write(self._channel, part) for part in parts if part] + [reply]
+            return failed(NOT_CONNECTED)
+        return failed(Failure(1, 'bad-request', 'nothing is sent after finish')) if self._is_finished else None
+
+    def _write(self, parts, reply):
+        refusal = self._refusal()
+        return [refusal] if refusal else [Write(self._channel, part) for part in parts if part] + [reply]
 
     def _pass_on(self, piece, final):
-        if self._state == CONNECTED:
+        refusal = self._refusal()
+        if refusal is None:
             return [Write(self._channel, piece)] if piece else []
-        return [failed(NOT_CONNECTED)] if final else []
+        return [refusal] if final else []
 
     def _ack(self, count):
         return [Grant(self._channel, count)] if count and self._state == CONNECTED else []
@@ -2861,23 +3253,31 @@ class JsonDialect(Dialect):
 
     def on_opened(self, channel):
         self._move(CONNECTED)
-        return self._carry([DONE[b'connect']] + self._go_on())
+        return self.carry([DONE[b'connect']] + self.go_on())
+
+    def on_secured(self, channel, version, alpn):
+        self._move(CONNECTED)
+        self._is_secure = True
+        return self.carry([done_with_tls(self._begun, version, alpn)] + self.go_on())
 
     def on_failed(self, channel, failure):
         self._move(UNCONNECTED)
-        return [failed(failure)] + self._go_on()
+        return [failed(failure)] + self.go_on()
 
     def on_leave(self):
         """What waits for the target that is being dialled was sent in time: the upstream keeps it."""
         if self._state != CONNECTING:
             return []
         self._move(CONNECTED)
-        return self._go_on(most=-1)
+        return self.go_on(most=-1)
 
     def on_data(self, channel, data):
         # Put together by hand: json.dumps would look at every character of the base64 (protocol, 2).
         return [Send(TEXT, b''.join((b'{"success": true, "code": -1, "message": "recv data", "data": "',
                                      base64_bytes(data), b'"}')))]
+
+    def on_finished(self, channel):
+        return [failed(FINISHED)]
 
     def on_closed(self, channel, failure):
         self._move(UNCONNECTED)
@@ -2966,18 +3366,18 @@ def parse_tokens(text):
 class RawDialect(Dialect):
     """Bytes to one target and back; both ends go together (protocol, 9). With UDP each message is a datagram."""
 
-    __slots__ = ('subprotocol', 'target', 'token', 'whole_messages', '_kind', '_is_first', '_offers_udp')
+    __slots__ = ('subprotocol', 'target', 'token', 'whole_messages', '_kind', '_tls', '_is_first', '_offers_udp')
 
     name = 'raw'
     deflates = False
 
     def __init__(self, request, config):
         self._kind, text = raw_form(request, config)
-        if is_asked(request, TLS_QUERY, 'tls'):  # to ignore that would send secrets in the clear
-            raise HttpError(400, NO_TLS)
         self.whole_messages, self._is_first, self._offers_udp = False, True, config['raw.udp']
-        if is_asked(request, UDP_QUERY, 'udp'):
-            self._choose_udp()
+        self._tls = None
+        for word, pattern in (('tls', TLS_QUERY), ('udp', UDP_QUERY)):
+            if pattern.search(request.target) and request.parameter(word) not in (None, '', '0'):
+                self._choose(word)
         self.subprotocol, self.target, self.token = pick_subprotocol(request, config), None, None
         if self._kind == TOKEN_FORM:
             self.token = text
@@ -2990,23 +3390,26 @@ class RawDialect(Dialect):
         if line is None:
             raise HttpError(403, 'This token is not known.')
         words = line.split()
-        if words[1:] == ['tls']:
-            raise HttpError(400, NO_TLS)
-        if words[1:] == ['udp']:
-            self._choose_udp()
-            words.pop()
+        if words[1:] in (['udp'], ['tls']):
+            self._choose(words.pop())
         if len(words) != 1 or line.startswith('unix_socket:'):
             raise HttpError(500, 'The line of this token is not TOKEN: HOST:PORT.')
         self.target = read_raw_target(words[0])
 
-    def _choose_udp(self):
-        if not self._offers_udp:
+    def _choose(self, word):
+        """What the URL or the token's line says of the way to the target: tls or udp. Raises HttpError."""
+        if word == 'tls':
+            self._tls = PLAIN_TLS
+        elif self._offers_udp:
+            self.whole_messages = True
+        else:
             raise HttpError(403, 'This gateway does not offer UDP (raw.udp).')
-        self.whole_messages = True
+        if self._tls and self.whole_messages:  # to ignore one of them would send secrets in the clear
+            raise HttpError(400, 'There is no TLS over UDP.')
 
     def on_start(self):
         is_udp = self.whole_messages
-        opening = Open(RAW_CHANNEL, self.target.host, self.target.port, prefix=b'', udp=is_udp)
+        opening = Open(RAW_CHANNEL, self.target.host, self.target.port, prefix=b'', udp=is_udp, tls=self._tls)
         return [opening] if is_udp else [opening, Carry(RAW_CHANNEL)]
 
     def on_binary(self, piece, final):
@@ -3027,13 +3430,6 @@ class RawDialect(Dialect):
 
     def on_closed(self, channel, failure):
         return [Hangup(NORMAL if failure is CLOSED else INTERNAL, failure.reason)]
-
-
-NO_TLS = 'This gateway does not offer TLS to the target.'
-
-
-def is_asked(request, pattern, name):
-    return bool(pattern.search(request.target)) and request.parameter(name) not in (None, '', '0')
 
 
 class PlaygroundDialect(RawDialect):
@@ -3951,7 +4347,8 @@ def unblock(sock):
 def prepare(sock):
     """What every connected or listening socket needs here."""
     unblock(sock)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if sock.family != AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
@@ -3984,8 +4381,148 @@ class Wire(object):
         """Close our half."""
         sock.shutdown(socket.SHUT_WR)
 
+    stalled = 0  # what the wire waits for beside what its stream wants: WRITE to go on reading, say
 
-PLAIN = Wire()
+    def holds(self, sock):
+        """Is there something to read of which no poller tells?"""
+        return False
+
+
+class PeekWire(Wire):
+    """Tells what comes first, and leaves it there."""
+
+    def receive(self, sock, buffer, count):
+        return sock.recv(1, socket.MSG_PEEK)
+
+
+class HandoverWire(Wire):
+    """Of a stream whose socket goes on without it, when its queue is empty."""
+
+    def finish(self, sock):
+        pass
+
+
+class TlsWire(Wire):
+    """TLS (RFC 5246 and 8446) over the socket of one stream, an SSLSocket. A server's handshake comes with its first
+    read."""
+
+    def __init__(self, is_server):
+        self._is_server, self._is_shaken = is_server, not is_server
+        self.stalled, self.why, self._alert = 0, None, None
+
+    def receive(self, sock, buffer, count):
+        self.stalled = got = 0
+        try:
+            if not self._is_shaken:
+                sock.do_handshake()
+                self._is_shaken = True
+            while got < count:  # one call gives one record
+                part = sock.recv_into(buffer[got:count])
+                if not part:
+                    break
+                got += part
+        except (NetworkError, ValueError) as error:
+            self._on_error(error, got)
+        return buffer[:got].tobytes()
+
+    def _on_error(self, error, got):
+        """Raise as a plain socket would, unless something has come, or the peer has ended without a word: a client says
+        by its Close what is missing, a target has no other way."""
+        if isinstance(error, ssl.SSLWantWriteError):
+            self.stalled = WRITE
+        is_waiting = isinstance(error, (ssl.SSLWantReadError, ssl.SSLWantWriteError))
+        is_end = isinstance(error, ssl.SSLZeroReturnError)  # after our own
+        if got or is_end or self._is_server and self._is_shaken and is_ragged(error):
+            return
+        if not is_waiting and isinstance(error, (ssl.SSLError, ValueError)):
+            self.why = getattr(error, 'reason', None) or 'it ended'
+            raise NetworkError(errno.ECONNRESET, 'TLS: %s' % self.why)
+        raise NetworkError(errno.EAGAIN, 'more is to come') if is_waiting else error
+
+    def send(self, sock, chunks):
+        if not self._is_shaken:
+            raise NetworkError(errno.EPIPE, 'nobody to tell: there is no TLS yet')
+        data = memoryview(chunks[0] if len(chunks) == 1 or len(chunks[0]) >= TLS_RECORD else joined(chunks))
+        sent = 0
+        try:
+            while sent < len(data):  # one call takes one record; after a refusal the same bytes come again
+                sent += sock.send(data[sent:])
+        except ssl.SSLWantWriteError:
+            if not sent:
+                raise NetworkError(errno.EAGAIN, 'there is no room')
+        except ssl.SSLError as error:  # to write never waits for the peer: renegotiation is off
+            raise NetworkError(errno.ECONNRESET, 'TLS: %s' % error.reason)
+        return sent
+
+    def holds(self, sock):
+        return self._is_shaken and sock.pending() > 0
+
+    def finish(self, sock):
+        if self._alert is None:
+            self._alert = close_notify(sock)
+        try:
+            beneath(sock).send(self._alert)  # it is encrypted
+        except NetworkError as error:
+            self.stalled = WRITE if is_not_ready(error) else 0
+            raise
+        beneath(sock).shutdown(socket.SHUT_WR)  # that of an SSLSocket would end TLS for what comes, too
+
+
+PLAIN, PEEK, HANDOVER = Wire(), PeekWire(), HandoverWire()
+TLS_RECORD = 16384
+
+
+def is_ragged(error):
+    """Has the connection ended without the close_notify that says so (RFC 8446 section 6.1)?"""
+    return isinstance(error, ssl.SSLEOFError) or 'UNEXPECTED_EOF' in (getattr(error, 'reason', None) or '')
+
+
+def close_notify(sock):
+    """The record that ends our half of a TLS connection, and nothing else. OpenSSL, as Python calls it, would read for
+    the peer's record, too, and throw away the data before it. So while OpenSSL is at that, another socket stands in the
+    place of the connection's."""
+    near, far = socket.socketpair()
+    with contextlib.closing(near), contextlib.closing(far):
+        unblock(near)
+        unblock(far)
+        kept = os.dup(sock.fileno())
+        try:
+            close_on_exec(kept)
+            dup2(near.fileno(), sock.fileno())
+            try:
+                sock.unwrap()
+            except (NetworkError, ValueError):  # the peer's record is not there, of course
+                pass
+            finally:
+                dup2(kept, sock.fileno())
+                close_on_exec(sock.fileno())
+        finally:
+            os.close(kept)
+        return far.recv(TLS_RECORD)
+
+
+def secured(context, sock, is_server, name=None):
+    """The SSLSocket that takes over ``sock``, for a handshake with the server of this name. Raises NetworkError and
+    ValueError."""
+    return context.wrap_socket(sock, server_side=is_server, server_hostname=name, do_handshake_on_connect=False,
+                               suppress_ragged_eofs=False)
+
+
+class ProxyWire(Wire):
+    """Takes the header of the PROXY protocol from a socket, and not a byte of what is behind it."""
+
+    def __init__(self):
+        self._parser, self.client, self.failure, self.is_behind = ProxyParser(), None, None, False
+
+    def receive(self, sock, buffer, count):
+        ahead, behind = sock.recv(min(count, PROXY_BYTES), socket.MSG_PEEK), b''
+        try:
+            found = self._parser.receive(ahead)
+            if found:
+                self.is_behind, (self.client, behind) = True, found
+        except RemoteError as error:
+            self.failure = error
+        return Wire.receive(self, sock, buffer, len(ahead) - len(behind))
 
 
 class Joined(bytearray):
@@ -4081,7 +4618,7 @@ class StreamOwner(object):
         """An exception of ours, which is logged: end what this stream is for."""
 
 
-class Stream(Handler):
+class Outlet(Handler):
     """A connected socket and the queue of what it has still to send.
 
     ``high``: bytes in the queue from which the stream is congested, until three quarters of them are gone.
@@ -4109,8 +4646,6 @@ class Stream(Handler):
         self._is_bulky = False    # does what comes take long?
         self.is_new = False       # is what comes the first that this client asks for?
         loop.touch(self)
-
-    # -- out -----------------------------------------------------------------------------------------------------------
 
     def write(self, *chunks):
         """Queue ``chunks``; the end of the turn sends them. How many bytes that are: none when nobody can get them."""
@@ -4165,6 +4700,10 @@ class Stream(Handler):
             # One that is watched already is asked when there is something to read.
             reads = self.events & READ or (READ if not self.eof and self.owner.wants_data(self) else 0)
             events = reads | WRITE if self._out else reads
+            if self.wire is not PLAIN:
+                events |= self.wire.stalled
+                if reads and self.wire.holds(self.sock):
+                    self._loop.line_up(self, self.owner.group, HEAVY)
             if events != self.events:
                 self._loop.watch(self, events)
 
@@ -4206,10 +4745,22 @@ class Stream(Handler):
     def _close_our_half(self):
         try:
             self.wire.finish(self.sock)
-        except NetworkError:  # the peer has reset the connection: then there is nothing to close
-            self.broken = True
+        except NetworkError as error:
+            if is_not_ready(error):
+                return  # the wire is stalled, and we come again
+            self.broken = True  # the peer has reset the connection: then there is nothing to close
         self.finished = True
         self.owner.on_finished(self)
+
+    def secure(self, context):
+        """The peer is a client that speaks TLS from here on."""
+        self.sock, self.wire, self.is_new = secured(context, self.sock, True), TlsWire(is_server=True), True
+
+    def release(self):
+        """The socket, which goes on without this stream."""
+        self._loop.forget(self)
+        sock, self.sock = self.sock, None
+        return sock
 
     def close(self, reset=False):
         if self.sock is not None:
@@ -4221,11 +4772,17 @@ class Stream(Handler):
             if self._out:
                 self._drop_queue()
 
+
+class Stream(Outlet):
+    """An Outlet that is read, too."""
+
+    __slots__ = ()
+
     # -- inside the kernel ---------------------------------------------------------------------------------------------
 
     def is_clear(self):
         """Would the next byte go out at once?"""
-        return not (self._out or self.broken or self.finishing or self.sock is None)
+        return not (self._out or self.broken or self.finishing or self.sock is None) and self.wire is PLAIN
 
     def pour(self, header, pipe):
         """Send at once ``header`` and the bytes in ``pipe``, which belongs to this stream from now on. Only when the
@@ -4292,6 +4849,8 @@ class Stream(Handler):
     def on_ready(self, events, is_turn=False):
         if events & WRITE:
             self._loop.touch(self)
+        if self.wire.stalled:
+            self.wire.stalled, events = 0, events | READ  # the wire is asked again for what it could not do
         if not events & READ:
             return
         if not is_turn and (self._is_bulky or self.is_new or self._loop.is_late):
@@ -4317,8 +4876,10 @@ class Stream(Handler):
         if data:
             self.moved = self._loop.now
             self._is_bulky, self.is_new = len(data) >= BULKY_BYTES, False
-            self._pours = CAN_SPLICE and len(data) >= POUR_BYTES
+            self._pours = CAN_SPLICE and len(data) >= POUR_BYTES and self.wire is PLAIN
             self.owner.on_received(self, data)
+            if self.wire is not PLAIN:
+                self._loop.touch(self)  # it may hold more
         else:
             self._end_reading(is_reset=False)
 
@@ -4509,6 +5070,90 @@ def bound_socket(family, address, shares):
         raise
 
 
+# What was bound: a socket, its Listen, and the path and identity of the file that was made for it, if one was.
+Bound = collections.namedtuple('Bound', 'sock listen file')
+
+
+def bound_listeners(config):
+    """A Bound for each socket that the configuration wants. Raises ServeError."""
+    bound = []
+    try:
+        for listen in listeners(config):
+            if listen.path:
+                bound.append(bound_unix_socket(listen))
+                continue
+            for sock in bound_sockets(listen.host, listen.port):
+                listen = listen._replace(port=sock.getsockname()[1])
+                bound.append(Bound(sock, listen, None))
+        return bound
+    except ServeError:
+        close_bound(bound)
+        raise
+
+
+def bound_unix_socket(listen):
+    """Raises ServeError."""
+    path, sock = path_bytes(os.path.abspath(os.path.expanduser(listen.path))), socket.socket(AF_UNIX)
+    try:
+        remove_stale_socket(path)
+        sock.setblocking(False)
+        close_on_exec(sock.fileno())
+        sock.bind(path)
+        os.chmod(path, int(listen.mode, 8))
+        sock.listen(1024)  # last: before that nobody can connect, whatever the mode was
+        return Bound(sock, listen, (path, socket_identity(path)))
+    except (NetworkError, OSError) as error:
+        sock.close()
+        raise ServeError('cannot listen on %s: %s' % (printable(path), error.strerror or error))
+
+
+def socket_identity(path):
+    """What tells a Unix socket from another of the same path; None where there is none. The number of a file may soon
+    be that of another one."""
+    try:
+        found = os.lstat(path)
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        return None
+    return (found.st_dev, found.st_ino, found.st_mtime) if stat.S_ISSOCK(found.st_mode) else None
+
+
+def remove_stale_socket(path):
+    """A socket on which nobody listens any more. Whatever else is there bind() refuses. Raises OSError."""
+    if socket_identity(path) is not None:
+        with contextlib.closing(socket.socket(AF_UNIX)) as probe:
+            probe.setblocking(False)
+            if probe.connect_ex(path) == errno.ECONNREFUSED:
+                os.unlink(path)
+
+
+def close_bound(bound):
+    """The files that were made for them go, too, but no other that is there meanwhile."""
+    for sock, _, file in bound:
+        sock.close()
+        try:
+            if file and socket_identity(file[0]) == file[1]:
+                os.unlink(file[0])
+        except OSError as error:
+            LOG.warning('%s cannot be removed: %s', printable(file[0]), os.strerror(error.errno))
+
+
+def listen_of(sock, config):
+    """The Listen that means a socket which somebody else has bound. Raises ServeError where there is none, and one of
+    the others wants more than plain connections."""
+    name = sock.getsockname()
+    if isinstance(name, tuple):
+        found = [listen for listen in listeners(config) if listen.port == name[1]]
+        found = [listen for listen in found if listen.host == name[0]] or found
+    else:
+        found = [listen for listen in listeners(config) if listen.path
+                 and path_bytes(os.path.abspath(os.path.expanduser(listen.path))) == path_bytes(name)]
+    if not found and any(listen.tls or listen.proxied or listen.metrics for listen in listeners(config)):
+        raise ServeError('the socket %s that was handed over is none of "listen"' % socket_text(name))
+    return found[0] if found else Listen()
+
+
 def unique_addresses(found):
     """Pairs (family, address) of what getaddrinfo found, in its order."""
     pairs = [(entry[0], entry[4]) for entry in found if entry[0] in (AF_INET, AF_INET6)]
@@ -4522,6 +5167,42 @@ def failure_of(number):
     if number in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL):
         return NO_ROOM
     return TIMEOUT if number == errno.ETIMEDOUT else UNREACHABLE
+
+
+# What OpenSSL says of a handshake that has failed, by X509_verify_cert_error and by its own words, and what we say.
+UNVERIFIED = {9: 'is not yet valid', 10: 'has expired', 18: 'is self-signed', 19: 'is signed by an unknown authority',
+              20: 'is signed by an unknown authority', 21: 'is signed by an unknown authority', 23: 'has been revoked',
+              26: 'is not made for servers', 62: 'is for other names', 64: 'is for other names',
+              66: 'has a key that is too weak', 67: 'is signed with a key that is too weak',
+              68: 'is signed in a way that is too weak'}
+UNSPOKEN = ('WRONG_VERSION_NUMBER', 'UNKNOWN_PROTOCOL', 'HTTP_REQUEST', 'PACKET_LENGTH_TOO_LONG',
+            'RECORD_LAYER_FAILURE', 'UNEXPECTED_MESSAGE', 'UNEXPECTED_RECORD', 'BAD_RECORD_TYPE', 'INVALID_ALERT',
+            'HTTPS_PROXY_REQUEST')
+TLS_REASONS = dict([(reason, 'the target does not speak TLS') for reason in UNSPOKEN], **{
+    'UNSUPPORTED_PROTOCOL': 'the target and the gateway have no common version of TLS',
+    'TLSV1_ALERT_PROTOCOL_VERSION': 'the target and the gateway have no common version of TLS',
+    'NO_PROTOCOLS_AVAILABLE': 'the target and the gateway have no common version of TLS',
+    'DH_KEY_TOO_SMALL': 'the target offers keys that are too weak',
+    'SSLV3_ALERT_HANDSHAKE_FAILURE': 'the target has refused the TLS handshake; it may want a certificate',
+    'TLSV13_ALERT_CERTIFICATE_REQUIRED': 'the target wants a certificate of the client (cert, key)',
+    'TLSV1_ALERT_UNKNOWN_CA': "the target does not know the authority of the client's certificate",
+    'TLSV1_UNRECOGNIZED_NAME': 'the target does not know this servername',
+    'TLSV1_ALERT_NO_APPLICATION_PROTOCOL': 'the target speaks none of the protocols in alpn'})
+
+
+def tls_failure(error):
+    """The Failure of a handshake with a target that ended with this exception."""
+    reason, number = getattr(error, 'reason', None) or '', getattr(error, 'verify_code', None)
+    if number in UNVERIFIED or isinstance(error, ssl.CertificateError) and not number:
+        said = 'the certificate of the target %s' % UNVERIFIED.get(number, 'is for other names')
+    elif reason == 'CERTIFICATE_VERIFY_FAILED':
+        said = 'the certificate of the target cannot be verified: it has expired, is self-signed, or is signed by an ' \
+               'unknown authority' if number is None else 'the certificate of the target cannot be verified'
+    elif is_ragged(error) or not isinstance(error, ssl.SSLError):
+        said = 'the target has ended the connection in the TLS handshake'
+    else:
+        said = TLS_REASONS.get(reason, 'the TLS handshake with the target has failed')
+    return Failure(1, 'tls', said, 'tls: %s' % (printable(reason) or said))
 
 
 # ======================================================================================================================
@@ -4770,6 +5451,120 @@ def read_tokens(paths):
     return found
 
 
+# Where systems keep the authorities that they trust: Debian and Alpine, Fedora, openSUSE, macOS.
+TRUST_STORES = ('/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bundle.crt', '/etc/ssl/ca-bundle.pem',
+                '/etc/ssl/cert.pem')
+
+
+def blocking_client_context(tls, names_itself):
+    """The SSLContext for a Tls, or a Failure. ``names_itself``: does it look for the name in the certificate?"""
+    try:
+        context = ssl.create_default_context(cadata=tls.ca)
+        allow_versions_from(context, '1.2')
+        if not tls.verify:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.check_hostname = context.check_hostname and names_itself
+        if tls.verify and tls.ca is None and not context.cert_store_stats()['x509_ca']:
+            # This Python looks elsewhere than its system does. What it finds in a folder is counted when it is used.
+            for path in [path for path in TRUST_STORES if os.path.exists(path)][:1]:
+                context.load_verify_locations(path)
+        if tls.alpn:
+            context.set_alpn_protocols(tls.alpn)
+        if tls.cert:
+            load_pem(context, tls.cert, tls.key)
+        return context
+    except (ssl.SSLError, ValueError, TypeError):  # TypeError: what cannot be PEM
+        return UNREADABLE_PEM
+    except EnvironmentError as error:  # some of OpenSSL's own come so
+        return NO_ROOM if failure_of(error.errno) is NO_ROOM else UNREADABLE_PEM
+
+
+UNREADABLE_PEM = Failure(1, 'bad-request', 'ca, cert or key in tls cannot be read, is encrypted, or does not fit')
+
+
+def load_pem(context, cert, key):
+    """What Python takes from files only comes from pipes here: no key lies on a disk. Raises SSLError and OSError."""
+    ends = []
+    try:
+        for text in (cert, key):
+            near, far = os.pipe()
+            ends.append(near)
+            with os.fdopen(far, 'wb') as file:
+                fcntl.fcntl(far, fcntl.F_SETFL, os.O_NONBLOCK)  # PEM_CHARACTERS fit, or it is an error
+                file.write(text.encode('ascii'))
+        context.load_cert_chain(*['/dev/fd/%d' % fd for fd in ends], password=no_passphrase)
+    finally:
+        for fd in ends:
+            os.close(fd)
+
+
+def no_passphrase():
+    """Without this OpenSSL would ask at the terminal."""
+    return b''
+
+
+TLS_FILES = 'tls.certificate', 'tls.key', 'tls.clientCa'
+
+
+def blocking_server_context(config):
+    """The SSLContext of our listeners. Raises ConfigError."""
+    certificate, key, authority = [check_readable(name, config[name]) for name in TLS_FILES]
+    if certificate is None:
+        raise ConfigError('"listen" wants "tls", and there is no "tls.certificate"')
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    allow_versions_from(context, config['tls.minVersion'])
+    what = 'tls.certificate'
+    try:
+        context.load_cert_chain(certificate, key, no_passphrase)
+        if authority:
+            what = 'tls.clientCa'
+            context.load_verify_locations(authority)
+            context.verify_mode = ssl.CERT_OPTIONAL
+    except (EnvironmentError, ValueError) as error:  # SSLError among them
+        reason = getattr(error, 'reason', None) or ''
+        fault = PEM_FAULTS.get(reason, 'this is not the PEM that it should be, or the key is encrypted (%s)' % reason)
+        raise ConfigError('"%s": %s' % (what, fault))
+    return context
+
+
+def check_readable(name, path):
+    """The path as it is opened. Raises ConfigError."""
+    path = path and os.path.expanduser(path)
+    try:
+        if path:
+            open(path).close()
+        return path
+    except EnvironmentError as error:
+        raise ConfigError('"%s": %s: %s' % (name, printable(path), os.strerror(error.errno)))
+
+
+def blocking_renew(config, known):
+    """None when the files of our certificate are as ``known``; else how they are, and the SSLContext or ConfigError
+    that they give."""
+    state = certificate_state(config)
+    if state == known:
+        return None
+    try:
+        return state, blocking_server_context(config)
+    except ConfigError as error:
+        return state, error
+
+
+def certificate_state(config):
+    state = []
+    for path in [os.path.expanduser(config[name]) for name in TLS_FILES if config[name]]:
+        try:
+            facts = os.stat(path)
+            state.append((facts.st_ino, facts.st_size, facts.st_mtime))
+        except OSError as error:
+            state.append(error.errno)
+    return state
+
+
+PEM_FAULTS = {'KEY_VALUES_MISMATCH': 'the key does not belong to the certificate',
+              'EE_KEY_TOO_SMALL': 'the key is too weak', 'NO_START_LINE': 'there is no PEM in a file'}
+
+
 def blocking_read_file(folder, names):
     """The bytes of a file of the web folder, or the HttpError that says why not."""
     path = os.path.join(path_bytes(folder), *[name.encode('utf-8') for name in names])
@@ -4791,6 +5586,7 @@ QUICK_SECONDS = 1      # a zone is known while its names are found within so lon
 ZONE_LOOKUPS = 16      # under way for one address below two labels, in zones that are known; and as many in others
 CLIENT_LOOKUPS = 2     # under way for one client: one that it has given up, and another
 KNOWN_ZONES = 1024     # that are remembered
+CONTEXTS = 64          # of TLS that are kept
 SPARE_DESCRIPTORS = 64  # that targets leave for clients
 
 
@@ -4837,7 +5633,6 @@ ROUTE_REQUEST, ROUTE_REPLY = struct.Struct('=IHHIIBBBBBBBBIHH'), struct.Struct('
 RTM_NEWROUTE, RTM_GETROUTE, NLM_F_REQUEST, RTA_DST = 24, 26, 1, 1
 ROUTES_HERE = tuple((RTM_NEWROUTE, kind) for kind in (2, 3, 4))  # RTN_LOCAL, RTN_BROADCAST, RTN_ANYCAST
 
-MAPPED = packed_address('::ffff:0.0.0.0')[:12]
 STRANGERS = {4: '198.51.100.213', 16: '2001:db8::d5'}  # RFC 5737 and 3849: addresses that nobody has
 
 
@@ -5195,6 +5990,175 @@ class Dial(Connect):
         else:
             self._left.extend(addresses)
             self._try_next()
+
+
+class Contexts(object):
+    """The SSLContexts for targets. To make one takes a thread some milliseconds: those that hold no secret are kept."""
+
+    def __init__(self, workers):
+        self._workers, self._known = workers, {}
+
+    def find(self, tls, name, group, on_context):
+        """Have ``on_context`` called with a context or a Failure: at once, or when the Job that is given is done."""
+        key = tls._replace(servername=None), not needs_check(name)
+        if key in self._known:
+            on_context(self._known[key])
+            return None
+
+        def on_result(context):
+            if not (tls.ca or tls.cert or isinstance(context, Failure)) and len(self._known) < CONTEXTS:
+                self._known[key] = context
+            on_context(context)
+
+        job = self._workers.submit(group, blocking_client_context, key, on_result)
+        if job is None:
+            on_context(NO_ROOM)
+        return job
+
+    def forget(self):
+        """The system's authorities may have changed."""
+        self._known = {}
+
+
+def needs_check(name):
+    """Must we look ourselves whether a certificate names this address?"""
+    return check_peer_name is not None and packed_address(name) is not None
+
+
+class Handshake(Step):
+    """TLS with the server at the other end of ``sock``. The result is the SSLSocket."""
+
+    def __init__(self, loop, sock, context, name, group, seconds, on_done):
+        Step.__init__(self, loop, on_done)
+        self.sock, self._context, self._name, self._group, self._seconds = sock, context, name, group, seconds
+
+    def _start(self):
+        if self._timer is not None:
+            self._shake()
+            return
+        self._timer = self._loop.call_later(self._seconds, self._on_deadline)
+        name = None if needs_check(self._name) else self._name
+        try:
+            self.sock = secured(self._context, self.sock, False, name)
+        except (NetworkError, ValueError) as error:
+            self.fail(tls_failure(error))
+            return
+        self._shake()
+
+    def _shake(self):
+        try:
+            self.sock.do_handshake()
+            if needs_check(self._name) and self._context.verify_mode != ssl.CERT_NONE:
+                check_peer_name(self.sock, self._name)
+        except ssl.SSLWantReadError:
+            self._loop.watch(self, READ)
+        except ssl.SSLWantWriteError:
+            self._loop.watch(self, WRITE)
+        except (NetworkError, ValueError) as error:
+            self.fail(tls_failure(error))
+        else:
+            self._loop.forget(self)
+            sock, self.sock = self.sock, None
+            self._finish(sock, None)
+
+    def on_ready(self, events):
+        """To verify takes a part of a millisecond: not before others' turn."""
+        self._loop.watch(self, 0)
+        self._loop.line_up(self, self._group, HEAVY)
+
+    def _on_deadline(self):
+        self.fail(TLS_SILENT)
+
+    def cancel(self):
+        Step.cancel(self)
+        if self.sock is not None:
+            self._loop.forget(self)
+            self.sock.close()
+            self.sock = None
+
+
+class Handover(Step, StreamOwner):
+    """The socket of a stream, when all that is queued has gone; nothing more is read. ``way``: the one by which the
+    stream has come to stand, if that is still needed."""
+
+    def __init__(self, loop, stream, way, seconds, on_done):
+        Step.__init__(self, loop, on_done)
+        self._stream, self._before, self._seconds, self.group = stream, way, seconds, stream.owner.group
+        stream.owner = self
+
+    def _start(self):
+        self._timer = self._loop.call_later(self._seconds, self._on_deadline)
+        self._stream.wire = HANDOVER
+        self._stream.finish()
+
+    def on_finished(self, stream):
+        self._timer.cancel()
+        on_done, self._on_done = self._on_done, None
+        on_done(stream.release(), None)
+
+    def on_unwritable(self, stream):
+        self.fail(RESET)
+
+    def _on_deadline(self):
+        self.fail(TIMEOUT)
+
+    def was_cut(self):
+        return bool(self._before) and self._before.was_cut()
+
+    def cancel(self):
+        Step.cancel(self)
+        self._stream.close()
+        if self._before:
+            self._before.cancel()
+
+
+class Secured(Step):
+    """A way with TLS at its end: ``make_way(on_done)`` gives the Step that connects. The result is an SSLSocket. The
+    handshake has as much time as the connect."""
+
+    def __init__(self, loop, contexts, tls, name, group, seconds, make_way, on_done):
+        Step.__init__(self, loop, on_done)
+        self._contexts, self._tls, self._group, self._seconds = contexts, tls, group, seconds
+        self._name = str((tls.servername or name).partition('%')[0].rstrip('.'))
+        self._way = make_way(self._on_connected)
+        self.via = ' with TLS%s' % self._way.via
+        self._context = self._job = self._handshake = None
+
+    def _start(self):
+        self._job = self._contexts.find(self._tls, self._name, self._group, self._on_context)
+
+    def _on_context(self, context):
+        self._job = None
+        if isinstance(context, Failure):
+            self.fail(context)
+        else:
+            self._context = context
+            self._way.begin()
+
+    def _on_connected(self, sock, failure):
+        if failure is not None:
+            if sock is not None:
+                sock.close()
+            self.fail(failure)
+            return
+        self._handshake = Handshake(self._loop, sock, self._context, self._name, self._group, self._seconds,
+                                    self._on_shaken)
+        self._loop.line_up(self._handshake, self._group, HEAVY)
+
+    def _on_shaken(self, sock, failure):
+        on_done, self._on_done = self._on_done, None
+        if failure is not None:
+            self.cancel()
+        on_done(sock, failure)
+
+    def was_cut(self):
+        return self._way.was_cut()
+
+    def cancel(self):
+        Step.cancel(self)
+        for part in (self._job, self._way, self._handshake):
+            if part is not None:
+                part.cancel()
 
 
 class DatagramDial(Dial):
@@ -6216,10 +7180,14 @@ GOODBYE_SECONDS = 0.7          # for the last bytes and the Close of those who w
 GIVE_UP_SECONDS = 5            # for threads that hang when everything else has ended
 DATAGRAM_SECONDS = 60          # without a datagram either way, and the target is given up: nothing tells of its end
 
+HANDSHAKE_RECORD = b'\x16'     # the first byte of whoever speaks TLS
+RENEWAL_SECONDS = 20           # between looks at the files of our certificate
+
 DIALLING, FLOWING, DRAINING, ENDED = 'dialling', 'flowing', 'draining', 'ended'
 
 # draining: the client has let go; what it had sent still goes to the target, what comes from there is thrown away.
-UPSTREAM_MOVES = {DIALLING: (FLOWING, ENDED), FLOWING: (DRAINING, ENDED), DRAINING: (ENDED,), ENDED: ()}
+# From flowing to dialling: for TLS from here on.
+UPSTREAM_MOVES = {DIALLING: (FLOWING, ENDED), FLOWING: (DIALLING, DRAINING, ENDED), DRAINING: (ENDED,), ENDED: ()}
 
 
 class Upstream(StreamOwner, Holder):
@@ -6230,23 +7198,28 @@ class Upstream(StreamOwner, Holder):
     client may still be sent, None for any number.
     """
 
-    __slots__ = ('channel', 'group', 'state', 'stream', 'name', 'sent', 'received', 'credit', 'is_udp', '_gateway',
-                 '_talk', '_number', '_prefix', '_window', '_way', '_timer', '_born', '_early', '_discarded')
+    __slots__ = ('channel', 'group', 'state', 'stream', 'name', 'host', 'sent', 'received', 'credit', 'is_udp',
+                 'way', '_gateway', '_talk', '_number', '_half_open', '_prefix', '_window', '_timer', '_born', '_early',
+                 '_discarded')
 
     def __init__(self, gateway, talk, action):
         self.channel, self.state, self.stream, self.credit = action.channel, DIALLING, None, action.window
         self.group, self._number = talk.session.group, talk.session.number
         self._gateway, self._talk, self._prefix, self._window = gateway, talk, action.prefix, action.window
-        self.is_udp = action.udp
+        self.is_udp, self.host, self._half_open = action.udp, action.host, action.half_open
         self.name = 'udp ' * self.is_udp + with_port(printable(action.host), action.port)
         self._born = gateway.loop.now
         self.sent = self.received = self._discarded = 0
-        self._timer = self._early = self._way = None
+        self._timer = self._early = self.way = None
         gateway.upstreams.add(self)
 
     def dial(self, way, is_new):
-        """Take the way, a Step whose on_done is on_dialled(), in the row: nobody's connects delay what flows."""
-        self._way, self.name = way, self.name + way.via
+        """Take the way, a Step whose on_done is on_dialled(), in the row: nobody's connects delay what flows. A stream
+        that is there already is the way's now."""
+        if self.stream:
+            self._move(DIALLING)
+            self.stream = None
+        self.way, self.name = way, self.name + way.via
         self._gateway.loop.line_up(way, self.group, NEW if is_new else HEAVY)
 
     def _move(self, state):
@@ -6266,7 +7239,7 @@ class Upstream(StreamOwner, Holder):
             return
         self._gateway.journal.tell(self.group, self._number, 'reached %s in %.3f s', self.name, seconds)
         self._move(FLOWING)
-        self._way = self._way if self._way.via else None
+        self.way = self.way if self.way.via else None
         self.stream = self._stream(sock)
         if failure is RESET:
             self.stream.broken = True
@@ -6275,7 +7248,7 @@ class Upstream(StreamOwner, Holder):
             self._gateway.budget.bytes -= sum(map(len, early))
             self.sent += self.stream.write(*early)
         if self._talk:
-            self._talk.on_opened(self)
+            self._talk.on_opened(self, sock)
         elif self.stream.broken:
             self.end()
         else:
@@ -6287,7 +7260,10 @@ class Upstream(StreamOwner, Holder):
             return Datagrams(loop, sock, self)
         # A dialect that gives credit hears of every byte that has gone: its upstreams are full with the first.
         high = 1 if self._talk and self._talk.dialect.credits else self._gateway.config['limits.bufferBytes']
-        return Stream(loop, sock, self, high, self._gateway.budget)
+        stream = Stream(loop, sock, self, high, self._gateway.budget)
+        if isinstance(sock, ssl.SSLSocket):
+            stream.wire = TlsWire(is_server=False)
+        return stream
 
     # -- from the client -----------------------------------------------------------------------------------------------
 
@@ -6356,7 +7332,10 @@ class Upstream(StreamOwner, Holder):
 
     def on_end(self, stream, is_reset):
         if self.state == FLOWING:
-            was_cut = is_reset or stream.broken or (self._way and self._way.was_cut())
+            was_cut = is_reset or stream.broken or (self.way and self.way.was_cut())
+            if self._half_open and not was_cut and not stream.finishing:
+                self._talk.on_finished(self)
+                return
             self.lose(RESET if was_cut else CLOSED)
         if is_reset or stream.finished:
             self.end()
@@ -6424,8 +7403,8 @@ class Upstream(StreamOwner, Holder):
         if self._early:
             self._gateway.budget.bytes -= left
             self._early = None
-        if self._way:
-            self._way.cancel()
+        if self.way:
+            self.way.cancel()
         if self._talk:
             self._talk.forget(self)
             self._talk = None
@@ -6442,19 +7421,17 @@ class Upstream(StreamOwner, Holder):
 CLIENT, TARGET, GATEWAY = 'client', 'target', 'gateway'
 
 
-class Conversation(object):
-    """What a session's dialect says and hears: its actions carried out, and its upstreams by channel."""
+class Performance(object):
+    """What a session's dialect says: its actions, carried out."""
 
-    __slots__ = ('dialect', 'session', 'upstreams', 'carried', 'may_choke', 'target', 'targets', 'sent', 'received',
-                 '_gateway', '_logins', '_later', '_ended')
+    __slots__ = ('dialect', 'session', 'upstreams', 'carried', 'target', 'targets', '_gateway', '_logins', '_later',
+                 '_ended')
 
     def __init__(self, gateway, session, dialect):
         self.dialect, self.session, self._gateway = dialect, session, gateway
         self.upstreams = {}
         self.carried = None       # the upstream to which pieces of binary messages go as they come
-        self.may_choke = False    # is one of the upstreams perhaps full?
         self.target, self.targets = None, 0      # the name of the last one, and how many there were
-        self.sent = self.received = 0            # bytes of upstreams that are no longer ours
         self._logins = self._later = None
         self._ended = None        # while the dialect is told that a target has ended: in which phase
 
@@ -6475,17 +7452,33 @@ class Conversation(object):
         if session.state != OPEN:
             return  # the client has left; what waited for an earlier connect is delivered, but nothing is begun
         upstream = self.upstreams[action.channel] = Upstream(self._gateway, self, action)
-        if action.hop is None:
-            # Where there are many streams those of a name that hangs must not stop the others.
-            client = (session.group, session.number) + ((action.channel,) if self.dialect.credits else ())
-            way = (DatagramDial if action.udp else Dial)(
-                self._gateway.resolver, action.host, action.port, client,
-                self._gateway.config['limits.connectSeconds'], upstream.on_dialled)
-        else:
-            self._logins = self._logins or Logins(self._gateway.tunnels, session.group, session.number)
-            way = self._logins.forward(action.hop, action.host, action.port, upstream.on_dialled)
+        make_way = functools.partial(self._way, action)
+        way = self._with_tls(upstream, action.tls, make_way) if action.tls else make_way(upstream.on_dialled)
         upstream.dial(way, is_new=not self.targets)
         self.target, self.targets = upstream.name, self.targets + 1
+
+    def _way(self, action, on_done):
+        """The Step to a target as an Open names it, but for TLS."""
+        session = self.session
+        if action.hop is not None:
+            self._logins = self._logins or Logins(self._gateway.tunnels, session.group, session.number)
+            return self._logins.forward(action.hop, action.host, action.port, on_done)
+        # Where there are many streams those of a name that hangs must not stop the others.
+        client = (session.group, session.number) + ((action.channel,) if self.dialect.credits else ())
+        return (DatagramDial if action.udp else Dial)(self._gateway.resolver, action.host, action.port, client,
+                                                      self._gateway.config['limits.connectSeconds'], on_done)
+
+    def _with_tls(self, upstream, tls, make_way):
+        gateway = self._gateway
+        return Secured(gateway.loop, gateway.contexts, tls, upstream.host, self.session.group,
+                       gateway.config['limits.connectSeconds'], make_way, upstream.on_dialled)
+
+    def _do_secure(self, action):
+        upstream = self.upstreams.get(action.channel)
+        if upstream is not None:
+            seconds = self._gateway.config['limits.connectSeconds']
+            make_way = functools.partial(Handover, self._gateway.loop, upstream.stream, upstream.way, seconds)
+            upstream.dial(self._with_tls(upstream, action.tls, make_way), is_new=False)
 
     def _do_write(self, action):
         assert isinstance(action.data, (bytes, bytearray)), 'a mistake of the dialect'
@@ -6498,6 +7491,10 @@ class Conversation(object):
 
     def _do_carry(self, action):
         self.carried = self.upstreams.get(action.channel)
+
+    def _do_finish(self, action):
+        if action.channel in self.upstreams:
+            self.upstreams[action.channel].stream.finish()
 
     def _do_shut(self, action):
         if action.channel in self.upstreams:
@@ -6512,8 +7509,19 @@ class Conversation(object):
         if self.session.state == OPEN:
             self._later = self._gateway.loop.call_later(action.seconds, self._on_later)
 
-    PERFORM = {Send: _do_send, Open: _do_open, Write: _do_write, Grant: _do_grant, Carry: _do_carry, Shut: _do_shut,
-               Hangup: _do_hangup, Later: _do_later}
+    PERFORM = {Send: _do_send, Open: _do_open, Write: _do_write, Grant: _do_grant, Carry: _do_carry,
+               Secure: _do_secure, Finish: _do_finish, Shut: _do_shut, Hangup: _do_hangup, Later: _do_later}
+
+
+class Conversation(Performance):
+    """What a session's dialect says and hears, and its upstreams by channel."""
+
+    __slots__ = ('may_choke', 'sent', 'received')
+
+    def __init__(self, gateway, session, dialect):
+        Performance.__init__(self, gateway, session, dialect)
+        self.may_choke = False    # is one of the upstreams perhaps full?
+        self.sent = self.received = 0            # bytes of upstreams that are no longer ours
 
     def tell(self, on_event, *arguments):
         """Give the dialect an event. Its mistake ends this session alone, whichever stream or timer brought it."""
@@ -6532,8 +7540,12 @@ class Conversation(object):
     def on_mistake(self):
         self.session.on_mistake()
 
-    def on_opened(self, upstream):
-        self.tell(self.dialect.on_opened, upstream.channel)
+    def on_opened(self, upstream, sock):
+        if isinstance(sock, ssl.SSLSocket):
+            alpn = sock.selected_alpn_protocol() if getattr(ssl, 'HAS_ALPN', False) else None
+            self.tell(self.dialect.on_secured, upstream.channel, sock.version(), alpn)
+        else:
+            self.tell(self.dialect.on_opened, upstream.channel)
         if upstream.is_udp or self._gateway.config['limits.idleSeconds']:
             self.session.watch_silence()
 
@@ -6542,6 +7554,9 @@ class Conversation(object):
 
     def on_data(self, upstream, data):
         self.tell(self.dialect.on_data, upstream.channel, data)
+
+    def on_finished(self, upstream):
+        self.tell(self.dialect.on_finished, upstream.channel)
 
     def on_closed(self, upstream, failure):
         self._tell_end(self.dialect.on_closed, upstream, failure, 'data')
@@ -6732,19 +7747,81 @@ class Farewell(Client):
 Welcome = collections.namedtuple('Welcome', 'request dialect reply deflate behind')
 
 
-class Visit(Client):
+class Arrival(Client):
+    """A client that has asked for nothing yet, and who that is. ``speaker``: the peer_address() of who speaks HTTP."""
+
+    __slots__ = ('listen', 'speaker')
+
+    def __init__(self, gateway, listen, sock, peer, group):
+        self.gateway, self.number, self.group, self.peer = gateway, next(gateway.numbers), group, peer
+        self.state, self.kept, self.listen, self.speaker = HANDSHAKE, 0, listen, b''
+        self.timer = gateway.loop.call_later(gateway.config['limits.handshakeSeconds'], self.on_time)
+        self.stream = Stream(gateway.loop, sock, self, gateway.config['limits.bufferBytes'], gateway.budget)
+        if listen.proxied:
+            self.stream.wire = ProxyWire()
+        else:
+            self._begin()
+        gateway.clients.add(self)
+        gateway.places.offer(self)
+
+    def _begin(self):
+        """What comes next is the client's own."""
+        self.stream.wire, self.stream.is_new = PEEK if self.listen.tls else PLAIN, True
+        self.speaker = peer_address(self.peer)
+
+    def is_introduced(self):
+        """Has whoever speaks the PROXY protocol done so?"""
+        return not isinstance(self.stream.wire, ProxyWire)
+
+    def on_header(self, wire):
+        """The header of the PROXY protocol, or a part of it."""
+        try:
+            if wire.failure:
+                raise wire.failure
+            if wire.client:
+                self._become(wire.client)
+            if wire.is_behind:
+                self._begin()
+        except RemoteError as error:
+            self.gateway.journal.tell_of_address(logging.WARNING, self.group, '#%d %s is turned away: %s', self.number,
+                                                 socket_text(self.peer), error)
+            self.end()
+
+    def meet(self, first):
+        """``first``: the first byte that has come where TLS is spoken (RFC 8446 section 5.1)."""
+        try:
+            if first == HANDSHAKE_RECORD:
+                self.stream.secure(self.gateway.certificate.context)
+                return
+            self.stream.wire = PLAIN
+            self.refuse(HttpError(400, 'This port speaks TLS, that is https:// and wss://, and nothing else.'))
+        except (NetworkError, ValueError):  # the client is gone
+            self.end()
+
+    def _become(self, peer):
+        """The client is another one than it seemed to be. Raises HttpError."""
+        self.peer = peer
+        if not self.gateway.places.move(self, address_group(peer[0])):
+            raise HttpError(503, 'The gateway has too many connections from this address (limits.clientsPerAddress).')
+
+    def find_client(self, request):
+        """Whoever a trusted proxy speaks for. Raises HttpError."""
+        config, request.came_by_tls = self.gateway.config, self.listen.tls
+        if is_trusted(self.speaker, config):
+            request.came_by_tls = request.came_by_tls or forwarded_tls(request)
+            client = forwarded_client(request, self.speaker, lambda packed: is_trusted(packed, config))
+            if client != self.speaker:
+                self._become((address_text(client),))
+
+
+class Visit(Arrival):
     """Our side of a client until its first request is answered."""
 
     __slots__ = ('_parser', '_job')
 
-    def __init__(self, gateway, sock, peer, group):
-        self.gateway, self.number, self.group, self.peer = gateway, next(gateway.numbers), group, peer
-        self.state, self.kept, self._parser, self._job = HANDSHAKE, 0, RequestParser(), None
-        self.timer = gateway.loop.call_later(gateway.config['limits.handshakeSeconds'], self.on_time)
-        self.stream = Stream(gateway.loop, sock, self, gateway.config['limits.bufferBytes'], gateway.budget)
-        self.stream.is_new = True
-        gateway.clients.add(self)
-        gateway.places.offer(self)
+    def __init__(self, *arrival):
+        self._parser, self._job = RequestParser(), None
+        Arrival.__init__(self, *arrival)
 
     def wants_data(self, stream):
         """Who has asked for a file has nothing more to say."""
@@ -6752,8 +7829,16 @@ class Visit(Client):
 
     def on_received(self, stream, data):
         session = parsed = None
+        if stream.wire is PEEK:
+            self.meet(data)
+            return
+        if not self.is_introduced():
+            self.on_header(stream.wire)
+            return
         try:
             parsed = self._parser.receive(data)
+            if parsed:
+                self.find_client(parsed[0])
             if parsed and parsed[0].wants_websocket():
                 session = self._upgrade(*parsed)
             elif parsed:
@@ -6761,7 +7846,7 @@ class Visit(Client):
             else:
                 self._hold()
         except HttpError as error:
-            self._refuse(error, parsed and parsed[0])
+            self.refuse(error, parsed and parsed[0])
         if session:
             session.begin(parsed[1])
 
@@ -6792,7 +7877,7 @@ class Visit(Client):
                                               (self.gateway.config['raw.tokens'], welcome.dialect.token),
                                               lambda line: self._on_token(welcome, line))
         if self._job is None:
-            self._refuse(HttpError(503, 'The gateway has too much to do just now.'))
+            self.refuse(HttpError(503, 'The gateway has too much to do just now.'))
 
     def _on_token(self, welcome, line):
         self._job = session = None
@@ -6805,7 +7890,7 @@ class Visit(Client):
             self.gateway.places.check(self.group)
             session = self._welcome(welcome)
         except HttpError as error:
-            self._refuse(error)
+            self.refuse(error)
         try:
             if session:
                 session.begin(welcome.behind)
@@ -6839,12 +7924,12 @@ class Visit(Client):
             self._say(request, 200, 'This is ws2s %s, a gateway from WebSocket to TCP; it has no pages to show here, '
                                     'because %s.' % (__version__, gateway.why_no_pages()))
         else:
-            self._refuse(NOT_HERE, request)
+            self.refuse(NOT_HERE, request)
 
     def _send_file(self, request):
         names = web_segments(request.path)
         if names is None:
-            self._refuse(NOT_HERE, request)
+            self.refuse(NOT_HERE, request)
             return
         self.move(ANSWERING)
         self.gateway.places.offer(self)  # anew: others have asked for nothing
@@ -6856,10 +7941,12 @@ class Visit(Client):
     def _on_file(self, request, name, data):
         self._job = None
         if not isinstance(data, bytes):
-            self._refuse(data if isinstance(data, HttpError) else HttpError(500, BROKEN.message), request)
+            self.refuse(data if isinstance(data, HttpError) else HttpError(500, BROKEN.message), request)
             return
         self._log(200, '%s %s' % (request.method, printable(request.path)))
-        self.stream.write(page_head(200, content_type(name), len(data)), data if request.method == 'GET' else b'')
+        policy = FOLDER_POLICY if self.gateway.config['web'] else PAGE_POLICY
+        self.stream.write(page_head(200, content_type(name), len(data), policy=policy),
+                          data if request.method == 'GET' else b'')
         self.stream.finish()
         self.rearm(STALL_SECONDS)
         self.gateway.budget.enforce(self)
@@ -6868,20 +7955,26 @@ class Visit(Client):
         self._log(status, '%s %s' % (request.method, printable(request.path)))
         self._part(sentence_reply(status, sentence, headers, with_body=request.method != 'HEAD'))
 
-    def _refuse(self, error, request=None):
+    def refuse(self, error, request=None):
         self._log(error.status, error.sentence)
         with_body = request is None or request.method != 'HEAD'
         self._part(sentence_reply(error.status, error.sentence, error.headers, with_body))
 
     def _log(self, status, words):
         self.gateway.journal.tell_of_address(logging.INFO, self.group, '#%d %s got %d: %s', self.number,
-                                             with_port(*self.peer[:2]), status, words)
+                                             socket_text(self.peer), status, words)
 
     def _part(self, reply):
+        if not self.is_introduced():
+            self.end()  # nobody is there yet who would understand it
+            return
         self.stream.write(reply)
         Farewell(self)
 
     def on_end(self, stream, is_reset):
+        if is_reset and getattr(stream.wire, 'why', None):
+            self.gateway.journal.tell_of_address(logging.INFO, self.group, '#%d %s: no TLS: %s', self.number,
+                                                 socket_text(self.peer), printable(stream.wire.why))
         self.end()
 
     def on_finished(self, stream):
@@ -6889,7 +7982,7 @@ class Visit(Client):
 
     def on_time(self):
         if self.state == HANDSHAKE:
-            self._refuse(HttpError(408, 'The request was not complete in time.'))
+            self.refuse(HttpError(408, 'The request was not complete in time.'))
         elif self.stream.moved + STALL_SECONDS > self.gateway.loop.now:
             self.rearm(self.stream.moved + STALL_SECONDS - self.gateway.loop.now)
         else:
@@ -6902,7 +7995,7 @@ class Visit(Client):
 
     def on_mistake(self):
         if self.state == HANDSHAKE:
-            self._refuse(HttpError(500, BROKEN.message))
+            self.refuse(HttpError(500, BROKEN.message))
         else:
             self.end()
 
@@ -7180,7 +8273,7 @@ class Session(Silence):
         if LOG.isEnabledFor(logging.INFO):
             # All that a stranger wants to know of the session, in one line.
             origin, path = self._request
-            words = (with_port(*self.peer[:2]), one_word(origin) if origin else '-', printable(path),
+            words = (socket_text(self.peer), one_word(origin) if origin else '-', printable(path),
                      self.talk.summary(), self.gateway.loop.now - self._born) + self._ending
             line = '%s has left: origin %s, path %s, %s, %.3f s, ended by %s in %s, code %s' % words
             self.gateway.journal.tell_last(self.group, self.number, line)
@@ -7231,7 +8324,7 @@ def event_words(event):
 
 
 # Keys of the Config that a running gateway cannot change.
-NEEDS_RESTART = ('listen.host', 'listen.port', 'workers', 'log.file', 'log.bytes', 'log.files')
+NEEDS_RESTART = ('listen.host', 'listen.port', 'listen', 'workers', 'log.file', 'log.bytes', 'log.files')
 
 
 def check_settings(config):
@@ -7242,7 +8335,18 @@ def check_settings(config):
     tokens = config['raw.tokens']
     if tokens and not os.access(path_bytes(os.path.expanduser(tokens)), os.R_OK):
         raise ConfigError('"raw.tokens": %s cannot be read' % printable(tokens))
+    for listen in listeners(config):
+        if listen.metrics:
+            raise ConfigError('"listen": "metrics" cannot be served yet')
     check_ssh_settings(config)
+    if speaks_tls(config):
+        blocking_server_context(config)
+    elif config['tls.certificate']:
+        raise ConfigError('"tls.certificate" is of no use: none of "listen" has "tls"')
+
+
+def speaks_tls(config):
+    return any(listen.tls for listen in listeners(config))
 
 
 def pages_folder():
@@ -7280,9 +8384,11 @@ class Places(Ranked):
         self._connections = self._open = self._yielding = 0
         self._groups, self._numbers = {}, itertools.count()
 
-    def take(self, group):
-        """Is there a place for one more connection, or is one made? Then it is taken."""
+    def take(self, group, is_proxy=False):
+        """Is there a place for one more connection, or is one made? Then it is taken. Whose it is that a trusted proxy
+        brings is still to be seen."""
         most, mine, gone = self.config['limits.clientsPerAddress'], self._groups.get(group), None
+        most = 0 if is_proxy else most
         is_full = self._connections >= self.config['limits.clients'] + SPARE_CONNECTIONS
         if most and mine and mine.connections >= most + min(SPARE_CONNECTIONS, SPARE_LEAST + 2 * most):
             is_full, gone = True, next(iter(mine.yielding), None)
@@ -7292,9 +8398,23 @@ class Places(Ranked):
             return False
         if gone is not None:
             gone.end()
+        self._enter(group)
+        return True
+
+    def _enter(self, group):
         self._connections += 1
         self._groups.setdefault(group, Place()).connections += 1
-        return True
+
+    def move(self, client, group):
+        """A client that gives way is of another group than it seemed. Is there a place for it? Else it stays."""
+        self.give_back(client)
+        has_place = self.take(group)
+        if has_place:
+            client.group = group
+        else:
+            self._enter(client.group)
+        self.offer(client)
+        return has_place
 
     def _first(self):
         """Who gives way of all, or None."""
@@ -7344,17 +8464,60 @@ class Places(Ranked):
         self._groups[group].open += change
 
 
+class Certificate(Handler):
+    """That of our listeners. ``context``: the SSLContext, which is made anew when the files have changed and fit
+    together. Raises ConfigError."""
+
+    def __init__(self, config):
+        self._config, self._state, self._timer = config, certificate_state(config), None
+        self.context = blocking_server_context(config)
+
+    def watch(self, loop, workers):
+        self._loop, self._workers = loop, workers
+        self._look_later()
+
+    def _look_later(self):
+        self._timer = self._loop.call_later(RENEWAL_SECONDS, self._look)
+
+    def _look(self):
+        if not self._workers.submit(b'', blocking_renew, (self._config, self._state), self._on_looked):
+            self._look_later()
+
+    def _on_looked(self, found):
+        if isinstance(found, tuple) and not isinstance(found, Failure):
+            self._state, context = found
+            if isinstance(context, ConfigError):
+                LOG.warning('the certificate stays the old one: %s', context)  # certbot writes one file after the other
+            else:
+                self.context = context
+                LOG.info('a new certificate is in use')
+        if self._timer is not None:
+            self._look_later()
+
+    def use(self, config):
+        self._config, self._state = config, None
+        self._timer.cancel()
+        self._look()
+
+    def close(self):
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
 class Gateway(object):
     """Listeners, clients, limits and counts.
 
     Embedding: ``gateway = Gateway(parse_config(text))``, ``gateway.start()`` runs it in a thread of its own,
-    ``gateway.address`` is where it listens, ``gateway.stop()`` ends it. ``dialects`` are rows as those of DIALECTS.
+    ``gateway.address`` is where it listens first, ``gateway.stop()`` ends it. ``dialects``: rows as those of DIALECTS.
     ``resolve(host, port)`` runs in a thread and gives pairs (family, address) or a Failure; ``owns(packed)`` tells
-    whether an address is the machine's own. ``socks`` are listening sockets to use instead of binding some.
-    ``workers``: how many gateways, each in a process of its own, share what the system allows one user.
+    whether an address is the machine's own. ``socks`` are listening sockets to use instead of binding some, and
+    ``listens`` what each is for. ``workers``: how many gateways, each in a process of its own, share what the system
+    allows one user.
     """
 
-    def __init__(self, config, dialects=DIALECTS, resolve=blocking_resolve, owns=owns_address, socks=(), workers=1):
+    def __init__(self, config, dialects=DIALECTS, resolve=blocking_resolve, owns=owns_address, socks=(), workers=1,
+                 listens=()):
         self.config = config
         self._dialects, self._resolve, self._workers = tuple(dialects), resolve, workers
         self.judge, self.places = Judge(config, owns), Places(config)
@@ -7363,10 +8526,12 @@ class Gateway(object):
         self.clients, self.upstreams = self.budget.present, set()
         self._new_config = None   # of a reload that the loop has not carried out yet
         self.draining = self.is_verbose = False  # is each message logged?
-        self._listeners, self._socks, self._thread = [], list(socks), None
+        self._listeners, self._bound, self._thread = [], [], None
+        self._socks, self._listens = list(socks), listens
         self._asked = []
         self._given_up_at = None  # when the loop ends at the latest, once all was ended
         self.loop = self.journal = self.lookups = self.files = self.resolver = self.tunnels = None
+        self.contexts = self.certificate = None
         self.address, self.tokens = None, Tokens()
         self._pages = pages_folder()
 
@@ -7375,12 +8540,15 @@ class Gateway(object):
     def listen(self):
         """Bind. Raises ServeError or ConfigError."""
         check_settings(self.config)
-        self._socks = self._socks or bound_sockets(self.config['listen.host'], self.config['listen.port'])
-        for sock in self._socks:
-            prepare(sock)  # what is accepted there has the same options
-        self.address = self._socks[0].getsockname()[:2]
-        self.judge.ports = set(sock.getsockname()[1] for sock in self._socks)
-        LOG.info('ws2s %s listens on %s', __version__, with_port(*self.address))
+        self.certificate = Certificate(self.config) if speaks_tls(self.config) else None
+        listens = self._listens or [listen_of(sock, self.config) for sock in self._socks]
+        self._bound = [Bound(*pair + (None,)) for pair in zip(self._socks, listens)] or bound_listeners(self.config)
+        names = [bound.sock.getsockname() for bound in self._bound]
+        for bound, name in zip(self._bound, names):
+            prepare(bound.sock)  # what is accepted there has the same options
+            LOG.info('ws2s %s listens on %s', __version__, socket_text(name))
+        self.address = names[0][:2] if isinstance(names[0], tuple) else names[0]
+        self.judge.ports = set(name[1] for name in names if isinstance(name, tuple))
 
     def start(self):
         """Serve in a thread of its own. Raises ServeError or ConfigError when it cannot."""
@@ -7423,6 +8591,9 @@ class Gateway(object):
         config = self.config = self.places.config = self._new_config
         self.judge.use(config)
         self.tunnels.use(config)
+        self.contexts.forget()
+        if self.certificate:
+            self.certificate.use(config)
         self.budget.resize(config['limits.totalBytes'])
         for client in self.clients:
             client.on_config()
@@ -7447,10 +8618,14 @@ class Gateway(object):
         self.journal = Journal(self.loop)
         self.lookups = Workers(self.loop, LOOKUP_THREADS, LOOKUPS_WAITING)
         self.files = Workers(self.loop, FILE_THREADS, FILES_WAITING)
+        self.contexts = Contexts(self.files)
+        if self.certificate:
+            self.certificate.watch(self.loop, self.files)
         self.resolver = Resolver(self.loop, self.lookups, self._resolve, self.judge)
         self.tunnels = Tunnels(self.loop, self.config, self.resolver)
         clear_leftovers()
-        self._listeners = [Listener(self.loop, sock, self._on_accepted) for sock in self._socks]
+        self._listeners = [Listener(self.loop, bound.sock, functools.partial(self._on_accepted, bound.listen))
+                           for bound in self._bound]
         while self._asked:
             self.loop.post(self._asked.pop(0))
 
@@ -7499,24 +8674,28 @@ class Gateway(object):
             self.loop.call_later(GIVE_UP_SECONDS, self._close_listeners)  # anything, so that the loop turns then
 
     def _close_listeners(self):
-        for listener in self._listeners + self._socks:
+        for listener in self._listeners:
             listener.close()
-        self._listeners, self._socks = [], []
+        close_bound(self._bound)
+        if self.certificate:
+            self.certificate.close()
+        self._listeners, self._bound = [], []
 
     def on_mistake(self):
         """The loop has logged it; the next turn goes on."""
 
     # -- clients and upstreams -----------------------------------------------------------------------------------------
 
-    def _on_accepted(self, sock, peer):
-        group = address_group(peer[0])
-        if self.places.take(group):
+    def _on_accepted(self, listen, sock, peer):
+        peer = peer[:2] if isinstance(peer, tuple) else UNIX_PEER
+        group, is_proxy = address_group(peer[0]), is_trusted(peer_address(peer), self.config)
+        if (is_proxy or not listen.proxied) and self.places.take(group, is_proxy):
             sock.setblocking(False)
             close_on_exec(sock.fileno())
-            Visit(self, sock, peer, group)
+            Visit(self, listen, sock, peer, group)
         else:
-            self.journal.tell_of_address(logging.WARNING, group, '%s is turned away: too many connections',
-                                         with_port(*peer[:2]))
+            why = 'too many connections' if is_proxy or not listen.proxied else 'it is none of trustedProxies'
+            self.journal.tell_of_address(logging.WARNING, group, '%s is turned away: %s', socket_text(peer), why)
             sock.close()
 
     def on_client_gone(self, client):
@@ -7592,7 +8771,10 @@ def parse_arguments(argv):
                                                      'Redis, databases, mail, anything that speaks TCP.')
     parser.add_argument('--config', metavar='FILE', help='JSON configuration; %s is used when it exists'
                                                          % DEFAULT_CONFIG_FILE)
-    parser.add_argument('--listen', metavar='HOST:PORT', help='where to listen (127.0.0.1:3613)')
+    parser.add_argument('--listen', metavar='HOST:PORT', action='append', help=(
+        'where to listen (127.0.0.1:3613), or unix:PATH; may be given more than once'))
+    parser.add_argument('--tls', metavar='CERT[,KEY]', help='speak TLS with these files, in PEM')
+    parser.add_argument('--self-signed', action='store_true', help='try TLS out, with a certificate made for that')
     parser.add_argument('--allow-local', action='store_true', help="let clients reach this machine's own services")
     parser.add_argument('--allow-origin', metavar='ORIGIN', action='append', help='let pages of this origin connect; '
                                                                                   'may be given more than once')
@@ -7607,12 +8789,12 @@ def parse_arguments(argv):
 # Options of websockify that ask for nothing else than what is done here anyway.
 WEBSOCKIFY_ANYWAY = '--file-only', '--no-parent'
 # What else it has, and what to do instead.
-NO_TLS_THERE = 'TLS is not spoken here yet: let a web server in front of the gateway speak it'
 WEBSOCKIFY_OTHERWISE = {
-    'cert': NO_TLS_THERE, 'key': NO_TLS_THERE, 'key-password': NO_TLS_THERE, 'ssl-only': NO_TLS_THERE,
-    'ssl-target': NO_TLS_THERE, 'ssl-version': NO_TLS_THERE, 'ssl-ciphers': NO_TLS_THERE, 'verify-client': NO_TLS_THERE,
-    'cafile': NO_TLS_THERE, 'unix-target': 'Unix sockets are no targets here', 'target-config': 'use --token-plugin',
-    'unix-listen': 'Unix sockets are not listened on; use [HOST:]PORT', 'traffic': 'payloads are never logged',
+    'key-password': 'the key must not be encrypted', 'ssl-target': 'write tls behind a target in the file of tokens',
+    'ssl-version': 'set tls.minVersion', 'ssl-ciphers': 'the ciphers are those of Python',
+    'verify-client': 'set tls.clientCa', 'cafile': 'set tls.clientCa',
+    'unix-target': 'Unix sockets are no targets here', 'target-config': 'use --token-plugin',
+    'unix-listen': 'use ws2s.py --listen unix:PATH', 'traffic': 'payloads are never logged',
     'record': 'payloads are never recorded', 'run-once': 'use --idle-timeout', 'timeout': 'use --idle-timeout',
     'wrap-mode': 'no program is wrapped; begin it yourself', 'inetd': 'use a socket unit of systemd',
     'auth-plugin': 'set allowedOrigins, or let a web server in front ask for a password',
@@ -7638,6 +8820,9 @@ def websockify_parser():
     parser.add_argument('-v', '--verbose', action='store_true', help='log more')
     parser.add_argument('--allow-origin', metavar='ORIGIN', action='append', help='only pages of this origin; may be '
                                                                                   'given more than once')
+    parser.add_argument('--cert', metavar='FILE', help='certificate and its chain, in PEM; with --ssl-only')
+    parser.add_argument('--key', metavar='FILE', help='its key, in PEM; without, it is in the file of --cert')
+    parser.add_argument('--ssl-only', action='store_true', help='speak TLS and nothing else')
     for option in WEBSOCKIFY_ANYWAY:
         parser.add_argument(option, action='store_true', help=argparse.SUPPRESS)
     return parser
@@ -7654,6 +8839,8 @@ def websockify_arguments(argv):
         raise ConfigError('--token-plugin: only TokenFile and ReadOnlyTokenFile are there')
     if (arguments.token_plugin is None) != (arguments.token_source is None):
         raise ConfigError('--token-plugin and --token-source go together')
+    if arguments.ssl_only != (arguments.cert is not None) or arguments.key and not arguments.cert:
+        raise ConfigError('--cert and --ssl-only go together: a port speaks TLS, or it does not')
     if arguments.target is None and arguments.token_plugin is None:
         raise ConfigError('TARGET:PORT or --token-plugin must say where the bytes go')
     return arguments
@@ -7673,7 +8860,8 @@ def websockify_config(arguments):
                 'log.file': absolute_path(arguments.log_file), 'log.level': 'debug' if arguments.verbose else None,
                 'limits.pingSeconds': whole_seconds(arguments.heartbeat, '--heartbeat')}
     given.update((key, value) for key, value in optional.items() if value is not None)
-    return DEFAULTS.replace(given)
+    config = DEFAULTS.replace(given)
+    return with_tls(config, absolute_path(arguments.cert), absolute_path(arguments.key)) if arguments.cert else config
 
 
 def absolute_path(path):
@@ -7742,16 +8930,64 @@ def split_target(text, option):
     return host, int(port)
 
 
+def listen_settings(texts):
+    """Changes of a Config for the arguments of --listen. Raises ConfigError."""
+    found = []
+    for text in texts:
+        if text.startswith('unix:') or '/' in text:
+            found.append({'path': re.sub(r'\Aunix:', '', text)})
+        else:
+            found.append(dict(zip(('host', 'port'), split_target(text, '--listen'))))
+    if len(found) == 1 and 'host' in found[0]:
+        return {'listen': None, 'listen.host': found[0]['host'], 'listen.port': found[0]['port']}
+    return {'listen': found}
+
+
+def with_tls(config, certificate, key):
+    """The Config all of whose listeners speak TLS."""
+    listens = [dict(plain_value(listen), tls=True) for listen in listeners(config)]
+    return config.replace({'listen': listens, 'tls.certificate': certificate, 'tls.key': key})
+
+
 def with_arguments(config, arguments):
     """The Config with what the command line says. Raises ConfigError."""
     given = {'allowConnectToServerLocal': arguments.allow_local or None, 'web': arguments.web,
              'log.level': arguments.log_level}
     if arguments.listen is not None:
-        given['listen.host'], given['listen.port'] = split_target(arguments.listen, '--listen')
+        config = config.replace(listen_settings(arguments.listen))
     if arguments.allow_origin is not None:
         given['allowedOrigins'] = plain_value(config['allowedOrigins']) + arguments.allow_origin
     config = config.replace({key: value for key, value in given.items() if value is not None})
+    if arguments.tls is not None or arguments.self_signed:
+        certificate, _, key = (self_signed() if arguments.tls is None else arguments.tls).partition(',')
+        config = with_tls(config, certificate, key or None)
     return config.replace({'web': os.path.expanduser(config['web'])}) if config['web'] else config
+
+
+def self_signed():
+    """CERT,KEY: files that the openssl program makes once a month, for this machine alone. Raises ConfigError."""
+    folder = os.path.expanduser(os.path.join('~', '.ws2s'))
+    certificate, key = [os.path.join(folder, name) for name in ('self-signed.crt', 'self-signed.key')]
+    if not os.path.exists(certificate) or time.time() - os.stat(certificate).st_mtime > SELF_SIGNED_SECONDS:
+        try:
+            make_folder(folder)
+            before = os.umask(0o077)
+            try:
+                subprocess.check_output(OPENSSL_REQUEST + ['-keyout', key, '-out', certificate], stdin=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, **DETACHED)
+            finally:
+                os.umask(before)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise ConfigError('--self-signed: openssl has made no certificate: %s' % printable(
+                str(getattr(error, 'output', None) or error)))
+    sys.stderr.write('ws2s: the certificate %s is for trying out: for localhost, signed by nobody. Trust it by hand '
+                     '(curl --cacert %s, or past the warning of a browser)\n' % ((printable(certificate),) * 2))
+    return '%s,%s' % (certificate, key)
+
+
+SELF_SIGNED_SECONDS = 29 * 86400
+OPENSSL_REQUEST = ['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '30', '-subj', '/CN=localhost',
+                   '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1']
 
 
 def check_target(judge, text):
@@ -8019,19 +9255,20 @@ def inherited_sockets():
 
 
 def inherited_family(fd):
-    """Raises ServeError for what is no listening TCP socket: it would accept nothing, or nobody whom the rules know."""
+    """Raises ServeError for what is no listening TCP or Unix socket: it would accept nothing, or nobody whom the rules
+    know."""
     try:
         with contextlib.closing(socket.fromfd(fd, AF_INET, socket.SOCK_STREAM)) as sock:
             name, kind = sock.getsockname(), sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
             listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except (NetworkError, OSError):
         raise ServeError('descriptor %d is no socket' % fd)
-    if not isinstance(name, tuple):
-        raise ServeError('descriptor %d is a Unix socket; only TCP sockets are served' % fd)
-    packed = packed_address(str(name[0]).partition('%')[0])  # of other families the first part is no address
+    is_unix = not isinstance(name, tuple)
+    # Of other families the first part is no address.
+    packed = b'' if is_unix else packed_address(str(name[0]).partition('%')[0])
     if packed is None or kind != socket.SOCK_STREAM or not listens:
-        raise ServeError('descriptor %d is no listening TCP socket (Accept=yes?)' % fd)
-    return AF_INET if len(packed) == 4 else AF_INET6
+        raise ServeError('descriptor %d is no listening TCP or Unix socket (Accept=yes?)' % fd)
+    return AF_UNIX if is_unix else AF_INET if len(packed) == 4 else AF_INET6
 
 
 def take_inherited(fd, family):
@@ -8175,7 +9412,7 @@ def run_command(arguments):
             sys.stderr.write('ws2s: under ws2sd each worker has these limits for itself, see "workers"\n')
         return SERVED
     judge = Judge(config, owns_address)
-    judge.ports.add(config['listen.port'])
+    judge.ports.update(listen.port for listen in listeners(config))
     return check_target(judge, arguments.check)
 
 

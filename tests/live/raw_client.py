@@ -63,15 +63,18 @@ class RawClient(object):
     """Connected to a gateway; after open() it speaks frames."""
 
     def __init__(self, address, timeout=10, receive_buffer=None, source=None):
-        self.sock = socket.socket(socket.AF_INET6 if ':' in address[0] else socket.AF_INET)
+        is_unix = not isinstance(address, (tuple, list))  # then the address is a path
+        self.sock = socket.socket(socket.AF_UNIX if is_unix else
+                                  socket.AF_INET6 if ':' in address[0] else socket.AF_INET)
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         if source:
             self.sock.bind((source, 0))
         self.sock.settimeout(timeout)
         try:
-            self.sock.connect(tuple(address))
-            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.sock.connect(address if is_unix else tuple(address))
+            if not is_unix:
+                self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except (IOError, OSError):
             self.sock.close()
             raise

@@ -12,7 +12,7 @@ import websocket
 import ws2s
 from census import sessions
 from chromium import running_chromium
-from nginx import HOST, NAME, PREFIX, recommended, running_nginx
+from fronts import HOST, NAME, PREFIX, recommended, running_nginx
 from players import PAGES
 from raw_client import BINARY, CLOSE, PING, upgrade_request
 from redis_server import running_redis
@@ -168,12 +168,12 @@ def test_a_request_that_nginx_has_taken_apart_is_no_page_and_the_cause_is_named(
         assert b'something in front of the gateway' in client.receive_all()
 
 
-def test_all_clients_count_as_one_address(running_gateway):
-    gateway = running_gateway({'limits': {'clientsPerAddress': 1}})
-    request = upgrade_request(PREFIX, NAME, [('X-Forwarded-For', '192.0.2.7')])
+@pytest.mark.parametrize('trusted, status', [([], 503), (['127.0.0.1'], 101)], ids=['no', 'yes'])
+def test_all_clients_count_as_one_address_unless_nginx_is_trusted(running_gateway, trusted, status):
+    gateway = running_gateway({'limits': {'clientsPerAddress': 1}, 'trustedProxies': trusted})
     with running_nginx(gateway.address) as nginx, nginx.client() as first:
         first.open(PREFIX)
-        assert status_of(nginx, request, source='127.0.0.2') == 503
+        assert status_of(nginx, upgrade_request(PREFIX, NAME), source='127.0.0.2') == status
 
 
 # -- HTTP --------------------------------------------------------------------------------------------------------------

@@ -1815,15 +1815,28 @@ def test_a_listening_socket_is_taken_from_a_service_manager_that_means_this_proc
 
 @BOTH
 @pytest.mark.parametrize('kind', ['file', 'pipe', 'udp', 'udp6', 'bound', 'bound6', 'accepted', 'accepted6',
-                                  'netlink'])
-def test_a_descriptor_that_is_no_listening_tcp_socket_is_one_line(service, program, kind):
+                                  'netlink', 'unix-udp'])
+def test_a_descriptor_that_is_no_listening_socket_is_one_line(service, program, kind):
     refuses_descriptor(service, program, kind, 'descriptor 3 is no ')
 
 
 @BOTH
-@pytest.mark.parametrize('kind', ['unix', 'abstract', 'unix-udp'])  # A1
-def test_a_unix_socket_is_named_as_one(service, program, kind):
-    refuses_descriptor(service, program, kind, 'descriptor 3 is a Unix socket')
+@pytest.mark.parametrize('kind', ['unix', 'abstract'])  # A1
+def test_a_listening_unix_socket_is_taken_from_a_service_manager_and_left_there(service, program, kind):
+    path = os.path.join(service.user_home, 's') if kind == 'unix' else '\0' + os.path.realpath(service.user_home)
+    with foreground(service, program, ['-c', HANDING, kind]) as running:
+        wait_until(lambda: any(' listens on ' in line for line in running.lines), 20)
+        for _ in range(5):
+            assert answers(path)
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 0
+    assert os.path.exists(path) if kind == 'unix' else True
+
+
+@BOTH
+def test_a_socket_that_listen_does_not_name_is_not_served_without_what_listen_asks_for(service, program):
+    service.configure(listen=[{'port': 3613, 'proxyProtocol': True}])
+    refuses_descriptor(service, program, 'right', 'is none of "listen"')
 
 
 def test_a_process_in_an_old_pid_file_that_cannot_be_recognised_is_named_and_not_signalled(service):

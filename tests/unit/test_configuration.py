@@ -27,6 +27,13 @@ BAD_PATHS = ['/a"b', '/a$b', '${HOME}/a', '/a%b', '/%h', '/a%%b', '/a:b', 'C:/a'
 NO_PATH = NO_TEXT + BAD_PATHS
 BAD_TARGETS = ['a', 'a:', ':80', 'a:0', 'a:65536', 'a b:80', '[a]:80', 'a:80:', '-a:80', u'fa\xdf:80', u'a:\uff11']
 
+BAD_LISTENERS = [[listener] for listener in (
+    {'prot': 80}, {'Port': 80}, {'port': 65536}, {'port': '80'}, {'port': None}, {'host': ''}, {'path': ''},
+    {'path': 1}, {'path': 'a\0'}, {'path': '/a', 'port': 80}, {'path': '/a', 'host': '::1'}, {'mode': '0660'},
+    {'tls': 1},
+    {'port': 80, 'mode': '0660'}, {'path': '/a', 'mode': 660}, {'path': '/a', 'mode': '0880'}, {'metrics': None},
+    {'path': '/a', 'mode': '04755'}, {'path': '/a', 'mode': 'rw'}, {'proxyProtocol': 'true'})]
+
 Row = collections.namedtuple('Row', 'key default wrong changed least most')
 
 
@@ -37,6 +44,13 @@ def row(key, default, wrong, changed, least=None, most=None):
 ROWS = [
     row('listen.host', '127.0.0.1', NO_TEXT, u'gateway-\xfc.lan'),
     row('listen.port', 3613, NO_NUMBER, 8080, 0, 65535),
+    row('listen', None,
+        [None, [], 'a', 1, True, [None], [[]], ['127.0.0.1:80'], [['path', '/a']]] + BAD_LISTENERS,
+        [collections.OrderedDict([('host', '::1'), ('port', 0), ('proxyProtocol', True)]),
+         collections.OrderedDict([('path', u'/run/w\xe9.sock'), ('mode', '0660'), ('tls', True), ('metrics', True)])]),
+    row('trustedProxies', (),
+        NO_LIST_OF_TEXT + [['localhost'], ['*'], ['10.0.0.1:80'], ['10.0.0.0/33'], ['::ffff:10.0.0.1']],
+        ['10.0.0.0/8', '::1', '192.0.2.1']),
     row('allowConnectToServerLocal', False, NO_FLAG, True),
     row('allowTargets', (), NO_LIST_OF_TEXT, ['*.Example.com:80,443', '[2001:db8::/32]:600-699', '10.0.0.1']),
     row('denyTargets', (), NO_LIST_OF_TEXT, ['evil.example.', '::1', u'b\xfccher.example:22']),
@@ -74,6 +88,11 @@ ROWS = [
     row('wisp.motd', None, NO_TEXT_OR_NULL, u'Gr\xfc\xdf Gott'),
     row('wisp.users', ws2s.Pairs(), [None, [], 'a', 1, ['a'], {'': 'a'}, {'a': ''}, {'a': 1}, {'a': '***'}],
         {'ann': 'x'}),
+    row('tls.certificate', None, NO_TEXT_OR_NULL, u'/etc/w\xe9b.pem'),
+    row('tls.key', None, NO_TEXT_OR_NULL, 'key.pem'),
+    row('tls.minVersion', '1.2', NO_TEXT + ['1.1', '1.20', 1.2, 'TLSv1.2'], '1.3'),
+    row('tls.clientCa', None, NO_TEXT_OR_NULL, '~/ca.pem'),
+    row('tls.allowUnverified', False, NO_FLAG, True),
     row('deflate.enabled', False, NO_FLAG, True),
     row('deflate.level', 1, NO_NUMBER, 6, 1, 9),
     row('deflate.minBytes', 256, NO_NUMBER, 0, 0, 1024 * MIB),
@@ -272,15 +291,50 @@ def test_a_file_that_is_empty_or_damaged_is_no_json(data):
     assert 'this is not JSON' in str(caught.value)
 
 
+# --- Listeners ------------------------------------------------------------------------------------
+
+def listens(text):
+    return [dict(pair for pair in zip(ws2s.LISTEN_KEYS, listen) if pair[1] not in (None, False))
+            for listen in ws2s.listeners(parse_config(text))]
+
+
+@pytest.mark.parametrize('text, found', [
+    ('{}', [{'host': '127.0.0.1', 'port': 3613}]),
+    ('{"listen": {}}', [{'host': '127.0.0.1', 'port': 3613}]),
+    ('{"listen": {"port": 80}}', [{'host': '127.0.0.1', 'port': 80}]),
+    ('{"listen": {"host": "::", "port": 80}}', [{'host': '::', 'port': 80}]),
+    ('{"listen": [{}]}', [{'host': '127.0.0.1', 'port': 3613}]),
+    ('{"listen": [{"host": "::1"}, {"port": 80, "tls": true}]}',
+     [{'host': '::1', 'port': 3613}, {'host': '127.0.0.1', 'port': 80, 'tls': True}]),
+    ('{"listen": {"path": "/a"}}', [{'path': '/a', 'mode': '0600'}]),
+    ('{"listen": {"path": "/a", "mode": "660"}}', [{'path': '/a', 'mode': '660'}]),
+    ('{"listen": {"host": "::1", "proxyProtocol": true, "metrics": false}}',
+     [{'host': '::1', 'port': 3613, 'proxyProtocol': True}]),
+])
+def test_listeners_are_an_object_or_a_list_of_them(text, found):
+    assert listens(text) == found
+
+
+@pytest.mark.parametrize('listener', [
+    '{"port": 1, "port": 2}', '{"path": "/a", "path": "/b"}', '{"tls": true, "prot": 1}',
+    '{"path": "/a", "host": "::1"}', '{"mode": "0660"}'])
+def test_one_object_that_is_no_listener_is_an_error_naming_the_key(listener):
+    fails_naming('listen', '{"listen": %s}' % listener)
+
+
 # --- Config ---------------------------------------------------------------------------------------
 
-def everything_changed():
-    return ws2s.DEFAULTS.replace(dict((each.key, each.changed) for each in ROWS))
+SECTION, LIST = ['listen.host', 'listen.port'], ['listen']  # one stands in the place of the other
 
 
-def test_as_text_gives_the_same_config_again_with_every_key_changed():
-    config = everything_changed()
-    assert [each.key for each in ROWS if config[each.key] == each.default] == []
+def everything_changed(but):
+    return ws2s.DEFAULTS.replace(dict((each.key, each.changed) for each in ROWS if each.key not in but))
+
+
+@pytest.mark.parametrize('but', [SECTION, LIST], ids=['list', 'section'])
+def test_as_text_gives_the_same_config_again_with_every_key_changed(but):
+    config = everything_changed(but)
+    assert [each.key for each in ROWS if config[each.key] == each.default] == but
     config = config.replace({key: {} for key in SECRET})
     again = parse_config(config.as_text())
     assert [key for key in KEYS if again[key] != config[key]] == []
@@ -299,11 +353,12 @@ def test_as_text_of_the_defaults_gives_the_defaults():
     assert [again[key] for key in KEYS] == [each.default for each in ROWS]
 
 
-def test_as_text_holds_every_key_in_its_section():
-    tree = json.loads(everything_changed().as_text())
+@pytest.mark.parametrize('but', [SECTION, LIST], ids=['list', 'section'])
+def test_as_text_holds_every_key_in_its_section(but):
+    tree = json.loads(everything_changed(but).as_text())
     sections = [name for name in tree if isinstance(tree[name], dict)]
     dotted = ['%s.%s' % (section, name) for section in sections for name in tree[section]]
-    assert sorted(dotted + [name for name in tree if name not in sections]) == sorted(KEYS)
+    assert sorted(dotted + [name for name in tree if name not in sections]) == sorted(set(KEYS) - set(but))
 
 
 CHANGES = {

@@ -55,7 +55,7 @@ def play(steps, dialect=None):
 # Stands for any failure of this code and reason: its message is for people.
 Fails = collections.namedtuple('Fails', 'code reason')
 
-BAD, NO_TLS, NOTHING = Fails(1, 'bad-request'), Fails(1, 'tls'), Fails(3, 'not-connected')
+BAD, NOTHING = Fails(1, 'bad-request'), Fails(3, 'not-connected')
 
 
 def is_as_wanted(action, wanted):
@@ -77,6 +77,14 @@ def failure_in(action):
     assert reply['success'] is False and reply['message'] and '\n' not in reply['message']
     assert json.dumps(reply).encode('ascii') == action.payload
     return Fails(reply['code'], reply['reason'])
+
+
+def says(message, **more):
+    reply = collections.OrderedDict([('success', True), ('code', 0), ('message', message)])
+    tls = more.get('tls')
+    if tls:
+        reply['tls'] = collections.OrderedDict((name, tls[name]) for name in ('version', 'alpn'))
+    return Send(TEXT, json.dumps(reply).encode('ascii'))
 
 
 def done(command):
@@ -351,11 +359,80 @@ def test_window_below_16384_or_no_integer_is_refused(value):
     is_refused_and_the_dialect_goes_on(connect(window=value))
 
 
+PEM = u'-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n'
+
+
 # M4: only null and false ask for nothing (protocol, 1a).
-@pytest.mark.parametrize('value', [True, 1, 0, 0.0, -1, 'yes', 'true', 'false', '', 'null', [], [False], {},
-                                   {'x': False}, {'verify': False}], ids=repr)
-def test_protection_that_is_not_there_is_refused(value):
-    is_refused_and_the_dialect_goes_on(connect(tls=value), NO_TLS)
+@pytest.mark.parametrize('value', [
+    1, 0, 0.0, -1, 'yes', 'true', 'false', '', 'null', [], [False], {'x': False}, {'verify': False}, {'Verify': True},
+    {'verify': 1}, {'verify': 'true'}, {'verify': None}, {'servername': ''}, {'servername': 5}, {'servername': 'a b'},
+    {'servername': u'a\0b'}, {'ca': ''}, {'ca': 'x'}, {'ca': [PEM]}, {'ca': PEM + u'\xe9'}, {'ca': PEM * 1000},
+    {'key': PEM}, {'cert': True}, {'alpn': 'h2'}, {'alpn': ['']}, {'alpn': [5]}, {'alpn': [u'\xe9']},
+    {'alpn': ['x' * 256]}, {'alpn': ['a'] * 17}, {'alpn': {'h2': 1}}, {'servername': 'a.lan', 'insecure': True}],
+    ids=repr)
+def test_tls_that_is_not_understood_is_refused_and_nothing_goes_in_the_clear(value):
+    is_refused_and_the_dialect_goes_on(connect(tls=value))
+    play([(ask('starttls', **value), [BAD]), (SEND, SENT)] if isinstance(value, dict) else [],
+         connected())
+
+
+@pytest.mark.parametrize('value, tls', [
+    (True, ws2s.PLAIN_TLS), ({}, ws2s.PLAIN_TLS), ({'verify': True, 'ca': None, 'alpn': None}, ws2s.PLAIN_TLS),
+    ({'servername': u'B.lan'}, ws2s.PLAIN_TLS._replace(servername='B.lan')),
+    ({'servername': u'[::1]'}, ws2s.PLAIN_TLS._replace(servername='::1')),
+    ({'ca': PEM, 'cert': PEM, 'key': PEM}, ws2s.PLAIN_TLS._replace(ca=PEM, cert=PEM, key=PEM)),
+    ({'cert': PEM}, ws2s.PLAIN_TLS._replace(cert=PEM, key=PEM)),
+    ({'alpn': ['h2', 'http/1.1']}, ws2s.PLAIN_TLS._replace(alpn=('h2', 'http/1.1')))], ids=repr)
+def test_tls_that_is_understood_goes_along_with_the_connect(value, tls):
+    play([(connect(tls=value), [Open(1, u'a.lan', 80, tls=tls)])])
+    play([(connect(tls=value, **SSH), [Open(1, u'a.lan', 80, hop_of(), tls=tls)])])
+    if value is not True:
+        play([(ask('starttls', **value), [Carry(None), ws2s.Secure(1, tls)])], connected())
+
+
+def test_verification_is_skipped_only_where_the_operator_allows_that():
+    lax = ws2s.parse_config(u'{"tls": {"allowUnverified": true}}')
+    dialect = JsonDialect(Request('GET', '/', 'HTTP/1.1', [('host', 'gw')]), lax)
+    tls = ws2s.PLAIN_TLS._replace(verify=False)
+    play([(connect(tls={'verify': False}), [Open(1, u'a.lan', 80, tls=tls)])], dialect)
+
+
+def secured(channel, *terms):
+    return ('on_secured', channel) + terms
+
+
+def test_what_is_agreed_on_stands_in_the_reply():
+    play([(connect(tls=True), [Open(1, u'a.lan', 80, tls=ws2s.PLAIN_TLS)]), (SEND, []),
+          (secured(1, 'TLSv1.3', 'h2'), [says('connect done', tls={'version': 'TLSv1.3', 'alpn': 'h2'}), Write(1, b'x'),
+                                         SEND_DONE, Carry(1)]),
+          (ask('starttls'), [BAD])])
+
+
+def test_what_follows_starttls_waits_for_it():
+    play([(SEND, SENT), (ask('starttls'), [Carry(None), ws2s.Secure(1, ws2s.PLAIN_TLS)]),
+          (SEND, []), (ask('ping'), []), (ask('starttls'), []),
+          (secured(1, 'TLSv1.2', None), [says('starttls done', tls={'version': 'TLSv1.2', 'alpn': None})] + SENT + [
+              PING_DONE, BAD, Carry(1)])], connected())
+
+
+def test_after_a_starttls_that_fails_nothing_is_connected():
+    play([(ask('starttls'), [Carry(None), ws2s.Secure(1, ws2s.PLAIN_TLS)]), (SEND, []),
+          (failed(1, ws2s.TLS_SILENT), [Fails(1, 'tls'), NOTHING]), (ask('starttls'), [NOTHING])], connected())
+
+
+def test_nothing_is_sent_after_finish_and_what_comes_still_comes():
+    finish = [Carry(None), ws2s.Finish(1), says('finish done')]
+    came = Send(TEXT, b'{"success": true, "code": -1, "message": "recv data", "data": "eA=="}')
+    play([(ask('finish'), finish), (SEND, [BAD]), (binary(b'x'), [BAD]), (ask('starttls'), [BAD]),
+          (ask('finish'), finish), (data(1, b'x'), [came]), (closed(1), [CLOSED]), (SEND, [NOTHING])], connected())
+    play([(ask('finish'), [NOTHING]), (CONNECT, [opens(1)]), (ask('finish'), []),
+          (opened(1), [CONNECT_DONE, Carry(None), ws2s.Finish(1), says('finish done')])])
+
+
+def test_a_half_open_target_may_still_be_sent_to():
+    play([(connect(half_open=True), [Open(1, u'a.lan', 80, half_open=True)]), (opened(1), [CONNECT_DONE, Carry(1)]),
+          (('on_finished', 1), [Fails(5, 'finished')]), (SEND, SENT), (CLOSE, [Shut(1), CLOSE_DONE])])
+    is_refused_and_the_dialect_goes_on(connect(half_open=1))
 
 
 @pytest.mark.parametrize('field, value', [('tls', None), ('tls', False), ('ssh_host', None), ('ssh_host', '')])
@@ -418,7 +495,7 @@ def refused_through_ssh(**fields):
 def told(**fields):
     """The one message of a refused connect."""
     action, = new_dialect().on_text(connect(**fields)[1])
-    assert failure_in(action) in (BAD, NO_TLS)
+    assert failure_in(action) == BAD
     return json.loads(action.payload.decode('ascii'))['message']
 
 
@@ -587,11 +664,10 @@ def test_what_is_neither_text_nor_path_of_a_key_is_refused(key):
 @pytest.mark.parametrize('field, value', [('ssh_host', u'a;id'), ('ssh_port', 0), ('ssh_username', u'-x'),
                                           ('ssh_password', u'a\n'),
                                           ('ssh_private_key', u'x'), ('ssh_private_key_password', 5), ('host', u'/x'),
-                                          ('tls', True)])
+                                          ('tls', 1)])
 def test_refused_ssh_over_an_open_connection_shuts_it_all_the_same(field, value):
     fields = dict(SSH, host=u'a.lan', port=80)
-    refusal = NO_TLS if field == 'tls' else BAD
-    play([(ask('connect', **dict(fields, **{field: value})), [Shut(1), refusal]), (SEND, [NOTHING])], connected())
+    play([(ask('connect', **dict(fields, **{field: value})), [Shut(1), BAD]), (SEND, [NOTHING])], connected())
 
 
 def test_ssh_over_an_open_connection_shuts_it_first_and_silently():
@@ -613,13 +689,13 @@ def test_what_is_wrong_with_the_target_is_told_before_what_is_wrong_with_the_hop
     everything = {'ssh_host': u'a;id', 'ssh_port': 0, 'ssh_username': 5, 'ssh_password': [], 'ssh_private_key': u'x'}
     assert 'ssh' not in told(host=u'', **everything)
     assert 'ssh' not in told(port=0, **everything)
-    assert 'TLS' in told(tls=True, **SSH)
+    assert 'tls' in told(tls=1, **SSH)
     for field in ('ssh_host', 'ssh_port', 'ssh_username', 'ssh_password', 'ssh_private_key'):
         assert field in told(**everything).split()
         everything[field] = SSH.get(field)
 
 
-BREAKING = [{}, {'host': u'/x'}, {'port': 0}, {'tls': True}, {'ssh_host': u'a;id'}, {'ssh_port': 0},
+BREAKING = [{}, {'host': u'/x'}, {'port': 0}, {'tls': 1}, {'ssh_host': u'a;id'}, {'ssh_port': 0},
             {'ssh_username': u'-x'},
             {'ssh_password': u'swordfish\n'}, {'ssh_password': [u'swordfish']}, {'ssh_private_key': KEY[17:]},
             {'ssh_private_key': KEY.replace(u'c3dv', u'c3dv!')}, {'ssh_private_key': KEY[:-30]},

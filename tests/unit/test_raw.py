@@ -101,9 +101,12 @@ def test_neons_driver_is_led_by_the_host_header():
 
 
 @pytest.mark.parametrize('target', ['/db.lan:80?tls=1', '/?address=db.lan:80&tls=true', '/?token=a&tls=yes'])
-def test_tls_is_refused_and_never_ignored(target):
-    assert refusal(request(target), config(tokens='/tokens')) == 400
-    assert served(request(target.replace('tls=', 'tls=0&x=')), config(tokens='/tokens')).name == 'raw'
+def test_tls_is_never_ignored(target):
+    for asked, tls in ((target, ws2s.PLAIN_TLS), (target.replace('tls=', 'tls=0&x='), None)):
+        dialect = served(request(asked), config(tokens='/tokens'))
+        if dialect.token:
+            dialect.on_token(u'db.lan:80')
+        assert dialect.on_start() == [Open(0, 'db.lan', 80, prefix=b'', tls=tls), Carry(0)]
 
 
 # --- UDP ----------------------------------------------------------------------------------------
@@ -163,7 +166,14 @@ def test_a_token_leads_to_the_target_of_its_line(line, target):
     assert tuple(with_token(line, '/websockify?x=1&token=a&token=b').target) == target
 
 
-@pytest.mark.parametrize('line, status', [(None, 403), (u'db.lan:80 tls', 400), (u'unix_socket:/run/x', 500),
+def test_a_tokens_line_may_say_tls():
+    assert with_token(u'db.lan:80 tls').on_start()[0] == Open(0, 'db.lan', 80, prefix=b'', tls=ws2s.PLAIN_TLS)
+    with pytest.raises(ws2s.HttpError):
+        dialect = served(request('/?token=a&udp=1'), config(tokens='/tokens', udp=True))
+        dialect.on_token(u'db.lan:80 tls')
+
+
+@pytest.mark.parametrize('line, status', [(None, 403), (u'db.lan:80 TLS', 500), (u'unix_socket:/run/x', 500),
                                           (u'db.lan', 400),
                                           (u'db.lan:80 x', 500), (u'', 500), (u'a b:80', 500)])
 def test_a_token_that_leads_nowhere_is_refused(line, status):
