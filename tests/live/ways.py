@@ -41,6 +41,7 @@ class Json(object):
 
     name = 'json'
     unanswered = 'refused'  # what is said of a port of this machine that nobody has
+    reached = None          # and of a target that is reached
 
     @contextlib.contextmanager
     def config(self, host, port):
@@ -62,6 +63,15 @@ class Json(object):
     def dialled(self):
         """The addresses to which another program was sent; the gateway's own dials show at the targets."""
         return []
+
+
+class JsonByTls(Json):
+    """The target speaks no TLS: that this is found out tells that it was reached."""
+
+    name, reached = 'json tls', 'tls'
+
+    def request(self, host, port):
+        return dict(Json.request(self, host, port), tls=True)
 
 
 class BySsh(Json):
@@ -92,6 +102,7 @@ class BySsh(Json):
 class Raw(object):
     """Raw bytes to the target that ``target``, the request's, names."""
 
+    reached = None
     first, end = b'x', 1011  # message of a client; close code of what is not reached
 
     def __init__(self, name, target, config=None, host_header='127.0.0.1', udp=False):
@@ -126,6 +137,10 @@ class Raw(object):
         return []
 
 
+class RawByTls(Raw):
+    reached = 'tls'
+
+
 class Playground(Raw):
     first, end = b'\1x', 3000
 
@@ -157,6 +172,8 @@ class ByToken(Raw):
 
 
 class Wisp(object):
+
+    reached = None
 
     def __init__(self, name, begin, udp=False):
         self.name, self._begin, self._kind = name, begin, UDP if udp else TCP
@@ -207,7 +224,8 @@ def raw_ways(name, udp):
         ByToken(name + 'name in Host', only, config={'hostToken': True}, udp=is_udp)]
 
 
-WAYS = [Json(), BySsh()] + raw_ways('', '') + raw_ways('udp ', 'udp=1') + [
+WAYS = [Json(), JsonByTls(), RawByTls('tls path', lambda host, port: '/%s?tls=1' % escaped('%s:%d' % (host, port))),
+        BySsh()] + raw_ways('', '') + raw_ways('udp ', 'udp=1') + [
     ByToken('udp in its line', fixed('/?token=vm'), u'vm: %s:%d udp\n', udp=True),
     Wisp('wisp 1', WispClient.begin), Wisp('wisp 2', WispClient.begin_2),
     Wisp('udp wisp 1', WispClient.begin, udp=True), Wisp('udp wisp 2', WispClient.begin_2, udp=True)]
