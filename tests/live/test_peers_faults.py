@@ -94,7 +94,7 @@ SPEAKERS = JsonSpeaker, OurSpeaker, WispSpeaker
 def program():
     limits = {'drainSeconds': 120, 'stallSeconds': 0, 'bufferBytes': 65536}
     with running_program({'allowConnectToServerLocal': True, 'limits': limits}) as program:
-        assert program.address
+        RawClient(program.address).open().close()  # from now on it serves
         yield program
 
 
@@ -168,7 +168,7 @@ STATES = [
 @pytest.mark.parametrize('target, act', [state[1:] for state in STATES], ids=[state[0] for state in STATES])
 def test_the_gateway_waits_without_spinning_when(program, target, act):
     """Clients of three dialects at one time."""
-    before, clients = sockets(program), []
+    before, clients = wait_until_still(lambda: sockets(program), still=0.1), []
     with serving(target, receive_buffer=4096) as port:
         try:
             for speaker in SPEAKERS:

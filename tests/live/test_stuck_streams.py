@@ -113,7 +113,7 @@ def seconds(act):
 def test_beside_a_stuck_stream_a_live_one_keeps_its_rate(kind, way, target):
     with gateway() as free, gateway() as burdened, load('holding') as holding, load(target) as first, \
             load(target) as second, streams(kind, free) as alone, streams(kind, burdened) as beside:
-        before = burdened.resident_bytes()  # it has answered: all of it is there
+        before = burdened.resident_bytes()  # it listens: all of it is there
         beside.get_stuck(int(holding.wait_for('port')))
         alone.connect(int(first.wait_for('port')))
         beside.connect(int(second.wait_for('port')))
