@@ -30,7 +30,8 @@ ONLY_ON = {'programs': ('2.7', '3.6', '3.11', NEWEST), 'independent': ('2.7', NE
            'pages': ()}
 STRICT = os.environ.get('WS2S_TEST_STRICT') == '1'
 NODE_PACKAGES = ('ws@8', 'axe-core@4.14.1', 'typescript@5.9.3', '@novnc/novnc@1.7.0', 'mqtt@5.16.0',
-                 '@neondatabase/serverless@1.2.0', 'v86@0.5.462')
+                 '@neondatabase/serverless@1.2.0', 'v86@0.5.462', '@mercuryworkshop/wisp-js@0.5.0', 'libcurl.js@0.7.4',
+                 '@mercuryworkshop/epoxy-tls@2.1.19-1')
 PEER_NODE_PACKAGES = ('ws@8', '@mercuryworkshop/wisp-js@0.5.0')
 SUITE = ('tests/unit', 'tests/live')
 PEER_ENVIRONMENTS = ('bench-peers', 'bench-original')

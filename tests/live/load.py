@@ -122,18 +122,19 @@ def holding(count=0):
         kept[-1].sendall(bytearray(int(count)))
 
 
-def sinking():
-    """Reads whatever comes, of whoever comes."""
-    waiting, kept = listener(), []
+def counting(every):
+    """Reads whatever the first sends that comes, and says a byte for so many."""
+    sock, count, every = listener().accept()[0], 0, int(every)
     while True:
-        ready = select.select([waiting, sys.stdin] + kept, [], [])[0]
-        if sys.stdin in ready:
-            return
-        for sock in ready:
-            if sock is waiting:
-                kept.append(sock.accept()[0])
-            elif not sock.recv(PIECE):
-                kept.remove(sock)
+        data = sock.recv(PIECE)
+        if not data:
+            break
+        count += len(data)
+        if count >= every:
+            count -= every
+            sock.sendall(b'.')
+    tell('over')
+    wait_for_line()
 
 
 def flooding(total):
@@ -146,9 +147,9 @@ def flooding(total):
     wait_for_line()
 
 
-def flooding_for_ever():
-    """Sends zeros to the first that comes, as long as it is there."""
-    sock, piece = listener().accept()[0], bytearray(PIECE)
+def flooding_for_ever(every):
+    """Sends zeros to the first that comes, so many at one time, as long as it is there."""
+    sock, piece = listener().accept()[0], bytearray(int(every))
     try:
         while True:
             sock.sendall(piece)
@@ -243,5 +244,5 @@ def raise_descriptor_limit():
 
 if __name__ == '__main__':
     raise_descriptor_limit()
-    ROLES = (compressors, holding, sinking, flooding, flooding_for_ever, taking, downloader, uploader, idlers)
+    ROLES = (compressors, holding, counting, flooding, flooding_for_ever, taking, downloader, uploader, idlers)
     {role.__name__: role for role in ROLES}[sys.argv[1]](*sys.argv[2:])

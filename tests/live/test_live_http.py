@@ -411,7 +411,7 @@ def test_pages_of_a_folder_may_hold_scripts_of_their_own_and_those_of_ws2s_none(
     """As vnc.html of noVNC does."""
     policy, own_policy = [exchange(gateway.address, get('/'))[1]['content-security-policy'].split('; ')
                           for gateway in (site, running_gateway({'web': None}))]
-    assert policy[0] == "default-src 'self' 'unsafe-inline'" and own_policy[0] == "default-src 'self'"
+    assert policy[0] == "default-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'" and own_policy[0] == "default-src 'self'"
     assert policy[1:] == own_policy[1:]
 
 

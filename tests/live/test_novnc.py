@@ -15,8 +15,8 @@ import pytest
 from census import sessions
 from chromium import running_chromium
 from desktop import HEIGHT, WIDTH, rgb, running_desktop
-from installed import needs_node_modules, needs_novnc
 from fronts import replaced, running_nginx
+from installed import needs_node_modules, needs_novnc
 from players import PAGES
 from program import REPOSITORY, started
 from tape import Tape

@@ -57,6 +57,7 @@ class Wisp(object):
         for _ in range(MEASURED // PIECE):
             self.client.take_until(lambda: self.client.credit[LIVE] > 0)
             self._send(LIVE)
+        self.client.take_until(lambda: self.client.data.pop(LIVE, None))
 
 
 class Raw(object):
@@ -83,6 +84,7 @@ class Raw(object):
     def upload(self):
         for _ in range(MEASURED // PIECE):
             self.client.send(frame(BINARY, b'x' * PIECE, mask=UNMASKED))
+        assert self.client.receive_data(1) == b'.'
 
 
 @contextlib.contextmanager
@@ -108,11 +110,11 @@ def seconds(act):
 
 
 @pytest.mark.parametrize('kind', [Raw, Wisp])
-@pytest.mark.parametrize('way, target', [('download', 'flooding_for_ever'), ('upload', 'sinking')],
+@pytest.mark.parametrize('way, target', [('download', 'flooding_for_ever'), ('upload', 'counting')],
                          ids=['download', 'upload'])
 def test_beside_a_stuck_stream_a_live_one_keeps_its_rate(kind, way, target):
-    with gateway() as free, gateway() as burdened, load('holding') as holding, load(target) as first, \
-            load(target) as second, streams(kind, free) as alone, streams(kind, burdened) as beside:
+    with gateway() as free, gateway() as burdened, load('holding') as holding, load(target, MEASURED) as first, \
+            load(target, MEASURED) as second, streams(kind, free) as alone, streams(kind, burdened) as beside:
         before = burdened.resident_bytes()  # it listens: all of it is there
         beside.get_stuck(int(holding.wait_for('port')))
         alone.connect(int(first.wait_for('port')))
