@@ -11,7 +11,7 @@ import ws2s
 from canary import LEADS_HERE, LEADS_NOWHERE, LOCAL, OWN, Names, canary, needs_own_address
 from ways import NO_TARGET, WAYS
 
-pytestmark = pytest.mark.usefixtures('no_mistakes')
+pytestmark = [pytest.mark.programs, pytest.mark.usefixtures('no_mistakes')]
 
 FORBIDDEN = 'forbidden'
 UNREADABLE = 'bad-request', NO_TARGET, 'dns', 'ssh-unreachable', 'timeout'  # of what is no host or has no address

@@ -12,7 +12,7 @@ from program import running_program
 from raw_client import BINARY, RawClient, frame
 from wisp_client import DATA, WispClient, packet
 
-pytestmark = pytest.mark.quiet
+pytestmark = [pytest.mark.quiet, pytest.mark.programs]
 
 MEGABYTE = 1 << 20
 PIECE = 65536
