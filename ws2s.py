@@ -347,6 +347,7 @@ STALLED = Failure(5, 'idle', 'connection closed: the target took nothing for too
 UNKNOWN_NAME = Failure(1, 'dns', 'the name of the host cannot be resolved')
 TIMEOUT = Failure(1, 'timeout', 'the target did not answer in time')
 UNREACHABLE = Failure(1, 'unreachable', 'the target cannot be reached')
+TLS_CUT = Failure(1, 'tls', 'the target has ended the connection in the TLS handshake')
 TLS_SILENT = Failure(1, 'tls', 'the target did not answer in time to the TLS handshake')
 NO_ROOM = Failure(1, 'limit', 'the gateway has too much to do just now, please try again')
 SSH_AUTH = Failure(6, 'ssh-auth', 'the SSH server did not accept the login')
@@ -3290,7 +3291,8 @@ TOKEN_FORM, ADDRESS_FORM, HOST_FORM, PAIR_FORM = 'token', 'address', 'host', 'pa
 PATH_FORM, ONLY_FORM = 'path', 'only'
 
 RAW_QUERY = re.compile(r'(?:\A|&)(?:token|address|host)=')  # else the query is none of ours, however it looks
-TLS_QUERY, UDP_QUERY = re.compile(r'[?&]tls='), re.compile(r'[?&]udp=')
+# Whoever writes `tls` means it, however it is spelt, but for a 0 or nothing behind the sign.
+TLS_QUERY, UDP_QUERY = re.compile(r'[?&]tls(?!=0?(?:&|\Z))(?:[=&]|\Z)', re.IGNORECASE), re.compile(r'[?&]udp=')
 LAST_SEGMENT = re.compile(r'.+:[0-9]{1,5}\Z', re.DOTALL)
 NEON_PATHS = '/v1', '/v2'
 RAW_CHANNEL = 0                # there is one
@@ -3373,9 +3375,10 @@ class RawDialect(Dialect):
         self._kind, text = raw_form(request, config)
         self.whole_messages, self._is_first, self._offers_udp = False, True, config['raw.udp']
         self._tls = None
-        for word, pattern in (('tls', TLS_QUERY), ('udp', UDP_QUERY)):
-            if pattern.search(request.target) and request.parameter(word) not in (None, '', '0'):
-                self._choose(word)
+        if TLS_QUERY.search(request.target):
+            self._choose('tls')
+        if UDP_QUERY.search(request.target) and request.parameter('udp') not in (None, '', '0'):
+            self._choose('udp')
         self.subprotocol, self.target, self.token = pick_subprotocol(request, config), None, None
         if self._kind == TOKEN_FORM:
             self.token = text
@@ -4407,35 +4410,41 @@ class TlsWire(Wire):
     def __init__(self, is_server):
         self._is_server, self._is_shaken = is_server, not is_server
         self.stalled, self.why, self._alert = 0, None, None
+        self._ahead = b''  # what was decrypted before our half was closed
+        self._end = None   # what is told when all that came before is read: () for the peer's end, or an error
 
     def receive(self, sock, buffer, count):
         self.stalled = got = 0
+        if self._ahead:
+            data, self._ahead = self._ahead[:count], self._ahead[count:]
+            return data
         try:
             if not self._is_shaken:
                 sock.do_handshake()
                 self._is_shaken = True
-            while got < count:  # one call gives one record
-                part = sock.recv_into(buffer[got:count])
-                if not part:
-                    break
+            buffer = buffer[:count]
+            while got < len(buffer) and self._end is None:  # one call gives one record
+                part = sock.recv_into(buffer[got:])
+                self._end = None if part else ()
                 got += part
         except (NetworkError, ValueError) as error:
-            self._on_error(error, got)
-        return buffer[:got].tobytes()
+            self._on_error(error)
+        if got or self._end == ():
+            return buffer[:got].tobytes()
+        raise NetworkError(*self._end or (errno.EAGAIN, 'more is to come'))
 
-    def _on_error(self, error, got):
-        """Raise as a plain socket would, unless something has come, or the peer has ended without a word: a client says
-        by its Close what is missing, a target has no other way."""
-        if isinstance(error, ssl.SSLWantWriteError):
-            self.stalled = WRITE
-        is_waiting = isinstance(error, (ssl.SSLWantReadError, ssl.SSLWantWriteError))
-        is_end = isinstance(error, ssl.SSLZeroReturnError)  # after our own
-        if got or is_end or self._is_server and self._is_shaken and is_ragged(error):
-            return
-        if not is_waiting and isinstance(error, (ssl.SSLError, ValueError)):
+    def _on_error(self, error):
+        """That a peer ends without a word counts as the end of a client, which says by its Close what is missing; a
+        target has no other way."""
+        if isinstance(error, (ssl.SSLWantReadError, ssl.SSLWantWriteError)):
+            self.stalled = WRITE if isinstance(error, ssl.SSLWantWriteError) else 0
+        elif isinstance(error, ssl.SSLZeroReturnError) or self._is_server and self._is_shaken and is_ragged(error):
+            self._end = ()  # SSLZeroReturnError: after our own
+        elif isinstance(error, (ssl.SSLError, ValueError)):
             self.why = getattr(error, 'reason', None) or 'it ended'
-            raise NetworkError(errno.ECONNRESET, 'TLS: %s' % self.why)
-        raise NetworkError(errno.EAGAIN, 'more is to come') if is_waiting else error
+            self._end = errno.ECONNRESET, 'TLS: %s' % self.why
+        else:
+            self._end = error.errno, 'the connection is gone'
 
     def send(self, sock, chunks):
         if not self._is_shaken:
@@ -4453,13 +4462,15 @@ class TlsWire(Wire):
         return sent
 
     def holds(self, sock):
-        return self._is_shaken and sock.pending() > 0
+        return self._is_shaken and (self._end is not None or bool(self._ahead) or sock.pending() > 0)
 
     def finish(self, sock):
         if self._alert is None:
+            if self._end is None and sock.pending():
+                self._ahead = sock.recv(sock.pending())  # OpenSSL would take it for a fault
             self._alert = close_notify(sock)
         try:
-            beneath(sock).send(self._alert)  # it is encrypted
+            self._alert = self._alert[beneath(sock).send(self._alert):]  # it is encrypted
         except NetworkError as error:
             self.stalled = WRITE if is_not_ready(error) else 0
             raise
@@ -4496,6 +4507,7 @@ def close_notify(sock):
                 close_on_exec(sock.fileno())
         finally:
             os.close(kept)
+        near.close()  # lest recv() waits where there is no more TLS
         return far.recv(TLS_RECORD)
 
 
@@ -5168,7 +5180,8 @@ def failure_of(number):
 
 
 # What OpenSSL says of a handshake that has failed, by X509_verify_cert_error and by its own words, and what we say.
-UNVERIFIED = {9: 'is not yet valid', 10: 'has expired', 18: 'is self-signed', 19: 'is signed by an unknown authority',
+UNVERIFIED = {3: 'is of an authority of which there is no list of revoked ones in ca', 9: 'is not yet valid',
+              10: 'has expired', 18: 'is self-signed', 19: 'is signed by an unknown authority',
               20: 'is signed by an unknown authority', 21: 'is signed by an unknown authority', 23: 'has been revoked',
               26: 'is not made for servers', 62: 'is for other names', 64: 'is for other names',
               66: 'has a key that is too weak', 67: 'is signed with a key that is too weak',
@@ -5197,7 +5210,7 @@ def tls_failure(error):
         said = 'the certificate of the target cannot be verified: it has expired, is self-signed, or is signed by an ' \
                'unknown authority' if number is None else 'the certificate of the target cannot be verified'
     elif is_ragged(error) or not isinstance(error, ssl.SSLError):
-        said = 'the target has ended the connection in the TLS handshake'
+        said = TLS_CUT.message
     else:
         said = TLS_REASONS.get(reason, 'the TLS handshake with the target has failed')
     return Failure(1, 'tls', said, 'tls: %s' % (printable(reason) or said))
@@ -5469,7 +5482,12 @@ def blocking_client_context(tls, names_itself):
         if tls.alpn:
             context.set_alpn_protocols(tls.alpn)
         if tls.cert:
-            load_pem(context, tls.cert, tls.key)
+            with in_pipes(tls.cert, tls.key) as paths:
+                context.load_cert_chain(*paths, password=no_passphrase)
+        if tls.ca and u'-BEGIN X509 CRL-' in tls.ca:
+            with in_pipes(tls.ca) as paths:
+                context.load_verify_locations(*paths)
+            context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
         return context
     except (ssl.SSLError, ValueError, TypeError):  # TypeError: what cannot be PEM
         return UNREADABLE_PEM
@@ -5480,17 +5498,18 @@ def blocking_client_context(tls, names_itself):
 UNREADABLE_PEM = Failure(1, 'bad-request', 'ca, cert or key in tls cannot be read, is encrypted, or does not fit')
 
 
-def load_pem(context, cert, key):
-    """What Python takes from files only comes from pipes here: no key lies on a disk. Raises SSLError and OSError."""
+@contextlib.contextmanager
+def in_pipes(*texts):
+    """Paths of texts, for what Python takes from files only: no key lies on a disk. Raises OSError."""
     ends = []
     try:
-        for text in (cert, key):
+        for text in texts:
             near, far = os.pipe()
             ends.append(near)
             with os.fdopen(far, 'wb') as file:
                 fcntl.fcntl(far, fcntl.F_SETFL, os.O_NONBLOCK)  # PEM_CHARACTERS fit, or it is an error
                 file.write(text.encode('ascii'))
-        context.load_cert_chain(*['/dev/fd/%d' % fd for fd in ends], password=no_passphrase)
+        yield ['/dev/fd/%d' % fd for fd in ends]
     finally:
         for fd in ends:
             os.close(fd)
@@ -5739,6 +5758,10 @@ class Step(Handler):
     def was_cut(self):
         """Has the connection that came of this step ended without a word of the target?"""
         return False
+
+    def held(self):
+        """Bytes for the target that are still on their way."""
+        return 0
 
     def on_mistake(self):
         self.fail(BROKEN)
@@ -6005,7 +6028,9 @@ class Contexts(object):
             return None
 
         def on_result(context):
-            if not (tls.ca or tls.cert or isinstance(context, Failure)) and len(self._known) < CONTEXTS:
+            if not (tls.ca or tls.cert or isinstance(context, Failure)):
+                if len(self._known) >= CONTEXTS:
+                    self._known.popitem()
                 self._known[key] = context
             on_context(context)
 
@@ -6096,17 +6121,20 @@ class Handover(Step, StreamOwner):
         on_done(stream.release(), None)
 
     def on_unwritable(self, stream):
-        self.fail(RESET)
+        self.fail(TLS_CUT)
 
     def _on_deadline(self):
-        self.fail(TIMEOUT)
+        self.fail(TLS_SILENT)
 
     def was_cut(self):
         return bool(self._before) and self._before.was_cut()
 
+    def held(self):
+        return self._stream.pending
+
     def cancel(self):
         Step.cancel(self)
-        self._stream.close()
+        self._stream.close(reset=self._stream.pending > 0)
         if self._before:
             self._before.cancel()
 
@@ -6138,7 +6166,7 @@ class Secured(Step):
         if failure is not None:
             if sock is not None:
                 sock.close()
-            self.fail(failure)
+            self.fail(TLS_CUT if failure is RESET else failure)
             return
         self._handshake = Handshake(self._loop, sock, self._context, self._name, self._group, self._seconds,
                                     self._on_shaken)
@@ -6152,6 +6180,9 @@ class Secured(Step):
 
     def was_cut(self):
         return self._way.was_cut()
+
+    def held(self):
+        return self._way.held()
 
     def cancel(self):
         Step.cancel(self)
@@ -7340,6 +7371,8 @@ class Upstream(StreamOwner, Holder):
             self.end()
 
     def on_unwritable(self, stream):
+        if self.state == FLOWING and stream.eof:  # half open: no read will tell
+            self.lose(RESET)
         if self.state == DRAINING:
             self.end()
 
@@ -7349,6 +7382,8 @@ class Upstream(StreamOwner, Holder):
 
     def on_finished(self, stream):
         if stream.eof:
+            if self.state == FLOWING:  # half open: both halves are closed now
+                self.lose(CLOSED)
             self.end()
 
     # -- the end -------------------------------------------------------------------------------------------------------
@@ -7366,7 +7401,7 @@ class Upstream(StreamOwner, Holder):
         self._talk = None
         if self.state == FLOWING and not self.stream.broken:
             self._begin_drain()
-        elif self.state == DIALLING and deliver and self._early:
+        elif self.state == DIALLING and deliver and self.held():
             self._gateway.on_left(self)
         else:
             self.end()
@@ -7378,7 +7413,8 @@ class Upstream(StreamOwner, Holder):
         self._gateway.on_left(self)
 
     def held(self):
-        return (self.stream.pending if self.stream else 0) + sum(map(len, self._early or ()))
+        flowing = self.stream.pending if self.stream else self.way.held() if self.way else 0
+        return flowing + sum(map(len, self._early or ()))
 
     def flush(self):
         if self.stream:
@@ -7400,7 +7436,7 @@ class Upstream(StreamOwner, Holder):
         if self.stream:
             self.stream.close(reset=left > 0)  # with a FIN what was cut off would look complete
         if self._early:
-            self._gateway.budget.bytes -= left
+            self._gateway.budget.bytes -= sum(map(len, self._early))
             self._early = None
         if self.way:
             self.way.cancel()
