@@ -4483,7 +4483,8 @@ TLS_RECORD = 16384
 
 def is_ragged(error):
     """Has the connection ended without the close_notify that says so (RFC 8446 section 6.1)?"""
-    return isinstance(error, ssl.SSLEOFError) or 'UNEXPECTED_EOF' in (getattr(error, 'reason', None) or '')
+    # Old Pythons have another name for what is new in OpenSSL 3: its own words stand behind it.
+    return isinstance(error, ssl.SSLError) and 'eof' in str(error).lower()
 
 
 def close_notify(sock):

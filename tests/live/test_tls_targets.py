@@ -2,26 +2,21 @@
 """TLS to targets (protocol, 1a): certificates good and bad, `starttls`, and that nothing goes in the clear."""
 
 import contextlib
-import json
-import re
 import socket
-import ssl
 import sys
 import threading
-import time
 
 import pytest
 
-import ws2s
 from census import is_empty
-from pki import made_pki, server_context, speaking_tls
 from program import running_program
 from raw_client import BINARY, CLOSE, RawClient, frame, upgrade_request
 from ssh_server import read, run_well
-from tape import Reading, Tape
-from targets import (closed_port, echo, recorder, released, reset, saying, serving, silence, silent_port, sink,
-                     unaccepted, when)
-from waiting import assert_holds, wait_until, wait_until_still
+from tape import Tape
+from targets import echo, recorder, reset, saying, serving, silence, sink
+from tls_targets import (CLOSED, NOT_CONNECTED, RESET, TLS, connect, failure, is_secured, opened, said_of, tls_target,
+                         trusting)
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures('no_mistakes')
 
@@ -34,56 +29,6 @@ QUICK = {'limits': {'connectSeconds': 0.4}}
 SECRET = 'a-secret-of-the-client'
 NOISE = Tape(71)
 MEGABYTE = 1 << 20
-CLOSED, RESET, TLS = (5, 'closed'), (5, 'reset'), (1, 'tls')
-
-
-@pytest.fixture(scope='module')
-def pki():
-    pki, remove = made_pki()
-    yield pki
-    remove()
-
-
-@pytest.fixture(scope='module')
-def good(pki):
-    return pki.server('good')
-
-
-@contextlib.contextmanager
-def tls_target(certified, then, client_authority=None, **options):
-    """The port of a server that speaks TLS and does ``then(sock)``."""
-    with serving(speaking_tls(server_context(certified, client_authority, **options), then)) as port:
-        yield port
-
-
-@contextlib.contextmanager
-def opened(gateway, **parameters):
-    with RawClient(gateway.address, **parameters) as client:
-        yield client.open()
-
-
-def failure(reply):
-    assert list(reply) == ['success', 'code', 'message', 'reason'] or sys.version_info < (3, 7), reply
-    assert not reply['success'], reply
-    return reply['code'], reply['reason']
-
-
-def connect(client, port, host='127.0.0.1', tls=True, **fields):
-    return client.ask(command='connect', host=host, port=port, tls=tls, **fields)
-
-
-def is_secured(reply, command='connect'):
-    return reply.get('message') == '%s done' % command and reply['tls']['version'].startswith('TLSv1.')
-
-
-def said_of(reply):
-    """The sentence of a failure of TLS."""
-    assert failure(reply) == TLS, reply
-    return reply['message']
-
-
-def trusting(pki, **fields):
-    return dict({'ca': pki.root.cert}, **fields)
 
 
 # -- certificates ------------------------------------------------------------------------------------------------------
@@ -108,7 +53,7 @@ def test_a_bad_certificate_is_called_by_what_is_bad_about_it(gateway, pki, name,
     certified = pki.server(name, **options)
     with tls_target(certified, echo, ciphers='ALL:@SECLEVEL=0') as port, opened(gateway) as client:
         refused_as(connect(client, port, tls=trusting(pki)), said)
-        assert failure(client.ask(command='send', data=SECRET)) == (3, 'not-connected')
+        assert failure(client.ask(command='send', data=SECRET)) == NOT_CONNECTED
 
 
 def test_whoever_signs_for_himself_or_is_signed_by_strangers_is_not_believed(gateway, pki):
@@ -177,10 +122,8 @@ def test_the_certificate_must_name_the_host_or_the_servername(running_gateway, p
             assert said_of(reply) == of_target('is for other names')
 
 
-@pytest.mark.skipif(not ws2s.packed_address('::1'), reason='never')
 def test_an_ipv6_target_is_verified_by_its_address(gateway, pki):
-    context = server_context(pki.server('six', u'IP:::1'))
-    with serving(speaking_tls(context, echo), host='::1') as port, opened(gateway) as client:
+    with tls_target(pki.server('six', u'IP:::1'), echo, host='::1') as port, opened(gateway) as client:
         for host in ('::1', '[0:0::1]'):
             assert is_secured(connect(client, port, host, trusting(pki)))
         assert said_of(connect(client, port, '::1', trusting(pki, servername='::2'))) == of_target('is for other names')
@@ -218,7 +161,7 @@ def test_pem_that_cannot_be_read_is_said_before_anything_is_dialled(gateway, pki
     with serving(recorder(touched)) as port, opened(gateway) as client:
         reply = connect(client, port, tls=fields)
         assert failure(reply) == (1, 'bad-request')
-        assert failure(client.ask(command='send', data=SECRET)) == (3, 'not-connected')
+        assert failure(client.ask(command='send', data=SECRET)) == NOT_CONNECTED
         client.connect_to(port).close()
         wait_until(lambda: touched == [b''])
 
@@ -274,7 +217,7 @@ def test_a_server_without_tls_is_called_so(gateway, pki, then, said):
         for _ in range(3):
             told = said_of(connect(client, port, tls=trusting(pki)))
             assert told == (said or told)
-            assert failure(client.ask(command='send', data=SECRET)) == (3, 'not-connected')
+            assert failure(client.ask(command='send', data=SECRET)) == NOT_CONNECTED
 
 
 def test_who_has_no_common_version_with_us_is_told_apart(gateway, pki):
@@ -404,7 +347,7 @@ def test_a_target_that_stops_in_any_message_fails_in_time(running_gateway, pki, 
         assert [reply['success'] for reply in replies] == sorted(reply['success'] for reply in replies)
         for client, reply in zip(clients, replies):
             if not reply['success']:
-                assert failure(client.receive_json()) == (3, 'not-connected')
+                assert failure(client.receive_json()) == NOT_CONNECTED
 
 
 class Stack(object):
@@ -479,7 +422,7 @@ def test_after_a_handshake_that_fails_nothing_follows_in_the_clear(running_gatew
                 client.send_json(command='send', data=SECRET)
                 client.send_frame(BINARY, SECRET.encode('ascii'))
                 replies = []
-                while (3, 'not-connected') not in replies:
+                while NOT_CONNECTED not in replies:
                     replies.append(outcome(client.receive_json()))
                 assert replies.count(TLS) == 1 or CLOSED in replies
         wait_until(lambda: is_empty(gateway))
@@ -538,3 +481,194 @@ def test_the_line_of_a_token_that_asks_for_tls_gets_it_or_nothing(running_gatewa
         wait_until(lambda: len(recorded) == 2)
     assert sorted(data.startswith(b'\x16\x03') for data in recorded) == [False, True]
     assert [data for data in recorded if SECRET.encode('ascii') in data] == [SECRET.encode('ascii')]
+
+
+# -- the end -----------------------------------------------------------------------------------------------------------
+
+def in_order(sock):
+    sock.sendall(b'all')
+    sock.unwrap()
+
+
+def without_a_word(sock):
+    sock.sendall(b'all')
+
+
+def with_a_reset(sock):
+    sock.sendall(b'all')
+    sock.recv(1)  # a reset would throw away what has not been read
+    reset(sock)
+
+
+def with_garbage(sock):
+    """Behind data, in one piece with it, and with no end of the connection."""
+    with_last_record(sock, b'\x17\x03\x03\0\x20' + b'g' * 32)
+
+
+def with_last_record(sock, behind):
+    outside = socket.socket(sock.family, socket.SOCK_STREAM, 0, sock.dup().fileno()) if False else None
+    assert outside is None
+
+
+@pytest.mark.parametrize('newest', ['1.2', '1.3'])
+@pytest.mark.parametrize('then, outcome', [(in_order, CLOSED), (without_a_word, RESET), (with_a_reset, RESET)])
+def test_only_an_end_that_tls_itself_has_told_is_no_reset(gateway, pki, good, newest, then, outcome):
+    with tls_target(good, then, newest=newest) as port, opened(gateway) as client:
+        assert is_secured(connect(client, port, tls=trusting(pki)))
+        assert client.receive_data(3) == b'all'
+        client.send_json(command='send', data='x')
+        replies = [client.receive_json(), client.receive_json()]
+        assert outcome in [(reply['code'], reply.get('reason')) for reply in replies]
+        assert failure(client.ask(command='finish')) == NOT_CONNECTED
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------
+
+def test_a_slow_reader_makes_the_gateway_hold_no_more_than_without_tls(running_gateway, small_kernel_buffers, pki, good):
+    gateway, total = running_gateway({'limits': {'bufferBytes': 4 * BUFFER // 4}}), 24 * MEGABYTE
+    flood = Flood(NOISE, total)
+    with tls_target(good, flood.then_unwrap) as port, opened(gateway, receive_buffer=65536) as client:
+        assert is_secured(connect(client, port, tls=trusting(pki), binary=True))
+        wait_until_still(lambda: flood.sent)
+        assert not flood.has_ended()
+        assert gateway.budget.bytes <= 2 * BUFFER
+        reading = Reading(NOISE)
+        reading.take_from(client, total)
+        assert failure(client.receive_json()) == CLOSED
+
+
+def test_a_slow_target_stops_its_client(running_gateway, small_kernel_buffers, pki, good):
+    gateway, reading, may_read = running_gateway({'limits': {'bufferBytes': BUFFER}}), Reading(NOISE), threading.Event()
+    total = 24 * MEGABYTE
+    with tls_target(good, when(may_read, lambda sock: record(sock, reading, total))) as port, released(may_read), \
+            opened(gateway) as client:
+        assert is_secured(connect(client, port, tls=trusting(pki)))
+        with Upload(client, NOISE, total, binary=True) as upload:
+            wait_until_still(lambda: upload.sent)
+            assert upload.sent < total and gateway.budget.bytes <= 3 * BUFFER
+            may_read.set()
+            wait_until(lambda: reading.position == total, 60)
+
+
+# -- clients that go ---------------------------------------------------------------------------------------------------
+
+def in_the_handshake(scene):
+    client = scene.client()
+    client.send_json(command='connect', host='127.0.0.1', port=scene.ports['silent'], tls=True)
+    client.send_json(command='send', data=SECRET)
+    return client
+
+
+def when_idle(scene):
+    client = scene.client()
+    assert is_secured(connect(client, scene.ports['sink'], tls=scene.tls))
+    return client
+
+
+def streaming_up(scene):
+    client = scene.client()
+    assert is_secured(connect(client, scene.ports['unread'], tls=scene.tls))
+    client.send(frame(BINARY, b'x' * MEGABYTE, mask=b'mask'))
+    return client
+
+
+def streaming_down(scene):
+    client = scene.client()
+    assert is_secured(connect(client, scene.ports['flood'], tls=scene.tls))
+    client.receive_data(1)
+    return client
+
+
+def after_finish(scene):
+    client = streaming_down(scene)
+    client.send_json(command='finish')
+    return client
+
+
+def half_open(scene):
+    client = scene.client()
+    assert is_secured(connect(client, scene.ports['ended'], tls=scene.tls, half_open=True))
+    assert failure(client.receive_json()) == FINISHED
+    return client
+
+
+def before_starttls(scene):
+    """What goes before it is still on its way."""
+    client = scene.client().connect_to(scene.ports['unread in the clear'])
+    client.send(frame(BINARY, b'x' * MEGABYTE, mask=b'mask'))
+    client.send_json(command='starttls')
+    client.send_json(command='send', data=SECRET)
+    return client
+
+
+def in_starttls(scene):
+    client = scene.client().connect_to(scene.ports['silent'])
+    client.send_json(command='starttls')
+    client.send_json(command='send', data=SECRET)
+    return client
+
+
+def ended(sock):
+    end_of_half(sock)
+    silence(sock)
+
+
+STAGES = [in_the_handshake, when_idle, streaming_up, streaming_down, after_finish, half_open, before_starttls, in_starttls]
+
+
+class Scene(object):
+    """A gateway and the targets of all stages."""
+
+    def __init__(self, gateway, tls, ports):
+        self._gateway, self.tls, self.ports = gateway, tls, ports
+
+    def client(self):
+        return RawClient(self._gateway.address).open()
+
+
+def with_fin(client):
+    client.sock.shutdown(socket.SHUT_WR)
+    client.sock.close()
+
+
+def with_close(client):
+    client.send_frame(CLOSE)
+    client.sock.close()
+
+
+@pytest.mark.usefixtures('many_descriptors')
+def test_nothing_is_left_of_clients_that_go_in_any_state_of_tls(running_gateway, pki, good):
+    gateway = running_gateway({'limits': {'drainSeconds': 0.3, 'connectSeconds': 0.5}})
+    with tls_target(good, sink) as sink_port, tls_target(good, flood) as flood_port, \
+            tls_target(good, silence) as unread, tls_target(good, ended) as ended_port, unaccepted() as silent:
+        scene = Scene(gateway, trusting(pki), {'sink': sink_port, 'flood': flood_port, 'unread': unread,
+                                               'ended': ended_port, 'silent': silent, 'unread in the clear': silent})
+        for _ in range(3):
+            for stage in STAGES:
+                for leave in (with_fin, with_close, RawClient.abort):
+                    leave(stage(scene))
+        wait_until(lambda: is_empty(gateway), 20, 'the last of them to be gone')
+        wait_until(lambda: gateway.loop.live_timers() == 0)
+
+
+# -- the rules ---------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('host', ['127.0.0.1', '127.1', '0x7f.1', '2130706433', '0', '0.0.0.0', '::1', '::ffff:127.0.0.1',
+                                  '64:ff9b::7f00:1', 'localhost', 'LOCALHOST.', '169.254.169.254'])
+def test_the_rules_judge_as_without_tls(running_gateway, host):
+    gateway, touched = running_gateway({'allowConnectToServerLocal': False}), []
+    with serving(recorder(touched)) as port, opened(gateway) as client:
+        for tls in (True, {'servername': 'example.com'}):
+            assert failure(connect(client, port, host, tls)) in (FORBIDDEN, BAD_REQUEST, UNKNOWN)
+        assert failure(connect(client, port, 'example.com', True, ssh_host=host, ssh_username='x',
+                               ssh_password='x')) in (FORBIDDEN, BAD_REQUEST, UNKNOWN)
+        with RawClient(gateway.address) as raw:
+            raw.send(upgrade_request('/?tls=1&address=%s:%d' % (host, port)))
+            head = raw.receive_head()
+            if b' 101 ' in head:
+                assert raw.receive_close() in ((1011, 'forbidden'), (1011, 'dns'))
+            else:
+                assert b' 403 ' in head or b' 400 ' in head
+        with RawClient(('127.0.0.1', port)):
+            pass
+        wait_until(lambda: touched == [b''])
