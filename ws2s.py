@@ -4379,6 +4379,9 @@ class Wire(object):
         """Close our half."""
         sock.shutdown(socket.SHUT_WR)
 
+    def leave(self, sock):
+        """Say goodbye, when both halves are closed now."""
+
     stalled = 0  # what the wire waits for beside what its stream wants: WRITE to go on reading, say
 
     def holds(self, sock):
@@ -4406,10 +4409,12 @@ class TlsWire(Wire):
 
     def __init__(self, is_server):
         self._is_server, self._is_shaken = is_server, not is_server
-        self.stalled, self.why, self._alert = 0, None, None
+        self.stalled, self.why, self._alert, self._kept = 0, None, None, b''
 
     def receive(self, sock, buffer, count):
-        self.stalled = got = 0
+        self.stalled, got = 0, min(count, len(self._kept))
+        if got:
+            buffer[:got], self._kept = self._kept[:got], self._kept[got:]
         try:
             if not self._is_shaken:
                 sock.do_handshake()
@@ -4453,10 +4458,12 @@ class TlsWire(Wire):
         return sent
 
     def holds(self, sock):
-        return self._is_shaken and sock.pending() > 0
+        return self._is_shaken and len(self._kept) + sock.pending() > 0
 
     def finish(self, sock):
         if self._alert is None:
+            if self.holds(sock):
+                self._kept = sock.recv(TLS_RECORD)  # else OpenSSL would not have it, see close_notify()
             self._alert = close_notify(sock)
         try:
             beneath(sock).send(self._alert)  # it is encrypted
@@ -4464,6 +4471,13 @@ class TlsWire(Wire):
             self.stalled = WRITE if is_not_ready(error) else 0
             raise
         beneath(sock).shutdown(socket.SHUT_WR)  # that of an SSLSocket would end TLS for what comes, too
+
+    def leave(self, sock):
+        if self._is_shaken and self._alert is None:
+            try:
+                sock.unwrap()
+            except (NetworkError, ValueError):  # the peer's own end has not come, and nobody waits for it
+                LOG.debug('TLS ends')
 
 
 PLAIN, PEEK, HANDOVER = Wire(), PeekWire(), HandoverWire()
@@ -4765,6 +4779,8 @@ class Outlet(Handler):
             self._loop.forget(self)
             if reset:
                 reset_on_close(self.sock)
+            elif not (self._out or self.broken):
+                self.wire.leave(self.sock)
             self.sock.close()
             self.sock = None
             if self._out:
