@@ -4410,6 +4410,7 @@ class TlsWire(Wire):
     def __init__(self, is_server):
         self._is_server, self._is_shaken = is_server, not is_server
         self.stalled, self.why, self._alert, self._kept = 0, None, None, b''
+        self._has_ended = False  # behind what receive() gave last
 
     def receive(self, sock, buffer, count):
         self.stalled, got = 0, min(count, len(self._kept))
@@ -4422,6 +4423,7 @@ class TlsWire(Wire):
             while got < count:  # one call gives one record
                 part = sock.recv_into(buffer[got:count])
                 if not part:
+                    self._has_ended = True
                     break
                 got += part
         except (NetworkError, ValueError) as error:
@@ -4436,6 +4438,7 @@ class TlsWire(Wire):
         is_waiting = isinstance(error, (ssl.SSLWantReadError, ssl.SSLWantWriteError))
         is_end = isinstance(error, ssl.SSLZeroReturnError)  # after our own
         if got or is_end or self._is_server and self._is_shaken and is_ragged(error):
+            self._has_ended = not is_waiting
             return
         if not is_waiting and isinstance(error, (ssl.SSLError, ValueError)):
             self.why = getattr(error, 'reason', None) or 'it ended'
@@ -4458,7 +4461,7 @@ class TlsWire(Wire):
         return sent
 
     def holds(self, sock):
-        return self._is_shaken and len(self._kept) + sock.pending() > 0
+        return self._is_shaken and (self._has_ended or len(self._kept) + sock.pending() > 0)
 
     def finish(self, sock):
         if self._alert is None:
@@ -4857,7 +4860,7 @@ class Stream(Outlet):
     def on_turn(self):
         if self.sock is not None and not self.owner.goes_on():
             self.on_ready(READ, is_turn=True)
-        if self.sock is not None and not self.events & READ:
+        if self.sock is not None and (self.wire is not PLAIN or not self.events & READ):
             self._loop.touch(self)  # whether it is read is decided anew
 
     def on_ready(self, events, is_turn=False):
@@ -4886,6 +4889,8 @@ class Stream(Outlet):
         except NetworkError as error:
             if not is_not_ready(error):
                 self._end_reading(is_reset=True)
+            elif self.wire.stalled:
+                self._loop.touch(self)
             return
         if data:
             self.moved = self._loop.now
