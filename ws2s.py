@@ -4382,6 +4382,9 @@ class Wire(object):
         """Close our half."""
         sock.shutdown(socket.SHUT_WR)
 
+    def leave(self, sock):
+        """Say goodbye, when both halves are closed now."""
+
     stalled = 0  # what the wire waits for beside what its stream wants: WRITE to go on reading, say
 
     def holds(self, sock):
@@ -4475,6 +4478,13 @@ class TlsWire(Wire):
             self.stalled = WRITE if is_not_ready(error) else 0
             raise
         beneath(sock).shutdown(socket.SHUT_WR)  # that of an SSLSocket would end TLS for what comes, too
+
+    def leave(self, sock):
+        if self._is_shaken and self._alert is None:
+            try:
+                sock.unwrap()
+            except (NetworkError, ValueError):  # the peer's own end has not come, and nobody waits for it
+                LOG.debug('TLS ends')
 
 
 PLAIN, PEEK, HANDOVER = Wire(), PeekWire(), HandoverWire()
@@ -4778,6 +4788,8 @@ class Outlet(Handler):
             self._loop.forget(self)
             if reset:
                 reset_on_close(self.sock)
+            elif not (self._out or self.broken):
+                self.wire.leave(self.sock)
             self.sock.close()
             self.sock = None
             if self._out:
@@ -4854,7 +4866,7 @@ class Stream(Outlet):
     def on_turn(self):
         if self.sock is not None and not self.owner.goes_on():
             self.on_ready(READ, is_turn=True)
-        if self.sock is not None and not self.events & READ:
+        if self.sock is not None and (self.wire is not PLAIN or not self.events & READ):
             self._loop.touch(self)  # whether it is read is decided anew
 
     def on_ready(self, events, is_turn=False):
@@ -4883,6 +4895,8 @@ class Stream(Outlet):
         except NetworkError as error:
             if not is_not_ready(error):
                 self._end_reading(is_reset=True)
+            elif self.wire.stalled:
+                self._loop.touch(self)
             return
         if data:
             self.moved = self._loop.now
