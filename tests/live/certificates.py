@@ -36,7 +36,7 @@ commonName = supplied
 distinguished_name = any
 '''
 
-AUTHORITY = u'basicConstraints = critical, CA:TRUE\nkeyUsage = critical, keyCertSign, cRLSign\nsubjectKeyIdentifier = hash'
+AUTHORITY = u'basicConstraints = critical, CA:TRUE\nkeyUsage = critical, keyCertSign, cRLSign\n'
 SERVER = u'basicConstraints = CA:FALSE\nextendedKeyUsage = serverAuth\n'
 CLIENT = u'basicConstraints = CA:FALSE\nextendedKeyUsage = clientAuth\n'
 
