@@ -46,6 +46,7 @@ import errno
 import fcntl
 import fnmatch
 import functools
+import getpass
 import hashlib
 import heapq
 import hmac
@@ -69,11 +70,12 @@ import threading
 import time
 import traceback
 import unicodedata
+import weakref
 import zlib
 
 __version__ = '3.0.0.dev0'
-__all__ = ['Gateway', 'Dialect', 'Send', 'Open', 'Write', 'Grant', 'Carry', 'Shut', 'Hangup', 'Later', 'TEXT',
-           'BINARY', 'HttpError', 'Config', 'parse_config', 'ConfigError', 'ServeError', 'DIALECTS', 'main']
+__all__ = ['Gateway', 'Dialect', 'Send', 'Open', 'Write', 'Grant', 'Carry', 'Shut', 'Hangup', 'Later', 'Authenticate',
+           'TEXT', 'BINARY', 'HttpError', 'Config', 'parse_config', 'ConfigError', 'ServeError', 'DIALECTS', 'main']
 
 
 # ======================================================================================================================
@@ -83,7 +85,8 @@ __all__ = ['Gateway', 'Dialect', 'Send', 'Open', 'Write', 'Grant', 'Carry', 'Shu
 
 PY2 = sys.version_info[0] == 2
 
-READ, WRITE = 1, 4 if PY2 else 2
+HAS_EPOLL = hasattr(select, 'epoll')
+READ, WRITE = 1, 4 if PY2 or HAS_EPOLL else 2
 
 # How far a child stands behind us when there is not enough CPU time for all; where there is, it is as fast as ever.
 NICENESS = 5
@@ -128,45 +131,6 @@ if PY2:
             if not is_not_ready(error):
                 raise
             return sent
-
-    class Poller(object):
-        """The verbs of ``selectors`` that the loop uses, over epoll or poll."""
-
-        Key = collections.namedtuple('Key', 'events data')
-
-        def __init__(self):
-            self._poll = select.epoll() if hasattr(select, 'epoll') else select.poll()
-            self._unit = 1 if hasattr(select, 'epoll') else 1000
-            self._keys = {}
-            if hasattr(self._poll, 'fileno'):
-                close_on_exec(self._poll.fileno())
-
-        def register(self, sock, events, data):
-            self._poll.register(sock, events)
-            self._keys[sock.fileno()] = self.Key(events, data)
-
-        def modify(self, sock, events, data):
-            self._poll.modify(sock, events)
-            self._keys[sock.fileno()] = self.Key(events, data)
-
-        def unregister(self, sock):
-            del self._keys[sock.fileno()]
-            self._poll.unregister(sock)
-
-        def select(self, timeout):
-            try:
-                ready = self._poll.poll(-1 if timeout is None else timeout * self._unit)
-            except (select.error, IOError) as error:
-                if error.args[0] != errno.EINTR:
-                    raise
-                ready = ()
-            # Errors and hang-ups are told to whoever is listening, as selectors does.
-            return [(self._keys[fd], (events if events in (READ, WRITE) else READ | WRITE) & self._keys[fd].events)
-                    for fd, events in ready if fd in self._keys]
-
-        def close(self):
-            if hasattr(self._poll, 'close'):
-                self._poll.close()
 
     SURROGATE = re.compile(b'\xed[\xa0-\xbf]')
 
@@ -220,11 +184,9 @@ if PY2:
         """Nothing to do: begin_child() has done it."""
 else:
     import queue
-    import selectors
     text_type = str
     integer_types = (int,)
     monotonic = stopwatch = time.monotonic
-    Poller = selectors.DefaultSelector
     dup2 = functools.partial(os.dup2, inheritable=False)
     joined = b''.join
     beneath = functools.partial(super, ssl.SSLSocket)
@@ -251,6 +213,49 @@ else:
     def take_back_seat(pid):
         """From outside, as code of ours that ran in the child could find a lock held by a thread that is not there."""
         os.setpriority(os.PRIO_PROCESS, pid, min(19, os.nice(0) + NICENESS))
+
+if PY2 or HAS_EPOLL:
+    class Poller(object):
+        """The verbs of ``selectors`` that the loop uses, over epoll or poll, in half the time."""
+
+        Key = collections.namedtuple('Key', 'events data')
+
+        def __init__(self):
+            self._poll = select.epoll() if HAS_EPOLL else select.poll()
+            self._unit = 1 if HAS_EPOLL else 1000
+            self._keys = {}
+            if hasattr(self._poll, 'fileno'):
+                close_on_exec(self._poll.fileno())
+
+        def register(self, sock, events, data):
+            self._poll.register(sock, events)
+            self._keys[sock.fileno()] = self.Key(events, data)
+
+        def modify(self, sock, events, data):
+            self._poll.modify(sock, events)
+            self._keys[sock.fileno()] = self.Key(events, data)
+
+        def unregister(self, sock):
+            del self._keys[sock.fileno()]
+            self._poll.unregister(sock)
+
+        def select(self, timeout):
+            try:
+                ready = self._poll.poll(-1 if timeout is None else timeout * self._unit)
+            except (select.error, IOError) as error:
+                if error.args[0] != errno.EINTR:
+                    raise
+                ready = ()
+            # Errors and hang-ups are told to whoever is listening, as selectors does.
+            return [(self._keys[fd], (events if events in (READ, WRITE) else READ | WRITE) & self._keys[fd].events)
+                    for fd, events in ready if fd in self._keys]
+
+        def close(self):
+            if hasattr(self._poll, 'close'):
+                self._poll.close()
+else:
+    import selectors
+    Poller = selectors.DefaultSelector
 
 # Where a Python and its system let bytes go from socket to socket inside the kernel: Linux, from 3.10 on.
 CAN_SPLICE = hasattr(os, 'splice')
@@ -469,8 +474,18 @@ Target = collections.namedtuple('Target', 'host port')
 Listen = collections.namedtuple('Listen', 'host port path mode tls proxied metrics')
 Listen.__new__.__defaults__ = (None, None, None, None, False, False, False)
 LISTEN_KEYS = 'host', 'port', 'path', 'mode', 'tls', 'proxyProtocol', 'metrics'
+# Who may come (protocol, 7), and where to: ``targets`` are rules as in allowTargets, None for no rules of their own.
+TokenEntry = collections.namedtuple('TokenEntry', 'name token targets metrics')
+UserEntry = collections.namedtuple('UserEntry', 'name password targets metrics')
+CertificateEntry = collections.namedtuple('CertificateEntry', 'name targets metrics')
+JwtRules = collections.namedtuple('JwtRules', 'secret algorithms issuer audience')
 
 HIDDEN = '***'  # what is shown of a secret
+JWT_HASHES = {'HS256': hashlib.sha256, 'HS384': hashlib.sha384, 'HS512': hashlib.sha512}
+# Rounds, salt and digest of a password, both in base64.
+PASSWORD_HASH = re.compile(r'pbkdf2-sha256\$([1-9][0-9]{5,6})\$((?:[A-Za-z0-9+/]{4}){2,20}(?:[A-Za-z0-9+/]{2}==|'
+                           r'[A-Za-z0-9+/]{3}=)?)\$([A-Za-z0-9+/]{43}=)\Z')
+IDENTITY_NAME = re.compile(u'[^\x00-\x1f\x7f]{1,128}\\Z')
 
 
 class Secret(collections.namedtuple('Secret', 'text')):
@@ -678,12 +693,73 @@ def one_of(*choices):
     return check
 
 
-def listing(check):
+def each(check, least=0, field=None):
+    """The check of a list of ``least`` items or more, no two of which have the same ``field``."""
     def check_all(value):
         if not isinstance(value, (list, tuple)) or isinstance(value, Pairs):
             raise ConfigError('must be a list')
-        return tuple(check(words(item)) for item in value)
+        if len(value) < least:
+            raise ConfigError('must not be empty: leave it out')
+        found = tuple(check(item) for item in value)
+        if field and len(set(getattr(item, field) for item in found)) < len(found):
+            raise ConfigError('has the same %s twice' % field)
+        return found
     return check_all
+
+
+def listing(check, least=0):
+    return each(lambda item: check(words(item)), least)
+
+
+def record(kind, *members):
+    """The check of an object that becomes a ``kind``; ``members``: of each of its fields the check and the default."""
+    def check(value):
+        value = Pairs(value.items()) if isinstance(value, dict) else value
+        if not isinstance(value, Pairs):
+            raise ConfigError('must have objects')
+        found, values = dict(value), []
+        if len(found) < len(value) or set(found) - set(kind._fields):
+            raise ConfigError('must have objects of %s, each once' % ', '.join(kind._fields))
+        for name, (check_member, default) in zip(kind._fields, members):
+            try:
+                values.append(check_member(found.get(name, default)))
+            except ConfigError as error:
+                raise ConfigError('"%s" %s' % (name, error if name in found else 'is missing'))
+        return kind(*values)
+    return check
+
+
+def secret(least, size=len):
+    """The check of a Secret of this least ``size``, of bytes or of the text."""
+    def check(value):
+        if words(value) == HIDDEN:
+            raise ConfigError('%s stands for a secret, and is none' % HIDDEN)
+        try:
+            if size(utf8_bytes(text_type(value))) < least:
+                raise ConfigError('must have at least %d characters' % least)
+        except UnicodeError:
+            raise ConfigError('is no Unicode')
+        return Secret(value)
+    return check
+
+
+def password_hash(value):
+    hashed = secret(1)(value)
+    if not PASSWORD_HASH.match(hashed.text):
+        raise ConfigError('must be what ws2s.py --hash-password prints')
+    return hashed
+
+
+def identity_name(value):
+    if not IDENTITY_NAME.match(words(value)):
+        raise ConfigError('must be a name of at most 128 characters, none of them a control character')
+    return value
+
+
+def header_name(value):
+    if words(value).strip(TOKEN):
+        raise ConfigError('must be the name of a header')
+    return value.lower()
 
 
 def origin_or_star(text):
@@ -723,9 +799,7 @@ def secrets_by_name(value):
     value = Pairs(value.items()) if isinstance(value, dict) else value
     if not isinstance(value, Pairs) and value != () or len(set(name for name, _ in value)) < len(value):
         raise ConfigError('must be an object of names and passwords, each name once')
-    if any(words(secret) == HIDDEN for _, secret in value):
-        raise ConfigError('%s stands for a password, and is none' % HIDDEN)
-    return Pairs((words(name), Secret(secret)) for name, secret in value)
+    return Pairs((words(name), secret(1)(password)) for name, password in value)
 
 
 def url_folder(text):
@@ -754,7 +828,7 @@ def read_listen(value):
     """The Listen of an object. Raises ConfigError."""
     given = Pairs(value.items()) if isinstance(value, dict) else value
     if not isinstance(given, Pairs) or len(dict(given)) < len(given) or not set(dict(given)) <= set(LISTEN_KEYS):
-        raise ConfigError('must be objects with "%s", each at most once' % '", "'.join(LISTEN_KEYS))
+        raise ConfigError('must have "%s" and nothing else, each at most once' % '", "'.join(LISTEN_KEYS))
     try:
         for name, item in given:
             LISTEN_CHECKS[name](item)
@@ -791,6 +865,8 @@ def host_name(text):
         raise ConfigError('"%s" %s' % (printable(text), error))
 
 
+NAME, TARGETS, METRICS = (identity_name, None), (either(listing(read_target_rule, 1), None), None), (flag, False)
+
 Option = collections.namedtuple('Option', 'key default check help')
 
 OPTIONS = (
@@ -803,6 +879,19 @@ OPTIONS = (
     Option('denyTargets', (), listing(read_target_rule), 'rules HOST[:PORTS] of what may not; they win'),
     Option('allowedOrigins', (), listing(origin_or_star), 'origins whose pages may connect: scheme://host, null or *'),
     Option('allowedHosts', (), listing(host_name), 'names of this gateway under which its own pages may connect'),
+    Option('auth.tokens', (), each(record(TokenEntry, NAME, (secret(16), None), TARGETS, METRICS), field='token'),
+           'objects of name, token, targets, metrics: who shows such a token may come'),
+    Option('auth.users', (), each(record(UserEntry, NAME, (password_hash, None), TARGETS, METRICS), field='name'),
+           'objects of name, password, targets, metrics, for HTTP Basic; the password is what --hash-password prints'),
+    Option('auth.jwt', None, either(record(
+        JwtRules, (secret(32, lambda data: len(utf8_text(data))), None),
+        (listing(one_of(*sorted(JWT_HASHES)), 1), ['HS256']),
+        (either(words, None), None), (either(words, None), None)), None),
+        'object of secret, algorithms, issuer, audience: which JSON Web Tokens count'),
+    Option('auth.clientCertificates', (), each(record(CertificateEntry, NAME, TARGETS, METRICS), field='name'),
+           'objects of name, targets, metrics: common names of the certificates of clients'),
+    Option('auth.proxyHeader', None, either(header_name, None), 'header by which a trusted proxy names the client'),
+    Option('auth.pages', False, flag, 'are pages only for those whom "auth" knows?'),
     Option('web', None, either(words, None, False), 'folder of static files; null: those of ws2s; false: none'),
     Option('workers', 0, whole(0, 1024), 'processes of the background service; 0 is one per core'),
     Option('limits.clients', 10000, whole(1, 10 ** 6), 'WebSockets at one time, in each worker'),
@@ -830,10 +919,10 @@ OPTIONS = (
     Option('wisp.streams', 256, whole(1, 65536), 'of one client at one time'),
     Option('wisp.motd', None, either(words, None), 'what clients of Wisp 2 are greeted with'),
     Option('wisp.users', (), secrets_by_name, 'passwords by name; with any of them Wisp wants one'),
-    Option('tls.certificate', None, either(plain_path, None), 'file of our certificate and its chain, in PEM'),
-    Option('tls.key', None, either(plain_path, None), 'file of its key, in PEM; null: it is in tls.certificate'),
+    Option('tls.certificate', None, either(words, None), 'file of our certificate and its chain, in PEM'),
+    Option('tls.key', None, either(words, None), 'file of its key, in PEM; null: it is in tls.certificate'),
     Option('tls.minVersion', '1.2', one_of('1.2', '1.3'), 'oldest version of TLS that clients may speak'),
-    Option('tls.clientCa', None, either(plain_path, None), 'file of authorities whose certificates clients may show'),
+    Option('tls.clientCa', None, either(words, None), 'file of authorities whose certificates clients may show'),
     Option('tls.allowUnverified', False, flag, 'may clients have the certificate of a target not verified?'),
     Option('deflate.enabled', False, flag, 'compress messages where the client offers it (RFC 7692)?'),
     Option('deflate.level', 1, whole(1, 9), 'of compression; higher ones take much more time for little'),
@@ -878,19 +967,19 @@ class Config(dict):
                 raise ConfigError('"%s": %s' % (key, error))
         return Config(values)
 
-    def as_text(self):
-        """The JSON that gives this Config again, every key in it."""
+    def as_text(self, shows_secrets=False):
+        """The JSON that gives this Config again, every key in it. It does so only where it ``shows_secrets``."""
         tree = collections.OrderedDict()
         for option in OPTIONS:
             section, _, name = option.key.rpartition('.')
             if name in tree and self[option.key] is None:
                 continue  # `listen` is a section or an option
             branch = tree.setdefault(section, collections.OrderedDict()) if section else tree
-            branch[name] = plain_value(self[option.key])
+            branch[name] = plain_value(self[option.key], shows_secrets)
         return json.dumps(tree, indent=4, separators=(',', ': '))
 
 
-def plain_value(value):
+def plain_value(value, shows_secrets=False):
     """The JSON form of a value that a check has read."""
     if isinstance(value, TargetRule):
         return value.text
@@ -898,16 +987,17 @@ def plain_value(value):
         port = '' if value.port == DEFAULT_PORTS.get(value.scheme) else ':%d' % value.port
         return '%s://%s%s' % (value.scheme, '[%s]' % value.host if ':' in value.host else value.host, port)
     if isinstance(value, Secret):
-        return HIDDEN
+        return value.text if shows_secrets else HIDDEN
     if isinstance(value, Target):
         return with_port(*value)
     if isinstance(value, Listen):
         return collections.OrderedDict((key, item) for key, item in zip(LISTEN_KEYS, value)
                                        if item is not None and item is not False)
-    if isinstance(value, Pairs):
-        return collections.OrderedDict((name, plain_value(item)) for name, item in value)
+    if isinstance(value, Pairs) or hasattr(value, '_fields'):
+        members = value if isinstance(value, Pairs) else zip(value._fields, value)
+        return collections.OrderedDict((name, plain_value(item, shows_secrets)) for name, item in members)
     if isinstance(value, tuple):
-        return [plain_value(item) for item in value]
+        return [plain_value(item, shows_secrets) for item in value]
     return value
 
 
@@ -956,8 +1046,30 @@ def config_text(data):
         raise ConfigError('this is not UTF-8; save it as UTF-8')
 
 
-def parse_config(text):
-    """The Config of a JSON text (protocol, 5). Raises ConfigError, which names the key that is wrong."""
+def no_source(kind, name):
+    raise ConfigError('"%s" is for secrets in configuration files' % kind)
+
+
+SECRETS = 'auth.tokens', 'auth.users', 'auth.jwt', 'wisp.users'
+
+
+def with_secrets(value, read_source):
+    """``value`` with what ``read_source(kind, name)`` gives in the place of its {"env": NAME} and {"file": PATH}."""
+    if isinstance(value, list):
+        return [with_secrets(item, read_source) for item in value]
+    if not isinstance(value, Pairs):
+        return value
+    return Pairs((name, read_source(item[0][0], words(item[0][1])) if is_source(item)
+                  else with_secrets(item, read_source)) for name, item in value)
+
+
+def is_source(value):
+    return isinstance(value, Pairs) and [name for name, _ in value] in (['env'], ['file'])
+
+
+def parse_config(text, read_source=no_source):
+    """The Config of a JSON text (protocol, 5). Raises ConfigError, which names the key that is wrong. ``read_source``
+    gives the secrets that stand elsewhere, as with_secrets() has it."""
     if isinstance(text, text_type):
         text = text.lstrip(u'\ufeff')  # the mark that editors of Windows put in front
     try:
@@ -966,7 +1078,13 @@ def parse_config(text):
         raise ConfigError('this is not JSON: %s' % printable(str(error)))
     if not isinstance(tree, Pairs):
         raise ConfigError('the configuration must be a JSON object')
-    return DEFAULTS.replace(collections.OrderedDict(flatten(tree)))
+    values = collections.OrderedDict(flatten(tree))
+    for key in set(SECRETS).intersection(values):
+        try:
+            values[key] = with_secrets(values[key], read_source)
+        except ConfigError as error:
+            raise ConfigError('"%s": %s' % (key, error))
+    return DEFAULTS.replace(values)
 
 
 DEFAULTS = Config((option.key, option.check(option.default)) for option in OPTIONS)
@@ -992,13 +1110,16 @@ REASONS = {101: 'Switching Protocols', 200: 'OK', 204: 'No Content', 400: 'Bad R
 WEBSOCKET_KEY = re.compile(r'[A-Za-z0-9+/]{22}==\Z')
 ABSOLUTE_FORM = re.compile(r'(?:http|ws)s?://([^/?#]+)/?', re.IGNORECASE)  # up to the path (RFC 9112 section 3.2.2)
 METHODS = 'GET, HEAD, OPTIONS'
+BEARER_OFFER = 'ws2s.bearer.'  # before a token among the offered subprotocols: pages cannot set headers
 
 PAGE_HEADERS = (
     ('X-Content-Type-Options', 'nosniff'), ('X-Frame-Options', 'DENY'), ('Referrer-Policy', 'no-referrer'),
     ('Cache-Control', 'no-cache'),
-    ('Content-Security-Policy', "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
-                                "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"),
 )
+PAGE_POLICY = ("default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
+               "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'")
+# noVNC's pages hold scripts, those of emulators WebAssembly.
+FOLDER_POLICY = PAGE_POLICY.replace("'self'", "'self' 'unsafe-inline' 'wasm-unsafe-eval'", 1)
 
 CONTENT_TYPES = {'html': 'text/html', 'htm': 'text/html', 'js': 'text/javascript', 'mjs': 'text/javascript',
                  'css': 'text/css', 'txt': 'text/plain', 'md': 'text/plain', 'json': 'application/json',
@@ -1025,9 +1146,14 @@ class Request(object):
 
     def parameter(self, name):
         """The first value of a parameter of the query, or None. Raises HttpError 400 for a query that is not one."""
+        values = self.parameters(name)
+        return values[0] if values else None
+
+    def parameters(self, name):
+        """All values of a parameter of the query. Raises HttpError 400."""
         if self._parameters is None:
             self._parameters = read_query(self.target.partition('?')[2])
-        return self._parameters.get(name)
+        return self._parameters.get(name, ())
 
     def all(self, name):
         return list(self._values.get(name, ()))
@@ -1046,7 +1172,20 @@ class Request(object):
         return [token.strip(' \t') for token in ','.join(self._values.get(name, ())).lower().split(',')]
 
     def subprotocols(self):
-        """Those that the client offers, as it has written them: they are told apart by case (RFC 6455 section 1.9)."""
+        """Those that the client offers, as it has written them: they are told apart by case (RFC 6455 section 1.9).
+        Tokens are none."""
+        return [name for name in self._offers() if not name.startswith(BEARER_OFFER)]
+
+    def bearer_offers(self):
+        """The tokens among the offered subprotocols, as the client has written them."""
+        return [name for name in self._offers() if name.startswith(BEARER_OFFER)]
+
+    def lone_bearer(self):
+        """The offered token where nothing else was offered, else None: browsers want one of their own named."""
+        offers = self.bearer_offers() if 'sec-websocket-protocol' in self._values else ()
+        return offers[0] if offers and not self.subprotocols() else None
+
+    def _offers(self):
         return [name.strip(' \t') for name in ','.join(self.all('sec-websocket-protocol')).split(',')]
 
     def wants_websocket(self):
@@ -1203,39 +1342,22 @@ PROXY_LINE = re.compile(br'PROXY (?:UNKNOWN(?: .*)?|TCP([46]) ([!-~]+) ([!-~]+) 
 PROXY_SHAPES = {0x11: struct.Struct('!4s4sHH'), 0x21: struct.Struct('!16s16sHH'), 0x31: struct.Struct('!108s108s')}
 
 
-class ProxyParser(object):
-    """Takes the header of the PROXY protocol, version 1 or 2, in pieces of any size."""
-
-    __slots__ = ('_data',)
-
-    def __init__(self):
-        self._data = b''
-
-    def receive(self, data):
-        """A pair ((address, port) of the client or None where the header names none, bytes that came after it), or None
-        when more must come. Raises RemoteError."""
-        self._data += data
-        size = self._size(self._data)
-        if size is None or len(self._data) < size:
-            return None
-        header, rest = self._data[:size], self._data[size:]
-        return read_proxy_line(header) if header.startswith(b'P') else read_proxy_header(header), rest
-
-    def _size(self, data):
-        """Of the header, or None while that is not known."""
-        if data[:12] == PROXY_SIGNATURE[:len(data)]:
-            if len(data) < 16:
-                return None
-            size = 16 + struct.unpack('!H', data[14:16])[0]
-        elif data[:6] == b'PROXY '[:len(data)]:
-            size = data.find(b'\r\n', 0, PROXY_LINE_BYTES) + 2
-            if size < 2 and len(data) < PROXY_LINE_BYTES:
-                return None
-        else:
-            raise RemoteError('no header of the PROXY protocol comes first')
-        if not 2 <= size <= PROXY_BYTES:
-            raise RemoteError('the header of the PROXY protocol is too long')
-        return size
+def read_proxy(data):
+    """How many bytes of ``data`` are the header of the PROXY protocol, version 1 or 2, and the (address, port) of the
+    client or None where the header names none. None when more must come. Raises RemoteError."""
+    is_line, size = data[:6] == b'PROXY '[:len(data)], None
+    if is_line:
+        size = data.find(b'\r\n', 0, PROXY_LINE_BYTES) + 2
+        size = None if size < 2 and len(data) < PROXY_LINE_BYTES else size
+    elif data[:12] != PROXY_SIGNATURE[:len(data)]:
+        raise RemoteError('no header of the PROXY protocol comes first')
+    elif len(data) >= 16:
+        size = 16 + struct.unpack('!H', data[14:16])[0]
+    if size is not None and not 2 <= size <= PROXY_BYTES:
+        raise RemoteError('the header of the PROXY protocol is too long')
+    if size is None or len(data) < size:
+        return None
+    return size, (read_proxy_line if is_line else read_proxy_block)(data[:size])
 
 
 def read_proxy_line(line):
@@ -1251,7 +1373,7 @@ def read_proxy_line(line):
     return address_text(packed[0]), int(port)
 
 
-def read_proxy_header(header):
+def read_proxy_block(header):
     """As read_proxy_line(), of version 2."""
     command, family = struct.unpack('!BB', header[12:14])
     if command == 0x20 or command == 0x21 and family == 0:  # LOCAL: a health check; or of no family
@@ -1307,12 +1429,12 @@ def response_head(status, headers):
     return ('\r\n'.join(lines) + '\r\n\r\n').encode('latin-1')
 
 
-def page_head(status, content_type, length, headers=()):
+def page_head(status, content_type, length, headers=(), policy=PAGE_POLICY):
     """The head of a reply after which the connection closes."""
     # RFC 9110 section 7.8: an Upgrade header stands in Connection as well.
     connection = 'close, Upgrade' if 'Upgrade' in dict(headers) else 'close'
     shape = [('Content-Type', content_type), ('Content-Length', length), ('Connection', connection)]
-    return response_head(status, shape + list(headers) + list(PAGE_HEADERS))
+    return response_head(status, shape + list(headers) + list(PAGE_HEADERS) + [('Content-Security-Policy', policy)])
 
 
 def sentence_reply(status, sentence, headers=(), with_body=True):
@@ -1346,7 +1468,7 @@ def percent_decoded(path):
 
 
 def read_query(text):
-    """The parameters of a query by name, of each the first value, decoded as a form's. Raises HttpError 400."""
+    """The parameters of a query by name, of each all values, decoded as a form's. Raises HttpError 400."""
     parameters, pairs = {}, text.split('&')
     if len(pairs) > PARAMETERS:
         raise HttpError(400, 'The query has more than %d parameters.' % PARAMETERS)
@@ -1355,7 +1477,7 @@ def read_query(text):
             name, value = [percent_decoded(half.replace('+', ' ')) for half in pair.partition('=')[::2]]
         except ValueError:
             raise HttpError(400, 'The query has a broken percent escape, or is not UTF-8.')
-        parameters.setdefault(name, value)
+        parameters.setdefault(name, []).append(value)
     return parameters
 
 
@@ -1778,7 +1900,7 @@ class WebSocket(object):
             self._keep(piece)
             piece = self._kept
         if final and self.state == OPEN:
-            events.append(Piece(bytes(piece), True))
+            events.append(Piece(piece, True))
 
     def _keep(self, piece):
         """After our Close what still comes is checked, but not kept."""
@@ -1923,15 +2045,15 @@ class TargetRules(object):
         self._verdicts = {}  # the last ones: few targets are dialled again and again
 
     def judge(self, *case):
-        """As _judge(), which looks at all networks and rules."""
+        """As judge_anew(), which looks at all networks and rules."""
         verdict = self._verdicts.get(case)
         if verdict is None:
             if len(self._verdicts) >= VERDICTS:
                 self._verdicts.clear()
-            verdict = self._verdicts[case] = self._judge(*case)
+            verdict = self._verdicts[case] = self.judge_anew(*case)
         return verdict
 
-    def _judge(self, host, port, packed, own=False, own_port=False, *aliases):
+    def judge_anew(self, host, port, packed, own=False, own_port=False, *aliases):
         """The Verdict on dialling ``packed``, which ``host`` has resolved to. ``own``: the address is one of this
         machine's; ``own_port``: this gateway listens on that port; ``aliases``: what the look-up made of the name, by
         search domains for instance."""
@@ -2036,6 +2158,198 @@ def headers_for_readers(request, config):
     if origin is None or request.method == 'OPTIONS' or origin_refusal(request, config):
         return []
     return [('Access-Control-Allow-Origin', origin), ('Vary', 'Origin')]
+
+
+# Who a client is: its name for rules and logs, how that was shown, lists of rules that must all allow where it goes.
+Identity = collections.namedtuple('Identity', 'name way targets metrics')
+# What a client has shown: the Identity of each credential, None for one that is not good; and pairs (user, password) of
+# which one must be right.
+Claim = collections.namedtuple('Claim', 'identities logins')
+WAYS = {'auth.tokens': 'token', 'auth.users': 'user', 'auth.clientCertificates': 'certificate'}
+
+JWT_BYTES, JWT_STARS = 8192, 4  # of a whole token; in a glob
+LAST_MOMENT = 10 ** 11         # in seconds: what is later is in milliseconds, and would be good for ever
+BASE64_URL = re.compile(b'[A-Za-z0-9_-]*\\Z')
+
+FAILURES, FAILURE_SECONDS = 10, 60   # of one address: more within that time
+HELD_SECONDS, MOST_HELD = 1, 20      # have each further answer of it take so long; so many wait so
+FAILED_GROUPS = 10000                # that are remembered
+
+
+def needs_identity(config):
+    """Is there anything in the configuration that can let somebody in?"""
+    return bool(config['auth.tokens'] or config['auth.users'] or config['auth.jwt'] or config['auth.proxyHeader']
+                or config['auth.clientCertificates'])
+
+
+def unauthorized(config):
+    """The one answer to whoever may not come, whatever was wrong."""
+    ways = ['Bearer realm="ws2s"'] + ['Basic realm="ws2s", charset="UTF-8"'] * bool(config['auth.users'])
+    return HttpError(401, 'This gateway is only for those whom it knows: the request must show a valid token or login.',
+                     [('WWW-Authenticate', way) for way in ways])
+
+
+def read_claim(request, config, now, certificate_name=None, from_proxy=False):
+    """The Claim of all that a request shows. Raises HttpError 400.
+
+    ``now``: seconds since 1970; ``certificate_name``: the common name of a verified certificate; ``from_proxy``: the
+    request has come from one that may say who the client is.
+    """
+    header = from_proxy and config['auth.proxyHeader'] and request.one(config['auth.proxyHeader'])
+    try:
+        bearers, logins = read_authorization(request.one('authorization'))
+        bearers += [utf8_bytes(token) for token in request.parameters('access_token')]
+        bearers += [base64url_bytes(offer[len(BEARER_OFFER):].encode('latin-1')) for offer in request.bearer_offers()]
+        identities = [identity_of_token(token, config, now) for token in bearers]
+        if certificate_name is not None and config['auth.clientCertificates']:
+            identities += identities_named(config, certificate_name, 'auth.clientCertificates') or [None]
+        if header:
+            name = identity_name(utf8_text(header.encode('latin-1')))
+            known = identities_named(config, name, 'auth.users') or [Identity(name, '', (), False)]
+            identities.append(known[0]._replace(way='proxy'))  # as narrow as where it has a password
+    except (ValueError, binascii.Error, ConfigError):
+        return Claim([None], ())
+    return Claim(identities, logins)
+
+
+def read_authorization(value):
+    """(tokens, logins) of the header, or of its absence. Raises ValueError."""
+    scheme, _, rest = (value or '').partition(' ')
+    data = rest.strip(' ').encode('latin-1')
+    if scheme.lower() == 'bearer':
+        return [data], ()
+    if scheme.lower() == 'basic':
+        pair = binascii.a2b_base64(data)
+        user, colon, password = pair.partition(b':')
+        if not colon or base64_bytes(pair) != data:
+            raise ValueError('no login')
+        return [], ((user, password),)
+    if value is not None:
+        raise ValueError('no scheme that is spoken here')
+    return [], ()
+
+
+def base64url_bytes(data):
+    """What is written without padding (RFC 7515 section 2). Raises ValueError for any other spelling."""
+    if len(data) % 4 == 1 or not BASE64_URL.match(data):
+        raise ValueError('not base64url')
+    decoded = base64.urlsafe_b64decode(data + b'=' * (-len(data) % 4))
+    if base64url(decoded) != data:
+        raise ValueError('bits that stand for nothing')
+    return decoded
+
+
+def base64url(data):
+    return base64.urlsafe_b64encode(data).rstrip(b'=')
+
+
+def identity_of_entry(entry, way):
+    return Identity(entry.name, way, (entry.targets,) if entry.targets else (), entry.metrics)
+
+
+def identities_named(config, name, *keys):
+    """The Identities of this name in these lists of a Config."""
+    return [identity_of_entry(entry, WAYS[key]) for key in keys for entry in config[key] if entry.name == name]
+
+
+def identity_of_token(token, config, now):
+    """The Identity of a token of either kind, as bytes, or None. Each is compared with all: the time tells nothing."""
+    found = [entry for entry in config['auth.tokens'] if entry.token.is_equal(token)]
+    if found:
+        return identity_of_entry(found[0], 'token')
+    return read_jwt(token, config['auth.jwt'], now) if config['auth.jwt'] else None
+
+
+def read_jwt(token, rules, now):
+    """The Identity of a JSON Web Token (RFC 7519) that is good ``now`` by the JwtRules, or None."""
+    parts = token.split(b'.') if len(token) <= JWT_BYTES else ()
+    if len(parts) != 3:
+        return None
+    try:
+        head, claims, signature = [base64url_bytes(part) for part in parts]
+        head = jwt_object(head)
+        if head.get('alg') not in rules.algorithms or 'crit' in head:  # RFC 7515 section 4.1.11: nothing is known of it
+            return None
+        digest = jwt_digest(rules.secret, head['alg'], token.rpartition(b'.')[0])
+        return jwt_identity(jwt_object(claims), rules, now) if hmac.compare_digest(digest, signature) else None
+    except (ValueError, RuntimeError, ConfigError):  # RuntimeError: nested too deeply
+        return None
+
+
+def jwt_digest(secret, algorithm, data):
+    return hmac.new(utf8_bytes(text_type(secret.text)), data, JWT_HASHES[algorithm]).digest()
+
+
+def jwt_object(data):
+    """A JSON object none of whose keys stands twice: what one reader takes another may not. Raises ValueError."""
+    value = json.loads(utf8_text(data), object_pairs_hook=jwt_members, parse_constant=no_constant)
+    if not isinstance(value, dict):
+        raise ValueError('no object')
+    return value
+
+
+def jwt_members(pairs):
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError('a key stands there twice')
+    return dict(pairs)
+
+
+def jwt_moment(value):
+    if isinstance(value, bool) or not isinstance(value, integer_types + (float,)) or not 0 <= value < LAST_MOMENT:
+        raise ValueError('no moment in seconds')
+    return value
+
+
+def jwt_identity(claims, rules, now):
+    """Raises ValueError and ConfigError."""
+    audience = claims.get('aud')
+    audiences = audience if isinstance(audience, list) else [audience]
+    is_good = (now < jwt_moment(claims.get('exp')) and jwt_moment(claims.get('nbf', 0)) <= now
+               and rules.issuer in (None, claims.get('iss'))
+               and (rules.audience is None or rules.audience in audiences))
+    identity = Identity(identity_name(claims.get('sub', u'jwt')), 'jwt', jwt_targets(claims), False)
+    return identity if is_good else None
+
+
+def jwt_targets(claims):
+    """Lists of rules from the claims `targets`, and `host` with `port`. Raises ValueError and ConfigError."""
+    lists = ()
+    if 'targets' in claims:
+        rules = listing(read_target_rule, 1)(claims['targets'])
+        if any(rule.glob and rule.glob.count('*') > JWT_STARS for rule in rules):
+            raise ValueError('a glob that takes long')
+        lists += rules,
+    if 'host' in claims or 'port' in claims:
+        port = claims.get('port')
+        port = whole(1, 65535)(read_port(port) if isinstance(port, text_type) else port)
+        lists += (read_target_rule(with_port(canonical_host(words(claims.get('host'))), port)),),
+    return lists
+
+
+def agreed(identities):
+    """The one Identity that all of these are, or None. What any of them forbids is forbidden."""
+    if None in identities or len(set(identity.name for identity in identities)) != 1:
+        return None
+    return Identity(identities[0].name, ' and '.join(identity.way for identity in identities),
+                    sum((identity.targets for identity in identities), ()), all(one.metrics for one in identities))
+
+
+class Failures(object):
+    """How often addresses have failed to show who they are of late, by group; ``held``: how many of each wait."""
+
+    def __init__(self):
+        self.held = collections.Counter()
+        self._moments = collections.OrderedDict()
+
+    def note(self, group, now):
+        self._moments[group] = self._moments.pop(group, ())[1 - FAILURES:] + (now,)
+        oldest = next(iter(self._moments))
+        if len(self._moments) > FAILED_GROUPS or self._moments[oldest][-1] < now - FAILURE_SECONDS:
+            del self._moments[oldest]
+
+    def slows(self, group, now):
+        moments = self._moments.get(group, ())
+        return len(moments) == FAILURES and moments[0] >= now - FAILURE_SECONDS
 
 
 UNIX_PEER, UNIX_GROUP = ('unix',), b'unix:'
@@ -2594,6 +2908,8 @@ Finish = collections.namedtuple('Finish', 'channel')      # close our half after
 Shut = collections.namedtuple('Shut', 'channel')          # end it after what was written; no event follows
 Hangup = collections.namedtuple('Hangup', 'code reason')  # close the WebSocket; what waits for a dial is given up
 Later = collections.namedtuple('Later', 'seconds')        # on_later follows, once; only the last Later counts
+# Who is the client? Of the pairs (user, password), in bytes, one must be right; on_authenticated follows.
+Authenticate = collections.namedtuple('Authenticate', 'logins')
 
 WINDOW_BYTES = 16384           # the smallest window that a client may ask for
 JSON_DIGITS = 20               # that are read of one number: long ones cost their square on old Pythons (security S09)
@@ -2656,8 +2972,16 @@ class Dialect(object):
     def on_token(self, line):
         """``line``: the text behind the token, None for a token that is not known. May raise HttpError."""
 
+    def on_stranger(self):
+        """The client has not shown who it is. Will the dialect ask, by Authenticate, before anything else?"""
+        return False
+
     def on_start(self):
         """The WebSocket is open."""
+        return []
+
+    def on_authenticated(self, is_known):
+        """The answer to an Authenticate."""
         return []
 
     def on_text(self, text):
@@ -3478,6 +3802,7 @@ WISP_DATAGRAMS, WISP_PASSWORD, WISP_MOTD, WISP_CONFIRMATION = 1, 2, 4, 5  # exte
 WISP_VERSIONS = 'wisp-v2', 'wisp-v1'                       # as subprotocols, the better one first
 WISP_CREDIT, WISP_MOST_CREDIT = 16, 128                    # packets that a new stream may send; and any
 WISP_SECONDS, WISP_INFO_BYTES = 10, 4096                   # for the client's INFO, and of it
+WISP_BYTES = 65536                                         # of what is taken whole: the longest datagram, and a head
 WISP_INVALID, WISP_ENDED, WISP_THROTTLED, WISP_BLOCKED = 0x41, 0x02, 0x49, 0x48
 WISP_BAD_PASSWORD, WISP_PASSWORD_WANTED, WISP_INCOMPATIBLE = 0xc0, 0xc2, 0x04
 WISP_REASONS = {'refused': 0x44, 'dns': 0x42, 'unreachable': 0x42, 'timeout': 0x43, 'forbidden': WISP_BLOCKED,
@@ -3536,25 +3861,31 @@ def is_wisp_user(users, logins):
 class WispDialect(Dialect):
     """Wisp 1.2 and 2.0: many streams over one WebSocket, each with a credit of packets (protocol, 9)."""
 
-    __slots__ = ('subprotocol', '_config', '_is_old', '_taken', '_largest', '_udp', '_confirms', '_is_open')
+    __slots__ = ('subprotocol', 'backlog', '_config', '_is_old', '_taken', '_largest', '_udp', '_confirms', '_is_open',
+                 '_begun', '_flowing', '_size', '_is_stranger', '_is_asking')
 
     name = 'wisp'
     deflates = False
-    whole_messages = True
     credits = True
 
     def __init__(self, request, config):
         offered = request.subprotocols()
-        self.subprotocol = next((name for name in WISP_VERSIONS if name in offered), None)
-        self._is_old = self.subprotocol == WISP_VERSIONS[1] or not any(offered)
-        if self.subprotocol is None and not self._is_old:
-            self.subprotocol = pick_subprotocol(request, config)
+        # Any name means version 2; that of epoxy is made up by chance for each WebSocket.
+        self.subprotocol = next((name for name in WISP_VERSIONS + tuple(offered) if name and name in offered), None)
+        self._is_old = self.subprotocol in (None, WISP_VERSIONS[1])
         self._config, self._confirms, self._is_open = config, False, self._is_old
+        self._is_stranger = self._is_asking = False
         self._taken = {}    # by stream: packets since the last credit
         self._largest = {}  # by stream: bytes of the largest packet so far
         self._udp = set()   # streams of datagrams, which need no credit
+        self._begun, self.backlog = b'', 0     # of a packet that is taken whole, what has come
+        self._flowing, self._size = None, 0    # the stream to which the packet under way flows, and its bytes so far
         if self._is_old and config['wisp.users']:
             raise HttpError(403, 'This gateway wants a password, which only version 2 of Wisp can give.')
+
+    def on_stranger(self):
+        self._is_stranger = not self._is_old and bool(self._config['auth.users'])
+        return self._is_stranger
 
     def on_start(self):
         if self._is_old:
@@ -3562,7 +3893,7 @@ class WispDialect(Dialect):
         extensions = wisp_extension(WISP_CONFIRMATION)
         if self._config['wisp.udp']:
             extensions += wisp_extension(WISP_DATAGRAMS)
-        if self._config['wisp.users']:
+        if self._config['wisp.users'] or self._is_stranger:
             extensions += wisp_extension(WISP_PASSWORD, b'\1')
         if self._config['wisp.motd']:
             extensions += wisp_extension(WISP_MOTD, utf8_bytes(self._config['wisp.motd']))
@@ -3575,16 +3906,35 @@ class WispDialect(Dialect):
         return [wisp_close(0, reason), Hangup(POLICY, 'no agreement on Wisp')]
 
     def on_binary(self, piece, final):
-        if len(piece) < WISP_HEAD.size:
+        """Data for TCP goes on as it comes. All else is taken whole; what is too long for that makes no sense."""
+        if self._flowing is not None:
+            return self._pass_on(piece, final)
+        piece = self._begun + piece if self._begun else piece
+        self._begun, self.backlog = b'', 0
+        kind, stream = WISP_HEAD.unpack(bytes(piece[:WISP_HEAD.size])) if len(piece) >= WISP_HEAD.size else (0, 0)
+        if kind == WISP_DATA and stream in self._taken and stream not in self._udp:
+            self._flowing, self._size = stream, 0
+            return self._pass_on(piece[WISP_HEAD.size:], final)
+        if final:
+            return self._on_packet(kind, stream, piece)
+        if len(piece) < min(WISP_BYTES, self._config['limits.bufferBytes']):
+            self._begun, self.backlog = bytes(piece), len(piece)
             return []
-        kind, stream = WISP_HEAD.unpack(bytes(piece[:WISP_HEAD.size]))
-        if kind == WISP_DATA and stream in self._taken:
-            return self._on_data_packet(stream, piece)
-        if not self._is_open and len(piece) > WISP_INFO_BYTES:
-            return self._reject(WISP_INCOMPATIBLE)
-        payload = bytes(piece[WISP_HEAD.size:])
+        self._flowing = 0  # to no stream
         if not self._is_open:
-            return self._on_info(payload) if kind == WISP_INFO else self._reject(WISP_INCOMPATIBLE)
+            return self._reject(WISP_INCOMPATIBLE)
+        return self._on_connect(stream, b'') if kind == WISP_CONNECT and stream else []
+
+    def _on_packet(self, kind, stream, packet):
+        if len(packet) < WISP_HEAD.size:
+            return []
+        if not self._is_open and len(packet) > WISP_INFO_BYTES:
+            return self._reject(WISP_INCOMPATIBLE)
+        payload = bytes(packet[WISP_HEAD.size:])
+        if not self._is_open:
+            return self._on_info(payload) if kind == WISP_INFO and not self._is_asking else self._reject(WISP_INCOMPATIBLE)
+        if stream in self._udp and kind == WISP_DATA:
+            return [Write(stream, payload)]
         if kind == WISP_CONNECT and stream:  # 0 stands for the connection
             return self._on_connect(stream, payload)
         if kind == WISP_CLOSE and stream in self._taken:
@@ -3597,13 +3947,18 @@ class WispDialect(Dialect):
             extensions = read_wisp_extensions(payload[2:])
         except RequestError:
             return self._reject(WISP_INCOMPATIBLE)
-        users = dict(self._config['wisp.users'])
-        if users and WISP_PASSWORD not in extensions:
+        users, logins = dict(self._config['wisp.users']), wisp_logins(extensions.get(WISP_PASSWORD))
+        self._confirms = WISP_CONFIRMATION in extensions
+        if (users or self._is_stranger) and WISP_PASSWORD not in extensions:
             return self._reject(WISP_PASSWORD_WANTED)
-        if users and not is_wisp_user(users, wisp_logins(extensions[WISP_PASSWORD])):
-            return self._reject(WISP_BAD_PASSWORD)
-        self._is_open, self._confirms = True, WISP_CONFIRMATION in extensions
-        return [wisp_continue(0, WISP_CREDIT)]
+        if self._is_stranger and logins:
+            self._is_asking = True
+            return [Authenticate(logins)]
+        return self.on_authenticated(not users and not self._is_stranger or is_wisp_user(users, logins))
+
+    def on_authenticated(self, is_known):
+        self._is_open = is_known
+        return [wisp_continue(0, WISP_CREDIT)] if is_known else self._reject(WISP_BAD_PASSWORD)
 
     def _on_connect(self, stream, payload):
         if stream in self._taken:
@@ -3635,14 +3990,20 @@ class WispDialect(Dialect):
             raise RequestError('unknown kind of stream')
         return kind, read_host(host), read_target_port(port)
 
-    def _on_data_packet(self, stream, piece):
-        if stream in self._udp:
-            return [Write(stream, piece[WISP_HEAD.size:])]
-        self._taken[stream] += 1
-        if len(piece) > self._largest.get(stream, 0):
-            self._largest[stream] = len(piece)
-        data = piece[WISP_HEAD.size:]
-        return [Write(stream, data)] if data else self.on_drained(stream)
+    def _pass_on(self, data, final):
+        """What has come of the packet under way: a piece of its data."""
+        stream = self._flowing
+        self._size += len(data)
+        if final:
+            self._flowing = None
+        if stream not in self._taken:
+            return []  # the target has ended meanwhile
+        if final:
+            self._taken[stream] += 1
+            self._largest[stream] = max(self._size, self._largest.get(stream, 1))
+        if data:
+            return [Write(stream, data)]
+        return self.on_drained(stream) if final and not self._size else []  # of nothing nobody tells that it has gone
 
     def _credit(self, stream):
         """Packets of the largest size seen that fit into `limits.bufferBytes`."""
@@ -3690,7 +4051,7 @@ def is_json(request, config):
 DIALECTS = (
     (is_wisp, WispDialect),
     (is_playground, PlaygroundDialect),
-    (lambda request, config: raw_form(request, config) is not None, RawDialect),
+    (raw_form, RawDialect),
     (is_json, JsonDialect))
 
 
@@ -4533,17 +4894,18 @@ class ProxyWire(Wire):
     """Takes the header of the PROXY protocol from a socket, and not a byte of what is behind it."""
 
     def __init__(self):
-        self._parser, self.client, self.failure, self.is_behind = ProxyParser(), None, None, False
+        self._taken, self.found, self.failure = b'', None, None
 
     def receive(self, sock, buffer, count):
-        ahead, behind = sock.recv(min(count, PROXY_BYTES), socket.MSG_PEEK), b''
+        seen = self._taken + sock.recv(min(count, PROXY_BYTES), socket.MSG_PEEK)
         try:
-            found = self._parser.receive(ahead)
-            if found:
-                self.is_behind, (self.client, behind) = True, found
+            self.found = read_proxy(seen)
         except RemoteError as error:
             self.failure = error
-        return Wire.receive(self, sock, buffer, len(ahead) - len(behind))
+        size = self.found[0] if self.found else len(seen)
+        data = Wire.receive(self, sock, buffer, size - len(self._taken))
+        self._taken += data
+        return data
 
 
 class Joined(bytearray):
@@ -5118,11 +5480,10 @@ def bound_listeners(config):
 
 def bound_unix_socket(listen):
     """Raises ServeError."""
-    path, sock = path_bytes(os.path.abspath(os.path.expanduser(listen.path))), socket.socket(AF_UNIX)
+    path, sock = socket_path(listen), socket.socket(AF_UNIX)
     try:
         remove_stale_socket(path)
-        sock.setblocking(False)
-        close_on_exec(sock.fileno())
+        unblock(sock)
         sock.bind(path)
         os.chmod(path, int(listen.mode, 8))
         sock.listen(1024)  # last: before that nobody can connect, whatever the mode was
@@ -5130,6 +5491,10 @@ def bound_unix_socket(listen):
     except (NetworkError, OSError) as error:
         sock.close()
         raise ServeError('cannot listen on %s: %s' % (printable(path), error.strerror or error))
+
+
+def socket_path(listen):
+    return path_bytes(os.path.abspath(os.path.expanduser(listen.path)))
 
 
 def socket_identity(path):
@@ -5172,8 +5537,7 @@ def listen_of(sock, config):
         found = [listen for listen in listeners(config) if listen.port == name[1]]
         found = [listen for listen in found if listen.host == name[0]] or found
     else:
-        found = [listen for listen in listeners(config) if listen.path
-                 and path_bytes(os.path.abspath(os.path.expanduser(listen.path))) == path_bytes(name)]
+        found = [listen for listen in listeners(config) if listen.path and socket_path(listen) == path_bytes(name)]
     if not found and any(listen.tls or listen.proxied or listen.metrics for listen in listeners(config)):
         raise ServeError('the socket %s that was handed over is none of "listen"' % socket_text(name))
     return found[0] if found else Listen()
@@ -5241,6 +5605,7 @@ def tls_failure(error):
 TOKEN_FILES = 1000     # of a folder of them
 SETTLED_SECONDS = 2    # after its last change a file is taken to be the same while its times are
 FILE_BYTES = 16777216  # of the longest file of the web folder that is served
+RIGHT_PASSWORDS = 1000  # that are remembered
 NOT_HERE = HttpError(404, 'There is nothing here under this name.')
 
 # Known while it is loaded: later the working directory may be another one, or the link that led here.
@@ -5456,6 +5821,33 @@ class Tokens(object):
             return HttpError(500, 'The tokens of this gateway cannot be read: %s.' % error)
 
 
+class Passwords(object):
+    """Which passwords are right. Those that were are known at once: a browser shows its own again for each file.
+    Threads share a Passwords."""
+
+    def __init__(self):
+        self._salt, self._right = os.urandom(32), set()
+
+    def blocking_check(self, pairs):
+        """Of each pair (hash in its text form, password): do they fit?"""
+        return [self._fits(utf8_bytes(text_type(hashed)), password) for hashed, password in pairs]
+
+    def _fits(self, hashed, password):
+        known = hmac.new(self._salt, hashed + b'\0' + password, hashlib.sha256).digest()
+        if known in self._right:
+            return True
+        _, rounds, salt, digest = hashed.split(b'$')
+        found = hash_of_password(password, binascii.a2b_base64(salt), int(rounds))
+        is_right = hmac.compare_digest(found, binascii.a2b_base64(digest)) and b'\0' not in password  # it adds nothing
+        if is_right:
+            self._right = (self._right if len(self._right) < RIGHT_PASSWORDS else set()) | {known}
+        return is_right
+
+
+def hash_of_password(password, salt, rounds):
+    return hashlib.pbkdf2_hmac('sha256', password, salt, rounds)
+
+
 def token_paths(path):
     """The files of tokens. A folder may have others, too: those of editors and of version control begin with a dot."""
     if not os.path.isdir(path):
@@ -5618,7 +6010,7 @@ QUICK_SECONDS = 1      # a zone is known while its names are found within so lon
 ZONE_LOOKUPS = 16      # under way for one address below two labels, in zones that are known; and as many in others
 CLIENT_LOOKUPS = 2     # under way for one client: one that it has given up, and another
 KNOWN_ZONES = 1024     # that are remembered
-CONTEXTS = 64          # of TLS that are kept
+CONTEXTS = 64          # of TLS with the system's authorities
 SPARE_DESCRIPTORS = 64  # that targets leave for clients
 
 
@@ -5665,7 +6057,6 @@ ROUTE_REQUEST, ROUTE_REPLY = struct.Struct('=IHHIIBBBBBBBBIHH'), struct.Struct('
 RTM_NEWROUTE, RTM_GETROUTE, NLM_F_REQUEST, RTA_DST = 24, 26, 1, 1
 ROUTES_HERE = tuple((RTM_NEWROUTE, kind) for kind in (2, 3, 4))  # RTN_LOCAL, RTN_BROADCAST, RTN_ANYCAST
 
-MAPPED = packed_address('::ffff:0.0.0.0')[:12]
 STRANGERS = {4: '198.51.100.213', 16: '2001:db8::d5'}  # RFC 5737 and 3849: addresses that nobody has
 
 
@@ -5737,6 +6128,7 @@ class Step(Handler):
     The result is None where there is a Failure, except for a socket that its target has reset already.
     """
 
+    pending = 0  # bytes of our own that still have to go before the step is done
     via = ''  # how the log names what stands between us and the target: '' or ' through HOST:PORT'
     _timer = None
 
@@ -5774,10 +6166,6 @@ class Step(Handler):
         """Has the connection that came of this step ended without a word of the target?"""
         return False
 
-    def held(self):
-        """Bytes for the target that are still on their way."""
-        return 0
-
     def on_mistake(self):
         self.fail(BROKEN)
 
@@ -5809,6 +6197,29 @@ class Judge(object):
         return self._rules.judge(host, port, packed, own, own_port, *aliases)
 
 
+class NarrowJudge(object):
+    """A Judge for one identity: what ``judge`` allows is allowed where each of the ``targets``, lists of rules, allows
+    it, too. What was refused is refused for the same reason as ever."""
+
+    def __init__(self, judge, targets):
+        self._judge = judge
+        self._rules = [TargetRules({'allowConnectToServerLocal': True, 'allowTargets': rules, 'denyTargets': ()})
+                       for rules in targets]
+
+    def judge(self, host, port, text, *aliases):
+        verdict, packed = self._judge.judge(host, port, text, *aliases), packed_address(text.partition('%')[0])
+        if verdict.allowed and not all(rules.judge_anew(host, port, packed).allowed for rules in self._rules):
+            return NOT_FOR_IDENTITY
+        return verdict
+
+    def judge_name(self, host, port):
+        is_hopeless = any(rules.judge_name(host, port) for rules in self._rules)
+        return self._judge.judge_name(host, port) or (NOT_FOR_IDENTITY if is_hopeless else None)
+
+
+NOT_FOR_IDENTITY = Verdict(False, 'this identity may not go there', 'no rule of the targets of this identity allows it')
+
+
 class Resolver(object):
     """What it takes to find addresses that may be dialled.
 
@@ -5823,6 +6234,14 @@ class Resolver(object):
     def __init__(self, loop, workers, resolve, judge):
         self.loop, self._workers, self._resolve, self._judge = loop, workers, resolve, judge
         self._known = collections.OrderedDict()  # zones that were quick, the last one last
+
+    def narrowed(self, identity):
+        """The Resolver for an Identity."""
+        if not identity.targets:
+            return self
+        narrow = Resolver(self.loop, self._workers, self._resolve, NarrowJudge(self._judge, identity.targets))
+        narrow._known = self._known
+        return narrow
 
     def look_up(self, host, port, client, seconds, on_done):
         return Lookup(self, host, port, client, seconds, on_done)
@@ -6030,10 +6449,11 @@ class Dial(Connect):
 
 
 class Contexts(object):
-    """The SSLContexts for targets. To make one takes a thread some milliseconds: those that hold no secret are kept."""
+    """The SSLContexts for targets. To make one takes a thread some milliseconds: those without a secret are kept. One
+    with the system's authorities takes a megabyte: there are at most CONTEXTS of these."""
 
     def __init__(self, workers):
-        self._workers, self._known = workers, {}
+        self._workers, self._known, self._large = workers, {}, weakref.WeakSet()
 
     def find(self, tls, name, group, on_context):
         """Have ``on_context`` called with a context or a Failure: at once, or when the Job that is given is done."""
@@ -6043,13 +6463,14 @@ class Contexts(object):
             return None
 
         def on_result(context):
-            if not (tls.ca or tls.cert or isinstance(context, Failure)):
-                if len(self._known) >= CONTEXTS:
-                    self._known.popitem()
-                self._known[key] = context
+            if not (tls.ca or isinstance(context, Failure)):
+                self._large.add(context)
+                if not tls.cert and len(self._known) < CONTEXTS // 2:
+                    self._known[key] = context
             on_context(context)
 
-        job = self._workers.submit(group, blocking_client_context, key, on_result)
+        is_full = not tls.ca and len(self._large) >= CONTEXTS
+        job = None if is_full else self._workers.submit(group, blocking_client_context, key, on_result)
         if job is None:
             on_context(NO_ROOM)
         return job
@@ -6130,6 +6551,10 @@ class Handover(Step, StreamOwner):
         self._stream.wire = HANDOVER
         self._stream.finish()
 
+    @property
+    def pending(self):
+        return self._stream.pending
+
     def on_finished(self, stream):
         self._timer.cancel()
         on_done, self._on_done = self._on_done, None
@@ -6143,9 +6568,6 @@ class Handover(Step, StreamOwner):
 
     def was_cut(self):
         return bool(self._before) and self._before.was_cut()
-
-    def held(self):
-        return self._stream.pending
 
     def cancel(self):
         Step.cancel(self)
@@ -6168,6 +6590,10 @@ class Secured(Step):
 
     def _start(self):
         self._job = self._contexts.find(self._tls, self._name, self._group, self._on_context)
+
+    @property
+    def pending(self):
+        return self._way.pending
 
     def _on_context(self, context):
         self._job = None
@@ -6195,9 +6621,6 @@ class Secured(Step):
 
     def was_cut(self):
         return self._way.was_cut()
-
-    def held(self):
-        return self._way.held()
 
     def cancel(self):
         Step.cancel(self)
@@ -6910,7 +7333,7 @@ class Tunnel(object):
         self._tunnels, self._logins = tunnels, logins
         self._forwards, self._jobs = set(), 0
         self._ends, self._numbers = {}, itertools.count(1)  # LocalEnds by target
-        self._login = Login(self, tunnels.resolver, hop, target, self._on_login)
+        self._login = Login(self, logins.resolver, hop, target, self._on_login)
         self._add_end(target)
         self._login.begin()
 
@@ -7100,12 +7523,12 @@ class Forward(Step):
 
 class Logins(object):
     """The tunnels of one session, which shares them with no other. ``group`` is that of its client in limits,
-    ``number`` what logs call it. After close(), ``is_closed``: it opens nothing more."""
+    ``number`` what logs call it; ``resolver`` finds SSH servers. After close(), ``is_closed``: it opens nothing."""
 
-    __slots__ = ('group', 'number', 'is_closed', '_tunnels', '_mine')
+    __slots__ = ('group', 'number', 'resolver', 'is_closed', '_tunnels', '_mine')
 
-    def __init__(self, tunnels, group, number):
-        self.group, self.number, self.is_closed = group, number, False
+    def __init__(self, tunnels, group, number, resolver):
+        self.group, self.number, self.resolver, self.is_closed = group, number, resolver, False
         self._tunnels, self._mine = tunnels, []
 
     def forward(self, hop, host, port, on_done):
@@ -7146,8 +7569,8 @@ class Logins(object):
 class Tunnels(object):
     """All tunnels of a gateway, their threads and their number. ``tunnels``: those whose ssh may still be there."""
 
-    def __init__(self, loop, config, resolver):
-        self.loop, self.resolver, self.tunnels = loop, resolver, set()
+    def __init__(self, loop, config):
+        self.loop, self.tunnels = loop, set()
         self.workers = Workers(loop, TUNNEL_THREADS, TUNNEL_JOBS)
         self.salt, self._rate = os.urandom(16), LogRate(1, 1 / WARNING_SECONDS)
         self.use(config)
@@ -7220,12 +7643,15 @@ LOOKUP_THREADS = 384           # they take 25 KB each, and most are begun only w
 LOOKUPS_WAITING = 1024
 FILE_THREADS = 2
 FILES_WAITING = 1024
+PASSWORD_THREADS = 2
+PASSWORDS_WAITING = 64
 STALL_SECONDS = 30             # a reader that takes nothing of a file for so long is dropped
 GOODBYE_SECONDS = 0.7          # for the last bytes and the Close of those who were open to the end of a drain
 GIVE_UP_SECONDS = 5            # for threads that hang when everything else has ended
 DATAGRAM_SECONDS = 60          # without a datagram either way, and the target is given up: nothing tells of its end
 
 HANDSHAKE_RECORD = b'\x16'     # the first byte of whoever speaks TLS
+PEM_WEIGHT = 4                 # bytes that OpenSSL takes for each of a client's PEM
 RENEWAL_SECONDS = 20           # between looks at the files of our certificate
 
 DIALLING, FLOWING, DRAINING, ENDED = 'dialling', 'flowing', 'draining', 'ended'
@@ -7233,6 +7659,15 @@ DIALLING, FLOWING, DRAINING, ENDED = 'dialling', 'flowing', 'draining', 'ended'
 # draining: the client has let go; what it had sent still goes to the target, what comes from there is thrown away.
 # From flowing to dialling: for TLS from here on.
 UPSTREAM_MOVES = {DIALLING: (FLOWING, ENDED), FLOWING: (DIALLING, DRAINING, ENDED), DRAINING: (ENDED,), ENDED: ()}
+
+
+def stream_to_target(gateway, sock, upstream, high):
+    if upstream.is_udp:
+        return Datagrams(gateway.loop, sock, upstream)
+    stream = Stream(gateway.loop, sock, upstream, high, gateway.budget)
+    if isinstance(sock, ssl.SSLSocket):
+        stream.wire = TlsWire(is_server=False)
+    return stream
 
 
 class Upstream(StreamOwner, Holder):
@@ -7243,9 +7678,9 @@ class Upstream(StreamOwner, Holder):
     client may still be sent, None for any number.
     """
 
-    __slots__ = ('channel', 'group', 'state', 'stream', 'name', 'host', 'sent', 'received', 'credit', 'is_udp',
-                 'way', '_gateway', '_talk', '_number', '_half_open', '_prefix', '_window', '_timer', '_born', '_early',
-                 '_discarded')
+    __slots__ = ('channel', 'group', 'state', 'stream', 'name', 'host', 'weight', 'sent', 'received', 'credit',
+                 'is_udp', 'way', '_gateway', '_talk', '_number', '_half_open', '_prefix', '_window', '_timer', '_born',
+                 '_early', '_discarded')
 
     def __init__(self, gateway, talk, action):
         self.channel, self.state, self.stream, self.credit = action.channel, DIALLING, None, action.window
@@ -7255,6 +7690,7 @@ class Upstream(StreamOwner, Holder):
         self.name = 'udp ' * self.is_udp + with_port(printable(action.host), action.port)
         self._born = gateway.loop.now
         self.sent = self.received = self._discarded = 0
+        self.weight = 0  # bytes that TLS holds for it, beyond what every connection takes
         self._timer = self._early = self.way = None
         gateway.upstreams.add(self)
 
@@ -7285,7 +7721,9 @@ class Upstream(StreamOwner, Holder):
         self._gateway.journal.tell(self.group, self._number, 'reached %s in %.3f s', self.name, seconds)
         self._move(FLOWING)
         self.way = self.way if self.way.via else None
-        self.stream = self._stream(sock)
+        # A dialect that gives credit hears of every byte that has gone: its upstreams are full with the first.
+        high = 1 if self._talk and self._talk.dialect.credits else self._gateway.config['limits.bufferBytes']
+        self.stream = stream_to_target(self._gateway, sock, self, high)
         if failure is RESET:
             self.stream.broken = True
         if self._early:
@@ -7298,17 +7736,6 @@ class Upstream(StreamOwner, Holder):
             self.end()
         else:
             self._begin_drain()
-
-    def _stream(self, sock):
-        loop = self._gateway.loop
-        if self.is_udp:
-            return Datagrams(loop, sock, self)
-        # A dialect that gives credit hears of every byte that has gone: its upstreams are full with the first.
-        high = 1 if self._talk and self._talk.dialect.credits else self._gateway.config['limits.bufferBytes']
-        stream = Stream(loop, sock, self, high, self._gateway.budget)
-        if isinstance(sock, ssl.SSLSocket):
-            stream.wire = TlsWire(is_server=False)
-        return stream
 
     # -- from the client -----------------------------------------------------------------------------------------------
 
@@ -7331,7 +7758,7 @@ class Upstream(StreamOwner, Holder):
         return self.is_full() and self.credit != 0 and not self._talk.dialect.credits
 
     def is_full(self):
-        return self.stream.congested if self.stream else self.held() >= self._gateway.config['limits.bufferBytes']
+        return self.stream.congested if self.stream else self._waiting() >= self._gateway.config['limits.bufferBytes']
 
     def grant(self, count):
         """The client has given back ``count`` bytes of its window."""
@@ -7416,7 +7843,7 @@ class Upstream(StreamOwner, Holder):
         self._talk = None
         if self.state == FLOWING and not self.stream.broken:
             self._begin_drain()
-        elif self.state == DIALLING and deliver and self.held():
+        elif self.state == DIALLING and deliver and self._waiting():
             self._gateway.on_left(self)
         else:
             self.end()
@@ -7428,8 +7855,12 @@ class Upstream(StreamOwner, Holder):
         self._gateway.on_left(self)
 
     def held(self):
-        flowing = self.stream.pending if self.stream else self.way.held() if self.way else 0
-        return flowing + sum(map(len, self._early or ()))
+        return self.weight + self._waiting()
+
+    def _waiting(self):
+        """Bytes that are still to go."""
+        pending = self.stream.pending if self.stream else self.way.pending if self.way else 0
+        return pending + sum(map(len, self._early or ()))
 
     def flush(self):
         if self.stream:
@@ -7445,14 +7876,13 @@ class Upstream(StreamOwner, Holder):
         self._move(ENDED)
         if self._timer:
             self._timer.cancel()
-        left = self.held()
+        left = self._waiting()
+        self._gateway.budget.bytes -= self.weight + sum(map(len, self._early or ()))
+        self._early = None
         if left:
             self._gateway.journal.tell(self.group, self._number, '%s has not got the last %d bytes', self.name, left)
         if self.stream:
             self.stream.close(reset=left > 0)  # with a FIN what was cut off would look complete
-        if self._early:
-            self._gateway.budget.bytes -= sum(map(len, self._early))
-            self._early = None
         if self.way:
             self.way.cancel()
         if self._talk:
@@ -7467,6 +7897,102 @@ class Upstream(StreamOwner, Holder):
             talk.session.on_mistake()
 
 
+def common_name(sock):
+    """The name in the verified certificate of a client, or None."""
+    subject = (sock.getpeercert() or {}).get('subject', ()) if isinstance(sock, ssl.SSLSocket) else ()
+    names = [value for part in subject for key, value in part if key == 'commonName']
+    return names[0] if len(names) == 1 else None
+
+
+class Admission(Step):
+    """Who a client is: its Identity, or None for one that has shown nothing; the failure is an HttpError. ``read()``
+    gives the Claim. Where an address has failed too often each answer to what it shows takes a while, a good one, too.
+    """
+
+    def __init__(self, gateway, group, read, on_done):
+        Step.__init__(self, gateway.loop, on_done)
+        self._gateway, self._group, self._read = gateway, group, read
+        self._is_held, self._claim, self._job = False, None, None
+
+    def _start(self):
+        failures = self._gateway.failures
+        try:
+            self._claim = self._read()
+        except HttpError as error:
+            self.fail(error)
+            return
+        if self._claim == Claim([], ()):
+            self._finish(None, None)
+        elif not failures.slows(self._group, self._loop.now):
+            self._look()
+        elif failures.held[self._group] >= MOST_HELD:
+            self.fail(HttpError(429, 'Too many logins from this address have failed; please try again in a minute.'))
+        else:
+            failures.held[self._group] += 1
+            self._is_held = True
+            self._timer = self._loop.call_later(HELD_SECONDS, self._look)
+
+    def _look(self):
+        if self._claim.logins:
+            self._ask()
+        else:
+            self._conclude(self._claim.identities)
+
+    def _ask(self):
+        """Whether a password is right. A user who is not known takes as long."""
+        users = self._gateway.config['auth.users']
+        found = [(next((user for user in users if utf8_bytes(text_type(user.name)) == name), None), password)
+                 for name, password in self._claim.logins if users]
+        pairs = [((user or users[0]).password.text, password) for user, password in found]
+        self._job = self._gateway.logins.submit(self._group, self._gateway.passwords.blocking_check, (pairs,),
+                                                functools.partial(self._on_checked, found))
+        if self._job is None:
+            self.fail(HttpError(503, 'The gateway has too much to do just now.'))
+
+    def _on_checked(self, found, fits):
+        self._job = None
+        if isinstance(fits, Failure):
+            self.fail(HttpError(500, BROKEN.message))
+            return
+        right = [identity_of_entry(user, 'user') for (user, _), is_right in zip(found, fits) if user and is_right]
+        self._conclude(self._claim.identities + right[:1] if right else [])
+
+    def _conclude(self, identities):
+        identity = agreed(identities)
+        if identity is None:
+            self._gateway.failures.note(self._group, self._loop.now)
+        self._finish(identity, None if identity else unauthorized(self._gateway.config))
+
+    def cancel(self):
+        Step.cancel(self)
+        if self._is_held:
+            take_away(self._gateway.failures.held, self._group)
+            self._is_held = False
+        if self._job is not None:
+            self._job.cancel()
+            self._job = None
+
+
+def authenticate(talk, action):
+    """Have a session's client be whoever has one of the logins that the dialect has heard."""
+    session, gateway = talk.session, talk.session.gateway
+
+    def on_done(identity, failure):
+        talk.admission = None
+        if identity is not None:
+            session.identity, talk.resolver = identity, gateway.resolver.narrowed(identity)
+            tell_of_identity(session)
+        talk.tell(talk.dialect.on_authenticated, identity is not None)
+
+    talk.admission = Admission(gateway, session.group, lambda: Claim([], action.logins), on_done)
+    talk.admission.begin()
+
+
+def tell_of_identity(client):
+    client.gateway.journal.tell(client.group, client.number, '%s is %s, by %s', socket_text(client.peer),
+                                one_word(client.identity.name), client.identity.way)
+
+
 # Who has ended a client's connection, for the log.
 CLIENT, TARGET, GATEWAY = 'client', 'target', 'gateway'
 
@@ -7474,11 +8000,12 @@ CLIENT, TARGET, GATEWAY = 'client', 'target', 'gateway'
 class Performance(object):
     """What a session's dialect says: its actions, carried out."""
 
-    __slots__ = ('dialect', 'session', 'upstreams', 'carried', 'target', 'targets', '_gateway', '_logins', '_later',
-                 '_ended')
+    __slots__ = ('dialect', 'session', 'upstreams', 'carried', 'target', 'targets', 'resolver', 'admission', '_gateway',
+                 '_logins', '_later', '_ended')
 
-    def __init__(self, gateway, session, dialect):
+    def __init__(self, gateway, session, dialect, resolver):
         self.dialect, self.session, self._gateway = dialect, session, gateway
+        self.resolver, self.admission = resolver, None  # for where this client may go; while it is asked who it is
         self.upstreams = {}
         self.carried = None       # the upstream to which pieces of binary messages go as they come
         self.target, self.targets = None, 0      # the name of the last one, and how many there were
@@ -7511,15 +8038,18 @@ class Performance(object):
         """The Step to a target as an Open names it, but for TLS."""
         session = self.session
         if action.hop is not None:
-            self._logins = self._logins or Logins(self._gateway.tunnels, session.group, session.number)
+            self._logins = self._logins or Logins(self._gateway.tunnels, session.group, session.number, self.resolver)
             return self._logins.forward(action.hop, action.host, action.port, on_done)
         # Where there are many streams those of a name that hangs must not stop the others.
         client = (session.group, session.number) + ((action.channel,) if self.dialect.credits else ())
-        return (DatagramDial if action.udp else Dial)(self._gateway.resolver, action.host, action.port, client,
+        return (DatagramDial if action.udp else Dial)(self.resolver, action.host, action.port, client,
                                                       self._gateway.config['limits.connectSeconds'], on_done)
 
     def _with_tls(self, upstream, tls, make_way):
         gateway = self._gateway
+        weight = PEM_WEIGHT * sum(len(text) for text in (tls.ca, tls.cert, tls.key) if text)
+        upstream.weight += weight
+        gateway.budget.bytes += weight
         return Secured(gateway.loop, gateway.contexts, tls, upstream.host, self.session.group,
                        gateway.config['limits.connectSeconds'], make_way, upstream.on_dialled)
 
@@ -7560,7 +8090,8 @@ class Performance(object):
             self._later = self._gateway.loop.call_later(action.seconds, self._on_later)
 
     PERFORM = {Send: _do_send, Open: _do_open, Write: _do_write, Grant: _do_grant, Carry: _do_carry,
-               Secure: _do_secure, Finish: _do_finish, Shut: _do_shut, Hangup: _do_hangup, Later: _do_later}
+               Secure: _do_secure, Finish: _do_finish, Shut: _do_shut, Hangup: _do_hangup, Later: _do_later,
+               Authenticate: authenticate}
 
 
 class Conversation(Performance):
@@ -7568,8 +8099,8 @@ class Conversation(Performance):
 
     __slots__ = ('may_choke', 'sent', 'received')
 
-    def __init__(self, gateway, session, dialect):
-        Performance.__init__(self, gateway, session, dialect)
+    def __init__(self, gateway, session, dialect, resolver):
+        Performance.__init__(self, gateway, session, dialect, resolver)
         self.may_choke = False    # is one of the upstreams perhaps full?
         self.sent = self.received = 0            # bytes of upstreams that are no longer ours
 
@@ -7619,12 +8150,12 @@ class Conversation(Performance):
 
     def on_flow(self, upstream, is_full):
         self.may_choke = self.may_choke or is_full
-        if not is_full:
+        if not is_full and self.dialect.credits:
+            self.tell(self.dialect.on_drained, upstream.channel)
+        elif not is_full:
             self.session.touch()
             if self.session.ws.is_behind:
                 self.session.settle()
-            if self.dialect.credits:
-                self.tell(self.dialect.on_drained, upstream.channel)
 
     def give_up(self):
         """What waits for targets must not be kept for them when the client goes."""
@@ -7634,10 +8165,12 @@ class Conversation(Performance):
 
     def is_choked(self):
         """Do the upstreams hold too much for the client to be read? Asked only while they may: there may be many."""
-        upstreams = self.upstreams.values()
+        most, upstreams = self._gateway.config['limits.messageBytes'], self.upstreams.values()
+        if self.dialect.credits and self._gateway.budget.bytes < most:
+            return False  # none of them chokes, and those of all clients hold less than these would have to
         full = [upstream for upstream in upstreams if upstream.is_full()]
         is_choked = (any(upstream.chokes() for upstream in full)
-                     or sum(upstream.held() for upstream in upstreams) >= self._gateway.config['limits.messageBytes'])
+                     or sum(upstream.held() for upstream in upstreams) >= most)
         self.may_choke = is_choked or bool(full) or any(upstream.state == DIALLING for upstream in upstreams)
         return is_choked
 
@@ -7672,8 +8205,9 @@ class Conversation(Performance):
                 self.perform(self.dialect.on_leave())
             except Exception:
                 log_mistake()
-        if self._later:
-            self._later.cancel()
+        for waiting in (self._later, self.admission):
+            if waiting:
+                waiting.cancel()
         for upstream in list(self.upstreams.values()):
             upstream.drain(deliver)
         if self._logins:
@@ -7682,9 +8216,10 @@ class Conversation(Performance):
 
 HANDSHAKE, ANSWERING, LINGERING = 'handshake', 'answering', 'lingering'
 
-# answering: with a file. closing: our Close is on its way and the peer's is awaited. lingering: our half is closed, the
-# peer's is awaited, so that the peer gets our last bytes: closing with unread data would reset the connection.
-CLIENT_MOVES = {HANDSHAKE: (ANSWERING, ENDED), ANSWERING: (ENDED,), OPEN: (CLOSING, ENDED), CLOSING: (ENDED,),
+# answering: with a file, or when it is known who asks, and for what. closing: our Close is on its way and the peer's is
+# awaited. lingering: our half is closed, the peer's is awaited, so that the peer gets our last bytes: closing with
+# unread data would reset the connection.
+CLIENT_MOVES = {HANDSHAKE: (ANSWERING, ENDED), ANSWERING: (ANSWERING, ENDED), OPEN: (CLOSING, ENDED), CLOSING: (ENDED,),
                 LINGERING: (ENDED,), ENDED: ()}
 
 
@@ -7793,8 +8328,27 @@ class Farewell(Client):
             self.end()
 
 
-# What a Visit hands to the Session that follows: ``reply`` is the 101, ``behind`` what has come behind the request.
-Welcome = collections.namedtuple('Welcome', 'request dialect reply deflate behind')
+# What a Visit hands to the Session that follows: ``reply`` is the 101, ``behind`` what has come behind the request,
+# ``identity`` None where nobody asks.
+Welcome = collections.namedtuple('Welcome', 'request dialect reply deflate behind identity resolver')
+
+
+def go_on(visit, request, behind, step, result):
+    """Go on with ``step(result)``, which may give the Session that follows, or raise HttpError. ``result`` is what had
+    to be waited for; an HttpError or a Failure, which is a mistake of ours, ends the visit."""
+    visit._job = session = None
+    try:
+        if isinstance(result, (HttpError, Failure)):
+            raise result if isinstance(result, HttpError) else HttpError(500, BROKEN.message)
+        session = step(result)
+    except HttpError as error:
+        visit.refuse(error, request)
+    try:
+        if session:
+            session.begin(behind)
+    except Exception:
+        log_mistake()
+        session.on_mistake()
 
 
 class Arrival(Client):
@@ -7828,9 +8382,9 @@ class Arrival(Client):
         try:
             if wire.failure:
                 raise wire.failure
-            if wire.client:
-                self._become(wire.client)
-            if wire.is_behind:
+            if wire.found and wire.found[1]:
+                self._become(wire.found[1])
+            if wire.found:
                 self._begin()
         except RemoteError as error:
             self.gateway.journal.tell_of_address(logging.WARNING, self.group, '#%d %s is turned away: %s', self.number,
@@ -7912,11 +8466,39 @@ class Visit(Arrival):
         accept = accept_key(request)
         check_origin(request, self.gateway.config)
         self.gateway.places.check(self.group)
-        dialect = self.gateway.dialect_for(request)
+        step = functools.partial(self._open, request, behind, accept)
+        return self._identify(request, behind, step) if needs_identity(self.gateway.config) else step(None)
+
+    def _identify(self, request, behind, step):
+        """Go on with ``step(identity)`` when it is known who the client is."""
+        def on_done(identity, failure):
+            go_on(self, request, behind, step, failure or identity)
+
+        config = self.gateway.config
+        about = time.time(), common_name(self.stream.sock), is_trusted(self.speaker, config)
+        self.move(ANSWERING)
+        self.keep(len(behind))
+        self._job = Admission(self.gateway, self.group, lambda: read_claim(request, config, *about), on_done)
+        self._job.begin()
+
+    def _open(self, request, behind, accept, identity):
+        """As _upgrade(), when it is known who the client is."""
+        config, gateway = self.gateway.config, self.gateway
+        is_stranger = self.state == ANSWERING and identity is None and needs_identity(config)
+        if self.state == ANSWERING:
+            gateway.places.check(self.group)  # others have come meanwhile
+        try:
+            dialect = gateway.dialect_for(request)
+            if is_stranger and not dialect.on_stranger():
+                raise unauthorized(config)
+        except HttpError as error:
+            raise unauthorized(config) if is_stranger else error  # strangers learn nothing of the configuration
         assert dialect.subprotocol is None or dialect.subprotocol in request.subprotocols(), 'a mistake of the dialect'
-        agreed = agree_on_deflate(request.all('sec-websocket-extensions') if dialect.deflates else (),
-                                  self.gateway.config)
-        welcome = Welcome(request, dialect, upgrade_reply(accept, dialect.subprotocol, agreed[1]), agreed[0], behind)
+        offers = request.all('sec-websocket-extensions') if dialect.deflates else ()
+        deflate, extension = agree_on_deflate(offers, config)
+        reply = upgrade_reply(accept, dialect.subprotocol or request.lone_bearer(), extension)
+        resolver = gateway.resolver.narrowed(identity) if identity else gateway.resolver
+        welcome = Welcome(request, dialect, reply, deflate, behind, identity, resolver)
         return self._welcome(welcome) if dialect.token is None else self._look_up(welcome)
 
     def _look_up(self, welcome):
@@ -7925,39 +8507,31 @@ class Visit(Arrival):
         self.keep(len(welcome.behind))
         self._job = self.gateway.files.submit(self.group, self.gateway.tokens.blocking_find,
                                               (self.gateway.config['raw.tokens'], welcome.dialect.token),
-                                              lambda line: self._on_token(welcome, line))
+                                              functools.partial(go_on, self, welcome.request, welcome.behind,
+                                                                functools.partial(self._on_token, welcome)))
         if self._job is None:
             self.refuse(HttpError(503, 'The gateway has too much to do just now.'))
 
     def _on_token(self, welcome, line):
-        self._job = session = None
-        try:
-            if isinstance(line, (HttpError, Failure)):  # a Failure is a mistake of ours
-                raise line if isinstance(line, HttpError) else HttpError(500, BROKEN.message)
-            if self.gateway.draining:
-                raise HttpError(503, 'The gateway is stopping.')
-            welcome.dialect.on_token(line)
-            self.gateway.places.check(self.group)
-            session = self._welcome(welcome)
-        except HttpError as error:
-            self.refuse(error)
-        try:
-            if session:
-                session.begin(welcome.behind)
-        except Exception:
-            log_mistake()
-            session.on_mistake()
+        if self.gateway.draining:
+            raise HttpError(503, 'The gateway is stopping.')
+        welcome.dialect.on_token(line)
+        self.gateway.places.check(self.group)
+        return self._welcome(welcome)
 
     def _welcome(self, welcome):
         """Answer with the 101: the Session that goes on. Raises HttpError."""
         dialect = welcome.dialect
-        failure = dialect.target and self.gateway.resolver.refusal(*dialect.target)
+        failure = dialect.target and welcome.resolver.refusal(*dialect.target)
         if failure:
             self.gateway.journal.tell(self.group, self.number, '%s is refused: %s', with_port(*dialect.target),
                                       failure.why or failure.reason)
             raise HttpError(503 if failure is NO_ROOM else 403, 'T' + failure.message[1:] + '.')
         self.stream.write(welcome.reply)
-        return Session(self, welcome)
+        session = Session(self, welcome)
+        if session.identity:
+            tell_of_identity(session)
+        return session
 
     def _reply(self, request):
         """Whatever is asked for that is not a WebSocket (protocol, 4)."""
@@ -7968,7 +8542,17 @@ class Visit(Arrival):
         elif request.method == 'OPTIONS' or request.path == '/healthz':
             status, word = (503, 'draining') if gateway.draining else (200, 'ok')
             self._say(request, status, word, headers_for_readers(request, gateway.config))
-        elif gateway.web_folder() is not None:
+        elif gateway.config['auth.pages']:
+            self._identify(request, b'', functools.partial(self._show, request))
+        else:
+            self._show(request, None)
+
+    def _show(self, request, identity):
+        """A page, or none."""
+        gateway = self.gateway
+        if gateway.config['auth.pages'] and identity is None:
+            raise unauthorized(gateway.config)
+        if gateway.web_folder() is not None:
             self._send_file(request)
         elif request.path == '/':
             self._say(request, 200, 'This is ws2s %s, a gateway from WebSocket to TCP; it has no pages to show here, '
@@ -7994,7 +8578,9 @@ class Visit(Arrival):
             self.refuse(data if isinstance(data, HttpError) else HttpError(500, BROKEN.message), request)
             return
         self._log(200, '%s %s' % (request.method, printable(request.path)))
-        self.stream.write(page_head(200, content_type(name), len(data)), data if request.method == 'GET' else b'')
+        policy = FOLDER_POLICY if self.gateway.config['web'] else PAGE_POLICY
+        self.stream.write(page_head(200, content_type(name), len(data), policy=policy),
+                          data if request.method == 'GET' else b'')
         self.stream.finish()
         self.rearm(STALL_SECONDS)
         self.gateway.budget.enforce(self)
@@ -8150,12 +8736,12 @@ def must_wait(session):
 class Session(Silence):
     """Our side of one WebSocket, from the 101 to its end."""
 
-    __slots__ = ('ws', '_request', '_born', '_ending')
+    __slots__ = ('ws', 'identity', '_request', '_born', '_ending')
 
     def __init__(self, visit, welcome):
-        gateway, dialect = visit.gateway, welcome.dialect
+        gateway, dialect, self.identity = visit.gateway, welcome.dialect, welcome.identity
         self.ws = WebSocket(gateway.config['limits.messageBytes'], dialect.whole_messages, welcome.deflate)
-        self.talk = Conversation(gateway, self, dialect)
+        self.talk = Conversation(gateway, self, dialect, welcome.resolver)
         self._ending = None      # who ends the session, in which phase, and the close code
         self._born = self.heard = self.grown = gateway.loop.now  # grown: when a message last did
         self.pinged = None       # when our last ping went out, if nothing was heard since
@@ -8321,7 +8907,8 @@ class Session(Silence):
         if LOG.isEnabledFor(logging.INFO):
             # All that a stranger wants to know of the session, in one line.
             origin, path = self._request
-            words = (socket_text(self.peer), one_word(origin) if origin else '-', printable(path),
+            path = printable(path) + (', identity ' + one_word(self.identity.name) if self.identity else '')
+            words = (socket_text(self.peer), one_word(origin) if origin else '-', path,
                      self.talk.summary(), self.gateway.loop.now - self._born) + self._ending
             line = '%s has left: origin %s, path %s, %s, %.3f s, ended by %s in %s, code %s' % words
             self.gateway.journal.tell_last(self.group, self.number, line)
@@ -8383,6 +8970,8 @@ def check_settings(config):
     tokens = config['raw.tokens']
     if tokens and not os.access(path_bytes(os.path.expanduser(tokens)), os.R_OK):
         raise ConfigError('"raw.tokens": %s cannot be read' % printable(tokens))
+    if config['auth.pages'] and not needs_identity(config):
+        raise ConfigError('"auth.pages": nothing in "auth" can let anybody in')
     for listen in listeners(config):
         if listen.metrics:
             raise ConfigError('"listen": "metrics" cannot be served yet')
@@ -8578,9 +9167,9 @@ class Gateway(object):
         self._socks, self._listens = list(socks), listens
         self._asked = []
         self._given_up_at = None  # when the loop ends at the latest, once all was ended
-        self.loop = self.journal = self.lookups = self.files = self.resolver = self.tunnels = None
+        self.loop = self.journal = self.lookups = self.files = self.logins = self.resolver = self.tunnels = None
         self.contexts = self.certificate = None
-        self.address, self.tokens = None, Tokens()
+        self.address, self.tokens, self.passwords, self.failures = None, Tokens(), Passwords(), Failures()
         self._pages = pages_folder()
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -8666,11 +9255,12 @@ class Gateway(object):
         self.journal = Journal(self.loop)
         self.lookups = Workers(self.loop, LOOKUP_THREADS, LOOKUPS_WAITING)
         self.files = Workers(self.loop, FILE_THREADS, FILES_WAITING)
+        self.logins = Workers(self.loop, PASSWORD_THREADS, PASSWORDS_WAITING)
         self.contexts = Contexts(self.files)
         if self.certificate:
             self.certificate.watch(self.loop, self.files)
         self.resolver = Resolver(self.loop, self.lookups, self._resolve, self.judge)
-        self.tunnels = Tunnels(self.loop, self.config, self.resolver)
+        self.tunnels = Tunnels(self.loop, self.config)
         clear_leftovers()
         self._listeners = [Listener(self.loop, bound.sock, functools.partial(self._on_accepted, bound.listen))
                            for bound in self._bound]
@@ -8685,6 +9275,7 @@ class Gateway(object):
             self._end_all()
             self.lookups.close(1)
             self.files.close(1)
+            self.logins.close(1)
             self.tunnels.close(5)
             self.journal.catch_up()
             self.loop.close()
@@ -8801,6 +9392,8 @@ CONTAINERS = 'docker', 'lxc', 'oci', 'podman', 'systemd-nspawn'
 CONTAINER_GROUPS = re.compile(
     r'[:/](?:kubepods[./]|lxc(?:\.payload\.|/)|(?:docker|ecs|libpod|garden|buildkit)/[0-9a-f]{12}'
     r'|(?:docker|libpod|crio|cri-containerd|nerdctl)-[0-9a-f]{12})')
+SECRET_FILE_BYTES = 65536
+PASSWORD_ROUNDS, SALT_BYTES = 600000, 16
 LEAST_DESCRIPTORS = 24  # of which half are in use before the first client comes
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE_SECONDS = 0.1            # for a reader of the log who does not read: clients wait meanwhile
@@ -8821,6 +9414,8 @@ def parse_arguments(argv):
                                                          % DEFAULT_CONFIG_FILE)
     parser.add_argument('--listen', metavar='HOST:PORT', action='append', help=(
         'where to listen (127.0.0.1:3613), or unix:PATH; may be given more than once'))
+    parser.add_argument('--tls', metavar='CERT[,KEY]', help='speak TLS with these files, in PEM')
+    parser.add_argument('--self-signed', action='store_true', help='try TLS out, with a certificate made for that')
     parser.add_argument('--allow-local', action='store_true', help="let clients reach this machine's own services")
     parser.add_argument('--allow-origin', metavar='ORIGIN', action='append', help='let pages of this origin connect; '
                                                                                   'may be given more than once')
@@ -8828,24 +9423,34 @@ def parse_arguments(argv):
     parser.add_argument('--log-level', metavar='LEVEL', help='debug, info, warning or error')
     parser.add_argument('--print-config', action='store_true', help='show the configuration in force, and stop')
     parser.add_argument('--check', metavar='HOST:PORT', help='tell which rule decides about a target, and stop')
+    parser.add_argument('--as', metavar='NAME', dest='identity', help='with --check: for this identity of "auth"')
+    parser.add_argument('--hash-password', action='store_true', help='show what "auth.users" wants of a password that '
+                                                                     'is asked for, and stop')
+    parser.add_argument('--mint-token', metavar='NAME', help='show a JSON Web Token by "auth.jwt", and stop')
+    parser.add_argument('--targets', metavar='RULE', nargs='+', help='with --mint-token: rules HOST[:PORTS]')
+    parser.add_argument('--hours', metavar='N', type=int, help='with --mint-token: for how long it is good (1)')
     parser.add_argument('--version', action='store_true', help='show the version, and stop')
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if (arguments.identity is not None and arguments.check is None
+            or (arguments.targets, arguments.hours) != (None, None) and arguments.mint_token is None):
+        raise ConfigError('--as goes with --check, --targets and --hours with --mint-token')
+    return arguments
 
 
 # Options of websockify that ask for nothing else than what is done here anyway.
 WEBSOCKIFY_ANYWAY = '--file-only', '--no-parent'
 # What else it has, and what to do instead.
-NO_TLS_THERE = 'TLS is not spoken here yet: let a web server in front of the gateway speak it'
 WEBSOCKIFY_OTHERWISE = {
-    'cert': NO_TLS_THERE, 'key': NO_TLS_THERE, 'key-password': NO_TLS_THERE, 'ssl-only': NO_TLS_THERE,
-    'ssl-target': NO_TLS_THERE, 'ssl-version': NO_TLS_THERE, 'ssl-ciphers': NO_TLS_THERE, 'verify-client': NO_TLS_THERE,
-    'cafile': NO_TLS_THERE, 'unix-target': 'Unix sockets are no targets here', 'target-config': 'use --token-plugin',
+    'key-password': 'the key must not be encrypted', 'ssl-target': 'write tls behind a target in the file of tokens',
+    'ssl-version': 'set tls.minVersion', 'ssl-ciphers': 'the ciphers are those of Python',
+    'verify-client': 'set tls.clientCa', 'cafile': 'set tls.clientCa',
+    'unix-target': 'Unix sockets are no targets here', 'target-config': 'use --token-plugin',
     'unix-listen': 'use ws2s.py --listen unix:PATH', 'traffic': 'payloads are never logged',
     'record': 'payloads are never recorded', 'run-once': 'use --idle-timeout', 'timeout': 'use --idle-timeout',
     'wrap-mode': 'no program is wrapped; begin it yourself', 'inetd': 'use a socket unit of systemd',
-    'auth-plugin': 'set allowedOrigins, or let a web server in front ask for a password',
+    'auth-plugin': 'set allowedOrigins, or "auth" in the configuration of ws2s.py without websockify',
     'auth-source': 'see --auth-plugin',
-    'web-auth': 'let a web server in front ask for a password', 'syslog': 'use --log-file',
+    'web-auth': 'see --auth-plugin', 'syslog': 'use --log-file',
     'legacy-syslog': 'use --log-file', 'libserver': 'there is one server only', 'prefer-ipv6': 'name the address',
     'source-is-ipv6': 'use [::]:PORT'}
 
@@ -8866,6 +9471,9 @@ def websockify_parser():
     parser.add_argument('-v', '--verbose', action='store_true', help='log more')
     parser.add_argument('--allow-origin', metavar='ORIGIN', action='append', help='only pages of this origin; may be '
                                                                                   'given more than once')
+    parser.add_argument('--cert', metavar='FILE', help='certificate and its chain, in PEM; with --ssl-only')
+    parser.add_argument('--key', metavar='FILE', help='its key, in PEM; without, it is in the file of --cert')
+    parser.add_argument('--ssl-only', action='store_true', help='speak TLS and nothing else')
     for option in WEBSOCKIFY_ANYWAY:
         parser.add_argument(option, action='store_true', help=argparse.SUPPRESS)
     return parser
@@ -8882,6 +9490,8 @@ def websockify_arguments(argv):
         raise ConfigError('--token-plugin: only TokenFile and ReadOnlyTokenFile are there')
     if (arguments.token_plugin is None) != (arguments.token_source is None):
         raise ConfigError('--token-plugin and --token-source go together')
+    if arguments.ssl_only != (arguments.cert is not None) or arguments.key and not arguments.cert:
+        raise ConfigError('--cert and --ssl-only go together: a port speaks TLS, or it does not')
     if arguments.target is None and arguments.token_plugin is None:
         raise ConfigError('TARGET:PORT or --token-plugin must say where the bytes go')
     return arguments
@@ -8901,7 +9511,8 @@ def websockify_config(arguments):
                 'log.file': absolute_path(arguments.log_file), 'log.level': 'debug' if arguments.verbose else None,
                 'limits.pingSeconds': whole_seconds(arguments.heartbeat, '--heartbeat')}
     given.update((key, value) for key, value in optional.items() if value is not None)
-    return DEFAULTS.replace(given)
+    config = DEFAULTS.replace(given)
+    return with_tls(config, absolute_path(arguments.cert), absolute_path(arguments.key)) if arguments.cert else config
 
 
 def absolute_path(path):
@@ -8955,11 +9566,28 @@ def read_config_file(path):
     path = path or default
     try:
         with open(path, 'rb') as file:
-            return parse_config(config_text(file.read()))
+            return parse_config(config_text(file.read()), functools.partial(read_source, os.path.dirname(path)))
     except (IOError, OSError) as error:
         raise ConfigError('%s: %s' % (printable(path), os.strerror(error.errno)))
     except ConfigError as error:
         raise ConfigError('%s: %s' % (printable(path), error))
+
+
+def read_source(folder, kind, name):
+    """The secret in a variable of the environment, or in a file. Raises ConfigError."""
+    if kind == 'env':
+        if name not in os.environ:
+            raise ConfigError('the variable %s is not set' % printable(name))
+        return config_text(path_bytes(os.environ[name]))
+    path = os.path.realpath(path_bytes(os.path.join(folder, os.path.expanduser(name))))
+    try:
+        with opened(path, os.O_RDONLY) as fd, io.open(fd, 'rb', closefd=False) as file:
+            mode = os.fstat(fd).st_mode
+            if not stat.S_ISREG(mode) or mode & (stat.S_IROTH | stat.S_IWOTH):
+                raise ConfigError('%s is not only for its owner; chmod o-rwx helps' % printable(name))
+            return re.sub(u'\r?\n\\Z', u'', config_text(file.read(SECRET_FILE_BYTES)))
+    except (IOError, OSError) as error:
+        raise ConfigError('%s: %s' % (printable(name), os.strerror(error.errno)))
 
 
 def split_target(text, option):
@@ -8983,6 +9611,12 @@ def listen_settings(texts):
     return {'listen': found}
 
 
+def with_tls(config, certificate, key):
+    """The Config all of whose listeners speak TLS."""
+    listens = [dict(plain_value(listen), tls=True) for listen in listeners(config)]
+    return config.replace({'listen': listens, 'tls.certificate': certificate, 'tls.key': key})
+
+
 def with_arguments(config, arguments):
     """The Config with what the command line says. Raises ConfigError."""
     given = {'allowConnectToServerLocal': arguments.allow_local or None, 'web': arguments.web,
@@ -8992,7 +9626,40 @@ def with_arguments(config, arguments):
     if arguments.allow_origin is not None:
         given['allowedOrigins'] = plain_value(config['allowedOrigins']) + arguments.allow_origin
     config = config.replace({key: value for key, value in given.items() if value is not None})
+    if arguments.tls is not None or arguments.self_signed:
+        certificate, _, key = (self_signed() if arguments.tls is None else arguments.tls).partition(',')
+        config = with_tls(config, certificate, key or None)
     return config.replace({'web': os.path.expanduser(config['web'])}) if config['web'] else config
+
+
+def argument_text(argument):
+    return argument if isinstance(argument, text_type) else argument.decode('utf-8', 'replace')
+
+
+def self_signed():
+    """CERT,KEY: files that the openssl program makes once a month, for this machine alone. Raises ConfigError."""
+    folder = os.path.expanduser(os.path.join('~', '.ws2s'))
+    certificate, key = [os.path.join(folder, name) for name in ('self-signed.crt', 'self-signed.key')]
+    if not os.path.exists(certificate) or time.time() - os.stat(certificate).st_mtime > SELF_SIGNED_SECONDS:
+        try:
+            make_folder(folder)
+            before = os.umask(0o077)
+            try:
+                subprocess.check_output(OPENSSL_REQUEST + ['-keyout', key, '-out', certificate], stdin=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, **DETACHED)
+            finally:
+                os.umask(before)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise ConfigError('--self-signed: openssl has made no certificate: %s' % printable(
+                str(getattr(error, 'output', None) or error)))
+    sys.stderr.write('ws2s: the certificate %s is for trying out: for localhost, signed by nobody. Trust it by hand '
+                     '(curl --cacert %s, or past the warning of a browser)\n' % ((printable(certificate),) * 2))
+    return '%s,%s' % (certificate, key)
+
+
+SELF_SIGNED_SECONDS = 29 * 86400
+OPENSSL_REQUEST = ['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '30', '-subj', '/CN=localhost',
+                   '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1']
 
 
 def check_target(judge, text):
@@ -9000,7 +9667,7 @@ def check_target(judge, text):
     host, port = split_target(text, '--check')
     name = with_port(printable(host), port)
     try:
-        host = read_host(host if isinstance(host, text_type) else host.decode('utf-8', 'replace'))
+        host = read_host(argument_text(host))
         found = literal_addresses(host, port) or blocking_resolve(host, port)
     except RequestError as error:
         found = error.failure
@@ -9011,6 +9678,56 @@ def check_target(judge, text):
     for address, verdict in verdicts:
         print('%s is %s: %s, %s' % (name, address, 'allowed' if verdict.allowed else 'refused', verdict.why))
     return SERVED if any(verdict.allowed for _, verdict in verdicts) else CANNOT_SERVE
+
+
+def check_identity(judge, config, name, text):
+    """As check_target(), for each identity of this name."""
+    found = identities_named(config, argument_text(name), *sorted(WAYS))
+    if not found:
+        raise ConfigError('--as: "auth" knows no %s' % printable(name))
+    statuses = []
+    for identity in found:
+        print('%s, by %s:' % (printable(name), identity.way))
+        statuses.append(check_target(NarrowJudge(judge, identity.targets), text))
+    return min(statuses)
+
+
+def new_password():
+    """What is typed twice at a terminal, else the first line of standard input. Raises ConfigError."""
+    try:
+        if sys.stdin.isatty():
+            password, again = [path_bytes(getpass.getpass(prompt)) for prompt in ('Password: ', 'Once more: ')]
+        else:
+            password = again = getattr(sys.stdin, 'buffer', sys.stdin).readline().rstrip(b'\r\n')
+    except (EOFError, KeyboardInterrupt):
+        raise ConfigError('no password was given')
+    if password != again or not password:
+        raise ConfigError('these are two passwords' if password else 'a password must not be empty')
+    return password
+
+
+def password_text(password, salt):
+    """What stands in the configuration for a password."""
+    digest = hash_of_password(password, salt, PASSWORD_ROUNDS)
+    return '$'.join(['pbkdf2-sha256', '%d' % PASSWORD_ROUNDS] + [base64.b64encode(data).decode('ascii')
+                                                                 for data in (salt, digest)])
+
+
+def minted_token(config, arguments, now):
+    """The JSON Web Token that the arguments ask for. Raises ConfigError."""
+    rules = config['auth.jwt']
+    if rules is None:
+        raise ConfigError('--mint-token: there is no "auth.jwt" in the configuration')
+    hours = whole(1, 10 ** 6)(1 if arguments.hours is None else arguments.hours)
+    targets = [argument_text(rule) for rule in arguments.targets or ()]
+    claims = [('sub', identity_name(argument_text(arguments.mint_token))), ('iat', int(now)),
+              ('exp', int(now) + 3600 * hours), ('iss', rules.issuer), ('aud', rules.audience),
+              ('targets', plain_value(listing(read_target_rule)(targets)) or None)]
+    head = {'alg': rules.algorithms[0], 'typ': 'JWT'}
+    parts = [base64url(json.dumps(part).encode('ascii')) for part in (
+        head, collections.OrderedDict(pair for pair in claims if pair[1] is not None))]
+    data = b'.'.join(parts)
+    return (data + b'.' + base64url(jwt_digest(rules.secret, head['alg'], data))).decode('ascii')
 
 
 class LogFormatter(logging.Formatter):
@@ -9408,7 +10125,10 @@ def run_command(arguments):
     if arguments.version:
         print('ws2s %s' % __version__)
         return SERVED
-    if not arguments.print_config and arguments.check is None:
+    if arguments.hash_password:
+        print(password_text(new_password(), os.urandom(SALT_BYTES)))
+        return SERVED
+    if not arguments.print_config and arguments.check is None and arguments.mint_token is None:
         return serve(lambda: blocking_load(arguments))
     config = with_arguments(read_config_file(arguments.config), arguments)
     if arguments.print_config:
@@ -9416,8 +10136,13 @@ def run_command(arguments):
         if config['workers'] != 1:
             sys.stderr.write('ws2s: under ws2sd each worker has these limits for itself, see "workers"\n')
         return SERVED
+    if arguments.mint_token is not None:
+        print(minted_token(config, arguments, time.time()))
+        return SERVED
     judge = Judge(config, owns_address)
     judge.ports.update(listen.port for listen in listeners(config))
+    if arguments.identity is not None:
+        return check_identity(judge, config, arguments.identity, arguments.check)
     return check_target(judge, arguments.check)
 
 

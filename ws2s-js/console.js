@@ -8,9 +8,9 @@
  * What needs no page stands in modules of its own: the transcript, the connection, what is typed as bytes.
  */
 import WS2S from './ws2s.mjs';
-import {
-  addressText, byteCount, Choices, element, failureText, guardLeaving, saveFile, Status, targetFields, visible,
-} from './page.mjs';
+import {byteCount, Choices, element, failureText, guardLeaving, saveFile, Status, visible} from './page.mjs';
+import {admitted} from './admission.mjs';
+import {addressText, targetFields} from './targets.mjs';
 import {bodyText, NARROW, savedText, timeText, Transcript, WIDE} from './console-transcript.mjs';
 import {typedBytes} from './console-input.mjs';
 import {History} from './history.mjs';
@@ -305,6 +305,7 @@ class Input {
 
 const BUTTONS = {connect: ['idle'], cancel: ['connecting'], disconnect: ['connected', 'leaving'], pause: ['connected']};
 const CHOICES = ['view', 'mode', 'line-ending'];
+const VERSION_CHARACTERS = 20;
 const SECOND_THOUGHT = 500;  // milliseconds: what drops data is not meant by a double click, or a key held down
 
 class Page {
@@ -365,9 +366,11 @@ class Page {
     if (connection) this.#onConnected(connection);
   }
 
-  async #open({url, host, port, ssh}) {
+  async #open(target) {
+    const {url, extra, ...options} = target;
+    const open = () => WS2S.connect(url, {...options, signal: this.#attempt.signal});
     try {
-      return await WS2S.connect(url, {host, port, ssh, signal: this.#attempt.signal});
+      return await admitted(open, target, this.#fields);
     } catch (error) {
       this.#onNotConnected(error);
       return null;
@@ -396,8 +399,9 @@ class Page {
     });
     this.#setState('connected');
     this.#sendStatus.say('');
-    this.#status.say(`Connected to ${this.#where}.`, 'good');
-    this.#tell(`Connected to ${this.#where}.`, 'good');
+    const how = connection.tls ? ` (${visible(connection.tls.version, VERSION_CHARACTERS).text})` : '';
+    this.#status.say(`Connected to ${this.#where}${how}.`, 'good');
+    this.#tell(`Connected to ${this.#where}${how}.`, 'good');
     this.#input.focus();
   }
 
@@ -406,7 +410,7 @@ class Page {
     this.#setState('idle');
     this.#status.sayError(error);
     this.#tell(failureText(error), error.name === 'AbortError' ? '' : 'bad');
-    if (hadFocus) byId('connect').focus();
+    if (hadFocus) (error.field || byId('connect')).focus();
   }
 
   #leave() {
@@ -523,9 +527,10 @@ function onEvent(id, event, listener) {
 }
 
 // Without the user's name at the SSH server: this goes into the transcript.
-function whereOf({host, port, ssh}) {
+function whereOf({host, port, ssh, tls}) {
+  const how = !tls ? '' : tls.verify === false ? ' with TLS, without verification' : ' with TLS';
   const way = ssh ? ` through the SSH server ${addressText(ssh.host, ssh.port)}` : '';
-  return visible(addressText(host, port) + way, 600).text;
+  return visible(addressText(host, port) + how + way, 600).text;
 }
 
 new Page();

@@ -1,6 +1,7 @@
 /** The Redis page: connects, and holds together what redis-*.mjs show. */
 
-import {addressText, element, FieldError, guardLeaving, targetFields, visible} from './page.mjs';
+import {admitted} from './admission.mjs';
+import {element, FieldError, guardLeaving, visible} from './page.mjs';
 import {bindDialogs, closeDialogs, freeDialogs, hasTypedDialog} from './redis-dialog.mjs';
 import {failure} from './redis-fields.mjs';
 import {InfoView} from './redis-figures.mjs';
@@ -11,7 +12,9 @@ import {Prompt} from './redis-prompt.mjs';
 import {Session} from './redis-session.mjs';
 import {AvoidedView, LinkView, ViewStatus} from './redis-status.mjs';
 import {Tabs} from './redis-tabs.mjs';
+import {addressText, targetFields} from './targets.mjs';
 
+const ADDRESS_CHARACTERS = 100;
 const MOST_DATABASES = 1024;  // in a list
 
 const OLD_SESSION = ' This list is older than the connection, which was lost: refresh it.';
@@ -25,14 +28,27 @@ const EXTRA = [
   {name: 'db', label: 'Database', type: 'text', value: '0', remember: true, isShort: true, inputMode: 'numeric'},
 ];
 
+function readTarget(fields) {
+  const {url, extra, ...way} = fields.read();
+  const {username, password} = extra;
+  return {url, options: {
+    ...way, db: readDb(fields, extra.db),
+    username: username || undefined, password: password || (username ? '' : undefined)}};
+}
+
 function readDb(fields, text) {
   if (/^\d*$/.test(text) && Number(text) < 2 ** 31) return Number(text);
   throw fields.wrong('db', 'A database is a number: 0, 1, 2…');
 }
 
 // Whatever leads to another server, database or user.
-function wayOf({url, options: {host, port, ssh, db, username}}) {
-  return JSON.stringify([url, host, port, ssh?.host, ssh?.port, ssh?.username, db, username]);
+function wayOf({url, options: {host, port, ssh, tls, db, username}}) {
+  return JSON.stringify([url, host, port, ssh?.host, ssh?.port, ssh?.username, tls && [tls.servername], db, username]);
+}
+
+function labelOf({host, port, tls}) {
+  const how = !tls ? '' : tls.verify === false ? ' (TLS, not verified)' : ' (TLS)';
+  return visible(addressText(host, port), ADDRESS_CHARACTERS).text + how;
 }
 
 /** What all parts of the page share, and what they tell each other. */
@@ -70,19 +86,11 @@ class RedisPage {
 
   // -- connecting -----------------------------------------------------------------------------------------------------
 
-  #readTarget() {
-    const {url, host, port, ssh, extra} = this.#fields.read();
-    const {username, password} = extra;
-    return {url, options: {
-      host, port, ssh, db: readDb(this.#fields, extra.db),
-      username: username || undefined, password: password || (username ? '' : undefined)}};
-  }
-
   async #connect() {
     if (this.#attempt) return;
     let target;
     try {
-      target = this.#readTarget();
+      target = readTarget(this.#fields);
     } catch (error) {
       this.statuses.say(failure(error), 'bad');
       if (error instanceof FieldError) error.field.focus();
@@ -105,19 +113,22 @@ class RedisPage {
 
   async #open(target) {
     const {url, options} = target;
-    this.target = visible(addressText(options.host, options.port), 100).text;
+    this.target = labelOf(options);
     this.statuses.say(`Connecting to ${this.target}…`, 'busy');
     this.#setConnecting(new AbortController());
     const isKept = this.session !== null;
+    let next = byId('connect');
     try {
-      this.session = await Session.open(url, options, this.#events(), this.#attempt.signal);
+      const open = () => Session.open(url, options, this.#events(), this.#attempt.signal);
+      this.session = await admitted(open, {url, ...options}, this.#fields);
       this.#fields.remember();
       this.#begin(wayOf(target), isKept);
     } catch (error) {
       this.statuses.say(failure(error), error.name === 'AbortError' ? '' : 'bad');
+      next = error.field || next;
     }
     this.#setConnecting(null);
-    if (!this.session) byId('connect').focus();
+    if (!this.session) next.focus();
   }
 
   #setConnecting(attempt) {

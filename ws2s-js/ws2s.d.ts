@@ -35,7 +35,12 @@ declare namespace WS2S {
 
   interface SessionOptions {
     /** The class to use where there is no global one (Node before 22), such as that of Node's package `ws`. */
-    WebSocket?: new (url: string) => any;
+    WebSocket?: new (url: string, protocols?: string[]) => any;
+    /**
+     * For a gateway that wants one: it goes as an offered subprotocol, never in the URL. A gateway that knows no tokens
+     * (2.1.5) cannot be reached with one.
+     */
+    token?: string | null;
     /** Milliseconds for reaching the gateway and the target together, 60,000; 0 for no limit. */
     timeout?: number;
     /**
@@ -46,6 +51,9 @@ declare namespace WS2S {
   }
 
   interface GatewayOptions extends SessionOptions {
+    /** See ConnectOptions; newSocket() refuses them. */
+    ssh?: SshOptions;
+    tls?: boolean | TlsOptions | null;
     /** Of newRedisClient(): see RedisOptions. */
     retry?: Retry;
     /** Of newRedisClient(): see RedisOptions. */
@@ -57,8 +65,13 @@ declare namespace WS2S {
     port: number | string;
     /** Go through an SSH server, which looks the host up and connects to it. */
     ssh?: SshOptions;
-    /** Let the gateway speak TLS to the target. A gateway that cannot refuses. */
-    tls?: boolean;
+    /**
+     * Let the gateway speak TLS to the target: true, or an object, also an empty one. With a gateway that cannot it is
+     * an error; nothing goes in the clear. Without, with false and with null there is no TLS.
+     */
+    tls?: boolean | TlsOptions | null;
+    /** The target may end its half, and can still be sent to: see `finished`. Older gateways end both. */
+    halfOpen?: boolean;
     /** False: data goes in base64. Gateways that know nothing else are recognised without it. */
     binary?: boolean;
     /** How many bytes may be under way in each direction: 16,384 to 4,194,304, by default 1,048,576. */
@@ -78,6 +91,29 @@ declare namespace WS2S {
     passphrase?: string;
   }
 
+  /** A field that is not here, or of another type, is a TypeError. */
+  interface TlsOptions {
+    /** The name that the certificate must be for, which is also sent as SNI; by default the host. */
+    servername?: string;
+    /** False is refused unless the gateway's setting `tls.allowUnverified` is on. */
+    verify?: boolean;
+    /** PEM texts: trust these authorities, instead of those of the gateway's system. */
+    ca?: string;
+    /** A client certificate, and its key. */
+    cert?: string;
+    key?: string;
+    /** Protocols to offer, the preferred one first. */
+    alpn?: string[];
+  }
+
+  /** What the gateway speaks to the target. */
+  interface Tls {
+    /** Such as `TLSv1.3`. */
+    version: string;
+    /** The protocol that the target has chosen. */
+    alpn: string | null;
+  }
+
   interface Opened {
     readable: ReadableStream<Bytes>;
     writable: WritableStream<BufferSource>;
@@ -85,15 +121,26 @@ declare namespace WS2S {
     remotePort: number;
   }
 
-  /** One TCP connection. The protocol has no half-close: when one side closes, both directions are over. */
+  /** One TCP connection. When one side closes, both directions are over; finish() and `halfOpen` end only one. */
   interface Connection {
     /** Ends when the target closes, after its last byte; fails when the connection is lost. */
     readonly readable: ReadableStream<Bytes>;
     /** Closing it closes the connection after what was written; aborting it is abort(). */
     readonly writable: WritableStream<BufferSource>;
     readonly opened: Promise<Opened>;
+    /** Null while there is no TLS. */
+    readonly tls: Tls | null;
+    /** Resolves when the target has ended its half, or all is over in order; rejects when the connection was lost. */
+    readonly finished: Promise<void>;
     /** Resolves when the connection has ended in order, rejects with a WS2SError when it was lost or aborted. */
     readonly closed: Promise<void>;
+    /**
+     * Speak TLS from here on. What was written before goes in the clear, and what is written from now on waits for it.
+     * When it fails the connection is over; only where there is TLS already it goes on.
+     */
+    startTls(options?: true | TlsOptions): Promise<Tls>;
+    /** End our half: nothing can be written any more, but what the target sends still comes. */
+    finish(): Promise<void>;
     /** What was written reaches the target; what has arrived can still be read. Gives `closed`. */
     close(): Promise<void>;
     /**
@@ -141,7 +188,7 @@ declare namespace WS2S {
     attempts?: number;
   }
 
-  interface RedisOptions extends Omit<ConnectOptions, 'port' | 'signal'> {
+  interface RedisOptions extends Omit<ConnectOptions, 'port' | 'signal' | 'halfOpen'> {
     /** 6379 by default. */
     port?: number | string;
     username?: string;

@@ -13,7 +13,7 @@
  *     1. Errors       WS2SError, RedisError
  *     2. Bytes        base64, text, a queue
  *     3. Session      one WebSocket to the gateway: requests, replies, data
- *     4. Connection   the two streams of one TCP connection, and their backpressure
+ *     4. Connection   the two streams of one TCP connection, their backpressure, halves, and TLS
  *     5. RESP         what Redis speaks: commands, replies
  *     6. Redis        a client that connects again by itself
  *     7. Callbacks    the interface of ws2s.js 2.1
@@ -72,6 +72,14 @@ function closedError() {
 
 function abortedError() {
   return new WS2SError(1, 'aborted', 'the connection has been dropped');
+}
+
+function tlsError(message) {
+  return new WS2SError(1, 'tls', message);
+}
+
+function badRequestError(message) {
+  return new WS2SError(1, 'bad-request', message);
 }
 
 // =====================================================================================================================
@@ -175,6 +183,8 @@ const BULK_MESSAGE = 32768; // after one of so many bytes one of 1 MiB may come,
 const BULK_PATIENCE = 8;    // heartbeats for that one
 const STALL_PATIENCE = 40;  // heartbeats for a target that may not read: the gateway itself gives it 300 seconds
 const GATEWAY_READ = 65536; // the gateway may take so much at once, and looks at the target only before
+const AWAITED = ['connect', 'starttls', 'finish', 'close'];  // what the caller waits for
+const DIALS = ['connect', 'starttls'];                       // what waits for the target
 const PIECE_BYTES = 65536;  // of data in one message; in base64 it fits into what 2.1.5 understands from Chromium
 
 function ignore() {}
@@ -184,6 +194,14 @@ function webSocketClass(options) {
   if (found) return found;
   throw new TypeError('there is no WebSocket here (Node has one from version 22 on): give its class in the options, '
     + "such as that of the npm package ws: {host, port, WebSocket: require('ws')}");
+}
+
+// Pages cannot set headers. It is no part of the URL, which stands in logs and in what browsers say.
+function subprotocols({token}) {
+  if (token === undefined || token === null) return [];
+  if (typeof token !== 'string' || token === '') throw new TypeError('token must be a text, and not empty');
+  const base64url = toBase64(encodeUtf8(token)).replace(/\+/g, '-').replace(/\//g, '_').replace(/=+$/, '');
+  return [[`ws2s.bearer.${base64url}`]];
 }
 
 function timeOf(options, name) {
@@ -265,6 +283,7 @@ class Session {
   #silence;
   #stopListening = ignore;
   #timer;
+  #hasToken;
   #unsent = [];           // what was asked before the WebSocket was open
   #answers = new Queue(); // {command, onReply, sent} of the replies that are still to come
   #isOpen = false;
@@ -283,7 +302,9 @@ class Session {
     this.#timeout = timeOf(options, 'timeout');
     this.#heartbeat = timeOf(options, 'heartbeat');
     this.#silence = new Silence(Math.min(this.#timeout, this.#heartbeat), silent => this.#onSilence(silent));
-    this.#socket = new (webSocketClass(options))(url);
+    const offered = subprotocols(options);
+    this.#hasToken = offered.length > 0;
+    this.#socket = new (webSocketClass(options))(url, ...offered);
     this.#socket.binaryType = 'arraybuffer';
     this.#silence.start();
     this.#socket.onopen = () => this.#onOpen();
@@ -297,7 +318,7 @@ class Session {
     if (this.#isOver) return;
     if (command === 'send' || command === 'sendb') this.#count(fields.data.length);
     if (command !== 'ack') this.#answers.push({command, onReply, sent: this.#sent});
-    if (command === 'connect' || command === 'close') this.#silence.start();
+    if (AWAITED.includes(command)) this.#silence.start();
     this.#send(JSON.stringify({command, ...fields}));
   }
 
@@ -371,7 +392,7 @@ class Session {
   }
 
   #patience({command, sent}) {
-    if (command === 'connect') return this.#timeout;
+    if (DIALS.includes(command)) return this.#timeout;
     if (sent > this.#taken && this.#unread > GATEWAY_READ) return STALL_PATIENCE * this.#heartbeat;
     return this.#isBulk ? BULK_PATIENCE * this.#heartbeat : this.#heartbeat;
   }
@@ -417,7 +438,8 @@ class Session {
     this.#fail(this.#isOpen
       ? new WS2SError(1, 'gateway-lost', 'the WebSocket has ended' + closeDetails(event))
       // A browser does not tell why.
-      : unreachableError(this.#url, 'it is not there, or it does not let this page in'));
+      : unreachableError(this.#url, 'it is not there, or it does not let this page in'
+        + (this.#hasToken ? ', or it does not take the token' : '')));
   }
 
   #fail(error) {
@@ -430,8 +452,9 @@ class Session {
 const CLOSED = 3;  // the readyState of a WebSocket
 
 function silenceError(command, silent) {
-  return command === 'connect'
-    ? new WS2SError(1, 'timeout', `the gateway has not told for ${secondsOf(silent)} whether the target can be reached`)
+  const what = command === 'connect' ? 'can be reached' : 'speaks TLS';
+  return DIALS.includes(command)
+    ? new WS2SError(1, 'timeout', `the gateway has not told for ${secondsOf(silent)} whether the target ${what}`)
     : new WS2SError(1, 'gateway-lost', `the gateway has not answered for ${secondsOf(silent)}; `
       + 'what was sent to the target meanwhile may have arrived, or not');
 }
@@ -512,8 +535,50 @@ const SMALLEST_WINDOW = 16384;
 const LARGEST_WINDOW = 4194304;
 const CREDIT_WINDOWS = 3;   // with the largest window, all that is under way stays below 16 MiB
 
-function connectFields({host, port, ssh, tls, binary}, window) {
-  return {host, port, binary: binary !== false, window, tls: tls ? true : undefined, ...sshFields(ssh)};
+function connectFields({host, port, ssh, tls, halfOpen, binary}, window) {
+  return {
+    host, port, binary: binary !== false, window, tls: tlsFields(tls), half_open: halfOpen ? true : undefined,
+    ...sshFields(ssh),
+  };
+}
+
+const isFilled = value => typeof value === 'string' && value !== '';
+const TEXT_FIELD = [isFilled, 'a text, and not empty'];
+const TLS_FIELDS = {
+  servername: TEXT_FIELD, ca: TEXT_FIELD, cert: TEXT_FIELD, key: TEXT_FIELD,
+  verify: [value => typeof value === 'boolean', 'true or false'],
+  alpn: [value => Array.isArray(value) && value.every(isFilled), 'a list of texts'],
+};
+
+/**
+ * What the gateway gets for the option `tls`: undefined for no TLS, true, or an object. Throws a TypeError: a misspelt
+ * `verify` must not be a missing one. Of inherited fields JSON would send nothing.
+ */
+function tlsFields(tls) {
+  if (tls === undefined || tls === null || tls === false) return undefined;
+  if (tls === true) return true;
+  if (typeof tls !== 'object' || Array.isArray(tls)) throw new TypeError('tls must be true, false or an object');
+  const fields = {};
+  for (const name in tls) {
+    if (!Object.hasOwn(TLS_FIELDS, name)) throw new TypeError(`tls has no field ${name}`);
+    const [isRight, kind] = TLS_FIELDS[name];
+    if (tls[name] !== undefined && !isRight(tls[name])) throw new TypeError(`tls.${name} must be ${kind}`);
+    fields[name] = tls[name];
+  }
+  return fields;
+}
+
+function startTlsFields(options) {
+  const fields = tlsFields(options);
+  if (!fields) throw new TypeError('startTls() takes true or an object');
+  return fields === true ? {} : fields;
+}
+
+// What a gateway tells of the TLS that it speaks to the target. One that does not know TLS may answer `done` as well.
+function tlsOfReply({tls}, isOld) {
+  if (isOld) throw tlsError('this gateway is too old for TLS to the target');
+  if (!tls || !isFilled(tls.version)) throw tlsError('the gateway does not say that it speaks TLS to the target');
+  return {version: tls.version, alpn: textOr(tls.alpn, null)};
 }
 
 function windowOf(options) {
@@ -555,6 +620,11 @@ class Incoming {
     }
     this.#chunks.push(bytes);
     this.#move();
+  }
+
+  /** Has something come that nobody has read yet? */
+  get hasUnread() {
+    return this.#chunks.length > 0;
   }
 
   /** No more will come; what is here can still be read, then it ends, or fails with the error of `failure`. */
@@ -609,7 +679,7 @@ class Incoming {
   #consume(count) {
     this.#consumed += count;
     const bytes = this.#consumed - this.acked;
-    if (2 * bytes < this.#window || this.#ending) return;
+    if (2 * bytes < this.#window) return;
     this.acked = this.#consumed;
     this.#sendAck(bytes);
   }
@@ -627,6 +697,9 @@ class Outgoing {
   #controller;
   #wake = null;      // resolves the write that waits for room
   #over = null;      // {error} of whoever still writes
+  #given = 0;        // chunks that somebody has asked the stream to write
+  #written = 0;      // those of them that were sent
+  #holds = new Queue();  // {behind, resolve, reject}: what was given behind so many chunks waits
   #sent = 0;
   #asked = 0;        // how much was sent before the last mark: a request whose reply says that all before it was taken
   #marks = 0;        // how many of them are not answered yet
@@ -647,10 +720,10 @@ class Outgoing {
     this.#onAborting = events.aborting;
     this.stream = new WritableStream({
       start: controller => this.#start(controller),
-      write: chunk => this.#write(bytesOf(chunk)),
+      write: chunk => this.#write(chunk),
       close: events.close,
       abort: events.abort,
-    }, {highWaterMark: PIECE_BYTES, size: chunk => chunk.byteLength || 0});
+    }, {highWaterMark: PIECE_BYTES, size: chunk => this.#sizeOf(chunk)});
   }
 
   #start(controller) {
@@ -672,7 +745,38 @@ class Outgoing {
   /** Nothing can be written any more. The stream fails with the next write: until then it can be aborted. */
   stop(error) {
     this.#over = this.#over || {error};
+    for (const hold of this.#holds.drain()) hold.reject(this.#over.error);
     this.#goOn();
+  }
+
+  /** What is written from now on waits until release(). Resolves when all that was written before has been sent. */
+  hold() {
+    const hold = {behind: this.#given, ...promised()};
+    if (this.#over) hold.reject(this.#over.error);
+    else this.#holds.push(hold);
+    this.#lookAtHold();
+    return hold.promise;
+  }
+
+  /** End the hold that was resolved. */
+  release() {
+    this.#holds.shift();
+    this.#lookAtHold();
+    this.#goOn();
+  }
+
+  #lookAtHold() {
+    if (this.#isHeld()) this.#holds.first.resolve();
+  }
+
+  #isHeld() {
+    return this.#holds.length > 0 && this.#written >= this.#holds.first.behind;
+  }
+
+  // The stream asks when a chunk is given to it, which may be long before it is written.
+  #sizeOf(chunk) {
+    this.#given++;
+    return chunk.byteLength || 0;
   }
 
   /** To be called after each ack. */
@@ -682,7 +786,18 @@ class Outgoing {
     this.#goOn();
   }
 
-  async #write(bytes) {
+  async #write(chunk) {
+    try {
+      await this.#sendAll(bytesOf(chunk));
+    } catch (error) {
+      this.stop(error);  // the stream has failed
+      throw error;
+    }
+    this.#written++;
+    this.#lookAtHold();
+  }
+
+  async #sendAll(bytes) {
     for (let start = 0; start < bytes.length; start += this.#pieceBytes) {
       await this.#room();
       this.#send(bytes.subarray(start, start + this.#pieceBytes));
@@ -700,7 +815,7 @@ class Outgoing {
   }
 
   #hasRoom() {
-    return this.#sent - this.#taken < this.#window && (this.#mayProbe || !this.#isOnCredit());
+    return !this.#isHeld() && this.#sent - this.#taken < this.#window && (this.#mayProbe || !this.#isOnCredit());
   }
 
   #isOnCredit() {
@@ -745,10 +860,83 @@ class Outgoing {
   }
 }
 
+/** Asks the gateway for what holds behind all that was written before; what is written later waits meanwhile. */
+class Turn {
+  #session;
+  #outgoing;
+  #over;
+
+  /** `over`: a promise that rejects when the connection has ended. */
+  constructor(session, outgoing, over) {
+    this.#session = session;
+    this.#outgoing = outgoing;
+    this.#over = over;
+  }
+
+  /**
+   * What `read` makes of the reply, at once: what came behind it may be here already. What is written waits until the
+   * hold of `outgoing` is released.
+   */
+  async ask(command, fields, read) {
+    await this.#outgoing.hold();
+    return Promise.race([this.#answer(command, fields, read), this.#over]);
+  }
+
+  #answer(command, fields, read) {
+    return new Promise((resolve, reject) => this.#session.ask(command, fields, reply => {
+      try {
+        resolve(read(reply));
+      } catch (error) {
+        reject(error);
+      }
+    }));
+  }
+}
+
+/** Our half of a connection, which may end before the other one. */
+class OurHalf {
+  #turn;
+  #outgoing;
+  #ending = null;   // a promise, once it is to end
+
+  isOver = false;
+
+  constructor(turn, outgoing) {
+    this.#turn = turn;
+    this.#outgoing = outgoing;
+  }
+
+  get isEnding() {
+    return this.#ending !== null;
+  }
+
+  /** Resolves when the gateway knows. */
+  end() {
+    this.#ending = this.#ending || this.#end();
+    return this.#ending;
+  }
+
+  async #end() {
+    try {
+      await this.#turn.ask('finish', {}, reply => this.#onReply(reply));
+    } catch (error) {
+      this.#ending = null;
+      this.#outgoing.release();
+      throw error;
+    }
+  }
+
+  #onReply(reply) {
+    if (!reply.success) throw errorOf(reply);
+    this.#outgoing.stop(new WS2SError(1, 'closed', 'our half of the connection has ended'));
+    this.isOver = true;
+  }
+}
+
 /**
  * One TCP connection, shaped like a TCPSocket of Direct Sockets. Made by {@link WS2S.connect}.
  *
- * The protocol has no half-close: when one side closes, the connection is over in both directions.
+ * When one side closes, the connection is over in both directions; finish() and the option `halfOpen` end only one.
  */
 class Connection {
   #session;
@@ -756,10 +944,17 @@ class Connection {
   #window;
   #incoming;
   #outgoing = null;
+  #turn;
+  #ourHalf;
   #opened = promised();
+  #finished = promised();    // by the target
   #closed = promised();
+  #over = promised();        // never resolves, and rejects with why all is over
   #onReached;
   #isOver = false;
+  #tls = null;               // as tlsOfReply() gives it
+  #clearBytes = null;        // so many had come in the clear when TLS was asked for
+  #hasTargetFinished = false;
   #closing = null;           // once `close` is asked
   #isWritableClosed = false;
 
@@ -773,7 +968,7 @@ class Connection {
       opened: () => this.#onReached(),
       data: bytes => this.#incoming.take(bytes),
       lost: reply => this.#onLost(errorOf(reply)),
-      ended: error => this.#finish(error),
+      ended: error => this.#endAll(error),
     });
     this.#begin(target);
   }
@@ -783,7 +978,7 @@ class Connection {
     const signal = options.signal;
     if (signal) signal.throwIfAborted();
     const connection = new Connection(url, options, onReached);
-    const abort = () => connection.#finish(signal.reason);
+    const abort = () => connection.#endAll(signal.reason);
     if (signal) signal.addEventListener('abort', abort);
     try {
       await connection.opened;
@@ -813,9 +1008,51 @@ class Connection {
     return this.#opened.promise;
   }
 
+  /** Resolves when the target has ended its half, or all is over in order; rejects when the connection was lost. */
+  get finished() {
+    return this.#finished.promise;
+  }
+
   /** Resolves when the connection has ended in order, rejects when it was lost. */
   get closed() {
     return this.#closed.promise;
+  }
+
+  /** `{version, alpn}` of the TLS that the gateway speaks to the target; null while it speaks none. */
+  get tls() {
+    return this.#tls;
+  }
+
+  /**
+   * Speak TLS from here on. What was written before goes in the clear; what is written from now on waits, and goes by
+   * TLS. Resolves to `tls`. When it fails the connection is over, as nothing more may go in the clear, unless it was
+   * asked for twice.
+   *
+   * @param {true|object} [options] as the option `tls` of connect
+   */
+  async startTls(options = true) {
+    this.#refuseOver();
+    if (this.#tls || this.#clearBytes !== null) throw badRequestError('the connection has TLS already');
+    this.#clearBytes = this.#incoming.received;
+    try {
+      const fields = startTlsFields(options);
+      if (this.#ourHalf.isEnding) throw badRequestError('our half of the connection has ended');
+      return await this.#turn.ask('starttls', fields, reply => this.#onTlsReply(reply));
+    } catch (error) {
+      if (!this.#closing) this.#endAll(error);  // at once, if nothing was asked: something may be written next
+      throw error;
+    }
+  }
+
+  /**
+   * End our half: nothing can be written any more, but what the target sends still comes. Resolves when the gateway
+   * knows; the target sees it behind what was written. A gateway that knows nothing of halves ends none.
+   */
+  async finish() {
+    this.#refuseOver();
+    if (this.#session.isOld) throw badRequestError('this gateway is too old to end one half of a connection');
+    await this.#ourHalf.end();
+    if (this.#hasTargetFinished) this.#shut();
   }
 
   /**
@@ -850,17 +1087,17 @@ class Connection {
   // 2.1.5 has to say about it comes before its reply to `connect`.
   #begin(target) {
     this.#session.ask('ack', {bytes: 0});
-    this.#session.ask('connect', target, reply => this.#onConnectReply(reply));
+    this.#session.ask('connect', target, reply => this.#onConnectReply(target.tls !== undefined, reply));
   }
 
-  #onConnectReply(reply) {
-    if (!reply.success) {
-      this.#finish(errorOf(reply));
-    } else if (this.#options.tls && this.#session.isOld) {
-      // It has ignored the wish, and would send everything in the clear.
-      this.#finish(new WS2SError(1, 'tls', 'this gateway is too old for TLS to the target'));
-    } else {
+  // A gateway that ignores the wish for TLS would send everything in the clear.
+  #onConnectReply(isTlsAsked, reply) {
+    try {
+      if (!reply.success) throw errorOf(reply);
+      if (isTlsAsked) this.#tls = tlsOfReply(reply, this.#session.isOld);
       this.#onConnected();
+    } catch (error) {
+      this.#endAll(error);
     }
   }
 
@@ -872,10 +1109,33 @@ class Connection {
       abort: reason => this.abort(reason),
       aborting: reason => this.#onAborting(reason),
     });
+    this.#turn = new Turn(this.#session, this.#outgoing, this.#over.promise);
+    this.#ourHalf = new OurHalf(this.#turn, this.#outgoing);
     const {host, port} = this.#options;
     this.#opened.resolve({
       readable: this.readable, writable: this.writable, remoteAddress: host, remotePort: Number(port),
     });
+  }
+
+  #refuseOver() {
+    if (this.#isOver || this.#closing) throw new WS2SError(3, 'not-connected', 'nothing is connected');
+  }
+
+  // Whoever stands between could put words of their own before those that come by TLS.
+  #onTlsReply(reply) {
+    if (!reply.success) throw errorOf(reply);
+    const {received, hasUnread} = this.#incoming;
+    if (hasUnread || received > this.#clearBytes) throw tlsError('something came in the clear just before TLS');
+    this.#tls = tlsOfReply(reply, this.#session.isOld);
+    this.#outgoing.release();
+    return this.#tls;
+  }
+
+  #onTargetFinished() {
+    this.#hasTargetFinished = true;
+    this.#incoming.end(null);
+    this.#finished.resolve();
+    if (this.#ourHalf.isOver) this.#shut();
   }
 
   #ack(bytes) {
@@ -898,17 +1158,18 @@ class Connection {
   #shut() {
     if (this.#closing || this.#isOver) return;
     this.#closing = promised();
-    this.#session.ask('close', {}, () => this.#finish(null));
+    this.#session.ask('close', {}, () => this.#endAll(null));
   }
 
   #onLost(error) {
     // 2.1.5 has no word for it.
     if (this.#session.isOld && error.code === 1) error.reason = 'reset';
-    this.#finish(error);
+    if (error.code === 5 && error.reason === 'finished') this.#onTargetFinished();
+    else this.#endAll(error);
   }
 
   // `error`: null when we have closed it.
-  #finish(error) {
+  #endAll(error) {
     this.#end(error || closedError(), !error || error.reason === 'closed');
   }
 
@@ -917,10 +1178,10 @@ class Connection {
     this.#isOver = true;
     this.#session.end();
     const failure = isInOrder ? null : {error};  // an error that a page has given may be anything, even null
-    this.#opened.reject(error);
+    for (const promise of [this.#opened, this.#over]) promise.reject(error);
     this.#incoming.end(failure);
     if (this.#outgoing && !(this.#isWritableClosed && isInOrder)) this.#outgoing.fail(error);
-    for (const ending of [this.#closing, this.#closed]) settle(ending, failure);
+    for (const ending of [this.#closing, this.#finished, this.#closed]) settle(ending, failure);
   }
 }
 
@@ -1354,7 +1615,8 @@ class RedisLink {
 
   constructor(url, options, events) {
     this.#url = url;
-    this.#options = options;
+    subprotocols(options);  // throws at once, and not with each attempt
+    this.#options = {...options, tls: tlsFields(options.tls)};
     this.#retry = {...RETRY, ...options.retry};
     this.#events = events;
     this.#commandTimeout = timeOf(options, 'commandTimeout');
@@ -1720,8 +1982,8 @@ class Redis {
    * @param {string} url of the gateway
    * @param {object} options `host`; optionally `port` (6379), `username`, `password`, `db`, `protocol` (2 or 3),
    *   `text`, `retry` (`{first, longest, attempts}`: pauses in milliseconds), `commandTimeout` (60,000 milliseconds of
-   *   silence while a reply is due; 0 for no limit), and `ssh`, `tls`, `binary`, `window`, `timeout`, `heartbeat` and
-   *   `WebSocket` as for WS2S.connect
+   *   silence while a reply is due; 0 for no limit), and `ssh`, `tls`, `token`, `binary`, `window`, `timeout`,
+   *   `heartbeat` and `WebSocket` as for WS2S.connect
    */
   constructor(url, options) {
     this.#isText = options.text === true;
@@ -2273,12 +2535,15 @@ class WS2S {
   }
 
   /**
-   * Connect to `options.host`:`options.port`. Resolves to a connection with `readable`, `writable`, `closed`,
-   * `close()` and `abort()`; rejects with a WS2SError, or with the reason of `options.signal`.
+   * Connect to `options.host`:`options.port`. Resolves to a connection with `readable`, `writable`, `finished`,
+   * `closed`, `tls`, `startTls()`, `finish()`, `close()` and `abort()`; rejects with a WS2SError, or with the reason of
+   * `options.signal`.
    *
-   * Other options: `ssh` (`{host, port, username, password, privateKey, passphrase}`), `tls`, `window` (bytes that may
-   * be under way in each direction), `binary` (false: in base64), `signal`, `WebSocket`; and in milliseconds, 0 for no
-   * limit, `timeout` (60,000, for connecting) and `heartbeat` (15,000, for the answer of the gateway to a ping).
+   * Other options: `ssh` (`{host, port, username, password, privateKey, passphrase}`), `tls` (true, or `{servername,
+   * verify, ca, cert, key, alpn}`), `token` (for the gateway), `halfOpen` (true: the target may end its half alone),
+   * `window` (bytes that may be under way in each direction), `binary` (false: in base64), `signal`, `WebSocket`; and
+   * in milliseconds, 0 for no limit, `timeout` (60,000, for connecting) and `heartbeat` (15,000, for the answer of the
+   * gateway to a ping).
    *
    * @param {string} url of the gateway
    * @param {object} options
@@ -2295,6 +2560,9 @@ class WS2S {
 
   /** A TCP connection with the callbacks of ws2s.js 2.1. */
   newSocket() {
+    // It sends before it is known how the gateway goes to the target.
+    const given = ['tls', 'ssh'].find(name => this.#options[name]);
+    if (given) throw new TypeError(`newSocket() does not know the option ${given}: use connect()`);
     return new CallbackSocket(this.#url, this.#options);
   }
 
@@ -2304,7 +2572,7 @@ class WS2S {
     const ssh = ssh_host ? {
       host: ssh_host, port: ssh_port, username: ssh_username, password: ssh_password, privateKey: ssh_private_key,
       passphrase: ssh_private_key_password,
-    } : undefined;
+    } : this.#options.ssh;
     return new CallbackRedis(this.#url, {...this.#options, host, port, ssh, ...authOptions(auth)});
   }
 

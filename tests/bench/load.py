@@ -13,6 +13,7 @@ from wires import ACCEPT, CLOSE, GOODBYE, PING, PONG, Broken, Inbox, Tape, maske
 
 ANSWER_SECONDS = 15   # for any one thing that a gateway must do
 ECHO_BYTES = 64
+STREAMS = 10          # in one WebSocket, where there are more than one
 WIDE = 1 << 20
 CHECKED = 2 * len(PATTERN) + 12345
 CHECKED_ECHOES = (1, 125, 126, 4096, 65535, 65536)
@@ -410,6 +411,88 @@ def round_trips_of_many(pingings, board, place):
             one.since = heard
             one.sock.send(one.ping)
         if clock() - heard > ANSWER_SECONDS:
+            raise Broken('no echo for %d s' % ANSWER_SECONDS)
+    return times
+
+
+class Stream(object):
+    """One of many in a WebSocket: it sends its bytes again when they have come back, as far as its credit goes."""
+
+    def __init__(self, wire, stream, number, allowance):
+        self.payload = (targets.ECHO + b'%d.%d ' % (number, stream) + PATTERN)[:ECHO_BYTES]
+        self.ping, self.allowance, self.since = wire.message(self.payload, stream), allowance, None
+        self._data = b''
+
+    def go(self, now):
+        """What is to be sent now."""
+        if self.since is not None or self.allowance < 1:
+            return b''
+        self.since = now
+        self.allowance -= 1
+        return self.ping
+
+    def on_data(self, data):
+        """Is all of it back?"""
+        self._data += data
+        if self.since is None or not self.payload.startswith(self._data):
+            raise Broken('an echo came back as %r' % self._data)
+        if self._data != self.payload:
+            return False
+        self._data = b''
+        return True
+
+
+class Streams(object):
+    """One WebSocket with many streams. What one read brings back goes out again with one write."""
+
+    def __init__(self, client, number):
+        self.client, self.sock = client, client.sock
+        self.streams = {stream: Stream(client.wire, stream, number, client.allowance) for stream in client.wire.streams}
+
+    def begin(self, now):
+        self.sock.send(b''.join([stream.go(now) for stream in self.streams.values()]))
+
+    def on_ready(self):
+        """The seconds of each round trip that has ended."""
+        self.client.fill()
+        now, times, out = time.monotonic(), [], []
+        wire, buffer = self.client.wire, self.client.inbox.buffer
+        for opcode, start, end in self.client.frames():
+            packet = bytes(buffer[start:end])
+            stream = self.streams.get(wire.kind_and_stream(opcode, packet)[1])
+            if stream is None:
+                raise Broken('a packet of no stream: %r' % packet)
+            credit = wire.credit(opcode, packet)
+            if credit is not None:
+                stream.allowance = credit
+            elif stream.on_data(packet[wire.HEAD.size:]):
+                times.append(now - stream.since)
+                stream.since = None
+            out.append(stream.go(now))
+        if any(out):
+            self.sock.send(b''.join(out))
+        return times
+
+
+def stream_round_trips(wires, port, board, writer):
+    """As round_trips(), each of the ``wires`` a stream, some of them in one WebSocket."""
+    groups = [wires[start:start + STREAMS] for start in range(0, len(wires), STREAMS)]
+    clients = all_opened([type(group[0])(group[0].target_port, len(group)) for group in groups], port)
+    opened = {descriptor: Streams(client, 1000 * writer + number)
+              for number, (descriptor, client) in enumerate(clients.items())}
+    times, turns, place = array.array('d'), Turns(), board.place(writer, DONE)
+    yield
+    for descriptor, one in opened.items():
+        turns.watch(descriptor, READ)
+        one.begin(time.monotonic())
+    heard = time.monotonic()
+    while board.phase < STOPPING:
+        for descriptor, _ in turns.ready(0.05):
+            found, heard = opened[descriptor].on_ready(), time.monotonic()
+            if board.phase == MEASURING:
+                times.extend(found)
+                board.words[place] += len(found)
+        if time.monotonic() - heard > ANSWER_SECONDS:
             raise Broken('no echo for %d s' % ANSWER_SECONDS)
     return times
 

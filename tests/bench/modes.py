@@ -5,6 +5,7 @@ import functools
 import load
 
 DOWNLOADERS = 8
+EACH = 'binary', 'json', 'raw', 'wisp'  # the ways to say the same; peers know one each
 PERCENT = (50, 99)
 
 # Of one run: seconds and CPU seconds of the server while it was measured, bytes and round trips done then, the sorted
@@ -50,15 +51,16 @@ def spread(play):
 
 
 MODES = (
-    Mode('download', ('binary', 'json'), 1, spread(load.download), TRANSFER),
+    Mode('download', EACH, 1, spread(load.download), TRANSFER),
     Mode('download', ('mixed',), 4, spread(load.download), TRANSFER),
-    Mode('upload', ('binary', 'json'), 1, spread(load.upload), TRANSFER),
+    Mode('upload', EACH, 1, spread(load.upload), TRANSFER),
     Mode('upload', ('mixed',), 4, spread(load.upload), TRANSFER),
-    Mode('round-trip', ('binary', 'json', 'mixed'), 100, spread(load.round_trips), TRIPS),
-    Mode('round-trip', ('binary', 'json'), 1, spread(load.round_trips), TRIPS),
-    Mode('open', ('binary', 'json'), 64, spread(load.open_and_close), TRIPS),
-    Mode('idle', ('binary', 'json'), 1000, spread(load.idle), (MEMORY,)),
-    Mode('latency', ('binary', 'json'), DOWNLOADERS, one_and_downloads, (P50, P99, RATE)),
+    Mode('round-trip', EACH + ('mixed',), 100, spread(load.round_trips), TRIPS),
+    Mode('round-trip', EACH, 1, spread(load.round_trips), TRIPS),
+    Mode('streams', ('wisp',), 100, spread(load.stream_round_trips), TRIPS),
+    Mode('open', EACH, 64, spread(load.open_and_close), TRIPS),
+    Mode('idle', EACH, 1000, spread(load.idle), (MEMORY,)),
+    Mode('latency', EACH, DOWNLOADERS, one_and_downloads, (P50, P99, RATE)),
 )
 NAMES = tuple(collections.OrderedDict.fromkeys(mode.name for mode in MODES))
-FORMS = ('binary', 'json', 'mixed')
+FORMS = EACH + ('mixed',)

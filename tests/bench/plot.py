@@ -17,6 +17,7 @@ PANELS = (
     ('Download: CPU seconds for a GB', 'download', None, 'CPU s/GB'),
     ('Upload: CPU seconds for a GB', 'upload', None, 'CPU s/GB'),
     ('Round trip, 100 clients: CPU µs each', 'round-trip', 100, 'CPU µs each'),
+    ('Round trip, 100 streams in 10 WebSockets: CPU µs each', 'streams', None, 'CPU µs each'),
     ('Round trip, 1 client: CPU µs each', 'round-trip', 1, 'CPU µs each'),
     ('Open, one echo, close: CPU µs each', 'open', None, 'CPU µs each'),
     ('Idle client with a target: KB', 'idle', None, 'KB each'),
@@ -58,7 +59,7 @@ def drawn(left, top, title, found):
 
 
 def bar(left, top, server, form, value, share):
-    name = server if form == 'binary' else '%s, %s' % (server, {'json': 'JSON'}.get(form, form))
+    name = server if form == 'binary' else '%s, %s' % (server, report.NAMES_OF_FORMS.get(form, form))
     length = max(1, round(BAR * min(1, max(0, share))))
     lines = [text(left + NAME - 8, top + 11, name, anchor='end'),
              rectangle(left + NAME, top, length, ROW - 5, OURS if report.is_ours(server) else THEIRS)]

@@ -8,6 +8,7 @@ import subprocess
 
 OURS = 'ws2s'
 BUSY = 0.9  # of a core
+NAMES_OF_FORMS = {'json': 'JSON', 'wisp': 'Wisp'}
 
 
 class Result(object):
@@ -158,6 +159,7 @@ COLUMNS = (
     ('download: CPU s/GB (MB/s)', ('download', None, 'CPU s/GB'), ('download', None, 'MB/s')),
     ('upload: CPU s/GB (MB/s)', ('upload', None, 'CPU s/GB'), ('upload', None, 'MB/s')),
     ('round trip, 100 clients: CPU µs (per s)', ('round-trip', 100, 'CPU µs each'), ('round-trip', 100, '/s')),
+    ('100 streams in 10 WebSockets: CPU µs (per s)', ('streams', None, 'CPU µs each'), ('streams', None, '/s')),
     ('1 client: CPU µs (p50 µs)', ('round-trip', 1, 'CPU µs each'), ('round-trip', 1, 'p50 µs')),
     ('open, echo, close: CPU µs (per s)', ('open', None, 'CPU µs each'), ('open', None, '/s')),
     ('idle client: KB', ('idle', None, 'KB each'), None),
@@ -180,7 +182,7 @@ def contestants(seen):
 
 
 def row_name(server, form, about):
-    return '%s, %s (%s)' % (server, {'json': 'JSON'}.get(form, form), about)
+    return '%s, %s (%s)' % (server, NAMES_OF_FORMS.get(form, form), about)
 
 
 def cell(seen, server, form, sources):

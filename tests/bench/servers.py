@@ -13,14 +13,14 @@ import time
 
 import environments
 import usage
-from wires import BinaryWire, JsonWire, WispWire, Wire
+from wires import BinaryWire, JsonWire, RawWire, WispWire, Wire
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 WS2S = os.path.join(environments.ROOT, 'ws2s.py')
 START_SECONDS = 20
 STOP_SECONDS = 3
 ALL_LIVES_SECONDS = 900   # the kernel ends a server that outlives this, whatever becomes of us
-BOTH = {'json': JsonWire, 'binary': BinaryWire}
+OUR_WIRES = {'json': JsonWire, 'binary': BinaryWire, 'raw': RawWire, 'wisp': WispWire}
 
 # `command(port, target, home)` gives the words to run, as quiet as the server can be: none says who comes and goes.
 # `most_idle` spares the machine where each client is a process. What a `loud` one writes is thrown away: it is all that
@@ -47,7 +47,7 @@ def gateway(interpreter, path=WS2S, name='ws2s'):
         return [interpreter.path, path, '--config', config]
 
     about = '%s, Python %s' % (os.path.basename(path), environments.full(interpreter))
-    return server(name, about, BOTH, command)
+    return server(name, about, OUR_WIRES, command)
 
 
 # --- Peers: (name, what it is, function that gives a Server or None when it is not installed) -------
@@ -82,7 +82,7 @@ def websockify():
     def command(port, target, home):
         return [program, '127.0.0.1:%d' % port, '127.0.0.1:%d' % target]
 
-    return program and server('websockify', 'numpy, Python ' + version_of(beside(program)), {'binary': Wire}, command,
+    return program and server('websockify', 'numpy, Python ' + version_of(beside(program)), {'raw': Wire}, command,
                               most_idle=100)
 
 
@@ -94,7 +94,7 @@ def wisp_python():
         return [python, '-m', 'wisp.server', '--host', '127.0.0.1', '--port', str(port), '--allow-loopback',
                 '--allow-private', '--threads', '1', '--log-level', 'error']
 
-    return installed and server('wisp-python', 'uvloop, Python ' + version_of(python), {'binary': WispWire}, command)
+    return installed and server('wisp-python', 'uvloop, Python ' + version_of(python), {'wisp': WispWire}, command)
 
 
 def websocat():
@@ -103,7 +103,7 @@ def websocat():
     def command(port, target, home):
         return [program, '-q', '--binary', 'ws-l:127.0.0.1:%d' % port, 'tcp:127.0.0.1:%d' % target]
 
-    return program and server('websocat', 'Rust', {'binary': Wire}, command)
+    return program and server('websocat', 'Rust', {'raw': Wire}, command)
 
 
 def node_relay():
@@ -112,7 +112,7 @@ def node_relay():
     def command(port, target, home):
         return [shutil.which('node'), os.path.join(HERE, 'node_relay.mjs'), folder, str(port), str(target)]
 
-    return folder and server('ws+net', node_version(), {'binary': Wire}, command)
+    return folder and server('ws+net', node_version(), {'raw': Wire}, command)
 
 
 def wisp_js():
@@ -123,7 +123,7 @@ def wisp_js():
         return [shutil.which('node'), os.path.join(folder, 'src', 'bin', 'server_cli.mjs'), '--host', '127.0.0.1',
                 '--port', str(port), '--logging', 'NONE', '--options', allowed]
 
-    return folder and server('wisp-js', node_version(), {'binary': WispWire}, command)
+    return folder and server('wisp-js', node_version(), {'wisp': WispWire}, command)
 
 
 def node_package(name):

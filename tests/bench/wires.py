@@ -210,8 +210,16 @@ class BinaryWire(JsonWire):
     message, carried, data, look = Wire.message, Wire.carried, Wire.data, Wire.look
 
 
+class RawWire(Wire):
+    """Binary messages are the bytes, and the path names the target: ws2s, as clients of wsproxy ask for it."""
+
+    def __init__(self, target_port):
+        Wire.__init__(self, target_port)
+        self.path = '/127.0.0.1:%d' % target_port
+
+
 class WispWire(Wire):
-    """Wisp 1, one stream in each WebSocket."""
+    """Wisp 1, with one stream in each WebSocket, or more."""
 
     path = '/wisp/'
     says_opened = credited = True
@@ -219,28 +227,32 @@ class WispWire(Wire):
     STREAM = 1
     HEAD = struct.Struct('<BI')
 
-    def __init__(self, target_port):
+    def __init__(self, target_port, streams=1):
         Wire.__init__(self, target_port)
-        self.follow_up = masked(BINARY, self.HEAD.pack(self.CONNECT, self.STREAM) +
-                                struct.pack('<BH', 1, target_port) + b'127.0.0.1')
+        self.streams = range(self.STREAM, self.STREAM + streams)
+        self.follow_up = b''.join(masked(BINARY, self.HEAD.pack(self.CONNECT, stream) +
+                                         struct.pack('<BH', 1, target_port) + b'127.0.0.1') for stream in self.streams)
 
     def opened_by(self, opcode, payload):
         """The server speaks first; a stream may be used at once, for what it cannot do it says later."""
         return self.credit(opcode, payload) is not None
 
-    def message(self, data):
-        return masked(BINARY, self.HEAD.pack(self.DATA, self.STREAM) + data)
+    def message(self, data, stream=STREAM):
+        return masked(BINARY, self.HEAD.pack(self.DATA, stream) + data)
 
     def carried(self, data):
         return unmasked(BINARY, self.HEAD.pack(self.DATA, self.STREAM) + data)
 
     def kind(self, opcode, packet):
+        return self.kind_and_stream(opcode, packet)[0]
+
+    def kind_and_stream(self, opcode, packet):
         if opcode != BINARY or len(packet) < self.HEAD.size:
             raise Broken('unexpected frame %d: %r' % (opcode, bytes(packet[:100])))
         kind, stream = self.HEAD.unpack_from(packet)
         if kind not in (self.DATA, self.CONTINUE):
             raise Broken('Wisp packet %d: %r' % (kind, bytes(packet[:100])))
-        return kind
+        return kind, stream
 
     def data(self, opcode, payload):
         return payload[self.HEAD.size:] if self.kind(opcode, payload) == self.DATA else b''

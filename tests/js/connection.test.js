@@ -156,12 +156,6 @@ test('ssh without a host is refused: it would be a direct connection', async () 
   assert.strictEqual(gateway.sessions.length, 0);
 });
 
-test('2.1.5, which knows no tls, is not spoken to in the clear', async () => {
-  const gateway = new FakeGateway({isOld: true});
-  await assert.rejects(connect(gateway, {tls: true}), isError(1, 'tls'));
-  assert.deepStrictEqual(gateway.last.commands(), ['ack', 'connect']);
-});
-
 test('opened tells the streams and the target', async () => {
   const connection = await connect(new FakeGateway(), {port: '6379'});
   const opened = await connection.opened;

@@ -2,6 +2,7 @@
 'use strict';
 
 const READ = 65536;
+const TLS_FIELDS = ['servername', 'verify', 'ca', 'cert', 'key', 'alpn'];
 
 /* About the bytes of a request on the wire. */
 function sizeOf(request) {
@@ -14,9 +15,10 @@ function toBytes(data) {
 
 /* What a program sees of a WebSocket. Messages arrive later, never within a call. */
 class FakeWebSocket {
-  constructor(gateway, url) {
+  constructor(gateway, url, protocols) {
     this.gateway = gateway;
     this.url = url;
+    this.protocols = protocols;
     this.readyState = 0;
     this.session = null;
     setImmediate(() => this.#open());
@@ -71,6 +73,8 @@ class Session {
     this.outstanding = 0;
     this.outgoing = [];      // of the target, which the window does not let through yet
     this.ending = null;
+    this.clear = '';         // what the target got in the clear, and by TLS
+    this.secret = '';
     this.isWorking = false;
     this.isOver = false;
     gateway.sessions.push(this);
@@ -110,14 +114,16 @@ class Session {
     if (request instanceof Uint8Array) this.onBinary(request);
     else if (this.gateway.isOld && !['connect', 'send', 'sendb', 'close'].includes(request.command)) {
       this.done(request.command);
-    } else if (typeof this[`on_${request.command}`] === 'function') this[`on_${request.command}`](request);
+    } else if (this.gateway.unknown.includes(request.command)) this.fail(1, 'bad-request', 'unknown command');
+    else if (typeof this[`on_${request.command}`] === 'function') this[`on_${request.command}`](request);
     else this.fail(1, 'bad-request', 'unknown command');
   }
 
   onBinary(bytes) {
     if (this.gateway.isOld) this.socket.drop(1006);
     else if (!this.target) this.fail(3, 'not-connected', 'nothing is connected');
-    else this.target.onData(bytes);
+    else if (this.hasFinished) this.fail(1, 'bad-request', 'our half has ended');
+    else this.give(bytes);
   }
 
   on_connect(request) {
@@ -126,10 +132,46 @@ class Session {
       this.fail(...failure);
       return;
     }
+    this.isTls = this.hasFinished = this.targetFinishes = false;
+    const {tls} = request;
+    if (tls !== undefined && tls !== false && tls !== null && !this.handshake(tls)) return;
     this.isBinary = !this.gateway.isOld && request.binary === true;
     this.window = this.gateway.isOld ? Infinity : request.window || Infinity;
+    this.isHalfOpen = request.half_open === true;
     this.done('connect');
     this.target = this.gateway.makeTarget(this, request);
+  }
+
+  on_starttls({command, ...fields}) {
+    if (!this.target) this.fail(3, 'not-connected', 'nothing is connected');
+    else if (this.isTls) this.fail(1, 'bad-request', 'the connection has TLS already');
+    else if (this.handshake(fields)) this.done(command);
+    else this.loseTarget();
+  }
+
+  /* False: it has failed, and that was answered. A gateway that does not know TLS goes on without. */
+  handshake(fields) {
+    const {tls, isOld} = this.gateway;
+    if (isOld || tls === null) return true;
+    const wrong = fields === true ? undefined : Object.keys(Object(fields)).find(name => !TLS_FIELDS.includes(name));
+    if (wrong !== undefined) this.fail(1, 'bad-request', `tls has no field ${wrong}`);
+    else if (Array.isArray(tls)) this.fail(...tls);
+    this.isTls = wrong === undefined && !Array.isArray(tls);
+    return this.isTls;
+  }
+
+  on_finish() {
+    if (!this.target) this.fail(3, 'not-connected', 'nothing is connected');
+    else {
+      this.hasFinished = true;
+      this.done('finish');
+      if (this.target.onFinish) this.target.onFinish();
+    }
+  }
+
+  give(bytes) {
+    this[this.isTls ? 'secret' : 'clear'] += Buffer.from(bytes).toString();
+    this.target.onData(bytes);
   }
 
   on_send(request) {
@@ -145,7 +187,7 @@ class Session {
       this.fail(3, 'not-connected', 'nothing is connected');
       return;
     }
-    this.target.onData(bytes);
+    this.give(bytes);
     this.done(command);
   }
 
@@ -181,7 +223,10 @@ class Session {
       this.gateway.mostOutstanding = Math.max(this.gateway.mostOutstanding, this.outstanding);
       this.data(bytes);
     }
-    if (this.ending && !this.outgoing.length) this.over();
+    if (this.targetFinishes && !this.outgoing.length) {
+      this.targetFinishes = false;
+      this.fail(5, 'finished', 'the target has ended its half');
+    } else if (this.ending && !this.outgoing.length) this.over();
     else if (this.target && this.target.onFlow) this.target.onFlow();
   }
 
@@ -194,6 +239,13 @@ class Session {
   close(reason = 'closed', code = 5) {
     this.ending = [code, reason, 'the target has ended the connection'];
     this.flow();
+  }
+
+  /* The target ends its half, after all that it has sent. */
+  finish() {
+    this.targetFinishes = this.isHalfOpen;
+    if (this.isHalfOpen) this.flow();
+    else this.close();
   }
 
   over() {
@@ -209,7 +261,8 @@ class Session {
   }
 
   done(command) {
-    this.reply({success: true, code: 0, message: `${command} done`});
+    const carriesTls = this.isTls && ['connect', 'starttls'].includes(command);
+    this.reply({success: true, code: 0, message: `${command} done`, ...carriesTls ? {tls: this.gateway.tls} : {}});
   }
 
   fail(code, reason, message) {
@@ -236,8 +289,9 @@ class Session {
 }
 
 /*
- * `makeTarget(session, request)` gives what the target is: {onData(bytes), onEnd(), isFull(), pending, onFlow()}, of
- * which only the first must be there. It calls session.respond(data) and session.close(reason).
+ * `makeTarget(session, request)` gives what the target is: {onData(bytes), onFinish(), onEnd(), isFull(), pending,
+ * onFlow()}, of which only the first must be there. It calls session.respond(data), session.finish() and
+ * session.close(reason).
  */
 class FakeGateway {
   constructor({makeTarget = () => ({onData() {}}), isOld = false, failure = null} = {}) {
@@ -248,11 +302,15 @@ class FakeGateway {
     this.isPaused = false;       // nothing is taken from clients
     this.messageBytes = 16777216;
     this.mostOutstanding = 0;
+    this.tls = {version: 'TLSv1.3', alpn: null};  // of targets; [code, reason, message] for a failure; null: not known
+    this.unknown = [];           // commands that a later gateway has
+    this.sockets = [];
     this.sessions = [];
     const gateway = this;
     this.WebSocket = class extends FakeWebSocket {
-      constructor(url) {
-        super(gateway, url);
+      constructor(url, protocols) {
+        super(gateway, url, protocols);
+        gateway.sockets.push(this);
       }
     };
   }

@@ -4,24 +4,26 @@
 const assert = require('node:assert');
 const {before, beforeEach, test} = require('node:test');
 const {document} = require('./fake_document.js');
-const {settled} = require('./fake_gateway.js');
+const {FakeGateway, settled} = require('./fake_gateway.js');
+const {WS2SError} = require('../../ws2s-js/ws2s.js');
 
 const STORE = 'targets';
 
-let page, storage, form, fields;
+let page, targets, items, storage, form, fields;
 before(async () => {
   globalThis.document = document;
   globalThis.location = {protocol: 'http:', host: 'gateway.test', pathname: '/index.html'};
   Object.defineProperty(globalThis, 'localStorage', {get: () => storage, configurable: true});
   page = await import('../../ws2s-js/page.mjs');
+  targets = await import('../../ws2s-js/targets.mjs');
 });
 
-function begin(...targets) {
-  const items = {[STORE]: JSON.stringify(targets)};
+function begin(...remembered) {
+  items = {[STORE]: JSON.stringify(remembered)};
   storage = {getItem: key => items[key], setItem(key, value) { items[key] = value; }};
   form = document.createElement('form');
   form.append(Object.assign(document.createElement('button'), {type: 'submit'}));
-  fields = page.targetFields(form, {store: STORE});
+  fields = targets.targetFields(form, {store: STORE});
 }
 
 const byId = id => form.all.find(node => node.id === `target-${id}`);
@@ -54,6 +56,8 @@ beforeEach(() => begin());
 
 // -- what is wrong ----------------------------------------------------------------------------------------------------
 
+const WITHOUT_TLS = 'With TLS? To go without, clear the other fields of TLS.';
+const PRIVATE_KEY = '-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----';
 const WRONG = [
   ['host', {}, 'Which host?'],
   ['host', {host: 'a b'}, 'A host is a name or an address, without spaces or slashes.'],
@@ -62,6 +66,16 @@ const WRONG = [
     'Which SSH host? To go without SSH, clear its other fields.'],
   ['ssh-port', {host: 'a', port: '1', 'ssh-host': 's', 'ssh-port': 'x'}, 'A port is a number from 1 to 65535.'],
   ['gateway', {host: 'a', port: '1', gateway: 'http://x'}, 'The URL of the gateway begins with ws:// or wss://.'],
+  ['tls', {host: 'a', port: '1', 'tls-servername': 'n'}, WITHOUT_TLS],
+  ['tls', {host: 'a', port: '1', 'tls-ca': 'CA'}, WITHOUT_TLS],
+  ['tls', {host: 'a', port: '1', 'tls-cert': 'CERT'}, WITHOUT_TLS],
+  ['tls', {host: 'a', port: '1', 'tls-key': 'KEY'}, WITHOUT_TLS],
+  ['tls-servername', {host: 'a', port: '1', tls: 'verified', 'tls-servername': 'a b'},
+    'A host is a name or an address, without spaces or slashes.'],
+  ['tls-ca', {host: 'a', port: '1', tls: 'verified', 'tls-ca': PRIVATE_KEY},
+    'A private key stands here. It has a field of its own.'],
+  ['tls-key', {host: 'a', port: '1', tls: 'verified', 'tls-cert': 'CERT'}, 'The key of the certificate is missing.'],
+  ['tls-cert', {host: 'a', port: '1', tls: 'verified', 'tls-key': 'KEY'}, 'The certificate of the key is missing.'],
 ];
 
 for (const [id, values, words] of WRONG) {
@@ -117,26 +131,26 @@ test('what is wrong is withdrawn when another target is chosen', () => {
 
 // -- sections ---------------------------------------------------------------------------------------------------------
 
-const sections = () => [byId('ssh-section').open, byId('gateway-section').open];
+const sections = () => ['tls', 'ssh', 'gateway'].map(name => byId(`${name}-section`).open);
 
 test('a recent target is the one that is named, though another page has changed the memory', () => {
   begin({host: 'one', port: '1'}, {host: 'two', port: '2'});
-  new page.TargetMemory(STORE).add({host: 'three', port: '3'});
+  new targets.TargetMemory(STORE).add({host: 'three', port: '3'});
   choose(1);
   assert.strictEqual(byId('host').value, 'two');
   byId('forget').happens('click');
-  assert.deepStrictEqual(new page.TargetMemory(STORE).targets.map(({host}) => host), ['three', 'one']);
+  assert.deepStrictEqual(new targets.TargetMemory(STORE).targets.map(({host}) => host), ['three', 'one']);
 });
 
 test('the sections can be closed together', () => {
-  byId('ssh-section').open = byId('gateway-section').open = true;
+  byId('tls-section').open = byId('ssh-section').open = byId('gateway-section').open = true;
   fields.fold();
-  assert.deepStrictEqual(sections(), [false, false]);
+  assert.deepStrictEqual(sections(), [false, false, false]);
 });
 
 test('what is wrong in a closed section opens it', () => {
   wrong({host: 'a', port: '1', 'ssh-host': 's', 'ssh-port': 'x'});
-  assert.deepStrictEqual(sections(), [true, false]);
+  assert.deepStrictEqual(sections(), [false, true, false]);
 });
 
 test('a closed section tells that it is in use', () => {
@@ -208,4 +222,153 @@ test('that a key was read is not told of another target', async () => {
   await settled();
   choose(0);
   assert.deepStrictEqual([byId('ssh-private-key').value, told()], ['', '']);
+});
+
+for (const [id, what] of [['tls-ca', 'certificate'], ['tls-cert', 'certificate'], ['tls-key', 'key']]) {
+  test(`${id} is read from a file`, async () => {
+    byId(`${id}-file`).files = [{size: 3, text: async () => 'PEM'}];
+    byId(`${id}-file`).happens('change');
+    await settled();
+    assert.deepStrictEqual([byId(id).value, byId(`${id}-file-status`).textContent],
+      ['PEM', `The ${what} was read: 3 bytes.`]);
+  });
+}
+
+// -- TLS --------------------------------------------------------------------------------------------------------------
+
+const TARGET = {host: 'a', port: '1'};
+const summary = id => byId(id).children[0].textContent;
+
+function readTls(values) {
+  fill({...TARGET, ...values});
+  return JSON.parse(JSON.stringify({tls: fields.read().tls})).tls;
+}
+
+const TLS_READ = [
+  [{}, undefined],
+  [{tls: 'verified'}, {}],
+  [{tls: 'unverified'}, {verify: false}],
+  [{tls: 'verified', 'tls-servername': ' n.test ', 'tls-ca': ' CA\n', 'tls-cert': 'CERT\n', 'tls-key': 'KEY\n'},
+    {servername: 'n.test', ca: 'CA', cert: 'CERT', key: 'KEY'}],
+  [{tls: 'verified', 'tls-cert': `CERT\n${PRIVATE_KEY}`}, {cert: `CERT\n${PRIVATE_KEY}`}],
+];
+
+for (const [values, wanted] of TLS_READ) {
+  test(`the fields of TLS ${JSON.stringify(values)} are the option ${JSON.stringify(wanted)}`, () => {
+    assert.deepStrictEqual(readTls(values), wanted);
+  });
+}
+
+test('what is said of TLS at the fields is what ws2s.js takes', async () => {
+  const WS2S = require('../../ws2s-js/ws2s.js');
+  const gateway = new FakeGateway();
+  fill({...TARGET, tls: 'unverified', 'tls-ca': 'CA', token: ' abc '});
+  const {url, ...options} = fields.read();
+  const connection = await WS2S.connect(url, {...options, WebSocket: gateway.WebSocket});
+  assert.deepStrictEqual(gateway.last.requests[1].tls, {verify: false, ca: 'CA'});
+  assert.deepStrictEqual(gateway.sockets[0].protocols, ['ws2s.bearer.YWJj']);
+  await connection.close();
+});
+
+test('neither certificate nor key of the client is remembered, nor that nothing is verified', () => {
+  readTls({tls: 'unverified', 'tls-servername': 'n', 'tls-ca': 'CA', 'tls-cert': 'CERT', 'tls-key': 'KEY'});
+  fields.remember();
+  assert.deepStrictEqual(JSON.parse(items[STORE]), [
+    {host: 'a', port: '1', tls: 'verified', tlsServername: 'n', tlsCa: 'CA'},
+  ]);
+});
+
+for (const tls of ['verified', 'unverified', 'something new']) {
+  test(`a remembered target with TLS (${tls}) is with TLS again, and verified`, () => {
+    begin({...TARGET, tls, tlsCa: 'CA'});
+    assert.deepStrictEqual(readTls({}), {ca: 'CA'});
+    assert.deepStrictEqual([summary('tls-section'), byId('tls-section').open], ['TLS to the target: yes', true]);
+    assert.match(byId('recent').textContent, /a:1 with TLS/);
+  });
+}
+
+test('a target without TLS that is chosen after one with it is without', () => {
+  begin({...TARGET, tls: 'verified', tlsCa: 'CA'}, {host: 'b', port: '2'});
+  fill({'tls-cert': 'CERT', 'tls-key': 'KEY'});
+  choose(1);
+  assert.strictEqual(fields.read().tls, undefined);
+  assert.deepStrictEqual(['tls-ca', 'tls-cert', 'tls-key'].map(id => byId(id).value), ['', '', '']);
+});
+
+test('the title of TLS tells when nothing is verified', () => {
+  assert.strictEqual(summary('tls-section'), 'TLS to the target');
+  fill({tls: 'unverified'});
+  assert.strictEqual(summary('tls-section'), 'TLS to the target: without verification');
+});
+
+// -- the token --------------------------------------------------------------------------------------------------------
+
+test('the token is a password, and is neither remembered nor a part of the URL', () => {
+  assert.strictEqual(byId('token').type, 'password');
+  fill({...TARGET, token: 'Corr3ct'});
+  const {url, token} = fields.read();
+  fields.remember();
+  assert.deepStrictEqual([url, token], ['ws://gateway.test/', 'Corr3ct']);
+  assert.ok(!JSON.stringify(items).includes('Corr3ct'));
+});
+
+test('without a token there is none', () => {
+  fill({...TARGET, token: ' '});
+  assert.strictEqual(fields.read().token, undefined);
+});
+
+test('the token stays for targets by the same gateway, and is not for another one', () => {
+  begin(TARGET, {host: 'b', port: '2'}, {host: 'c', port: '3', gateway: 'ws://other.test/'});
+  fill({token: 'Corr3ct'});
+  choose(1);
+  assert.strictEqual(byId('token').value, 'Corr3ct');
+  choose(2);
+  assert.strictEqual(byId('token').value, '');
+  fill({token: 'other'});
+  choose(0);
+  assert.strictEqual(byId('token').value, '');
+});
+
+// -- who is not let in ------------------------------------------------------------------------------------------------
+
+const WANTS = 'The gateway is there, but it has refused this page: perhaps it wants an access token.';
+const TAKES_NOT = 'The gateway is there, but it has refused this page: perhaps it does not take this access token.';
+const OK = async () => new Response('ok\n');
+const REFUSALS = [
+  ['the gateway is there', {}, OK, WANTS],
+  ['the gateway is there, and a token was given', {token: 'abc'}, OK, TAKES_NOT],
+  ['another program is there', {}, async () => new Response('<html>'), null],
+  ['it says that it stops', {}, async () => new Response('stopping', {status: 503}), null],
+  ['nobody is there', {}, async () => { throw new TypeError('Failed to fetch'); }, null],
+  ['it is another gateway', {gateway: 'ws://other.test/'}, OK, null],
+  ['it is one by TLS', {gateway: 'wss://gateway.test/'}, OK, null],
+];
+
+for (const [name, values, answer, words] of REFUSALS) {
+  test(`a WebSocket is refused, and ${name}: ${words ? 'the token is asked for' : 'it is unreachable'}`, async t => {
+    const asked = [];
+    t.mock.method(globalThis, 'fetch', url => { asked.push(url); return answer(); });
+    const {admitted} = await import('../../ws2s-js/admission.mjs');
+    fill({...TARGET, ...values});
+    const refused = new WS2SError(1, 'gateway-unreachable', 'not there');
+    const error = await admitted(() => Promise.reject(refused), fields.read(), fields).catch(reason => reason);
+    assert.deepStrictEqual(asked, values.gateway ? [] : ['healthz']);
+    if (!words) {
+      assert.strictEqual(error, refused);
+      return;
+    }
+    assert.deepStrictEqual([error.message, error.field], [words, byId('token')]);
+    assert.strictEqual(byId('gateway-section').open, true);
+  });
+}
+
+test('of other failures, and of success, the gateway is not asked', async t => {
+  t.mock.method(globalThis, 'fetch', () => assert.fail('asked'));
+  const {admitted} = await import('../../ws2s-js/admission.mjs');
+  fill(TARGET);
+  const target = fields.read();
+  assert.strictEqual(await admitted(async () => 7, target, fields), 7);
+  for (const error of [new WS2SError(2, 'refused', 'x'), new DOMException('x', 'AbortError'), null]) {
+    assert.strictEqual(await admitted(() => Promise.reject(error), target, fields).catch(reason => reason), error);
+  }
 });

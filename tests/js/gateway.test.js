@@ -5,15 +5,14 @@
 'use strict';
 
 const assert = require('node:assert');
-const {spawn} = require('node:child_process');
 const {createHash, randomBytes} = require('node:crypto');
 const fs = require('node:fs');
-const net = require('node:net');
 const os = require('node:os');
 const path = require('node:path');
 const {after, before, test} = require('node:test');
 const WS2S = require('../../ws2s-js/ws2s.js');
 const {until, readAll} = require('./fake_gateway.js');
+const {begin, beginGateway, serve, freePort} = require('./real_gateway.js');
 
 const MODULES = process.env.WS2S_TEST_NODE_MODULES;
 const REDIS = (process.env.PATH || '').split(path.delimiter).map(folder => path.join(folder, 'redis-server'))
@@ -23,41 +22,6 @@ const skipRedis = skip || (REDIS ? false : 'needs redis-server');
 const MIB = 1024 * 1024;
 
 const world = {};
-
-/* A child whose standard error tells when it is ready. Its exit is awaited in the end. */
-function begin(program, args, folder, stream) {
-  const env = {...process.env, HOME: folder};
-  const child = spawn(program, args, {cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe']});
-  const running = {child, lines: '', ended: new Promise(resolve => child.on('exit', resolve))};
-  child[stream].on('data', data => { running.lines += data; });
-  return running;
-}
-
-async function beginGateway(folder) {
-  const file = path.join(__dirname, '..', '..', 'ws2s.py');
-  const gateway = begin(process.env.WS2S_TEST_PYTHON || 'python3', [file, '--listen', '127.0.0.1:0', '--allow-local'],
-                        folder, 'stderr');
-  const port = () => /listens on 127\.0\.0\.1:([0-9]+)/.exec(gateway.lines);
-  await until(port, 'the gateway to listen');
-  return {...gateway, url: `ws://127.0.0.1:${port()[1]}/`};
-}
-
-/* What each connection sees of the other end. */
-function serve(onConnection) {
-  const server = net.createServer({allowHalfOpen: true}, socket => {
-    socket.on('error', () => {});  // resets belong to what is tested
-    onConnection(socket);
-  });
-  return new Promise(resolve => server.listen(0, '127.0.0.1', () => resolve(server)));
-}
-
-/* A port that was free a moment ago. */
-async function freePort() {
-  const server = await serve(() => {});
-  const {port} = server.address();
-  await new Promise(resolve => server.close(resolve));
-  return port;
-}
 
 async function beginRedis(folder) {
   const port = await freePort();
@@ -203,7 +167,6 @@ test('refused, forbidden and unknown targets reject with their reasons', {skip},
   await assert.rejects(connect(await freePort()), {name: 'WS2SError', code: 2, reason: 'refused'});
   await assert.rejects(connect(80, {host: '169.254.169.254'}), {code: 4, reason: 'forbidden'});
   await assert.rejects(connect(80, {host: 'a b'}), {code: 1, reason: 'bad-request'});
-  await assert.rejects(connect(80, {tls: true}), {code: 1, reason: 'tls'});
 });
 
 test('a gateway that is not there', {skip}, async () => {

@@ -4,8 +4,11 @@ const assert = require('node:assert');
 const {before, test} = require('node:test');
 const {RedisError, WS2SError} = require('../../ws2s-js/ws2s.js');
 
-let page;
-before(async () => { page = await import('../../ws2s-js/page.mjs'); });
+let page, targets;
+before(async () => {
+  page = await import('../../ws2s-js/page.mjs');
+  targets = await import('../../ws2s-js/targets.mjs');
+});
 
 const bytes = (...values) => Uint8Array.from(values);
 const utf8 = text => new TextEncoder().encode(text);
@@ -228,7 +231,7 @@ for (const [count, text] of COUNTS) {
 // -- explain ----------------------------------------------------------------------------------------------------------
 
 const REASONS = [
-  'dns', 'timeout', 'unreachable', 'tls', 'refused', 'not-connected', 'forbidden', 'closed', 'reset', 'idle',
+  'dns', 'timeout', 'unreachable', 'refused', 'not-connected', 'forbidden', 'closed', 'reset', 'idle',
   'ssh-hostkey', 'ssh-unreachable', 'ssh-timeout', 'ssh-disabled', 'ssh-missing', 'gateway-unreachable',
   'gateway-lost', 'protocol', 'not-answered', 'aborted',
 ];
@@ -242,7 +245,9 @@ for (const reason of REASONS) {
   });
 }
 
-for (const reason of ['bad-request', 'limit', 'internal', 'ssh-auth', 'ssh-failed', 'a-new-one', 'constructor']) {
+const TOLD = ['bad-request', 'limit', 'internal', 'tls', 'ssh-auth', 'ssh-failed', 'a-new-one', 'constructor'];
+
+for (const reason of TOLD) {
   test(`${reason} is told in the words of the gateway`, () => {
     const told = page.explain(new WS2SError(1, reason, 'no such thing'));
     assert.deepStrictEqual(told, {sentence: 'No such thing.', reason});
@@ -343,9 +348,9 @@ test('as one text the reason stands behind the sentence', () => {
 // -- addressText, TargetMemory ----------------------------------------------------------------------------------------
 
 test('an address with colons has brackets before its port', () => {
-  assert.strictEqual(page.addressText('db.lan', 80), 'db.lan:80');
-  assert.strictEqual(page.addressText('::1', 80), '[::1]:80');
-  assert.strictEqual(page.addressText('[::1]', 80), '[::1]:80');
+  assert.strictEqual(targets.addressText('db.lan', 80), 'db.lan:80');
+  assert.strictEqual(targets.addressText('::1', 80), '[::1]:80');
+  assert.strictEqual(targets.addressText('[::1]', 80), '[::1]:80');
 });
 
 class Storage {
@@ -362,11 +367,11 @@ class Storage {
 
 const target = port => ({host: 'db.lan', port: String(port)});
 
-function memoryOf(...targets) {
+function memoryOf(...added) {
   const storage = new Storage();
-  const memory = new page.TargetMemory('targets', storage);
-  for (const each of targets) memory.add(each);
-  return new page.TargetMemory('targets', storage);
+  const memory = new targets.TargetMemory('targets', storage);
+  for (const each of added) memory.add(each);
+  return new targets.TargetMemory('targets', storage);
 }
 
 test('the newest target is the first', () => {
@@ -392,7 +397,7 @@ for (const text of ['', 'no JSON', 'null', '7', '{}', '[null, 7, {}, {"host": 7}
   test(`${JSON.stringify(text)} in the storage is no target`, () => {
     const storage = new Storage();
     storage.setItem('targets', text);
-    assert.deepStrictEqual(new page.TargetMemory('targets', storage).targets, []);
+    assert.deepStrictEqual(new targets.TargetMemory('targets', storage).targets, []);
   });
 }
 
@@ -408,7 +413,7 @@ test('what was chosen is found again, and nothing where nothing or nonsense is k
 });
 
 test('a browser that keeps nothing is no failure', () => {
-  const memory = new page.TargetMemory('targets', undefined);
+  const memory = new targets.TargetMemory('targets', undefined);
   memory.add(target(1));
   assert.deepStrictEqual(memory.targets, []);
 });

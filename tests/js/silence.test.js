@@ -63,6 +63,29 @@ test('a command that was sent just when the path died does not wait for ever', a
   assert.strictEqual(error().reason, 'gateway-lost');
 });
 
+for (const timeout of [60000, 20000]) {
+  test(`a handshake of TLS may take as long as a connect, ${timeout} milliseconds`, async t => {
+    const {time, gateway, connection, error} = await connected(t, {timeout});
+    gateway.isPaused = true;
+    const starting = assert.rejects(connection.startTls(), {code: 1, reason: 'timeout', message: /speaks TLS$/});
+    await settled();
+    await time.pass(timeout - 6000);
+    assert.strictEqual(error(), null);
+    await time.pass(7000);
+    assert.strictEqual(error().reason, 'timeout');
+    await starting;
+  });
+}
+
+test('a gateway that does not answer finish is lost after 15 seconds', async t => {
+  const {time, gateway, connection} = await connected(t);
+  gateway.isPaused = true;
+  const finishing = assert.rejects(connection.finish(), {reason: 'gateway-lost'});
+  await settled();
+  await time.pass(16000);
+  await finishing;
+});
+
 test('what comes from the target shows that the gateway is there, though no ping is answered', async t => {
   const {time, gateway, error, connection} = await connected(t);
   gateway.isPaused = true;

@@ -62,7 +62,19 @@ const replies: any[] | null = await redis.multi([['SET', 'k', 1], ['GET', new Ui
 const error: WS2S.WS2SError = new WS2SError(1, 'transaction-lost', 'x');
 const about: (string | undefined)[] = [error.command, error.endedAt, error.speaks, new RedisError('x').code];
 new WS2S('ws://h/', {WebSocket}).newSocket().onRecv = (bytes: Uint8Array) => { console.log(bytes); };
-console.log(one, replies, about, same);
+const tls: WS2S.TlsOptions = {servername: 'n', verify: true, ca: 'CA', cert: 'CERT', key: 'KEY', alpn: ['h2']};
+const halves = await WS2S.connect('ws://h/', {host: 'h', port: 1, tls, token: 't', halfOpen: true, WebSocket});
+const begun: WS2S.Tls = await halves.startTls(tls), {version, alpn}: {version: string; alpn: string | null} = begun;
+const ends: void[] = [await halves.finish(), await halves.finished];
+for (const none of [undefined, null, false]) await WS2S.connect('ws://h/', {host: 'h', port: 1, tls: none});
+new WS2S('ws://h/', {token: 't', tls: {}, ssh: {host: 's'}}).newRedisClient('h', 6379);
+console.log(one, replies, about, same, version, alpn, ends, halves.tls?.version);
+// @ts-expect-error
+WS2S.connect('ws://h/', {host: 'h', port: 1, tls: {verfy: false}});
+// @ts-expect-error
+WS2S.connect('ws://h/', {host: 'h', port: 1, tls: 'true'});
+// @ts-expect-error
+halves.startTls(false);
 // @ts-expect-error
 WS2S.connect('ws://h/', {port: 1});
 // @ts-expect-error
@@ -80,10 +92,12 @@ test('what is wrong is complained about', {skip}, () => {
   assert.match(complaint, /^TS2322/);
 });
 
-const EXAMPLES = [...README.matchAll(/^```js\n(.*?)^```$/gms)].map(([, text]) => text);
+// Those of other libraries have types that are not here.
+const EXAMPLES = [...README.matchAll(/^```js\n(.*?)^```$/gms)].map(([, text]) => text)
+  .filter(text => /\bWS2S\b|\bnew WebSocket\(|^ws\./m.test(text));
 
 test('the README has examples of the library', () => {
-  assert.ok(EXAMPLES.filter(text => text.includes('WS2S')).length >= 2);
+  assert.ok(EXAMPLES.filter(text => text.includes('WS2S')).length >= 3);
 });
 
 // One may go on from another.

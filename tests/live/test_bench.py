@@ -95,6 +95,8 @@ def measured(environment, *arguments):
     ('upload', 'mixed', TRANSFER),
     ('round-trip', 'mixed', TRIPS),
     ('open', 'json', TRIPS),
+    ('open', 'raw', TRIPS),
+    ('streams', 'wisp', TRIPS),
     ('latency', 'binary', [u'p50 µs', u'p99 µs', 'MB/s']),
 ])
 def test_each_mode_gives_its_figures(environment, mode, form, figures):

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.pages
 
 TESTS = os.path.join(REPOSITORY, 'tests', 'js')
 FILES = sorted(os.path.basename(path) for path in glob.glob(os.path.join(TESTS, '*.test.js')))
+PROGRAMS = {'gateway.test.js': ('redis-server', 'redis-server'), 'gateway_tls.test.js': ('openssl', 'openssl')}
 SECONDS = 100
 
 
@@ -40,9 +41,9 @@ def needs_for(name):
     """The variables for a file of tests. What it would skip for want of a program is skipped here, where it is seen."""
     if name == 'types.test.js':
         return {'WS2S_TEST_NODE_MODULES': needs_node_modules()}
-    if name != 'gateway.test.js':
+    if name not in PROGRAMS:
         return {}
-    needs('redis-server', 'redis-server')
+    needs(*PROGRAMS[name])
     return {'WS2S_TEST_NODE_MODULES': needs_node_modules(), 'WS2S_TEST_PYTHON': sys.executable}
 
 

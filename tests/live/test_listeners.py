@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import stat
 import struct
 import tempfile
@@ -18,6 +19,7 @@ import pytest
 
 import ws2s
 from census import is_empty
+from fronts import NAME, make_certificate
 from program import run_to_end, started
 from raw_client import BINARY, RawClient, exchange, upgrade_request
 from service import Service, ended, kill
@@ -28,6 +30,7 @@ pytestmark = pytest.mark.usefixtures('no_mistakes')
 
 HEALTH = b'GET /healthz HTTP/1.0\r\n\r\n'
 TRUSTED = '127.0.0.1'
+MSG_MORE = getattr(socket, 'MSG_MORE', 0x8000)  # which not all Pythons name
 V2 = b'\r\n\r\n\0\r\nQUIT\n'
 
 
@@ -433,6 +436,24 @@ def test_a_header_that_does_not_come_ends_with_the_time_for_a_request(proxied, h
         client.send(header)
         assert client.is_ended()
     forget_none(proxied)
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize('header', [v1('203.0.113.7'), v2(FOUR + b'\x01\0\x02h2')], ids=['v1', 'v2'])
+@pytest.mark.parametrize('flags', [0, MSG_MORE], ids=['packets', 'one packet'])
+def test_tls_begins_right_behind_the_header(running_gateway, lines, folder, header, flags):
+    certificate, key = make_certificate(folder)
+    gateway = running_gateway({'listen': {'port': 0, 'proxyProtocol': True, 'tls': True}, 'trustedProxies': [TRUSTED],
+                               'tls': {'certificate': certificate, 'key': key}})
+    with contextlib.closing(socket.create_connection(gateway.address, 10)) as plain:
+        plain.send(header, flags)
+        context = ssl.create_default_context(cafile=certificate)
+        sock = context.wrap_socket(plain, server_hostname=NAME)
+        sock.sendall(HEALTH)
+        assert sock.recv(1000).startswith(b'HTTP/1.1 200 ')
+        sock.close()
+    lines.wait_for(r'^#1 203\.0\.113\.7:4711 got 200: ')
+    forget_none(gateway)
 
 
 def test_a_request_that_does_not_come_behind_a_header_ends_with_408(proxied, lines):

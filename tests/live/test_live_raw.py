@@ -81,8 +81,8 @@ def test_a_token_leads_to_what_its_file_says_now(by_token, tokens):
     assert status(by_token, '/?token=other') == 403
     tokens.write_text(u'vm: nonsense\n')
     assert status(by_token, '/?token=vm') == 400
-    tokens.write_text(u'vm: 127.0.0.1:1 tls\n')
-    assert status(by_token, '/?token=vm') == 400
+    tokens.write_text(u'vm: 127.0.0.1:1 udp\n')
+    assert status(by_token, '/?token=vm') == 403
 
 
 def test_tokens_may_lie_in_a_folder_of_files(running_gateway, tmp_path):

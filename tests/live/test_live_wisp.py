@@ -11,9 +11,10 @@ import threading
 import pytest
 
 import ws2s
+from program import running_program
 from raw_client import BINARY, CLOSE, RawClient, exchange, frame
-from targets import closed_port, echo, recorder, released, saying, serving, silence, unaccepted
-from waiting import wait_until
+from targets import closed_port, echo, recorder, released, saying, serving, silence, unaccepted, when
+from waiting import wait_until, wait_until_still
 
 pytestmark = pytest.mark.usefixtures('no_mistakes')
 
@@ -89,6 +90,23 @@ def test_an_upload_of_any_packets_comes_whole(wisp, size):
     assert hashlib.sha1(heard[0]).digest() == hashlib.sha1(data).digest()
 
 
+def test_a_packet_longer_than_the_gateway_holds_waits_for_its_target(running_gateway, small_kernel_buffers):
+    """A client like epoxy puts all that it uploads into one."""
+    gateway, go, heard = running_gateway({'limits': {'messageBytes': MEGABYTE}}), threading.Event(), []
+    data, target = os.urandom(8 * MEGABYTE), when(go, recorder(heard))
+    with serving(target, receive_buffer=4096) as port, released(go), WispClient(gateway.address) as wisp:
+        wisp.begin().connect(1, port)
+        sender = threading.Thread(target=wisp.packet, args=(DATA, 1, data))
+        sender.start()
+        wait_until(lambda: gateway.budget.bytes >= MEGABYTE, 20)
+        assert wait_until_still(lambda: gateway.budget.bytes) < MEGABYTE + 2 * ws2s.RECEIVE_BYTES
+        go.set()
+        sender.join(20)
+        wisp.packet(END, 1, b'\2')
+        wait_until(lambda: heard, 20)
+    assert hashlib.sha1(heard[0]).digest() == hashlib.sha1(data).digest()
+
+
 def test_what_comes_before_a_close_or_the_end_of_the_websocket_reaches_the_target(wisp):
     heard = []
     with serving(recorder(heard)) as port:
@@ -98,6 +116,37 @@ def test_what_comes_before_a_close_or_the_end_of_the_websocket_reaches_the_targe
         wisp.packet(END, 1, b'\2')
         wisp.send(frame(CLOSE, struct.pack('!H', 1000)))
         wait_until(lambda: sorted(heard) == [b'1', b'2'], 20)
+
+
+@pytest.mark.parametrize('leave', ['stream', 'websocket'])
+def test_what_waits_for_a_slow_target_when_its_client_closes_reaches_it(running_gateway, small_kernel_buffers, leave):
+    gateway, go, heard = running_gateway({'limits': {'bufferBytes': 4 * MEGABYTE}}), threading.Event(), []
+    data = os.urandom(2 * MEGABYTE)
+    target = when(go, recorder(heard))
+    with serving(target, receive_buffer=4096) as port, released(go), WispClient(gateway.address) as wisp:
+        wisp.begin().connect(1, port)
+        wisp.write(1, data, 131072)
+        wisp.packet(END, 1, b'\2') if leave == 'stream' else wisp.send(frame(CLOSE, struct.pack('!H', 1000)))
+        wait_until(lambda: [upstream.state for upstream in list(gateway.upstreams)] == ['draining'], 20)
+        assert gateway.budget.bytes
+        go.set()
+        wait_until(lambda: heard, 20)
+    assert hashlib.sha1(heard[0]).digest() == hashlib.sha1(data).digest()
+
+
+def test_a_slow_reader_gets_the_tail_of_a_target_that_has_gone(gateway, small_kernel_buffers):
+    data, gone = os.urandom(200000), threading.Event()
+
+    def go(sock):
+        sock.close()
+        gone.set()
+
+    with serving(saying(data, go)) as port, WispClient(gateway.address, receive_buffer=4096) as wisp:
+        wisp.begin().connect(1, port)
+        assert gone.wait(20)
+        wisp.take_until(lambda: wisp.ended)
+    assert wisp.ended == {1: 2}
+    assert hashlib.sha1(wisp.data[1]).digest() == hashlib.sha1(data).digest()
 
 
 def test_fifty_downloads_come_whole_beside_a_stuck_upload(wisp):
@@ -170,3 +219,18 @@ def test_streams_leave_descriptors_for_others(running_gateway):
                 assert exchange(gateway.address, b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n')[0] == 200
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_stuck_stream_keeps_no_processor_busy():
+    settings = {'allowConnectToServerLocal': True, 'web': False}
+    with serving(silence, receive_buffer=4096) as stuck, serving(echo) as port, running_program(settings) as program:
+        with WispClient(program.address) as wisp:
+            wisp.begin().connect(1, stuck)
+            for _ in range(4 * 16):
+                wisp.packet(DATA, 1, b'x' * 65536)
+            wisp.connect(2, port)
+            wisp.packet(DATA, 2, b'hello')
+            wisp.take_until(lambda: wisp.data.get(2) == b'hello')
+            wait_until_still(program.cpu_seconds, still=1)
+            wisp.packet(DATA, 2, b' again')
+            wisp.take_until(lambda: wisp.data[2] == b'hello again')

@@ -23,7 +23,7 @@ class Bench(object):
         judge = ws2s.Judge(config, lambda packed: False)
         self.workers = ws2s.Workers(self.loop, 0, 0)
         self.resolver = ws2s.Resolver(self.loop, self.workers, None, judge)
-        self.tunnels = ws2s.Tunnels(self.loop, config, self.resolver)
+        self.tunnels = ws2s.Tunnels(self.loop, config)
 
     def on_done(self, result, failure):
         self.told.append((result, failure and failure.reason))
@@ -58,7 +58,7 @@ def connect_to_an_impossible_address(bench):
 
 
 def forward(bench):
-    return ws2s.Logins(bench.tunnels, 'group', 1).forward(HOP, 'target.test', 80, bench.on_done)
+    return ws2s.Logins(bench.tunnels, 'group', 1, bench.resolver).forward(HOP, 'target.test', 80, bench.on_done)
 
 
 STEPS = [

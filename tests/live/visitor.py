@@ -48,8 +48,8 @@ def stop(program):
     assert program.wait() == 0, program.lines
 
 
-def http(program, path=''):
-    return 'http://%s:%d/%s' % (program.address + (path,))
+def http(program, path='', scheme='http'):
+    return '%s://%s:%d/%s' % ((scheme,) + program.address + (path,))
 
 
 def ws(program):
@@ -102,12 +102,12 @@ class Watch(object):
 
 
 @contextlib.contextmanager
-def visited(browser, program, path='', sees_network=True):
+def visited(browser, program, path='', sees_network=True, scheme='http'):
     """A Visitor of that page of a gateway. The page must behave, and speak with nobody but its gateway."""
-    url = http(program, path)
+    url = http(program, path, scheme)
     with browser.tab() as page:
         watch = Watch(page, sees_network)
-        page.call('Storage.clearDataForOrigin', origin=http(program).rstrip('/'), storageTypes='all')
+        page.call('Storage.clearDataForOrigin', origin=http(program, scheme=scheme).rstrip('/'), storageTypes='all')
         page.go(url)
         yield Visitor(page)
         misdeeds, hosts = watch.misdeeds(), watch.hosts()

@@ -33,6 +33,23 @@ BAD_LISTENERS = [[listener] for listener in (
     {'tls': 1},
     {'port': 80, 'mode': '0660'}, {'path': '/a', 'mode': 660}, {'path': '/a', 'mode': '0880'}, {'metrics': None},
     {'path': '/a', 'mode': '04755'}, {'path': '/a', 'mode': 'rw'}, {'proxyProtocol': 'true'})]
+TOKEN, HASH = 'topsecret-topsecret', 'pbkdf2-sha256$600000$dG9wc2VjcmV0MTIzNA==$' + 43 * 'A' + '='
+ANN = {'name': 'ann', 'targets': ['db.lan:5432'], 'metrics': True}
+# What no list of objects of `auth` takes, whatever their secret.
+NO_ENTRIES = NO_LIST + [[5], [None], ['ann'], [[]], [{}]]
+BAD_TARGET_LISTS = [[], 'db.lan:5432', [5], ['db.lan:0'], [''], {}, True]
+BAD_NAMES = ['', 5, None, True, 'a\nb', 'a\0b', 129 * 'x', [], {}]
+
+
+def wrong_entries(member, good, wrong):
+    """Lists of one entry each, with something wrong in it; and two of the same."""
+    best = dict(ANN, **({member: good} if member else {}))
+    rows = [dict(best, name=name) for name in BAD_NAMES] + [dict(best, targets=some) for some in BAD_TARGET_LISTS]
+    rows += [dict(best, metrics=value) for value in NO_FLAG] + [dict(best, target=['a'])]
+    rows += [{key: value for key, value in best.items() if key != name} for name in ('name', member) if name]
+    rows += [dict(best, **{member: value}) for value in wrong]
+    return NO_ENTRIES + [[entry] for entry in rows] + [[best, best]]
+
 
 Row = collections.namedtuple('Row', 'key default wrong changed least most')
 
@@ -58,6 +75,22 @@ ROWS = [
         ['https://App.example', 'http://[2001:db8::1]:8080', 'null', '*', 'https://app.example:8443',
          'chrome-extension://abcdef']),
     row('allowedHosts', (), NO_LIST_OF_TEXT, ['GW.example', '192.0.2.1']),
+    row('auth.tokens', (), wrong_entries('token', TOKEN, NO_TEXT + ['***', 15 * 'x', u'\ud800' + TOKEN, {'env': 'X'}]),
+        [dict(ANN, token=TOKEN), {'name': 'ann', 'token': TOKEN[::-1]}]),
+    row('auth.users', (), wrong_entries('password', HASH, NO_TEXT + [
+        '***', 'secret', HASH + 'A', HASH[:-1], HASH.replace('600000', '60000'), HASH.replace('600000', '0600000'),
+        HASH.replace('256', '512'), HASH.replace('600000', '99999999'), HASH.replace('NA==', 'N'), ' ' + HASH]),
+        [dict(ANN, password=HASH), {'name': u'\xe4', 'password': HASH}]),
+    row('auth.jwt', None, NO_LIST[1:4] + NO_ENTRIES[5:] + [
+        {}, {'secret': 31 * 'x'}, {'secret': u'\ud800' + 40 * 'x'}, {'secret': '***'}, {'secret': {'file': 'x'}}] + [
+        dict({'secret': 32 * 'x'}, **{name: value}) for name, values in [
+            ('algorithms', NO_LIST + [[], ['none'], ['RS256'], ['hs256'], ['HS256', 'ES256'], [''], [1]]),
+            ('issuer', NO_TEXT_OR_NULL), ('audience', NO_TEXT_OR_NULL), ('issuers', ['x'])] for value in values],
+        {'secret': 32 * 'x', 'algorithms': ['HS512', 'HS256'], 'issuer': 'a', 'audience': 'b'}),
+    row('auth.clientCertificates', (), wrong_entries(None, None, ()), [ANN]),
+    row('auth.proxyHeader', None, NO_TEXT_OR_NULL + ['a b', 'a:', u'\xe4'],
+        'X-Forwarded-User'),
+    row('auth.pages', False, NO_FLAG, True),
     row('web', None, NO_TEXT_OR_NULL, u'/srv/w\xe9b "quoted"'),
     row('workers', 0, NO_NUMBER, 3, 0, 1024),
     row('limits.clients', 10000, NO_NUMBER, 7, 1, 10 ** 6),
@@ -88,6 +121,11 @@ ROWS = [
     row('wisp.motd', None, NO_TEXT_OR_NULL, u'Gr\xfc\xdf Gott'),
     row('wisp.users', ws2s.Pairs(), [None, [], 'a', 1, ['a'], {'': 'a'}, {'a': ''}, {'a': 1}, {'a': '***'}],
         {'ann': 'x'}),
+    row('tls.certificate', None, NO_TEXT_OR_NULL, u'/etc/w\xe9b.pem'),
+    row('tls.key', None, NO_TEXT_OR_NULL, 'key.pem'),
+    row('tls.minVersion', '1.2', NO_TEXT + ['1.1', '1.20', 1.2, 'TLSv1.2'], '1.3'),
+    row('tls.clientCa', None, NO_TEXT_OR_NULL, '~/ca.pem'),
+    row('tls.allowUnverified', False, NO_FLAG, True),
     row('deflate.enabled', False, NO_FLAG, True),
     row('deflate.level', 1, NO_NUMBER, 6, 1, 9),
     row('deflate.minBytes', 256, NO_NUMBER, 0, 0, 1024 * MIB),
@@ -109,7 +147,8 @@ ROWS = [
     row('log.files', 3, NO_NUMBER, 9, 1, 1000),
 ]
 KEYS = [each.key for each in ROWS]
-SECRET = ['wisp.users']
+SECRET = {'wisp.users': {'ann': TOKEN}, 'auth.tokens': [{'name': 'ann', 'token': TOKEN}], 'auth.jwt': {
+    'secret': 2 * TOKEN}, 'auth.users': [{'name': 'ann', 'password': HASH}]}
 WRONG = [(each.key, value) for each in ROWS for value in each.wrong]
 BOUNDED = [each for each in ROWS if each.most is not None]
 
@@ -330,17 +369,40 @@ def everything_changed(but):
 def test_as_text_gives_the_same_config_again_with_every_key_changed(but):
     config = everything_changed(but)
     assert [each.key for each in ROWS if config[each.key] == each.default] == but
-    config = config.replace({key: {} for key in SECRET})
-    again = parse_config(config.as_text())
+    again = parse_config(config.as_text(shows_secrets=True))
     assert [key for key in KEYS if again[key] != config[key]] == []
     assert again.as_text() == config.as_text()
 
 
-@pytest.mark.parametrize('key', SECRET)
+@pytest.mark.parametrize('key', sorted(SECRET))
 def test_a_secret_is_shown_as_stars_which_are_no_secret(key):
-    text = ws2s.DEFAULTS.replace({key: {'ann': 'topsecret'}}).as_text()
-    assert 'topsecret' not in text
-    fails_naming(key, text)
+    config = ws2s.DEFAULTS.replace({key: SECRET[key]})
+    for shown in (config.as_text(), repr(config)):
+        assert TOKEN not in shown and HASH not in shown and '***' in shown
+    with pytest.raises(ConfigError) as caught:
+        parse_config(config.as_text())
+    assert key in str(caught.value) and '*** stands for a secret' in str(caught.value)
+
+
+@pytest.mark.parametrize('key, text', [
+    ('wisp.users', '{"wisp": {"users": {"ann": %s}}}'), ('auth.jwt', '{"auth": {"jwt": {"secret": %s}}}'),
+    ('auth.tokens', '{"auth": {"tokens": [{"name": "ann", "token": %s}]}}'),
+    ('auth.users', '{"auth": {"users": [{"name": "ann", "password": %s}]}}')])
+@pytest.mark.parametrize('kind', ['env', 'file'])
+def test_a_secret_may_stand_elsewhere(key, text, kind):
+    asked, found = [], HASH if key == 'auth.users' else TOKEN + TOKEN
+    source = text % ('{"%s": "X"}' % kind)
+    config = parse_config(source, lambda *about: asked.append(about) or found)
+    assert asked == [(kind, 'X')] and config == parse_config(text % json.dumps(found))
+    with pytest.raises(ConfigError) as caught:
+        parse_config(source)
+    assert str(caught.value) == '"%s": "%s" is for secrets in configuration files' % (key, kind)
+
+
+def test_a_secret_stands_elsewhere_in_one_way_only():
+    for source in ('{"env": "X", "file": "Y"}', '{"env": 5}', '{"env": ""}', '{"var": "X"}', '{}', '["X"]'):
+        with pytest.raises(ConfigError):
+            parse_config('{"auth": {"tokens": [{"name": "a", "token": %s}]}}' % source, lambda kind, name: TOKEN)
 
 
 def test_as_text_of_the_defaults_gives_the_defaults():

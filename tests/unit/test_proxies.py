@@ -7,7 +7,7 @@ import pytest
 
 import ws2s
 from every_split import byte_by_byte, every_split, shown
-from ws2s import HttpError, ProxyParser, RemoteError, Request, forwarded_client, is_trusted, packed_address
+from ws2s import HttpError, RemoteError, Request, forwarded_client, is_trusted, packed_address, read_proxy
 
 NAMES = {'xff': 'X-Forwarded-For', 'fwd': 'Forwarded', 'proto': 'X-Forwarded-Proto'}
 PROXIES = ['10.0.0.0/8', '192.0.2.1', '2001:db8:ff::/48']
@@ -176,6 +176,19 @@ HEADERS = [
     (v2(TLVS, 0x00), None),
 ]
 BEHIND = [b'', b'G', b'GET / HTTP/1.1\r\n\r\n', b'\x16\x03\x01\x02\x00\x01', b'PROXY TCP4 ', SIGNATURE, b'\r\n']
+
+
+class ProxyParser(object):
+    """read_proxy() for bytes that come in pieces."""
+
+    def __init__(self):
+        self._data = b''
+
+    def receive(self, data):
+        """(the client that is named, bytes that came behind the header), or None."""
+        self._data += data
+        found = read_proxy(self._data)
+        return found and (found[1], self._data[found[0]:])
 
 
 @pytest.mark.parametrize('header, named', HEADERS, ids=[repr(header[:40]) for header, _ in HEADERS])

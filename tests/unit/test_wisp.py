@@ -6,6 +6,7 @@ import struct
 import pytest
 
 import ws2s
+from every_split import every_split, shown
 from ws2s import BINARY, Hangup, Later, Open, Send, Shut, Write
 
 CONNECT, DATA, CONTINUE, CLOSE, INFO = 1, 2, 3, 4, 5
@@ -88,11 +89,12 @@ def test_wisp_can_be_elsewhere_or_nowhere():
 
 @pytest.mark.parametrize('offered, answered', [((), None), (('wisp-v2',), 'wisp-v2'),
                                                (('wisp-v1', 'wisp-v2'), 'wisp-v2'),
-                                               (('wisp-v1',), 'wisp-v1'), (('binary',), 'binary'), (('x',), None)])
+                                               (('wisp-v1',), 'wisp-v1'), (('binary',), 'binary'), (('x',), 'x'),
+                                               (('', 'x', 'y'), 'x'), (('x', 'wisp-v2'), 'wisp-v2'), (('',), None)])
 def test_the_subprotocol_tells_the_version(offered, answered):
     dialect = served(request('/wisp/', *offered), config())
     assert dialect.subprotocol == answered
-    is_old = offered in ((), ('wisp-v1',))
+    is_old = answered in (None, 'wisp-v1')
     assert (dialect.on_start() == [credit(0, 16)]) == is_old
 
 
@@ -281,8 +283,126 @@ def test_empty_packets_cost_credit_and_give_it_back():
     assert sending(dialect, 1, 1, 0) == [credit(1, 128)]
 
 
+# --- Packets in pieces ----------------------------------------------------------------------------
+
+def said_in_pieces(dialect, pieces):
+    """The actions, with the Writes of neighbours joined."""
+    actions = []
+    for number, piece in enumerate(pieces):
+        for action in dialect.on_binary(bytearray(piece), number == len(pieces) - 1):
+            is_next = isinstance(action, Write) and actions and isinstance(actions[-1], Write)
+            if is_next and actions[-1].channel == action.channel:
+                action = Write(action.channel, actions.pop().data + action.data)
+            actions.append(action)
+    return actions
+
+
+@pytest.mark.parametrize('kind', [1, 2], ids=['tcp', 'udp'])
+def test_a_packet_means_the_same_however_it_is_cut(kind):
+    for whole in (packet(DATA, 1, b'some data'), packet(DATA, 1), packet(DATA, 2, b'of nobody'),
+                  packet(CLOSE, 1, b'\2'), packet(9, 1, b'?'), connect(2, kind=kind), b'\2\1'):
+        answers = []
+        for pieces in every_split(whole):
+            dialect = old(udp=True)
+            say(dialect, connect(1, kind=kind))
+            sending(dialect, 1, 7)
+            answers.append(said_in_pieces(dialect, pieces) + say(dialect, packet(DATA, 1, b'next')))
+            assert dialect.backlog == 0 and answers[-1] == answers[0], shown(pieces)
+
+
+def test_data_for_tcp_goes_on_before_its_packet_is_complete():
+    dialect = old()
+    say(dialect, connect(1))
+    assert dialect.on_binary(packet(DATA, 1, b'x'), False) == [Write(1, b'x')]
+    dialect.on_closed(1, ws2s.CLOSED)
+    say(dialect, b'yz')
+    assert say(dialect, packet(DATA, 1, b'x')) == []
+
+
+def test_what_makes_no_sense_is_not_held():
+    dialect = old(udp=True)
+    say(dialect, connect(1, kind=2))
+    for begun in (packet(DATA, 1), packet(DATA, 2), connect(3), packet(INFO, 0)):
+        assert dialect.on_binary(begun, False) == []
+        for _ in range(1000):
+            assert not [action for action in dialect.on_binary(b'x' * 1000, False) if type(action) is not Send]
+            assert dialect.backlog < 65536
+        assert dialect.on_binary(b'', True) == []
+        assert dialect.backlog == 0
+    assert say(dialect, packet(DATA, 1, b'x')) == [Write(1, b'x')]
+
+
+def test_a_long_datagram_arrives_whole():
+    dialect = old(udp=True)
+    say(dialect, connect(1, kind=2))
+    data = b'x' * 65507
+    assert dialect.on_binary(packet(DATA, 1, data[:40000]), False) == []
+    assert dialect.backlog == 40005
+    assert dialect.on_binary(data[40000:], True) == [Write(1, data)]
+
+
+def test_a_greeting_that_does_not_end_is_refused():
+    dialect = served(request('/wisp/', 'wisp-v2'), config())
+    dialect.on_start()
+    assert dialect.on_binary(packet(INFO, 0, b'x' * 65000), False) == []
+    assert dialect.on_binary(b'x' * 1000, False) == [closed(0, 4), Hangup(1008, 'no agreement on Wisp')]
+
+
 def test_a_greeting_of_a_client_is_short():
     for size, answer in ((4091, [credit(0, 16)]), (4092, [closed(0, 4), Hangup(1008, 'no agreement on Wisp')])):
         dialect = served(request('/wisp/', 'wisp-v2'), config())
         dialect.on_start()
         assert say(dialect, packet(INFO, 0, b'\2\0' + extension(9, b'x' * (size - 7)))) == answer
+
+
+# --- Packets that come in pieces ------------------------------------------------------------------
+
+def in_pieces(dialect, pieces):
+    """All actions, those that write to one stream joined."""
+    actions = []
+    for number, piece in enumerate(pieces):
+        for action in dialect.on_binary(piece, number == len(pieces) - 1):
+            if actions and type(action) is Write and type(actions[-1]) is Write:
+                action = Write(action.channel, actions.pop().data + action.data)
+            actions.append(action)
+    return actions
+
+
+def test_a_packet_means_the_same_in_whatever_pieces_it_comes():
+    packets = [connect(1), packet(DATA, 1, b'hello'), packet(DATA, 1), connect(2, kind=2), packet(DATA, 2, b'datagram'),
+               packet(DATA, 2), packet(DATA, 9, b'lost'), b'', b'\2\1', packet(CLOSE, 1, b'\2'), packet(CLOSE, 2)]
+    whole = [in_pieces(dialect, [data]) for dialect in [old(udp=True)] for data in packets]
+    assert [type(actions[0]) for actions in whole if actions] == [Open, Write, Open, Write, Write, Shut, Shut]
+    for cut in range(max(map(len, packets))):
+        dialect = old(udp=True)
+        assert [in_pieces(dialect, [data[:cut], data[cut:]]) for data in packets] == whole
+    dialect = old(udp=True)
+    assert [in_pieces(dialect, [data[i:i + 1] for i in range(len(data))] + [b'']) for data in packets] == whole
+
+
+def test_a_packet_in_pieces_counts_once_and_as_long_as_all_of_them():
+    cut, whole = old(), old()
+    for dialect in (cut, whole):
+        say(dialect, connect(1))
+    for _ in range(8):
+        in_pieces(cut, [packet(DATA, 1, b'x' * 30000), b'y' * 40000, b''])
+        in_pieces(whole, [packet(DATA, 1, b'x' * 70000)])
+        assert cut.on_drained(1) == whole.on_drained(1)
+
+
+def test_the_rest_of_a_packet_is_nobodys_when_its_target_has_ended():
+    dialect = old()
+    say(dialect, connect(1))
+    assert dialect.on_binary(packet(DATA, 1, b'one'), False) == [Write(1, b'one')]
+    dialect.on_closed(1, ws2s.CLOSED)
+    assert dialect.on_binary(packet(DATA, 2, b'two'), True) == []
+    assert [type(action) for action in say(dialect, connect(1))] == [Open]
+
+
+def test_of_a_packet_that_is_no_data_little_is_kept():
+    dialect, said = old(), []
+    for _ in range(100):
+        said += dialect.on_binary(connect(1, b'x' * 4096), False)
+        assert dialect.backlog <= 65536
+    assert said + dialect.on_binary(b'', True) == [closed(1, 0x41)]
+    assert [type(action) for action in say(dialect, connect(1))] == [Open]

@@ -1,0 +1,233 @@
+/**
+ * The target of a connection: the fields in which it is written, and the memory of the last ones. Like page.mjs it
+ * looks at `document` and `location` only when it is asked to.
+ */
+
+import {element, localStorageIfAny, visible} from './page.mjs';
+import {Controls} from './target-controls.mjs';
+import {defaultGateway, GatewaySection, SshSection, TlsSection} from './target-sections.mjs';
+
+const REMEMBERED = 8;
+
+/** The last targets, newest first, in localStorage. Each is an object of strings. */
+export class TargetMemory {
+  #key;
+  #storage;
+
+  constructor(key, storage = localStorageIfAny()) {
+    this.#key = key;
+    this.#storage = storage;
+  }
+
+  get targets() {
+    try {
+      const found = JSON.parse(this.#storage.getItem(this.#key));
+      return Array.isArray(found) ? found.filter(isTarget).slice(0, REMEMBERED) : [];
+    } catch {
+      return [];  // nothing is kept, or nothing may be, or another program has written there
+    }
+  }
+
+  add(target) {
+    this.#keep([target, ...this.#without(target)].slice(0, REMEMBERED));
+  }
+
+  forget(target) {
+    this.#keep(this.#without(target));
+  }
+
+  #without(target) {
+    return this.targets.filter(other => targetKey(other) !== targetKey(target));
+  }
+
+  #keep(targets) {
+    try {
+      this.#storage.setItem(this.#key, JSON.stringify(targets));
+    } catch {
+      // The browser keeps nothing for this page. All else works without.
+    }
+  }
+}
+
+function isTarget(found) {
+  return found !== null && typeof found === 'object' && typeof found.host === 'string' &&
+    Object.values(found).every(value => typeof value === 'string');
+}
+
+function targetKey(target) {
+  return JSON.stringify(Object.entries(target).sort());
+}
+
+/** `host:port`, with brackets where the host has colons of its own. */
+export function addressText(host, port) {
+  return `${host.includes(':') && !host.startsWith('[') ? `[${host}]` : host}:${port}`;
+}
+
+const LABEL_CHARACTERS = 80;
+
+function targetLabel({host, port, sshHost, gateway, tls, db}) {
+  const more = [tls && 'with TLS', db && `db ${db}`, sshHost && `through ${sshHost}`, gateway && `by ${gateway}`];
+  return visible([addressText(host, port), ...more].filter(Boolean).join(' '), LABEL_CHARACTERS).text;
+}
+
+/**
+ * Fields for a target, put into `form` before its submit button.
+ *
+ * `options`: `store`, the key in localStorage; `host`, `port`, what stands there at first; `extra`, more fields.
+ */
+export function targetFields(form, options) {
+  return new TargetFields(form, options);
+}
+
+class TargetFields {
+  #memory;
+  #extra;
+  #controls = new Controls(() => this.#showUses());
+  #ssh = new SshSection(this.#controls);
+  #tls = new TlsSection(this.#controls);
+  #gateway = new GatewaySection(this.#controls);
+  #sections = [this.#tls, this.#ssh, this.#gateway];
+  #group;
+  #recent;
+  #listed = [];     // what stands there; another page may change the memory meanwhile
+  #recentBlock;
+  #forget;
+  #last = null;     // what read() has found, as far as it may be kept
+
+  constructor(form, {store, extra = [], host = '', port = ''}) {
+    this.#memory = new TargetMemory(store);
+    this.#extra = extra.map(({remember, ...each}) => ({...each, isSecret: !remember}));
+    form.autocomplete = 'off';  // a browser would fill keys in again
+    this.#group = this.#build(host, port);
+    form.insertBefore(this.#group, placeOf(form));
+    this.#listRecent();
+    const [newest] = this.#memory.targets;
+    if (newest) this.#fill(newest);
+  }
+
+  /** What stands in the fields: `{url, token, host, port, ssh, tls, extra}`. Throws a FieldError. */
+  read() {
+    const controls = this.#controls;
+    controls.withdraw();
+    const target = {
+      ...this.#gateway.read(), host: controls.readHost('host', 'Which host?'), port: controls.readPort('port'),
+      ssh: this.#ssh.read(), tls: this.#tls.read(),
+      extra: Object.fromEntries(this.#extra.map(({name}) => [name, controls.text(name)])),
+    };
+    this.#last = this.#remembered();
+    return target;
+  }
+
+  /** Keep what read() has found, without secrets, as the newest of the last targets. */
+  remember() {
+    if (!this.#last) return;
+    this.#memory.add(this.#last);
+    this.#listRecent();
+  }
+
+  /** A FieldError, which is also told at the field of this name. */
+  wrong(name, message) {
+    return this.#controls.wrong(name, message);
+  }
+
+  /** Close what was opened to fill it in. */
+  fold() {
+    for (const {node} of this.#sections) node.open = false;
+  }
+
+  get disabled() {
+    return this.#group.disabled;
+  }
+
+  set disabled(isDisabled) {
+    this.#group.disabled = isDisabled;
+  }
+
+  /** The field of a name: host, port, sshHost, ... or that of an extra one. */
+  field(name) {
+    return this.#controls.field(name);
+  }
+
+  // -- building -------------------------------------------------------------------------------------------------------
+
+  #build(host, port) {
+    const fields = [
+      {name: 'host', label: 'Host', value: host, placeholder: 'name or address'},
+      {name: 'port', label: 'Port', value: port, inputMode: 'numeric', isShort: true},
+      ...this.#extra,
+    ];
+    return element('fieldset', {className: 'plain'},
+      this.#buildRecent(),
+      element('div', {className: 'fields'}, fields.map(each => this.#controls.build(each))),
+      element('div', {className: 'sections'}, this.#sections.map(({node}) => node)));
+  }
+
+  #buildRecent() {
+    this.#recent = element('select', {id: 'target-recent', on: {change: () => this.#onRecent()}});
+    this.#forget = element('button', {
+      type: 'button', id: 'target-forget', on: {click: () => this.#onForget()},
+    }, 'Forget');
+    this.#recentBlock = element('div', {className: 'recent'},
+      element('label', {htmlFor: 'target-recent'}, 'Recent'), this.#recent, this.#forget);
+    return this.#recentBlock;
+  }
+
+  // -- recent ones ----------------------------------------------------------------------------------------------------
+
+  #listRecent() {
+    const {targets} = this.#memory;
+    this.#listed = targets;
+    this.#recent.replaceChildren(element('option', {value: ''}, 'choose…'),
+      ...targets.map((target, i) => element('option', {value: String(i)}, targetLabel(target))));
+    this.#recentBlock.hidden = !targets.length;
+    this.#forget.disabled = true;
+  }
+
+  #onRecent() {
+    const target = this.#listed[this.#recent.value];
+    this.#forget.disabled = !target;
+    if (target) this.#fill(target);
+  }
+
+  #onForget() {
+    this.#memory.forget(this.#listed[this.#recent.value]);
+    this.#listRecent();
+    (this.#recentBlock.hidden ? this.#controls.field('host') : this.#recent).focus();
+  }
+
+  #fill(target) {
+    this.#controls.withdraw();
+    const isSameGateway = this.#given(target, 'gateway') === this.#controls.text('gateway');
+    for (const name of this.#controls.names) {
+      if (name !== 'token' || !isSameGateway) this.#controls.field(name).value = this.#given(target, name);
+    }
+    for (const section of this.#sections) {
+      section.forget();
+      if (target[section.name]) section.node.open = true;
+    }
+    this.#showUses();
+  }
+
+  // A secret that was typed for another server must not be sent to this one.
+  #given(target, name) {
+    const given = Object.hasOwn(target, name) && this.#controls.kept(name, target[name]);
+    return given || (name === 'gateway' ? defaultGateway() : '');
+  }
+
+  // Nobody should go another way than he thinks because a section is closed.
+  #showUses() {
+    for (const section of this.#sections) section.showUse();
+  }
+
+  // Only what differs from an empty form.
+  #remembered() {
+    const kept = this.#controls.names.map(name => [name, this.#controls.kept(name)]);
+    return Object.fromEntries(kept.filter(([, text]) => text));
+  }
+}
+
+// The child of `form` that is its submit button, or holds it.
+function placeOf(form) {
+  const button = form.querySelector('button:not([type]), [type=submit]');
+  return [...form.children].find(child => child.contains(button)) || null;
+}
