@@ -4805,7 +4805,7 @@ class TlsWire(Wire):
         elif isinstance(error, ssl.SSLZeroReturnError) or self._is_server and self._is_shaken and is_ragged(error):
             self._end = ()  # SSLZeroReturnError: after our own
         elif isinstance(error, (ssl.SSLError, ValueError)):
-            self.why = getattr(error, 'reason', None) or 'it ended'
+            self.why = tls_reason(error) or 'it ended'
             self._end = errno.ECONNRESET, 'TLS: %s' % self.why
         else:
             self._end = error.errno, 'the connection is gone'
@@ -4852,10 +4852,16 @@ PLAIN, PEEK, HANDOVER = Wire(), PeekWire(), HandoverWire()
 TLS_RECORD = 16384
 
 
+def tls_reason(error):
+    """OpenSSL's own name of what went wrong. Old Pythons have none, or another's, for what newer versions of OpenSSL
+    say; its words stand behind that."""
+    words = re.search(r'\] ([^:(]+)', str(error)) if isinstance(error, ssl.SSLError) else None
+    return words.group(1).strip().upper().replace(' ', '_') if words else ''
+
+
 def is_ragged(error):
     """Has the connection ended without the close_notify that says so (RFC 8446 section 6.1)?"""
-    # Old Pythons have another name for what is new in OpenSSL 3: its own words stand behind it.
-    return isinstance(error, ssl.SSLError) and 'eof' in str(error).lower()
+    return isinstance(error, ssl.SSLEOFError) or 'UNEXPECTED_EOF' in tls_reason(error)
 
 
 def close_notify(sock):
@@ -5580,9 +5586,16 @@ TLS_REASONS = dict([(reason, 'the target does not speak TLS') for reason in UNSP
     'TLSV1_ALERT_NO_APPLICATION_PROTOCOL': 'the target speaks none of the protocols in alpn'})
 
 
+def reset_by(wire):
+    """RESET, with what a target has said by TLS: of version 1.3 it judges a client's certificate after the handshake."""
+    why = getattr(wire, 'why', None) or ''
+    is_told = 'ALERT' in why and why in TLS_REASONS
+    return RESET._replace(message='connection reset: %s' % TLS_REASONS[why]) if is_told else RESET
+
+
 def tls_failure(error):
     """The Failure of a handshake with a target that ended with this exception."""
-    reason, number = getattr(error, 'reason', None) or '', getattr(error, 'verify_code', None)
+    reason, number = tls_reason(error), getattr(error, 'verify_code', None)
     if number in UNVERIFIED or isinstance(error, ssl.CertificateError) and not number:
         said = 'the certificate of the target %s' % UNVERIFIED.get(number, 'is for other names')
     elif reason == 'CERTIFICATE_VERIFY_FAILED':
@@ -6566,9 +6579,6 @@ class Handover(Step, StreamOwner):
     def _on_deadline(self):
         self.fail(TLS_SILENT)
 
-    def was_cut(self):
-        return bool(self._before) and self._before.was_cut()
-
     def cancel(self):
         Step.cancel(self)
         self._stream.close(reset=self._stream.pending > 0)
@@ -6618,9 +6628,6 @@ class Secured(Step):
         if failure is not None:
             self.cancel()
         on_done(sock, failure)
-
-    def was_cut(self):
-        return self._way.was_cut()
 
     def cancel(self):
         Step.cancel(self)
@@ -7804,11 +7811,12 @@ class Upstream(StreamOwner, Holder):
 
     def on_end(self, stream, is_reset):
         if self.state == FLOWING:
-            was_cut = is_reset or stream.broken or (self.way and self.way.was_cut())
+            # An end by TLS is the target's own word: ssh need not have heard of it.
+            was_cut = is_reset or stream.broken or (self.way and stream.wire is PLAIN and self.way.was_cut())
             if self._half_open and not was_cut and not stream.finishing:
                 self._talk.on_finished(self)
                 return
-            self.lose(RESET if was_cut else CLOSED)
+            self.lose(reset_by(stream.wire) if was_cut else CLOSED)
         if is_reset or stream.finished:
             self.end()
 

@@ -255,6 +255,9 @@ def test_a_target_that_wants_a_certificate_gets_the_clients_own(gateway, pki, go
                 "the target does not know the authority of the client's certificate"]
         else:
             assert [failure(reply) for reply in replies] == [RESET, RESET]
+            assert [reply['message'] for reply in replies] == ['connection reset: ' + said for said in (
+                'the target wants a certificate of the client (cert, key)',
+                "the target does not know the authority of the client's certificate")]
 
 
 def told_of_refusal(client, port, tls):
