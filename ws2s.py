@@ -4872,19 +4872,16 @@ def close_notify(sock):
     with contextlib.closing(near), contextlib.closing(far):
         unblock(near)
         unblock(far)
-        kept = os.dup(sock.fileno())
-        try:
-            close_on_exec(kept)
+        with contextlib.closing(socket.fromfd(sock.fileno(), sock.family, sock.type)) as kept:
+            close_on_exec(kept.fileno())
             dup2(near.fileno(), sock.fileno())
             try:
                 sock.unwrap()
             except (NetworkError, ValueError):  # the peer's record is not there, of course
                 pass
             finally:
-                dup2(kept, sock.fileno())
+                dup2(kept.fileno(), sock.fileno())
                 close_on_exec(sock.fileno())
-        finally:
-            os.close(kept)
         near.close()  # lest recv() waits where there is no more TLS
         return far.recv(TLS_RECORD)
 
@@ -5587,7 +5584,7 @@ TLS_REASONS = dict([(reason, 'the target does not speak TLS') for reason in UNSP
 
 
 def reset_by(wire):
-    """RESET, with what a target has said by TLS: of version 1.3 it judges a client's certificate after the handshake."""
+    """RESET, with what a target has said by TLS: in version 1.3 it judges our certificate after the handshake."""
     why = getattr(wire, 'why', None) or ''
     is_told = 'ALERT' in why and why in TLS_REASONS
     return RESET._replace(message='connection reset: %s' % TLS_REASONS[why]) if is_told else RESET
@@ -5882,6 +5879,7 @@ def read_tokens(paths):
     return found
 
 
+PARTIAL_CHAIN = 0x80000  # X509_V_FLAG_PARTIAL_CHAIN: `ca` may be the target's very certificate; new Pythons set it
 # Where systems keep the authorities that they trust: Debian and Alpine, Fedora, openSUSE, macOS.
 TRUST_STORES = ('/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bundle.crt', '/etc/ssl/ca-bundle.pem',
                 '/etc/ssl/cert.pem')
@@ -5904,6 +5902,7 @@ def blocking_client_context(tls, names_itself):
         if tls.cert:
             with in_pipes(tls.cert, tls.key) as paths:
                 context.load_cert_chain(*paths, password=no_passphrase)
+        context.verify_flags |= PARTIAL_CHAIN
         if tls.ca and u'-BEGIN X509 CRL-' in tls.ca:
             with in_pipes(tls.ca) as paths:
                 context.load_verify_locations(*paths)

@@ -6,12 +6,11 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 
 import pytest
 
-from ssh_server import administrative, folder_for_all, read, run_well, write
+from ssh_server import administrative, folder_for_all, read, write
 from targets import closed_port
 from waiting import wait_until
 

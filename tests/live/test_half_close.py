@@ -12,7 +12,7 @@ import pytest
 import ws2s
 from raw_client import BINARY, CLOSE
 from tape import Reading, Tape
-from targets import echo, released, reset, serving, silence, when
+from targets import echo, released, reset, serving, when
 from test_flow import Upload
 from tls_targets import (BAD_REQUEST, CLOSED, FINISHED, NOT_CONNECTED, RESET, connect, failure, is_secured, opened,
                          tls_target, trusting)

@@ -11,7 +11,7 @@ from census import is_empty
 from certificates import server_context
 from raw_client import BINARY, CLOSE, frame, sendb_frame
 from tape import Reading, Tape, record
-from targets import echo, recorder, released, reset, saying, serving, silence, sink, unaccepted, when
+from targets import echo, recorder, released, reset, saying, serving, silence, sink, unaccepted
 from test_flow import Upload
 from tls_targets import (BAD_REQUEST, CLOSED, NOT_CONNECTED, RESET, TLS, connect, failure, is_secured, opened, said_of,
                          trusting)

@@ -12,7 +12,6 @@ import tempfile
 
 import pytest
 
-import ws2s
 from installed import needs
 from mail_servers import running_dovecot, running_exim
 from postgres_server import CLEAR, PASSWORD, running_postgres
@@ -142,7 +141,7 @@ def test_smtp_with_starttls(gateway, pki, good):
         dialogue.starttls(pki)
         dialogue.say('EHLO client.test\r\n')
         assert b'STARTTLS' not in dialogue.hear(br'250 .*\r\n')
-        for line, answer in (('MAIL FROM:<a@client.test>', b'250'), ('RCPT TO:<b@mail.test>', b'250'), ('DATA', b'354')):
+        for line, answer in (('MAIL FROM:<a@x.test>', b'250'), ('RCPT TO:<b@mail.test>', b'250'), ('DATA', b'354')):
             dialogue.say(line + '\r\n')
             dialogue.hear(answer + br' .*\r\n')
         body = base64.b64encode(NOISE.cut(0, 60000)).decode('ascii')
@@ -205,8 +204,9 @@ def s_server(certified, *options):
         process.stdout.close()
 
 
-@pytest.mark.parametrize('options', [('-tls1_2',), ('-tls1_3',), ('-tls1_2', '-no_ticket'), ('-tls1_3', '-num_tickets', '9'),
-                                     ('-tls1_3', '-max_send_frag', '512')], ids=' '.join)
+@pytest.mark.parametrize('options', [('-tls1_2',), ('-tls1_3',), ('-tls1_2', '-no_ticket'),
+                                     ('-tls1_3', '-num_tickets', '9'), ('-tls1_3', '-max_send_frag', '512')],
+                         ids=' '.join)
 def test_s_server_in_all_its_ways(gateway, pki, good, options):
     with s_server(good, *options) as port, opened(gateway) as client:
         reply = connect(client, port, tls=trusting(pki), binary=True)
@@ -217,12 +217,14 @@ def test_s_server_in_all_its_ways(gateway, pki, good, options):
             assert dialogue.hear(br'\n').strip() == text[::-1].encode('ascii')
 
 
+NO_VERSION = 'the target and the gateway have no common version of TLS'
+NO_CERTIFICATE = 'the target has refused the TLS handshake; it may want a certificate'
+
+
 @pytest.mark.parametrize('options, told', [
-    (('-tls1', '-cipher', 'ALL:@SECLEVEL=0'), 'the target and the gateway have no common version of TLS'),
-    (('-tls1_1', '-cipher', 'ALL:@SECLEVEL=0'), 'the target and the gateway have no common version of TLS'),
-    (('-tls1_2', '-cipher', 'aNULL:@SECLEVEL=0'), 'the target has refused the TLS handshake; it may want a certificate'),
-    (('-tls1_2', '-Verify', '1', '-verify_return_error'),
-     'the target has refused the TLS handshake; it may want a certificate')], ids=lambda value: ' '.join(value)[:30])
+    (('-tls1', '-cipher', 'ALL:@SECLEVEL=0'), NO_VERSION), (('-tls1_1', '-cipher', 'ALL:@SECLEVEL=0'), NO_VERSION),
+    (('-tls1_2', '-cipher', 'aNULL:@SECLEVEL=0'), NO_CERTIFICATE),
+    (('-tls1_2', '-Verify', '1', '-verify_return_error'), NO_CERTIFICATE)], ids=['1.0', '1.1', 'anonymous', 'wanting'])
 def test_s_server_with_which_there_is_nothing_to_agree_on(gateway, pki, good, options, told):
     with s_server(good, *options) as port, opened(gateway) as client:
         assert said_of(connect(client, port, tls=trusting(pki))) == told

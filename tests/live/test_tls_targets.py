@@ -1,7 +1,7 @@
 # -*- coding: utf-8 -*-
 """TLS to targets (protocol, 1a): certificates good and bad, `starttls`, and that nothing goes in the clear."""
 
-import contextlib
+import logging
 import socket
 import sys
 import threading
@@ -83,7 +83,16 @@ def test_a_chain_that_lacks_its_middle_is_signed_by_an_unknown_authority(gateway
         file.write(str(chained.cert))
     with tls_target(alone, echo) as port, opened(gateway) as client:
         refused_as(connect(client, port, tls=trusting(pki)), 'is signed by an unknown authority')
-        assert is_secured(connect(client, port, tls={'ca': pki.root.cert + pki.authority('middle').cert}))
+        for ca in (pki.root.cert + pki.authority('middle').cert, pki.authority('middle').cert, chained.cert):
+            assert is_secured(connect(client, port, tls={'ca': ca}))
+        refused_as(connect(client, port, tls={'ca': pki.server('good').cert}), 'is signed by an unknown authority')
+
+
+def test_a_target_may_be_known_by_its_very_certificate(gateway, pki):
+    alone, other = pki.self_signed('self'), pki.self_signed('another self')
+    with tls_target(alone, echo) as port, opened(gateway) as client:
+        assert is_secured(connect(client, port, tls={'ca': alone.cert}))
+        refused_as(connect(client, port, tls={'ca': other.cert}), 'is self-signed')
 
 
 NAMES = [
@@ -172,6 +181,42 @@ def encrypted(pki, path):
     out = path + '.encrypted'
     run_well(['openssl', 'pkcs8', '-topk8', '-in', path, '-out', out, '-passout', 'pass:swordfish'])
     return read(out)
+
+
+@pytest.mark.parametrize('name', ['expired', 'self', 'other'])
+def test_only_where_the_operator_allows_that_a_certificate_is_not_verified(running_gateway, gateway, pki, name):
+    certified = {'expired': lambda: pki.server('expired', days=(-20, -10)), 'self': lambda: pki.self_signed('self'),
+                 'other': lambda: pki.server('elsewhere', u'DNS:elsewhere.test')}[name]()
+    lax = running_gateway({'tls': {'allowUnverified': True}})
+    with tls_target(certified, echo) as port:
+        with opened(gateway) as client:
+            assert failure(connect(client, port, tls={'verify': False})) == BAD_REQUEST
+        with opened(lax) as client:
+            assert is_secured(connect(client, port, tls={'verify': False}))
+            assert said_of(connect(client, port, tls=trusting(pki)))
+
+
+def test_neither_keys_nor_certificates_stand_in_the_log(running_gateway, pki, good):
+    mine, lines = pki.client('mine'), []
+    log, handler = logging.getLogger('ws2s'), logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    gateway = running_gateway({'log': {'level': 'debug'}})
+    log.addHandler(handler)
+    level = log.level
+    log.setLevel(logging.DEBUG)
+    try:
+        with tls_target(good, echo, pki.root) as port, opened(gateway) as client:
+            fields = trusting(pki, cert=mine.cert, key=read(mine.key))
+            assert is_secured(connect(client, port, tls=fields))
+            assert said_of(connect(client, port, tls=dict(fields, servername='other.test')))
+            assert failure(connect(client, port, tls=dict(fields, key=fields['key'][:-40]))) == BAD_REQUEST
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+    text = '\n'.join(lines)
+    assert 'with TLS' in text and 'CERTIFICATE_VERIFY_FAILED' in text or 'for other names' in text
+    for pem in (mine.cert, fields['key'], pki.root.cert):
+        assert not [line for line in pem.split('\n')[1:-2] if line in text]
 
 
 # -- what is agreed on -------------------------------------------------------------------------------------------------
@@ -400,8 +445,8 @@ def test_no_form_of_tls_goes_in_the_clear(running_gateway):
                 client.receive_all()
         wait_until(lambda: len(recorded) >= 4)
         wait_until(lambda: is_empty(gateway))
-    assert [data for data in recorded if is_clear(data)] == 2 * [SECRET.encode('ascii') + b'xxxxxxxxx'
-                                                                + SECRET.encode('ascii')]
+    secret = SECRET.encode('ascii')
+    assert [data for data in recorded if is_clear(data)] == 2 * [secret + b'xxxxxxxxx' + secret]
 
 
 @pytest.mark.parametrize('then', [saying(b'220 ready\r\n', sink), echo, sink, saying(b'', lambda sock: None)],
@@ -418,8 +463,8 @@ def test_after_a_handshake_that_fails_nothing_follows_in_the_clear(running_gatew
             with opened(gateway) as client:
                 if begin == 'starttls':
                     client.connect_to(port)
-                client.send_json(command=begin, **(
-                    {'host': '127.0.0.1', 'port': port, 'tls': True} if begin == 'connect' else {}))
+                asked = {'host': '127.0.0.1', 'port': port, 'tls': True} if begin == 'connect' else {}
+                client.send_json(command=begin, **asked)
                 client.send_json(command='send', data=SECRET)
                 client.send_frame(BINARY, SECRET.encode('ascii'))
                 replies = []
@@ -641,7 +686,8 @@ def with_close(client):
 def test_nothing_is_left_of_clients_that_go_in_any_state_of_tls(running_gateway, pki, good):
     gateway = running_gateway({'limits': {'drainSeconds': 0.3, 'connectSeconds': 0.5}})
     with tls_target(good, sink) as sink_port, tls_target(good, flood) as flood_port, \
-            tls_target(good, silence) as unread, tls_target(good, in_order_and_stays) as ended_port, unaccepted() as silent:
+            tls_target(good, silence) as unread, tls_target(good, in_order_and_stays) as ended_port, \
+            unaccepted() as silent:
         scene = Scene(gateway, trusting(pki), {'sink': sink_port, 'flood': flood_port, 'unread': unread,
                                                'ended': ended_port, 'silent': silent, 'unread in the clear': silent})
         for _ in range(3):
