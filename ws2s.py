@@ -4449,15 +4449,17 @@ class TlsWire(Wire):
         if not self._is_shaken:
             raise NetworkError(errno.EPIPE, 'nobody to tell: there is no TLS yet')
         data = memoryview(chunks[0] if len(chunks) == 1 or len(chunks[0]) >= TLS_RECORD else joined(chunks))
-        sent = 0
+        sent, part = 0, 1
         try:
-            while sent < len(data):  # one call takes one record; after a refusal the same bytes come again
-                sent += sock.send(data[sent:])
+            while part and sent < len(data):  # after a refusal, for which Python 2 has a 0, the same bytes come again
+                part = sock.send(data[sent:])
+                sent += part
         except ssl.SSLWantWriteError:
-            if not sent:
-                raise NetworkError(errno.EAGAIN, 'there is no room')
+            part = 0
         except ssl.SSLError as error:  # to write never waits for the peer: renegotiation is off
             raise NetworkError(errno.ECONNRESET, 'TLS: %s' % error.reason)
+        if not sent:
+            raise NetworkError(errno.EAGAIN, 'there is no room')
         return sent
 
     def holds(self, sock):

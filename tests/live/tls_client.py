@@ -69,6 +69,10 @@ class TlsSocket(object):
                     return  # the other side's end is not there yet, or data is
         beneath(self._sock).shutdown(how)
 
+    def end_beneath(self):
+        """Close our half as if TLS were none."""
+        beneath(self._sock).shutdown(socket.SHUT_WR)
+
 
 def trusting(authority, **settings):
     """An SSLContext that trusts the certificate in this file, with these attributes."""
