@@ -69,6 +69,7 @@ import threading
 import time
 import traceback
 import unicodedata
+import weakref
 import zlib
 
 __version__ = '3.0.0.dev0'
@@ -829,10 +830,10 @@ OPTIONS = (
     Option('wisp.streams', 256, whole(1, 65536), 'of one client at one time'),
     Option('wisp.motd', None, either(words, None), 'what clients of Wisp 2 are greeted with'),
     Option('wisp.users', (), secrets_by_name, 'passwords by name; with any of them Wisp wants one'),
-    Option('tls.certificate', None, either(plain_path, None), 'file of our certificate and its chain, in PEM'),
-    Option('tls.key', None, either(plain_path, None), 'file of its key, in PEM; null: it is in tls.certificate'),
+    Option('tls.certificate', None, either(words, None), 'file of our certificate and its chain, in PEM'),
+    Option('tls.key', None, either(words, None), 'file of its key, in PEM; null: it is in tls.certificate'),
     Option('tls.minVersion', '1.2', one_of('1.2', '1.3'), 'oldest version of TLS that clients may speak'),
-    Option('tls.clientCa', None, either(plain_path, None), 'file of authorities whose certificates clients may show'),
+    Option('tls.clientCa', None, either(words, None), 'file of authorities whose certificates clients may show'),
     Option('tls.allowUnverified', False, flag, 'may clients have the certificate of a target not verified?'),
     Option('deflate.enabled', False, flag, 'compress messages where the client offers it (RFC 7692)?'),
     Option('deflate.level', 1, whole(1, 9), 'of compression; higher ones take much more time for little'),
@@ -995,9 +996,11 @@ METHODS = 'GET, HEAD, OPTIONS'
 PAGE_HEADERS = (
     ('X-Content-Type-Options', 'nosniff'), ('X-Frame-Options', 'DENY'), ('Referrer-Policy', 'no-referrer'),
     ('Cache-Control', 'no-cache'),
-    ('Content-Security-Policy', "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
-                                "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"),
 )
+PAGE_POLICY = ("default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
+               "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'")
+# noVNC's pages hold scripts, those of emulators WebAssembly.
+FOLDER_POLICY = PAGE_POLICY.replace("'self'", "'self' 'unsafe-inline' 'wasm-unsafe-eval'", 1)
 
 CONTENT_TYPES = {'html': 'text/html', 'htm': 'text/html', 'js': 'text/javascript', 'mjs': 'text/javascript',
                  'css': 'text/css', 'txt': 'text/plain', 'md': 'text/plain', 'json': 'application/json',
@@ -1306,12 +1309,12 @@ def response_head(status, headers):
     return ('\r\n'.join(lines) + '\r\n\r\n').encode('latin-1')
 
 
-def page_head(status, content_type, length, headers=()):
+def page_head(status, content_type, length, headers=(), policy=PAGE_POLICY):
     """The head of a reply after which the connection closes."""
     # RFC 9110 section 7.8: an Upgrade header stands in Connection as well.
     connection = 'close, Upgrade' if 'Upgrade' in dict(headers) else 'close'
     shape = [('Content-Type', content_type), ('Content-Length', length), ('Connection', connection)]
-    return response_head(status, shape + list(headers) + list(PAGE_HEADERS))
+    return response_head(status, shape + list(headers) + list(PAGE_HEADERS) + [('Content-Security-Policy', policy)])
 
 
 def sentence_reply(status, sentence, headers=(), with_body=True):
@@ -5607,7 +5610,7 @@ QUICK_SECONDS = 1      # a zone is known while its names are found within so lon
 ZONE_LOOKUPS = 16      # under way for one address below two labels, in zones that are known; and as many in others
 CLIENT_LOOKUPS = 2     # under way for one client: one that it has given up, and another
 KNOWN_ZONES = 1024     # that are remembered
-CONTEXTS = 64          # of TLS that are kept
+CONTEXTS = 64          # of TLS with the system's authorities
 SPARE_DESCRIPTORS = 64  # that targets leave for clients
 
 
@@ -5654,7 +5657,6 @@ ROUTE_REQUEST, ROUTE_REPLY = struct.Struct('=IHHIIBBBBBBBBIHH'), struct.Struct('
 RTM_NEWROUTE, RTM_GETROUTE, NLM_F_REQUEST, RTA_DST = 24, 26, 1, 1
 ROUTES_HERE = tuple((RTM_NEWROUTE, kind) for kind in (2, 3, 4))  # RTN_LOCAL, RTN_BROADCAST, RTN_ANYCAST
 
-MAPPED = packed_address('::ffff:0.0.0.0')[:12]
 STRANGERS = {4: '198.51.100.213', 16: '2001:db8::d5'}  # RFC 5737 and 3849: addresses that nobody has
 
 
@@ -5726,6 +5728,7 @@ class Step(Handler):
     The result is None where there is a Failure, except for a socket that its target has reset already.
     """
 
+    pending = 0  # bytes of our own that still have to go before the step is done
     via = ''  # how the log names what stands between us and the target: '' or ' through HOST:PORT'
     _timer = None
 
@@ -6015,10 +6018,11 @@ class Dial(Connect):
 
 
 class Contexts(object):
-    """The SSLContexts for targets. To make one takes a thread some milliseconds: those that hold no secret are kept."""
+    """The SSLContexts for targets. To make one takes a thread some milliseconds: those without a secret are kept. One
+    with the system's authorities takes a megabyte: there are at most CONTEXTS of these."""
 
     def __init__(self, workers):
-        self._workers, self._known = workers, {}
+        self._workers, self._known, self._large = workers, {}, weakref.WeakSet()
 
     def find(self, tls, name, group, on_context):
         """Have ``on_context`` called with a context or a Failure: at once, or when the Job that is given is done."""
@@ -6028,11 +6032,14 @@ class Contexts(object):
             return None
 
         def on_result(context):
-            if not (tls.ca or tls.cert or isinstance(context, Failure)) and len(self._known) < CONTEXTS:
-                self._known[key] = context
+            if not (tls.ca or isinstance(context, Failure)):
+                self._large.add(context)
+                if not tls.cert and len(self._known) < CONTEXTS // 2:
+                    self._known[key] = context
             on_context(context)
 
-        job = self._workers.submit(group, blocking_client_context, key, on_result)
+        is_full = not tls.ca and len(self._large) >= CONTEXTS
+        job = None if is_full else self._workers.submit(group, blocking_client_context, key, on_result)
         if job is None:
             on_context(NO_ROOM)
         return job
@@ -6113,6 +6120,10 @@ class Handover(Step, StreamOwner):
         self._stream.wire = HANDOVER
         self._stream.finish()
 
+    @property
+    def pending(self):
+        return self._stream.pending
+
     def on_finished(self, stream):
         self._timer.cancel()
         on_done, self._on_done = self._on_done, None
@@ -6148,6 +6159,10 @@ class Secured(Step):
 
     def _start(self):
         self._job = self._contexts.find(self._tls, self._name, self._group, self._on_context)
+
+    @property
+    def pending(self):
+        return self._way.pending
 
     def _on_context(self, context):
         self._job = None
@@ -7203,6 +7218,7 @@ GIVE_UP_SECONDS = 5            # for threads that hang when everything else has 
 DATAGRAM_SECONDS = 60          # without a datagram either way, and the target is given up: nothing tells of its end
 
 HANDSHAKE_RECORD = b'\x16'     # the first byte of whoever speaks TLS
+PEM_WEIGHT = 4                 # bytes that OpenSSL takes for each of a client's PEM
 RENEWAL_SECONDS = 20           # between looks at the files of our certificate
 
 DIALLING, FLOWING, DRAINING, ENDED = 'dialling', 'flowing', 'draining', 'ended'
@@ -7210,6 +7226,15 @@ DIALLING, FLOWING, DRAINING, ENDED = 'dialling', 'flowing', 'draining', 'ended'
 # draining: the client has let go; what it had sent still goes to the target, what comes from there is thrown away.
 # From flowing to dialling: for TLS from here on.
 UPSTREAM_MOVES = {DIALLING: (FLOWING, ENDED), FLOWING: (DIALLING, DRAINING, ENDED), DRAINING: (ENDED,), ENDED: ()}
+
+
+def stream_to_target(gateway, sock, upstream, high):
+    if upstream.is_udp:
+        return Datagrams(gateway.loop, sock, upstream)
+    stream = Stream(gateway.loop, sock, upstream, high, gateway.budget)
+    if isinstance(sock, ssl.SSLSocket):
+        stream.wire = TlsWire(is_server=False)
+    return stream
 
 
 class Upstream(StreamOwner, Holder):
@@ -7220,9 +7245,9 @@ class Upstream(StreamOwner, Holder):
     client may still be sent, None for any number.
     """
 
-    __slots__ = ('channel', 'group', 'state', 'stream', 'name', 'host', 'sent', 'received', 'credit', 'is_udp',
-                 'way', '_gateway', '_talk', '_number', '_half_open', '_prefix', '_window', '_timer', '_born', '_early',
-                 '_discarded')
+    __slots__ = ('channel', 'group', 'state', 'stream', 'name', 'host', 'weight', 'sent', 'received', 'credit',
+                 'is_udp', 'way', '_gateway', '_talk', '_number', '_half_open', '_prefix', '_window', '_timer', '_born',
+                 '_early', '_discarded')
 
     def __init__(self, gateway, talk, action):
         self.channel, self.state, self.stream, self.credit = action.channel, DIALLING, None, action.window
@@ -7232,6 +7257,7 @@ class Upstream(StreamOwner, Holder):
         self.name = 'udp ' * self.is_udp + with_port(printable(action.host), action.port)
         self._born = gateway.loop.now
         self.sent = self.received = self._discarded = 0
+        self.weight = 0  # bytes that TLS holds for it, beyond what every connection takes
         self._timer = self._early = self.way = None
         gateway.upstreams.add(self)
 
@@ -7262,7 +7288,9 @@ class Upstream(StreamOwner, Holder):
         self._gateway.journal.tell(self.group, self._number, 'reached %s in %.3f s', self.name, seconds)
         self._move(FLOWING)
         self.way = self.way if self.way.via else None
-        self.stream = self._stream(sock)
+        # A dialect that gives credit hears of every byte that has gone: its upstreams are full with the first.
+        high = 1 if self._talk and self._talk.dialect.credits else self._gateway.config['limits.bufferBytes']
+        self.stream = stream_to_target(self._gateway, sock, self, high)
         if failure is RESET:
             self.stream.broken = True
         if self._early:
@@ -7275,17 +7303,6 @@ class Upstream(StreamOwner, Holder):
             self.end()
         else:
             self._begin_drain()
-
-    def _stream(self, sock):
-        loop = self._gateway.loop
-        if self.is_udp:
-            return Datagrams(loop, sock, self)
-        # A dialect that gives credit hears of every byte that has gone: its upstreams are full with the first.
-        high = 1 if self._talk and self._talk.dialect.credits else self._gateway.config['limits.bufferBytes']
-        stream = Stream(loop, sock, self, high, self._gateway.budget)
-        if isinstance(sock, ssl.SSLSocket):
-            stream.wire = TlsWire(is_server=False)
-        return stream
 
     # -- from the client -----------------------------------------------------------------------------------------------
 
@@ -7308,7 +7325,7 @@ class Upstream(StreamOwner, Holder):
         return self.is_full() and self.credit != 0 and not self._talk.dialect.credits
 
     def is_full(self):
-        return self.stream.congested if self.stream else self.held() >= self._gateway.config['limits.bufferBytes']
+        return self.stream.congested if self.stream else self._waiting() >= self._gateway.config['limits.bufferBytes']
 
     def grant(self, count):
         """The client has given back ``count`` bytes of its window."""
@@ -7389,7 +7406,7 @@ class Upstream(StreamOwner, Holder):
         self._talk = None
         if self.state == FLOWING and not self.stream.broken:
             self._begin_drain()
-        elif self.state == DIALLING and deliver and self._early:
+        elif self.state == DIALLING and deliver and self._waiting():
             self._gateway.on_left(self)
         else:
             self.end()
@@ -7401,7 +7418,12 @@ class Upstream(StreamOwner, Holder):
         self._gateway.on_left(self)
 
     def held(self):
-        return (self.stream.pending if self.stream else 0) + sum(map(len, self._early or ()))
+        return self.weight + self._waiting()
+
+    def _waiting(self):
+        """Bytes that are still to go."""
+        pending = self.stream.pending if self.stream else self.way.pending if self.way else 0
+        return pending + sum(map(len, self._early or ()))
 
     def flush(self):
         if self.stream:
@@ -7417,14 +7439,13 @@ class Upstream(StreamOwner, Holder):
         self._move(ENDED)
         if self._timer:
             self._timer.cancel()
-        left = self.held()
+        left = self._waiting()
+        self._gateway.budget.bytes -= self.weight + sum(map(len, self._early or ()))
+        self._early = None
         if left:
             self._gateway.journal.tell(self.group, self._number, '%s has not got the last %d bytes', self.name, left)
         if self.stream:
             self.stream.close(reset=left > 0)  # with a FIN what was cut off would look complete
-        if self._early:
-            self._gateway.budget.bytes -= left
-            self._early = None
         if self.way:
             self.way.cancel()
         if self._talk:
@@ -7492,6 +7513,9 @@ class Performance(object):
 
     def _with_tls(self, upstream, tls, make_way):
         gateway = self._gateway
+        weight = PEM_WEIGHT * sum(len(text) for text in (tls.ca, tls.cert, tls.key) if text)
+        upstream.weight += weight
+        gateway.budget.bytes += weight
         return Secured(gateway.loop, gateway.contexts, tls, upstream.host, self.session.group,
                        gateway.config['limits.connectSeconds'], make_way, upstream.on_dialled)
 
@@ -7966,7 +7990,9 @@ class Visit(Arrival):
             self.refuse(data if isinstance(data, HttpError) else HttpError(500, BROKEN.message), request)
             return
         self._log(200, '%s %s' % (request.method, printable(request.path)))
-        self.stream.write(page_head(200, content_type(name), len(data)), data if request.method == 'GET' else b'')
+        policy = FOLDER_POLICY if self.gateway.config['web'] else PAGE_POLICY
+        self.stream.write(page_head(200, content_type(name), len(data), policy=policy),
+                          data if request.method == 'GET' else b'')
         self.stream.finish()
         self.rearm(STALL_SECONDS)
         self.gateway.budget.enforce(self)
@@ -8793,6 +8819,8 @@ def parse_arguments(argv):
                                                          % DEFAULT_CONFIG_FILE)
     parser.add_argument('--listen', metavar='HOST:PORT', action='append', help=(
         'where to listen (127.0.0.1:3613), or unix:PATH; may be given more than once'))
+    parser.add_argument('--tls', metavar='CERT[,KEY]', help='speak TLS with these files, in PEM')
+    parser.add_argument('--self-signed', action='store_true', help='try TLS out, with a certificate made for that')
     parser.add_argument('--allow-local', action='store_true', help="let clients reach this machine's own services")
     parser.add_argument('--allow-origin', metavar='ORIGIN', action='append', help='let pages of this origin connect; '
                                                                                   'may be given more than once')
@@ -8807,11 +8835,11 @@ def parse_arguments(argv):
 # Options of websockify that ask for nothing else than what is done here anyway.
 WEBSOCKIFY_ANYWAY = '--file-only', '--no-parent'
 # What else it has, and what to do instead.
-NO_TLS_THERE = 'TLS is not spoken here yet: let a web server in front of the gateway speak it'
 WEBSOCKIFY_OTHERWISE = {
-    'cert': NO_TLS_THERE, 'key': NO_TLS_THERE, 'key-password': NO_TLS_THERE, 'ssl-only': NO_TLS_THERE,
-    'ssl-target': NO_TLS_THERE, 'ssl-version': NO_TLS_THERE, 'ssl-ciphers': NO_TLS_THERE, 'verify-client': NO_TLS_THERE,
-    'cafile': NO_TLS_THERE, 'unix-target': 'Unix sockets are no targets here', 'target-config': 'use --token-plugin',
+    'key-password': 'the key must not be encrypted', 'ssl-target': 'write tls behind a target in the file of tokens',
+    'ssl-version': 'set tls.minVersion', 'ssl-ciphers': 'the ciphers are those of Python',
+    'verify-client': 'set tls.clientCa', 'cafile': 'set tls.clientCa',
+    'unix-target': 'Unix sockets are no targets here', 'target-config': 'use --token-plugin',
     'unix-listen': 'use ws2s.py --listen unix:PATH', 'traffic': 'payloads are never logged',
     'record': 'payloads are never recorded', 'run-once': 'use --idle-timeout', 'timeout': 'use --idle-timeout',
     'wrap-mode': 'no program is wrapped; begin it yourself', 'inetd': 'use a socket unit of systemd',
@@ -8838,6 +8866,9 @@ def websockify_parser():
     parser.add_argument('-v', '--verbose', action='store_true', help='log more')
     parser.add_argument('--allow-origin', metavar='ORIGIN', action='append', help='only pages of this origin; may be '
                                                                                   'given more than once')
+    parser.add_argument('--cert', metavar='FILE', help='certificate and its chain, in PEM; with --ssl-only')
+    parser.add_argument('--key', metavar='FILE', help='its key, in PEM; without, it is in the file of --cert')
+    parser.add_argument('--ssl-only', action='store_true', help='speak TLS and nothing else')
     for option in WEBSOCKIFY_ANYWAY:
         parser.add_argument(option, action='store_true', help=argparse.SUPPRESS)
     return parser
@@ -8854,6 +8885,8 @@ def websockify_arguments(argv):
         raise ConfigError('--token-plugin: only TokenFile and ReadOnlyTokenFile are there')
     if (arguments.token_plugin is None) != (arguments.token_source is None):
         raise ConfigError('--token-plugin and --token-source go together')
+    if arguments.ssl_only != (arguments.cert is not None) or arguments.key and not arguments.cert:
+        raise ConfigError('--cert and --ssl-only go together: a port speaks TLS, or it does not')
     if arguments.target is None and arguments.token_plugin is None:
         raise ConfigError('TARGET:PORT or --token-plugin must say where the bytes go')
     return arguments
@@ -8873,7 +8906,8 @@ def websockify_config(arguments):
                 'log.file': absolute_path(arguments.log_file), 'log.level': 'debug' if arguments.verbose else None,
                 'limits.pingSeconds': whole_seconds(arguments.heartbeat, '--heartbeat')}
     given.update((key, value) for key, value in optional.items() if value is not None)
-    return DEFAULTS.replace(given)
+    config = DEFAULTS.replace(given)
+    return with_tls(config, absolute_path(arguments.cert), absolute_path(arguments.key)) if arguments.cert else config
 
 
 def absolute_path(path):
@@ -8955,6 +8989,12 @@ def listen_settings(texts):
     return {'listen': found}
 
 
+def with_tls(config, certificate, key):
+    """The Config all of whose listeners speak TLS."""
+    listens = [dict(plain_value(listen), tls=True) for listen in listeners(config)]
+    return config.replace({'listen': listens, 'tls.certificate': certificate, 'tls.key': key})
+
+
 def with_arguments(config, arguments):
     """The Config with what the command line says. Raises ConfigError."""
     given = {'allowConnectToServerLocal': arguments.allow_local or None, 'web': arguments.web,
@@ -8964,7 +9004,36 @@ def with_arguments(config, arguments):
     if arguments.allow_origin is not None:
         given['allowedOrigins'] = plain_value(config['allowedOrigins']) + arguments.allow_origin
     config = config.replace({key: value for key, value in given.items() if value is not None})
+    if arguments.tls is not None or arguments.self_signed:
+        certificate, _, key = (self_signed() if arguments.tls is None else arguments.tls).partition(',')
+        config = with_tls(config, certificate, key or None)
     return config.replace({'web': os.path.expanduser(config['web'])}) if config['web'] else config
+
+
+def self_signed():
+    """CERT,KEY: files that the openssl program makes once a month, for this machine alone. Raises ConfigError."""
+    folder = os.path.expanduser(os.path.join('~', '.ws2s'))
+    certificate, key = [os.path.join(folder, name) for name in ('self-signed.crt', 'self-signed.key')]
+    if not os.path.exists(certificate) or time.time() - os.stat(certificate).st_mtime > SELF_SIGNED_SECONDS:
+        try:
+            make_folder(folder)
+            before = os.umask(0o077)
+            try:
+                subprocess.check_output(OPENSSL_REQUEST + ['-keyout', key, '-out', certificate], stdin=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, **DETACHED)
+            finally:
+                os.umask(before)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise ConfigError('--self-signed: openssl has made no certificate: %s' % printable(
+                str(getattr(error, 'output', None) or error)))
+    sys.stderr.write('ws2s: the certificate %s is for trying out: for localhost, signed by nobody. Trust it by hand '
+                     '(curl --cacert %s, or past the warning of a browser)\n' % ((printable(certificate),) * 2))
+    return '%s,%s' % (certificate, key)
+
+
+SELF_SIGNED_SECONDS = 29 * 86400
+OPENSSL_REQUEST = ['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '30', '-subj', '/CN=localhost',
+                   '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1']
 
 
 def check_target(judge, text):

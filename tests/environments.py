@@ -29,7 +29,8 @@ NEWEST = VERSIONS[-1]
 ONLY_ON = {'programs': ('2.7', '3.6', '3.11', NEWEST), 'independent': ('2.7', NEWEST), 'trials': ('3.11',),
            'pages': ()}
 STRICT = os.environ.get('WS2S_TEST_STRICT') == '1'
-NODE_PACKAGES = ('ws@8', 'axe-core@4.14.1', 'typescript@5.9.3')
+NODE_PACKAGES = ('ws@8', 'axe-core@4.14.1', 'typescript@5.9.3', '@novnc/novnc@1.7.0', 'mqtt@5.16.0',
+                 '@neondatabase/serverless@1.2.0', 'v86@0.5.462')
 PEER_NODE_PACKAGES = ('ws@8', '@mercuryworkshop/wisp-js@0.5.0')
 SUITE = ('tests/unit', 'tests/live')
 PEER_ENVIRONMENTS = ('bench-peers', 'bench-original')
@@ -212,6 +213,13 @@ def install_node_packages(folder, packages):
     must(command + list(packages), 'npm cannot install', packages)
 
 
+def novnc_archive():
+    """The archive of noVNC. Beside it the package has only what begins websockify, which is not installed."""
+    python = environment('novnc', this_interpreter(), '--no-deps', '-r', 'tests/requirements-novnc.txt')
+    site = os.path.join(os.path.dirname(os.path.dirname(python)), 'lib', 'python*', 'site-packages')
+    return glob.glob(os.path.join(site, 'novnc', 'resources', 'novnc_server.zip'))[0]
+
+
 # --- Running --------------------------------------------------------------------------------------
 
 def plain_environ():
@@ -247,6 +255,7 @@ def run_pytest(interpreter, arguments):
     modules = node_modules()
     if modules:
         environ['WS2S_TEST_NODE_MODULES'] = modules
+        environ['WS2S_TEST_NOVNC'] = novnc_archive()
     say('pytest on %s' % full(interpreter))
     return call([python] + errors(interpreter, WARNINGS_OF_PYTHON) +
                 ['-m', 'pytest'] + errors(interpreter, WARNINGS_OF_PYTEST) + arguments, environ)

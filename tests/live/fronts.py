@@ -136,16 +136,16 @@ class Front(object):
 
 
 class Nginx(Front):
-    """Its configuration has no line that begins with one of ``without``."""
+    """Its configuration has no line that begins with one of ``without``, and other words for those of ``places``."""
 
-    def _text(self, upstream, without=()):
+    def _text(self, upstream, without=(), places=()):
         lines = [line for line in recommended().splitlines(True) if not line.lstrip().startswith(without)]
-        return FRAME % replaced(''.join(lines), {
+        return FRAME % replaced(''.join(lines), dict(places, **{
             'listen 443 ': 'listen %s:%d ' % (HOST, self.port),
             '/etc/ssl/certs/gateway.pem': self.certificate,
             '/etc/ssl/private/gateway.key': self._key,
             '127.0.0.1:3613': '%s:%d' % tuple(upstream),
-        })
+        }))
 
     def _words(self, folder, config):
         return ['-p', folder + '/', '-c', config]
@@ -199,6 +199,6 @@ def running(front, upstream, *options):
         shutil.rmtree(folder)
 
 
-def running_nginx(upstream, without=()):
+def running_nginx(upstream, without=(), places=()):
     """An Nginx that serves."""
-    return running(Nginx, upstream, without)
+    return running(Nginx, upstream, without, places)

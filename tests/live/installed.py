@@ -15,9 +15,17 @@ def needs(program, package):
     pytest.skip('needs %s (Debian: apt-get install %s)' % (program, package))
 
 
-def needs_node_modules():
-    """The folder of the Node packages that tests/environments.py has installed."""
+def needs_node_modules(package='ws'):
+    """The folder of the Node packages that tests/environments.py has installed, ``package`` too."""
     folder = os.environ.get('WS2S_TEST_NODE_MODULES', '')
-    if not os.path.isdir(os.path.join(folder, 'ws')):
-        pytest.skip("needs Node's packages ws and others (python3 tests/environments.py test installs them)")
+    if not os.path.isdir(os.path.join(folder, *package.split('/'))):
+        pytest.skip("needs Node's package %s (python3 tests/environments.py test installs it)" % package)
     return folder
+
+
+def needs_novnc():
+    """The archive of noVNC that tests/environments.py has installed."""
+    path = os.environ.get('WS2S_TEST_NOVNC', '')
+    if not os.path.isfile(path):
+        pytest.skip('needs noVNC (python3 tests/environments.py test installs it)')
+    return path

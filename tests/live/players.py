@@ -96,15 +96,16 @@ class PythonStage(Stage):
 
 
 class NodeStage(Stage):
-    """Plays in a process of its own."""
+    """Plays in a process of its own, which ``script`` directs."""
 
-    def __init__(self, program, modules):
+    def __init__(self, program, modules, script='node_client.js'):
         self._program, self._environment = program, dict(os.environ, NODE_PATH=modules)
+        self._script = os.path.join(LIVE, script)
         self._unfinished = []
 
     def begin(self, scenario, **settings):
         process = subprocess.Popen(
-            [self._program, os.path.join(LIVE, 'node_client.js'), scenario, json.dumps(settings)],
+            [self._program, self._script, scenario, json.dumps(settings)],
             env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, close_fds=True)
         self._unfinished.append(process)
         return lambda: self._result(process)

@@ -55,16 +55,16 @@ def folder_for_all():
     return folder
 
 
-def run(command, text=u''):
+def run(command, text=u'', **options):
     """(exit status, all that it writes) of a program that is given ``text``."""
     process = subprocess.Popen(command, cwd='/', env=dict(os.environ, LC_ALL='C'), close_fds=True,
-                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
     output = process.communicate(text.encode('utf-8'))[0]
     return process.returncode, output.decode('utf-8')
 
 
-def run_well(command, text=u''):
-    status, output = run(command, text)
+def run_well(command, text=u'', **options):
+    status, output = run(command, text, **options)
     assert status == 0, (command, output)
     return output
 

@@ -72,12 +72,12 @@ stolen(2);
 """
 
 
-def test_what_a_page_must_not_do_is_noticed(browser, library_gateway):
+def test_what_a_page_must_not_do_is_noticed(browser):
     """Or else the other tests could not fail."""
-    with browser.tab() as page:
+    with running_gateway_program() as gateway, browser.tab() as page:
         watch = Watch(page)
-        page.go(http(library_gateway, 'library.html'))
-        assert watch.misdeeds() == {} and watch.hosts() == {'%s:%d' % library_gateway.address}
+        page.go(http(gateway))
+        assert watch.misdeeds() == {} and watch.hosts() == {'%s:%d' % gateway.address}
         page.evaluate(MISDEEDS + '; 0')
         names = ['exceptions', 'failures', 'refused', 'scripts run', 'security', 'violations']
         wait_until(lambda: sorted(watch.misdeeds()) == names, 10, 'all to be noticed')

@@ -45,6 +45,15 @@ def udp_target(answers=lambda data: [data]):
 
 
 @contextlib.contextmanager
+def refusing_port():
+    """A port that no other program can have meanwhile, and whose socket takes nothing from us: it is connected."""
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
+        sock.bind(('127.0.0.1', 0))
+        sock.connect(('127.0.0.1', 9))
+        yield sock.getsockname()[1]
+
+
+@contextlib.contextmanager
 def raw_udp(gateway, port, path='/127.0.0.1:%d?udp=1'):
     with RawClient(gateway.address) as client:
         client.open(path % port)
@@ -132,7 +141,7 @@ def test_only_so_many_datagrams_wait_for_a_look_up(running_gateway):
             for number in range(1000):
                 wisp.packet(DATA, 1, struct.pack('!H', number))
             wisp.packet(DATA, 1, b'x' * 70000)
-            wisp.connect(2, port, b'127.0.0.1')  # what answers this stream has read all before
+            wisp.connect(2, 80, b'a b')  # who answers this has read all before
             wisp.take_until(lambda: wisp.ended)
             go.set()
             wait_until(lambda: len(heard) == ws2s.DATAGRAMS, 20)
@@ -143,16 +152,15 @@ def test_only_so_many_datagrams_wait_for_a_look_up(running_gateway):
 
 
 def test_a_port_that_nobody_has_ends_the_stream(offering):
-    with udp_target() as (port, heard):
-        pass
-    with DatagramClient(offering.address) as wisp:
-        wisp.begin().connect_udp(1, port)
-        wisp.packet(DATA, 1, b'anybody?')
-        wisp.take_until(lambda: wisp.ended)
-        assert wisp.ended == {1: 3}
-    with raw_udp(offering, port) as client:
-        client.send_frame(BINARY, b'anybody?')
-        assert client.receive_close() == (1011, 'reset')
+    with refusing_port() as port:
+        with DatagramClient(offering.address) as wisp:
+            wisp.begin().connect_udp(1, port)
+            wisp.packet(DATA, 1, b'anybody?')
+            wisp.take_until(lambda: wisp.ended)
+            assert wisp.ended == {1: 3}
+        with raw_udp(offering, port) as client:
+            client.send_frame(BINARY, b'anybody?')
+            assert client.receive_close() == (1011, 'reset')
 
 
 def test_an_idle_target_is_given_up(running_gateway, monkeypatch):

@@ -407,6 +407,14 @@ def test_a_file_is_served_with_its_type_and_safe_headers(site, path, name, conte
     assert exchange(site.address, http('HEAD', path)) == (200, headers, b'')
 
 
+def test_pages_of_a_folder_may_hold_scripts_of_their_own_and_those_of_ws2s_none(site, running_gateway):
+    """As vnc.html of noVNC does."""
+    policy, own_policy = [exchange(gateway.address, get('/'))[1]['content-security-policy'].split('; ')
+                          for gateway in (site, running_gateway({'web': None}))]
+    assert policy[0] == "default-src 'self' 'unsafe-inline'" and own_policy[0] == "default-src 'self'"
+    assert policy[1:] == own_policy[1:]
+
+
 def test_health_and_websockets_come_before_files(site, folder):
     folder.join('healthz').write('a file')
     assert exchange(site.address, get('/healthz'))[2] == b'ok'

@@ -82,8 +82,8 @@ def test_the_options_are_ours_in_other_words(tmpdir):
 
 @pytest.mark.parametrize('arguments, word', [
     (['6080'], 'TARGET:PORT'), (['x', 'a:1'], '[HOST:]PORT'), (['6080', 'a'], 'raw.target'), ([], 'arguments'),
-    (['6080', 'a:1', 'b:1'], 'b:1'), (['--cert', 'x.pem', '6080', 'a:1'], 'TLS'),
-    (['--ssl-only', '6080', 'a:1'], 'TLS'),
+    (['6080', 'a:1', 'b:1'], 'b:1'), (['--cert', 'x.pem', '6080', 'a:1'], '--ssl-only'),
+    (['--ssl-only', '6080', 'a:1'], '--cert'),
     (['--auth-plugin=BasicHTTPAuth', '6080', 'a:1'], 'allowedOrigins'),
     (['--token-source', 'x', '6080'], 'go together'),
     (['--token-plugin', 'TokenRedis', '--token-source', 'x', '6080'], 'TokenFile'),

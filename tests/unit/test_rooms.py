@@ -131,6 +131,18 @@ def used_before_defined(source):
                   for name, line in global_uses(tree) if home.get(name, 0) > room(line))
 
 
+def given_twice(source):
+    """Names of the module that two of its statements bind, at its left margin: the second would change the first."""
+    names = collections.Counter()
+    for node in parsed(source).body:
+        if isinstance(node, ast.Assign):
+            names.update(part.id for target in node.targets for part in ast.walk(target)
+                         if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store))
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names[node.name] += 1
+    return sorted(name for name in names if names[name] > 1)
+
+
 def world_in_pure_rooms(source):
     """Names in rooms 2-8 that touch sockets, clocks, threads, files, logs, or import anything."""
     tree, room = parsed(source), room_at(source)
@@ -301,6 +313,16 @@ def test_docstring_lists_the_rooms_of_the_banners(name):
 @of_each_program
 def test_names_are_used_in_their_own_room_or_a_later_one(name):
     assert used_before_defined(source_of(name)) == []
+
+
+@of_each_program
+def test_no_name_of_the_module_is_given_twice(name):
+    assert given_twice(source_of(name)) == []
+
+
+def test_a_name_that_is_given_twice_is_seen():
+    assert given_twice('A = 1\nB = 2\nA, C = 3, 4\n') == ['A']
+    assert given_twice('if X:\n    A = 1\nelse:\n    A = 2\nfor x in (): pass\nfor x in (): pass') == []
 
 
 @of_each_program

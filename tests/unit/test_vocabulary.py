@@ -47,9 +47,9 @@ def test_with_port_brackets_ipv6_only(host, port, text):
 
 
 # The table of replies in the wire contract.
-CODES = {'bad-request': 1, 'dns': 1, 'timeout': 1, 'unreachable': 1, 'limit': 1, 'internal': 1, 'refused': 2,
-         'not-connected': 3, 'forbidden': 4, 'closed': 5, 'reset': 5, 'idle': 5, 'ssh-auth': 6, 'ssh-hostkey': 6,
-         'ssh-unreachable': 6, 'ssh-timeout': 6, 'ssh-disabled': 6, 'ssh-missing': 6, 'ssh-failed': 6}
+CODES = {'bad-request': 1, 'dns': 1, 'timeout': 1, 'unreachable': 1, 'limit': 1, 'internal': 1, 'tls': 1, 'refused': 2,
+         'not-connected': 3, 'forbidden': 4, 'closed': 5, 'reset': 5, 'idle': 5, 'finished': 5, 'ssh-auth': 6,
+         'ssh-hostkey': 6, 'ssh-unreachable': 6, 'ssh-timeout': 6, 'ssh-disabled': 6, 'ssh-missing': 6, 'ssh-failed': 6}
 
 
 def test_each_failure_has_the_code_of_the_contract():
