@@ -5539,6 +5539,8 @@ def blocking_server_context(config):
     allow_versions_from(context, config['tls.minVersion'])
     what = 'tls.certificate'
     try:
+        ssl.create_default_context(cafile=certificate)  # faults of certificate and key have the same words
+        what = 'tls.key'
         context.load_cert_chain(certificate, key, no_passphrase)
         if authority:
             what = 'tls.clientCa'
@@ -8515,7 +8517,7 @@ class Certificate(Handler):
     together. Raises ConfigError."""
 
     def __init__(self, config):
-        self._config, self._state, self._timer = config, certificate_state(config), None
+        self._config, self._state, self._timer, self._job = config, certificate_state(config), None, None
         self.context = blocking_server_context(config)
 
     def watch(self, loop, workers):
@@ -8526,7 +8528,8 @@ class Certificate(Handler):
         self._timer = self._loop.call_later(RENEWAL_SECONDS, self._look)
 
     def _look(self):
-        if not self._workers.submit(b'', blocking_renew, (self._config, self._state), self._on_looked):
+        self._job = self._workers.submit(b'', blocking_renew, (self._config, self._state), self._on_looked)
+        if self._job is None:
             self._look_later()
 
     def _on_looked(self, found):
@@ -8537,18 +8540,17 @@ class Certificate(Handler):
             else:
                 self.context = context
                 LOG.info('a new certificate is in use')
-        if self._timer is not None:
-            self._look_later()
+        self._look_later()
 
     def use(self, config):
         self._config, self._state = config, None
-        self._timer.cancel()
+        self.close()
         self._look()
 
     def close(self):
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for one in (self._timer, self._job):
+            if one is not None:
+                one.cancel()
 
 
 class Gateway(object):

@@ -31,7 +31,7 @@ GET = b'GET /healthz HTTP/1.0\r\n\r\n'
 VERSIONS = ['TLSv1.2', 'TLSv1.3']
 SPOKEN_HERE = 'This port speaks TLS, that is https:// and wss://, and nothing else.'
 CLIENTS = 500
-CLIENT_BYTES = 70000  # of memory that one idle client may take, a WebSocket with TLS
+CLIENT_BYTES = 40000  # of memory that one idle client may take, a WebSocket with TLS
 
 
 @pytest.fixture(scope='module')
@@ -71,6 +71,7 @@ def only(version, authority):
     context = trusting(authority.certificate)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # the new way is not for all Pythons
+        context.options |= ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1
         context.options |= ssl.OP_NO_TLSv1_3 if version == 'TLSv1.2' else ssl.OP_NO_TLSv1_2
     return context
 

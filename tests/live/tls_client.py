@@ -20,7 +20,7 @@ class TlsSocket(object):
         self._lock, self._timeout = threading.Lock(), sock.gettimeout()
         self._sock = context.wrap_socket(sock, server_hostname=name, suppress_ragged_eofs=False)
         self._sock.setblocking(False)
-        for verb in ('close', 'fileno', 'getsockopt', 'setsockopt', 'version', 'cipher', 'compression'):
+        for verb in ('close', 'fileno', 'getsockopt', 'setsockopt', 'version', 'compression', 'getpeercert'):
             setattr(self, verb, getattr(self._sock, verb))
 
     def gettimeout(self):

@@ -15,7 +15,8 @@ def client_hello(context, name=u'gateway.example.com'):
     """The first record of a client."""
     near, far = socket.socketpair()
     try:
-        secure = context.wrap_socket(near, server_hostname=name, do_handshake_on_connect=False)
+        copy = socket.fromfd(near.fileno(), socket.AF_UNIX, socket.SOCK_STREAM)
+        secure = context.wrap_socket(copy, server_hostname=name, do_handshake_on_connect=False)
         secure.setblocking(False)
         try:
             secure.do_handshake()
