@@ -4455,7 +4455,7 @@ class TlsWire(Wire):
         sent, part = 0, 1
         try:
             while part and sent < len(data):  # after a refusal, for which Python 2 has a 0, the same bytes come again
-                part = sock.send(data[sent:])
+                part = sock.send(data[sent:sent + 4 * TLS_RECORD])  # how far OpenSSL has come within them is not known
                 sent += part
         except ssl.SSLWantWriteError:
             part = 0

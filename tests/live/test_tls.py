@@ -23,7 +23,7 @@ from targets import echo, saying, serving, sink
 from test_listeners import TRUSTED, V2, lines, v1, v2  # noqa: F401
 from tls_client import TlsClient, trusting
 from tls_path import TlsPath, alert, client_hello, fin, garbage, half, rst
-from waiting import wait_until
+from waiting import wait_until, wait_until_still
 
 pytestmark = [pytest.mark.usefixtures('no_mistakes'), pytest.mark.programs]
 
@@ -31,6 +31,7 @@ GET = b'GET /healthz HTTP/1.0\r\n\r\n'
 VERSIONS = ['TLSv1.2', 'TLSv1.3']
 SPOKEN_HERE = 'This port speaks TLS, that is https:// and wss://, and nothing else.'
 CLIENTS = 500
+LONG = 8 << 20
 CLIENT_BYTES = 40000  # of memory that one idle client may take, a WebSocket with TLS
 
 
@@ -174,7 +175,8 @@ def test_a_name_that_no_one_has_is_no_matter(gateway, authority):
 # -- certificates of clients -------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize('version', VERSIONS)
-def test_a_certificate_of_the_client_is_asked_for_and_verified(start, authority, tmp_path, version, lines):  # noqa: F811
+def test_a_certificate_of_the_client_is_asked_for_and_verified(
+        start, authority, tmp_path, version, lines):  # noqa: F811
     gateway = start(tls={'clientCa': authority.certificate})
     word = {'TLSv1.2': '-tls1_2', 'TLSv1.3': '-tls1_3'}[version]
     stranger = Authority(str(tmp_path), 'stranger')
@@ -189,7 +191,7 @@ def test_a_certificate_of_the_client_is_asked_for_and_verified(start, authority,
     assert '\nok' in s_client(gateway, word)
 
 
-# -- who does not speak TLS, and who does where nobody listens for it ----------------------------------------------------
+# -- who does not speak TLS, and who does where nobody listens for it --------------------------------------------------
 
 @pytest.mark.parametrize('data', [GET, upgrade_request(), b'G', b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', b'\r\n',
                                   b'\x80\x2e\x01\x03\x01', b'\0' * 100, v1('127.0.0.1')],
@@ -351,6 +353,36 @@ def test_an_idle_client_takes_no_more_memory_than_readme_says(program, context, 
     size = resident_afterwards(program, CLIENTS, lambda: TlsClient(program.address, context).open())
     print('%d bytes for an idle client' % size)
     assert size < CLIENT_BYTES
+
+
+def test_what_a_slow_reader_has_taken_of_a_long_file_is_known(start, context, tmp_path, small_kernel_buffers):
+    with open(str(tmp_path / 'long.txt'), 'wb') as file:
+        file.write(b'x' * LONG)
+    gateway = start(web=str(tmp_path))
+    with TlsClient(gateway.address, context, receive_buffer=4096) as client:
+        client.send(b'GET /long.txt HTTP/1.0\r\n\r\n')
+        client.receive_head()
+        (visit,) = list(gateway.clients)
+        for megabytes in range(1, 4):
+            client._need(megabytes << 20)
+            wait_until(lambda: visit.stream.pending < LONG - (megabytes << 20) + 262144)
+        assert client.receive_all() == b'x' * LONG
+
+
+def test_clients_that_read_nothing_take_no_more_memory_than_the_budget(pair, context):
+    limits = {'totalBytes': 32 << 20}
+    with running_program(settings(pair, web=False, allowConnectToServerLocal=True, limits=limits)) as program:
+        with serving(saying(b'x' * (64 << 20))) as port:
+            clients = [TlsClient(program.address, context, receive_buffer=4096).open() for _ in range(60)]
+            try:
+                before = program.resident_bytes()
+                for number, client in enumerate(clients):
+                    client.send_json(command='connect', host='127.0.0.1', port=port, binary=number % 2 == 0)
+                wait_until_still(program.resident_bytes)
+                assert program.peak_bytes() - before < (32 << 20) + 60 * CLIENT_BYTES + (8 << 20)
+            finally:
+                for client in clients:
+                    client.sock.close()
 
 
 def idle(client, port):

@@ -364,18 +364,14 @@ def test_sighup_takes_up_a_new_certificate(site, context):  # noqa: F811
 def test_a_session_of_the_old_certificate_is_not_taken_up_and_does_no_harm(gateway, site, context):  # noqa: F811
     if not hasattr(ssl.SSLSocket, 'session'):
         pytest.skip('owed: this Python cannot take a session up')
-    with socket.create_connection(gateway.address) as sock, context.wrap_socket(sock, server_hostname=ws2s_name()) as one:
-        one.sendall(b'GET /healthz HTTP/1.0\r\n\r\n')
-        while one.recv(4096):
+    name, new = 'gateway.example.com', site.issue()
+    with context.wrap_socket(socket.create_connection(gateway.address), server_hostname=name) as sock:
+        sock.sendall(b'GET /healthz HTTP/1.0\r\n\r\n')
+        while sock.recv(4096):
             pass
-        session = one.session
-    new = site.issue()
+        session = sock.session
     site.put(new)
     wait_until(lambda: shown(gateway.address, context) == der(new))
-    with socket.create_connection(gateway.address) as sock:
-        with context.wrap_socket(sock, server_hostname=ws2s_name(), session=session) as two:
-            assert not two.session_reused and two.getpeercert(True) == der(new)
-
-
-def ws2s_name():
-    return 'gateway.example.com'
+    sock = socket.create_connection(gateway.address)
+    with context.wrap_socket(sock, server_hostname=name, session=session) as sock:
+        assert not sock.session_reused and sock.getpeercert(True) == der(new)

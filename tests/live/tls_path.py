@@ -1,6 +1,7 @@
 # -*- coding: utf-8 -*-
 """A way to a gateway that speaks TLS, on which a client's records are counted, cut and delayed."""
 
+import contextlib
 import select
 import socket
 import ssl
@@ -13,21 +14,17 @@ HEAD = 5  # bytes before each record (RFC 8446 section 5.1)
 
 def client_hello(context, name=u'gateway.example.com'):
     """The first record of a client."""
-    near, far = socket.socketpair()
-    try:
-        copy = socket.fromfd(near.fileno(), socket.AF_UNIX, socket.SOCK_STREAM)
-        secure = context.wrap_socket(copy, server_hostname=name, do_handshake_on_connect=False)
-        secure.setblocking(False)
-        try:
-            secure.do_handshake()
-        except ssl.SSLWantReadError:
-            pass
-        data = far.recv(65536)
-        secure.close()
-        return data
-    finally:
-        near.close()
-        far.close()
+    with contextlib.closing(socket.socket()) as listener:
+        listener.bind(('127.0.0.1', 0))
+        listener.listen(1)
+        near = socket.create_connection(listener.getsockname())
+        near.setblocking(False)
+        secure = context.wrap_socket(near, server_hostname=name, do_handshake_on_connect=False)
+        with contextlib.closing(secure), contextlib.closing(listener.accept()[0]) as far:
+            try:
+                secure.do_handshake()
+            except ssl.SSLWantReadError:
+                return far.recv(65536)
 
 
 def records(data):
