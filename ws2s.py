@@ -4451,11 +4451,11 @@ class TlsWire(Wire):
     def send(self, sock, chunks):
         if not self._is_shaken:
             raise NetworkError(errno.EPIPE, 'nobody to tell: there is no TLS yet')
-        data = memoryview(chunks[0] if len(chunks) == 1 or len(chunks[0]) >= TLS_RECORD else joined(chunks))
+        data = memoryview(chunks[0] if len(chunks) == 1 or len(chunks[0]) >= TLS_WRITE else joined(chunks))
         sent, part = 0, 1
         try:
-            while part and sent < len(data):  # after a refusal, for which Python 2 has a 0, the same bytes come again
-                part = sock.send(data[sent:sent + 4 * TLS_RECORD])  # how far OpenSSL has come within them is not known
+            while part and sent < len(data):  # Python 2 has a 0 for a refusal
+                part = sock.send(data[sent:sent + TLS_WRITE])
                 sent += part
         except ssl.SSLWantWriteError:
             part = 0
@@ -4490,6 +4490,9 @@ class TlsWire(Wire):
 
 PLAIN, PEEK, HANDOVER = Wire(), PeekWire(), HandoverWire()
 TLS_RECORD = 16384
+# What OpenSSL is given at once: how far it has come in that is not known, and after a refusal it wants the same bytes
+# again, and no fewer.
+TLS_WRITE = 4 * TLS_RECORD
 
 
 def is_ragged(error):
