@@ -4423,12 +4423,12 @@ class TlsWire(Wire):
             if not self._is_shaken:
                 sock.do_handshake()
                 self._is_shaken = True
-            while got < count:  # one call gives one record
-                part = sock.recv_into(buffer[got:count])
-                if not part:
-                    self._has_ended = True
-                    break
+            for _ in range(TLS_READS):  # one call gives one record
+                part = sock.recv_into(buffer[got:count]) if got < count else 0
                 got += part
+                if not part:
+                    self._has_ended = got < count
+                    break
         except (NetworkError, ValueError) as error:
             self._on_error(error, got)
         return buffer[:got].tobytes()
@@ -4454,7 +4454,7 @@ class TlsWire(Wire):
         data = memoryview(chunks[0] if len(chunks) == 1 or len(chunks[0]) >= TLS_WRITE else joined(chunks))
         sent, part = 0, 1
         try:
-            while part and sent < len(data):  # Python 2 has a 0 for a refusal
+            while part and sent < len(data):  # some Pythons give a 0 for a refusal
                 part = sock.send(data[sent:sent + TLS_WRITE])
                 sent += part
         except ssl.SSLWantWriteError:
@@ -4474,7 +4474,9 @@ class TlsWire(Wire):
                 self._kept = sock.recv(TLS_RECORD)  # else OpenSSL would not have it, see close_notify()
             self._alert = close_notify(sock)
         try:
-            beneath(sock).send(self._alert)  # it is encrypted
+            self._alert = self._alert[beneath(sock).send(self._alert):]  # it is encrypted
+            if self._alert:
+                raise NetworkError(errno.EAGAIN, 'a part of it has gone')
         except NetworkError as error:
             self.stalled = WRITE if is_not_ready(error) else 0
             raise
@@ -4490,6 +4492,7 @@ class TlsWire(Wire):
 
 PLAIN, PEEK, HANDOVER = Wire(), PeekWire(), HandoverWire()
 TLS_RECORD = 16384
+TLS_READS = 64  # records of one read: a peer may put each byte into one of its own
 # What OpenSSL is given at once: how far it has come in that is not known, and after a refusal it wants the same bytes
 # again, and no fewer.
 TLS_WRITE = 4 * TLS_RECORD
@@ -4790,7 +4793,7 @@ class Outlet(Handler):
             self._loop.forget(self)
             if reset:
                 reset_on_close(self.sock)
-            elif not (self._out or self.broken):
+            elif self.wire is not PLAIN and not (self._out or self.broken):
                 self.wire.leave(self.sock)
             self.sock.close()
             self.sock = None

@@ -79,7 +79,7 @@ class Target(object):
             pass  # the client has what it wants
 
 
-# --- Servers: the words of each process, the TLS port first ------------------------------------------------------------
+# --- Servers: the port of each, and the words of its processes --------------------------------------------------------
 
 def ws2s_words(python, folder, port, files=None):
     path = os.path.join(folder, 'ws2s-%d' % port)
@@ -87,8 +87,6 @@ def ws2s_words(python, folder, port, files=None):
               'log': {'level': 'warning'}}
     if files:
         config['tls'] = dict(zip(('certificate', 'key'), files))
-    else:
-        del config['listen']['tls']
     with open(path, 'w') as file:
         json.dump(config, file)
     return [python, os.path.join(ROOT, 'ws2s.py'), '--config', path]
@@ -104,7 +102,8 @@ def stunnel(options, folder, files, target):
     path = os.path.join(folder, 'stunnel')
     with open(path, 'w') as file:
         file.write(STUNNEL % ((port, plain) + files))
-    return port, [[shutil.which('stunnel4') or shutil.which('stunnel'), path], ws2s_words(options.python, folder, plain)]
+    program = shutil.which('stunnel4') or shutil.which('stunnel')
+    return port, [[program, path], ws2s_words(options.python, folder, plain)]
 
 
 def node(options, folder, files, target):
@@ -193,7 +192,8 @@ def upload(port, target, options):
 
 def handshakes(port, target, options):
     """By several clients at a time, so that none waits."""
-    children = [multiprocessing.Process(target=shake, args=(port, options.handshakes // CLIENTS)) for _ in range(CLIENTS)]
+    share = port, options.handshakes // CLIENTS
+    children = [multiprocessing.Process(target=shake, args=share) for _ in range(CLIENTS)]
     for child in children:
         child.start()
     for child in children:
