@@ -4788,7 +4788,9 @@ class TlsWire(Wire):
                 sock.do_handshake()
                 self._is_shaken = True
             buffer = buffer[:count]
-            while got < len(buffer) and self._end is None:  # one call gives one record
+            for _ in range(TLS_READS):  # one call gives one record
+                if got == len(buffer) or self._end is not None:
+                    break
                 part = sock.recv_into(buffer[got:])
                 self._end = None if part else ()
                 got += part
@@ -4814,16 +4816,18 @@ class TlsWire(Wire):
     def send(self, sock, chunks):
         if not self._is_shaken:
             raise NetworkError(errno.EPIPE, 'nobody to tell: there is no TLS yet')
-        data = memoryview(chunks[0] if len(chunks) == 1 or len(chunks[0]) >= TLS_RECORD else joined(chunks))
-        sent = 0
+        data = memoryview(chunks[0] if len(chunks) == 1 or len(chunks[0]) >= TLS_WRITE else joined(chunks))
+        sent, part = 0, 1
         try:
-            while sent < len(data):  # one call takes one record; after a refusal the same bytes come again
-                sent += sock.send(data[sent:])
+            while part and sent < len(data):  # some Pythons give a 0 for a refusal
+                part = sock.send(data[sent:sent + TLS_WRITE])
+                sent += part
         except ssl.SSLWantWriteError:
-            if not sent:
-                raise NetworkError(errno.EAGAIN, 'there is no room')
+            part = 0
         except ssl.SSLError as error:  # to write never waits for the peer: renegotiation is off
             raise NetworkError(errno.ECONNRESET, 'TLS: %s' % error.reason)
+        if not sent:
+            raise NetworkError(errno.EAGAIN, 'there is no room')
         return sent
 
     def holds(self, sock):
@@ -4836,6 +4840,8 @@ class TlsWire(Wire):
             self._alert = close_notify(sock)
         try:
             self._alert = self._alert[beneath(sock).send(self._alert):]  # it is encrypted
+            if self._alert:
+                raise NetworkError(errno.EAGAIN, 'a part of it has gone')
         except NetworkError as error:
             self.stalled = WRITE if is_not_ready(error) else 0
             raise
@@ -4851,6 +4857,10 @@ class TlsWire(Wire):
 
 PLAIN, PEEK, HANDOVER = Wire(), PeekWire(), HandoverWire()
 TLS_RECORD = 16384
+TLS_READS = 64  # records of one read: a peer may put each byte into one of its own
+# What OpenSSL is given at once: how far it has come in that is not known, and after a refusal it wants the same bytes
+# again, and no fewer.
+TLS_WRITE = 4 * TLS_RECORD
 
 
 def tls_reason(error):
@@ -5154,7 +5164,7 @@ class Outlet(Handler):
             self._loop.forget(self)
             if reset:
                 reset_on_close(self.sock)
-            elif not (self._out or self.broken):
+            elif self.wire is not PLAIN and not (self._out or self.broken):
                 self.wire.leave(self.sock)
             self.sock.close()
             self.sock = None
@@ -5952,6 +5962,8 @@ def blocking_server_context(config):
     allow_versions_from(context, config['tls.minVersion'])
     what = 'tls.certificate'
     try:
+        ssl.create_default_context(cafile=certificate)  # faults of certificate and key have the same words
+        what = 'tls.key'
         context.load_cert_chain(certificate, key, no_passphrase)
         if authority:
             what = 'tls.clientCa'
@@ -9115,7 +9127,7 @@ class Certificate(Handler):
     together. Raises ConfigError."""
 
     def __init__(self, config):
-        self._config, self._state, self._timer = config, certificate_state(config), None
+        self._config, self._state, self._timer, self._job = config, certificate_state(config), None, None
         self.context = blocking_server_context(config)
 
     def watch(self, loop, workers):
@@ -9126,7 +9138,8 @@ class Certificate(Handler):
         self._timer = self._loop.call_later(RENEWAL_SECONDS, self._look)
 
     def _look(self):
-        if not self._workers.submit(b'', blocking_renew, (self._config, self._state), self._on_looked):
+        self._job = self._workers.submit(b'', blocking_renew, (self._config, self._state), self._on_looked)
+        if self._job is None:
             self._look_later()
 
     def _on_looked(self, found):
@@ -9137,18 +9150,17 @@ class Certificate(Handler):
             else:
                 self.context = context
                 LOG.info('a new certificate is in use')
-        if self._timer is not None:
-            self._look_later()
+        self._look_later()
 
     def use(self, config):
         self._config, self._state = config, None
-        self._timer.cancel()
+        self.close()
         self._look()
 
     def close(self):
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for one in (self._timer, self._job):
+            if one is not None:
+                one.cancel()
 
 
 class Gateway(object):
