@@ -5114,7 +5114,9 @@ class Outlet(Handler):
         self.owner.on_finished(self)
 
     def secure(self, context):
-        """The peer is a client that speaks TLS from here on."""
+        """The peer is a client that speaks TLS from here on. Raises NetworkError and ValueError; then the socket is
+        closed, or may be."""
+        self._loop.forget(self)
         self.sock, self.wire, self.is_new = secured(context, self.sock, True), TlsWire(is_server=True), True
 
     def release(self):
@@ -8018,7 +8020,7 @@ class Performance(object):
 
     def _do_secure(self, action):
         upstream = self.upstreams.get(action.channel)
-        if upstream is not None:
+        if upstream is not None and upstream.stream:  # else the client has left meanwhile
             seconds = self._gateway.config['limits.connectSeconds']
             make_way = functools.partial(Handover, self._gateway.loop, upstream.stream, upstream.way, seconds)
             upstream.dial(self._with_tls(upstream, action.tls, make_way), is_new=False)
@@ -8036,8 +8038,9 @@ class Performance(object):
         self.carried = self.upstreams.get(action.channel)
 
     def _do_finish(self, action):
-        if action.channel in self.upstreams:
-            self.upstreams[action.channel].stream.finish()
+        upstream = self.upstreams.get(action.channel)
+        if upstream is not None and upstream.stream:  # else the client has left, and then it is finished anyway
+            upstream.stream.finish()
 
     def _do_shut(self, action):
         if action.channel in self.upstreams:
