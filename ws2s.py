@@ -4082,6 +4082,7 @@ CROWD = 64               # handlers in the row; with more of them the poller is 
 LATELY_SECONDS = 0.1     # how long turns in the row are remembered
 ROW_TURNS = 500          # in one turn of the loop at most, should somebody set the clock
 PIPES = 32               # of one service that may stand full at one time; each takes two descriptors and BULK_BYTES
+GUARD_SECONDS = 0.25     # one call of OpenSSL may take, at least
 PIPE_PAUSE = 1           # seconds after which a pipe is tried again that the system did not give
 USER_PIPE_PAGES = '/proc/sys/fs/pipe-user-pages-soft'  # pipe(7)
 
@@ -4257,6 +4258,54 @@ def raise_mmap_threshold():
 LIGHT, NEW, HEAVY = 'light', 'new', 'heavy'  # why somebody stands in the row
 
 
+class Guard(object):
+    """OpenSSL reads on until there is data: a peer that sends for ever what is none, tickets or changes of keys, would
+    keep the loop. A thread ends the connection when one call takes too long."""
+
+    def __init__(self):
+        self._call, self._awake, self._thread, self._is_closed = None, threading.Event(), None, False
+
+    def begin(self, sock):
+        self._call = [sock]
+        if not self._awake.is_set():
+            self._awake.set()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name='ws2s-guard')
+                self._thread.daemon = True
+                self._thread.start()
+
+    def end(self):
+        self._call = None
+
+    def _run(self):
+        while not self._is_closed:
+            self._awake.wait()
+            call = self._call
+            time.sleep(GUARD_SECONDS)
+            if call is None:
+                self._awake.clear()
+                if self._call is not None or self._is_closed:  # begun before that
+                    self._awake.set()
+            elif call is self._call:
+                cut_off(call[0])
+
+    def close(self):
+        self._is_closed = True
+        self._awake.set()
+        if self._thread is not None:
+            self._thread.join()
+
+
+def cut_off(sock):
+    """End what OpenSSL reads just now: nothing more comes, and what has come is taken away from it."""
+    try:
+        beneath(sock).shutdown(socket.SHUT_RDWR)
+        while beneath(sock).recv(RECEIVE_BYTES):
+            LOG.debug('TLS without data is thrown away')
+    except NetworkError as error:
+        LOG.debug('TLS without data has ended: %s', printable(str(error)))
+
+
 class Row(object):
     """Who waits for a turn. Each address group has one line for each reason; next is the line whose turns have taken
     least time lately, and in it who came first."""
@@ -4317,7 +4366,7 @@ class Loop(object):
         # Re-entrant: a signal handler may post while its own thread is posting.
         self._lock = threading.RLock()
         self._closed = False
-        self.pipes = Pipes(self, workers)
+        self.pipes, self.guard = Pipes(self, workers), Guard()
         self.waker = Waker(self)
         self.watch(self.waker, READ)
 
@@ -4491,6 +4540,7 @@ class Loop(object):
             self._closed = True
         while self._posted:
             self._run(self._posted)
+        self.guard.close()
         self.waker.close()
         self.pipes.close()
         self._poller.close()
@@ -4766,12 +4816,13 @@ class TlsWire(Wire):
     """TLS (RFC 5246 and 8446) over the socket of one stream, an SSLSocket. A server's handshake comes with its first
     read."""
 
-    def __init__(self, is_server):
-        self._is_server, self._is_shaken = is_server, not is_server
+    def __init__(self, is_server, guard):
+        self._is_server, self._is_shaken, self._guard = is_server, not is_server, guard
         self.stalled, self.why, self._alert = 0, None, None
 
     def receive(self, sock, buffer, count):
         self.stalled = got = 0
+        self._guard.begin(sock)
         try:
             if not self._is_shaken:
                 sock.do_handshake()
@@ -4783,6 +4834,8 @@ class TlsWire(Wire):
                 got += part
         except (NetworkError, ValueError) as error:
             self._on_error(error, got)
+        finally:
+            self._guard.end()
         return buffer[:got].tobytes()
 
     def _on_error(self, error, got):
@@ -4804,6 +4857,7 @@ class TlsWire(Wire):
             raise NetworkError(errno.EPIPE, 'nobody to tell: there is no TLS yet')
         data = memoryview(chunks[0] if len(chunks) == 1 or len(chunks[0]) >= TLS_RECORD else joined(chunks))
         sent = 0
+        self._guard.begin(sock)
         try:
             while sent < len(data):  # one call takes one record; after a refusal the same bytes come again
                 sent += sock.send(data[sent:])
@@ -4812,6 +4866,8 @@ class TlsWire(Wire):
                 raise NetworkError(errno.EAGAIN, 'there is no room')
         except ssl.SSLError as error:  # to write never waits for the peer: renegotiation is off
             raise NetworkError(errno.ECONNRESET, 'TLS: %s' % error.reason)
+        finally:
+            self._guard.end()
         return sent
 
     def holds(self, sock):
@@ -5117,7 +5173,7 @@ class Outlet(Handler):
         """The peer is a client that speaks TLS from here on. Raises NetworkError and ValueError; then the socket is
         closed, or may be."""
         self._loop.forget(self)
-        self.sock, self.wire, self.is_new = secured(context, self.sock, True), TlsWire(is_server=True), True
+        self.sock, self.wire, self.is_new = secured(context, self.sock, True), TlsWire(True, self._loop.guard), True
 
     def release(self):
         """The socket, which goes on without this stream."""
@@ -6475,6 +6531,7 @@ class Handshake(Step):
         self._shake()
 
     def _shake(self):
+        self._loop.guard.begin(self.sock)
         try:
             self.sock.do_handshake()
             if needs_check(self._name) and self._context.verify_mode != ssl.CERT_NONE:
@@ -6489,6 +6546,8 @@ class Handshake(Step):
             self._loop.forget(self)
             sock, self.sock = self.sock, None
             self._finish(sock, None)
+        finally:
+            self._loop.guard.end()
 
     def on_ready(self, events):
         """To verify takes a part of a millisecond: not before others' turn."""
@@ -7635,7 +7694,7 @@ def stream_to_target(gateway, sock, upstream, high):
         return Datagrams(gateway.loop, sock, upstream)
     stream = Stream(gateway.loop, sock, upstream, high, gateway.budget)
     if isinstance(sock, ssl.SSLSocket):
-        stream.wire = TlsWire(is_server=False)
+        stream.wire = TlsWire(False, gateway.loop.guard)
     return stream
 
 
