@@ -3614,7 +3614,7 @@ TOKEN_FORM, ADDRESS_FORM, HOST_FORM, PAIR_FORM = 'token', 'address', 'host', 'pa
 PATH_FORM, ONLY_FORM = 'path', 'only'
 
 RAW_QUERY = re.compile(r'(?:\A|&)(?:token|address|host)=')  # else the query is none of ours, however it looks
-TLS_QUERY, UDP_QUERY = re.compile(r'[?&]tls='), re.compile(r'[?&]udp=')
+TLS_QUERY, UDP_QUERY = [re.compile(r'[?&]%s(?:[=&]|\Z)' % word) for word in ('tls', 'udp')]
 LAST_SEGMENT = re.compile(r'.+:[0-9]{1,5}\Z', re.DOTALL)
 NEON_PATHS = '/v1', '/v2'
 RAW_CHANNEL = 0                # there is one
@@ -3698,7 +3698,7 @@ class RawDialect(Dialect):
         self.whole_messages, self._is_first, self._offers_udp = False, True, config['raw.udp']
         self._tls = None
         for word, pattern in (('tls', TLS_QUERY), ('udp', UDP_QUERY)):
-            if pattern.search(request.target) and request.parameter(word) not in (None, '', '0'):
+            if pattern.search(request.target) and set(request.parameters(word)) - {'0'}:
                 self._choose(word)
         self.subprotocol, self.target, self.token = pick_subprotocol(request, config), None, None
         if self._kind == TOKEN_FORM:
@@ -6475,10 +6475,11 @@ class Dial(Connect):
 
 class Contexts(object):
     """The SSLContexts for targets. To make one takes a thread some milliseconds: those without a secret are kept. One
-    with the system's authorities takes a megabyte: there are at most CONTEXTS of these."""
+    with the system's authorities takes a megabyte: there are at most CONTEXTS of these, half of them for one address
+    group, besides those for which nobody asks anything special."""
 
     def __init__(self, workers):
-        self._workers, self._known, self._large = workers, {}, weakref.WeakSet()
+        self._workers, self._known, self._large = workers, {}, weakref.WeakKeyDictionary()  # with the groups
 
     def find(self, tls, name, group, on_context):
         """Have ``on_context`` called with a context or a Failure: at once, or when the Job that is given is done."""
@@ -6487,14 +6488,18 @@ class Contexts(object):
             on_context(self._known[key])
             return None
 
+        is_usual = key[0]._replace(verify=True) == PLAIN_TLS
+
         def on_result(context):
             if not (tls.ca or isinstance(context, Failure)):
-                self._large.add(context)
-                if not tls.cert and len(self._known) < CONTEXTS // 2:
-                    self._known[key] = context
+                if is_usual or not tls.cert and len(self._known) < CONTEXTS // 2:
+                    context = self._known.setdefault(key, context)
+                self._large.setdefault(context, group)
             on_context(context)
 
-        is_full = not tls.ca and len(self._large) >= CONTEXTS
+        groups = list(self._large.values())
+        is_full = len(groups) >= CONTEXTS or groups.count(group) >= CONTEXTS // 2
+        is_full = is_full and not (tls.ca or is_usual)
         job = None if is_full else self._workers.submit(group, blocking_client_context, key, on_result)
         if job is None:
             on_context(NO_ROOM)

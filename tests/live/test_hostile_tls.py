@@ -2,22 +2,19 @@
 """Clients and targets that misuse TLS, half-close and what goes with them."""
 
 import contextlib
-import json
 import shutil
 import socket
-import ssl
 import struct
 import tempfile
 import threading
-import time
 
 import pytest
 
 import ws2s
-from census import is_empty, sessions
-from fronts import NAME, make_certificate
-from raw_client import BINARY, RawClient, exchange, upgrade_request
-from targets import echo, recorder, serving, silence
+from census import is_empty
+from fronts import make_certificate
+from raw_client import RawClient, exchange
+from targets import recorder, serving
 from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures('no_mistakes')
@@ -92,3 +89,30 @@ def test_a_target_that_goes_on_saying_hello_keeps_nobody_waiting(running_gateway
         reply = client.ask(command='connect', host='127.0.0.1', port=port, tls=True)
         assert (reply['code'], reply['reason']) == (1, 'tls')
         assert exchange(gateway.address, HEALTH)[2] == b'ok'
+
+
+class AtOnce(object):
+    """Workers that do not wait."""
+
+    def submit(self, group, function, arguments, on_result):
+        on_result(function(*arguments))
+        return self
+
+
+def test_who_has_many_ways_of_tls_leaves_others_theirs():
+    contexts, found = ws2s.Contexts(AtOnce()), []
+
+    def is_served(group, tls):
+        contexts.find(tls, 'a.test', group, found.append)
+        return found[-1] is not ws2s.NO_ROOM
+
+    ways = [ws2s.PLAIN_TLS._replace(alpn=('a%d' % number,)) for number in range(ws2s.CONTEXTS)]
+    assert [is_served(b'one', tls) for tls in ways].count(True) == ws2s.CONTEXTS // 2
+    assert is_served(b'two', ways[-1])
+    for group in (b'three', b'four'):
+        for tls in ways:
+            is_served(group, tls._replace(verify=False))
+    assert not is_served(b'five', ways[-1]._replace(verify=False))
+    assert all(is_served(b'five', tls) for tls in (ws2s.PLAIN_TLS, ws2s.PLAIN_TLS._replace(verify=False)))
+    first = found[-1]
+    assert is_served(b'one', ws2s.PLAIN_TLS._replace(verify=False)) and found[-1] is first

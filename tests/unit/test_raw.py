@@ -111,6 +111,12 @@ def test_tls_is_never_ignored(target):
 
 # --- UDP ----------------------------------------------------------------------------------------
 
+@pytest.mark.parametrize('query', ['tls', 'tls=', 'tls=0&tls=1', 'x=1&tls'])
+def test_tls_that_is_asked_for_in_a_strange_way_is_tls(query):
+    dialect = served(request('/db.lan:80?' + query), config())
+    assert dialect.on_start()[0] == Open(0, 'db.lan', 80, prefix=b'', tls=ws2s.PLAIN_TLS)
+
+
 @pytest.mark.parametrize('target', ['/db.lan:53?udp=1', '/?address=db.lan:53&udp=true', '/?host=db.lan&port=53&udp=1'])
 def test_with_udp_each_message_is_a_datagram(target):
     dialect = served(request(target), config(udp=True))
