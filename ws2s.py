@@ -3615,8 +3615,9 @@ TOKEN_FORM, ADDRESS_FORM, HOST_FORM, PAIR_FORM = 'token', 'address', 'host', 'pa
 PATH_FORM, ONLY_FORM = 'path', 'only'
 
 RAW_QUERY = re.compile(r'(?:\A|&)(?:token|address|host)=')  # else the query is none of ours, however it looks
-# Whoever writes `tls` means it, however it is spelt, but for a 0 or nothing behind the sign.
-TLS_QUERY, UDP_QUERY = re.compile(r'[?&]tls(?!=0?(?:&|\Z))(?:[=&]|\Z)', re.IGNORECASE), re.compile(r'[?&]udp=')
+# Whoever writes `tls` means it, however it is spelt, but for a 0 behind the sign.
+TLS_QUERY = re.compile(r'[?&]tls(?!=0(?:&|\Z))(?:[=&]|\Z)', re.IGNORECASE)
+UDP_QUERY = re.compile(r'[?&]udp(?:[=&]|\Z)')
 LAST_SEGMENT = re.compile(r'.+:[0-9]{1,5}\Z', re.DOTALL)
 NEON_PATHS = '/v1', '/v2'
 RAW_CHANNEL = 0                # there is one
@@ -3701,7 +3702,7 @@ class RawDialect(Dialect):
         self._tls = None
         if TLS_QUERY.search(request.target):
             self._choose('tls')
-        if UDP_QUERY.search(request.target) and request.parameter('udp') not in (None, '', '0'):
+        if UDP_QUERY.search(request.target) and set(request.parameters('udp')) - {'0'}:
             self._choose('udp')
         self.subprotocol, self.target, self.token = pick_subprotocol(request, config), None, None
         if self._kind == TOKEN_FORM:
@@ -4085,6 +4086,7 @@ CROWD = 64               # handlers in the row; with more of them the poller is 
 LATELY_SECONDS = 0.1     # how long turns in the row are remembered
 ROW_TURNS = 500          # in one turn of the loop at most, should somebody set the clock
 PIPES = 32               # of one service that may stand full at one time; each takes two descriptors and BULK_BYTES
+GUARD_SECONDS = 0.25     # of CPU that one call of OpenSSL may take
 PIPE_PAUSE = 1           # seconds after which a pipe is tried again that the system did not give
 USER_PIPE_PAGES = '/proc/sys/fs/pipe-user-pages-soft'  # pipe(7)
 
@@ -4260,6 +4262,57 @@ def raise_mmap_threshold():
 LIGHT, NEW, HEAVY = 'light', 'new', 'heavy'  # why somebody stands in the row
 
 
+class Guard(object):
+    """OpenSSL reads on until there is data: a peer that sends for ever what is none, tickets or changes of keys, would
+    keep the loop. A thread ends the connection when one call has used too much CPU; that a machine is busy, or was
+    asleep, is nobody's fault."""
+
+    def __init__(self):
+        self._call, self._awake, self._thread, self._is_closed = None, threading.Event(), None, False
+
+    def begin(self, sock):
+        self._call = [sock]
+        if not self._awake.is_set():
+            self._awake.set()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._blocking_watch, name='ws2s-guard')
+                self._thread.daemon = True
+                self._thread.start()
+
+    def end(self):
+        self._call = None
+
+    def _blocking_watch(self):
+        call = since = None
+        while not self._is_closed:
+            self._awake.wait()
+            if call is None or call is not self._call:
+                call, since = self._call, sum(os.times()[:2])
+            time.sleep(GUARD_SECONDS)
+            if call is None:
+                self._awake.clear()
+                if self._call is not None or self._is_closed:  # begun before that
+                    self._awake.set()
+            elif call is self._call and sum(os.times()[:2]) - since >= GUARD_SECONDS:
+                cut_off(call[0])
+
+    def close(self):
+        self._is_closed = True
+        self._awake.set()
+        if self._thread is not None:
+            self._thread.join()
+
+
+def cut_off(sock):
+    """End what OpenSSL reads just now: nothing more comes, and what has come is taken away from it."""
+    try:
+        beneath(sock).shutdown(socket.SHUT_RDWR)
+        while beneath(sock).recv(RECEIVE_BYTES):
+            LOG.debug('TLS without data is thrown away')
+    except NetworkError as error:
+        LOG.debug('TLS without data has ended: %s', printable(str(error)))
+
+
 class Row(object):
     """Who waits for a turn. Each address group has one line for each reason; next is the line whose turns have taken
     least time lately, and in it who came first."""
@@ -4320,7 +4373,7 @@ class Loop(object):
         # Re-entrant: a signal handler may post while its own thread is posting.
         self._lock = threading.RLock()
         self._closed = False
-        self.pipes = Pipes(self, workers)
+        self.pipes, self.guard = Pipes(self, workers), Guard()
         self.waker = Waker(self)
         self.watch(self.waker, READ)
 
@@ -4494,6 +4547,7 @@ class Loop(object):
             self._closed = True
         while self._posted:
             self._run(self._posted)
+        self.guard.close()
         self.waker.close()
         self.pipes.close()
         self._poller.close()
@@ -4772,8 +4826,8 @@ class TlsWire(Wire):
     """TLS (RFC 5246 and 8446) over the socket of one stream, an SSLSocket. A server's handshake comes with its first
     read."""
 
-    def __init__(self, is_server):
-        self._is_server, self._is_shaken = is_server, not is_server
+    def __init__(self, is_server, guard):
+        self._is_server, self._is_shaken, self._guard = is_server, not is_server, guard
         self.stalled, self.why, self._alert = 0, None, None
         self._ahead = b''  # what was decrypted before our half was closed
         self._end = None   # what is told when all that came before is read: () for the peer's end, or an error
@@ -4783,6 +4837,7 @@ class TlsWire(Wire):
         if self._ahead:
             data, self._ahead = self._ahead[:count], self._ahead[count:]
             return data
+        self._guard.begin(sock)
         try:
             if not self._is_shaken:
                 sock.do_handshake()
@@ -4796,6 +4851,8 @@ class TlsWire(Wire):
                 got += part
         except (NetworkError, ValueError) as error:
             self._on_error(error)
+        finally:
+            self._guard.end()
         if got or self._end == ():
             return buffer[:got].tobytes()
         raise NetworkError(*self._end or (errno.EAGAIN, 'more is to come'))
@@ -4818,6 +4875,7 @@ class TlsWire(Wire):
             raise NetworkError(errno.EPIPE, 'nobody to tell: there is no TLS yet')
         data = memoryview(chunks[0] if len(chunks) == 1 or len(chunks[0]) >= TLS_WRITE else joined(chunks))
         sent, part = 0, 1
+        self._guard.begin(sock)
         try:
             while part and sent < len(data):  # some Pythons give a 0 for a refusal
                 part = sock.send(data[sent:sent + TLS_WRITE])
@@ -4826,6 +4884,8 @@ class TlsWire(Wire):
             part = 0
         except ssl.SSLError as error:  # to write never waits for the peer: renegotiation is off
             raise NetworkError(errno.ECONNRESET, 'TLS: %s' % error.reason)
+        finally:
+            self._guard.end()
         if not sent:
             raise NetworkError(errno.EAGAIN, 'there is no room')
         return sent
@@ -5150,8 +5210,10 @@ class Outlet(Handler):
         self.owner.on_finished(self)
 
     def secure(self, context):
-        """The peer is a client that speaks TLS from here on."""
-        self.sock, self.wire, self.is_new = secured(context, self.sock, True), TlsWire(is_server=True), True
+        """The peer is a client that speaks TLS from here on. Raises NetworkError and ValueError; then the socket is
+        closed, or may be."""
+        self._loop.forget(self)
+        self.sock, self.wire, self.is_new = secured(context, self.sock, True), TlsWire(True, self._loop.guard), True
 
     def release(self):
         """The socket, which goes on without this stream."""
@@ -6476,10 +6538,11 @@ class Dial(Connect):
 
 class Contexts(object):
     """The SSLContexts for targets. To make one takes a thread some milliseconds: those without a secret are kept. One
-    with the system's authorities takes a megabyte: there are at most CONTEXTS of these."""
+    with the system's authorities takes a megabyte: there are at most CONTEXTS of these, half of them for one address
+    group, besides those for which nobody asks anything special."""
 
     def __init__(self, workers):
-        self._workers, self._known, self._large = workers, {}, weakref.WeakSet()
+        self._workers, self._known, self._large = workers, {}, weakref.WeakKeyDictionary()  # with the groups
 
     def find(self, tls, name, group, on_context):
         """Have ``on_context`` called with a context or a Failure: at once, or when the Job that is given is done."""
@@ -6488,14 +6551,18 @@ class Contexts(object):
             on_context(self._known[key])
             return None
 
+        is_usual = key[0]._replace(verify=True) == PLAIN_TLS
+
         def on_result(context):
             if not (tls.ca or isinstance(context, Failure)):
-                self._large.add(context)
-                if not tls.cert and len(self._known) < CONTEXTS // 2:
-                    self._known[key] = context
+                if is_usual or not tls.cert and len(self._known) < CONTEXTS // 2:
+                    context = self._known.setdefault(key, context)
+                self._large.setdefault(context, group)
             on_context(context)
 
-        is_full = not tls.ca and len(self._large) >= CONTEXTS
+        groups = list(self._large.values())
+        is_full = len(groups) >= CONTEXTS or groups.count(group) >= CONTEXTS // 2
+        is_full = is_full and not (tls.ca or is_usual)
         job = None if is_full else self._workers.submit(group, blocking_client_context, key, on_result)
         if job is None:
             on_context(NO_ROOM)
@@ -6532,6 +6599,7 @@ class Handshake(Step):
         self._shake()
 
     def _shake(self):
+        self._loop.guard.begin(self.sock)
         try:
             self.sock.do_handshake()
             if needs_check(self._name) and self._context.verify_mode != ssl.CERT_NONE:
@@ -6546,6 +6614,8 @@ class Handshake(Step):
             self._loop.forget(self)
             sock, self.sock = self.sock, None
             self._finish(sock, None)
+        finally:
+            self._loop.guard.end()
 
     def on_ready(self, events):
         """To verify takes a part of a millisecond: not before others' turn."""
@@ -7686,7 +7756,7 @@ def stream_to_target(gateway, sock, upstream, high):
         return Datagrams(gateway.loop, sock, upstream)
     stream = Stream(gateway.loop, sock, upstream, high, gateway.budget)
     if isinstance(sock, ssl.SSLSocket):
-        stream.wire = TlsWire(is_server=False)
+        stream.wire = TlsWire(False, gateway.loop.guard)
     return stream
 
 
@@ -8076,7 +8146,7 @@ class Performance(object):
 
     def _do_secure(self, action):
         upstream = self.upstreams.get(action.channel)
-        if upstream is not None:
+        if upstream is not None and upstream.stream:  # else the client has left meanwhile
             seconds = self._gateway.config['limits.connectSeconds']
             make_way = functools.partial(Handover, self._gateway.loop, upstream.stream, upstream.way, seconds)
             upstream.dial(self._with_tls(upstream, action.tls, make_way), is_new=False)
@@ -8094,8 +8164,9 @@ class Performance(object):
         self.carried = self.upstreams.get(action.channel)
 
     def _do_finish(self, action):
-        if action.channel in self.upstreams:
-            self.upstreams[action.channel].stream.finish()
+        upstream = self.upstreams.get(action.channel)
+        if upstream is not None and upstream.stream:  # else the client has left, and then it is finished anyway
+            upstream.stream.finish()
 
     def _do_shut(self, action):
         if action.channel in self.upstreams:
