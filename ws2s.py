@@ -469,15 +469,18 @@ Origin = collections.namedtuple('Origin', 'scheme host port')
 
 Target = collections.namedtuple('Target', 'host port')
 
-# One listener: a port of `host`, or a Unix socket at `path`. `proxied`: the PROXY protocol is spoken there.
-Listen = collections.namedtuple('Listen', 'host port path mode tls proxied metrics')
+# Objects of the configuration: the fields are their keys, those with a default may be left out.
+# One listener: a port of `host`, or a Unix socket at `path`.
+Listen = collections.namedtuple('Listen', 'host port path mode tls proxyProtocol metrics')
 Listen.__new__.__defaults__ = (None, None, None, None, False, False, False)
-LISTEN_KEYS = 'host', 'port', 'path', 'mode', 'tls', 'proxyProtocol', 'metrics'
 # Who may come (protocol, 7), and where to: ``targets`` are rules as in allowTargets, None for no rules of their own.
 TokenEntry = collections.namedtuple('TokenEntry', 'name token targets metrics')
 UserEntry = collections.namedtuple('UserEntry', 'name password targets metrics')
 CertificateEntry = collections.namedtuple('CertificateEntry', 'name targets metrics')
+TokenEntry.__new__.__defaults__ = UserEntry.__new__.__defaults__ = (None, False)
+CertificateEntry.__new__.__defaults__ = (None, False)
 JwtRules = collections.namedtuple('JwtRules', 'secret algorithms issuer audience')
+JwtRules.__new__.__defaults__ = (('HS256',), None, None)
 
 HIDDEN = '***'  # what is shown of a secret
 JWT_HASHES = {'HS256': hashlib.sha256, 'HS384': hashlib.sha384, 'HS512': hashlib.sha512}
@@ -710,21 +713,32 @@ def listing(check, least=0):
     return each(lambda item: check(words(item)), least)
 
 
-def record(kind, *members):
-    """The check of an object that becomes a ``kind``; ``members``: of each of its fields the check and the default."""
+def members(value, names):
+    """The Pairs of an object, none of which stands twice. Raises ConfigError, which says what ``names`` there may be."""
+    value = Pairs(value.items()) if isinstance(value, dict) else value
+    if not isinstance(value, Pairs) or len(dict(value)) < len(value):
+        raise ConfigError('must be an object of %s, each once' % names)
+    return value
+
+
+def record(kind, *checks):
+    """The check of an object that becomes a ``kind``, with a check for each of its fields."""
+    needed = kind._fields[:-len(kind.__new__.__defaults__)]
+    checks = dict(zip(kind._fields, checks))
+
     def check(value):
-        value = Pairs(value.items()) if isinstance(value, dict) else value
-        if not isinstance(value, Pairs):
-            raise ConfigError('must have objects')
-        found, values = dict(value), []
-        if len(found) < len(value) or set(found) - set(kind._fields):
-            raise ConfigError('must have objects of %s, each once' % ', '.join(kind._fields))
-        for name, (check_member, default) in zip(kind._fields, members):
+        names, found = ', '.join(kind._fields), {}
+        for name, item in members(value, names):
             try:
-                values.append(check_member(found.get(name, default)))
+                found[name] = checks[name](item)
+            except KeyError:
+                raise ConfigError('must have %s and nothing else' % names)
             except ConfigError as error:
-                raise ConfigError('"%s" %s' % (name, error if name in found else 'is missing'))
-        return kind(*values)
+                raise ConfigError('"%s" %s' % (name, error))
+        for name in needed:
+            if name not in found:
+                raise ConfigError('"%s" is missing' % name)
+        return kind(**found)
     return check
 
 
@@ -785,9 +799,7 @@ def target_text(value):
 
 def targets_by_host(value):
     """Pairs (name of this gateway, Target) of an object; the name * stands for all others."""
-    value = Pairs(value.items()) if isinstance(value, dict) else value
-    if not isinstance(value, Pairs) and value != () or len(set(name for name, _ in value)) < len(value):
-        raise ConfigError('must be an object of names and targets, each name once')
+    value = members(value, 'names and targets')
     if any('/' in name for name, _ in value):
         raise ConfigError('must have names without a scheme')
     return Pairs((name if name == '*' else host_name(name), target_text(target)) for name, target in value)
@@ -795,10 +807,7 @@ def targets_by_host(value):
 
 def secrets_by_name(value):
     """Pairs (name, Secret) of an object."""
-    value = Pairs(value.items()) if isinstance(value, dict) else value
-    if not isinstance(value, Pairs) and value != () or len(set(name for name, _ in value)) < len(value):
-        raise ConfigError('must be an object of names and passwords, each name once')
-    return Pairs((words(name), secret(1)(password)) for name, password in value)
+    return Pairs((words(name), secret(1)(password)) for name, password in members(value, 'names and passwords'))
 
 
 def url_folder(text):
@@ -820,30 +829,18 @@ def octal_mode(value):
     return value
 
 
-LISTEN_CHECKS = dict(zip(LISTEN_KEYS, (words, whole(0, 65535), words, octal_mode, flag, flag, flag)))
+LISTEN = record(Listen, words, whole(0, 65535), words, octal_mode, flag, flag, flag)
 
 
 def read_listen(value):
     """The Listen of an object. Raises ConfigError."""
-    given = Pairs(value.items()) if isinstance(value, dict) else value
-    if not isinstance(given, Pairs) or len(dict(given)) < len(given) or not set(dict(given)) <= set(LISTEN_KEYS):
-        raise ConfigError('must have "%s" and nothing else, each at most once' % '", "'.join(LISTEN_KEYS))
-    try:
-        for name, item in given:
-            LISTEN_CHECKS[name](item)
-    except ConfigError as error:
-        raise ConfigError('"%s" %s' % (name, error))
-    given = dict(given)
-    if 'path' in given and ('host' in given or 'port' in given) or 'mode' in given and 'path' not in given:
+    listen = LISTEN(value)
+    place = [name for name in Listen._fields[:4] if getattr(listen, name) is not None]
+    if listen.path is None and 'mode' not in place:
+        return listen._replace(**{name: DEFAULTS['listen.' + name] for name in ('host', 'port') if name not in place})
+    if place not in (['path'], ['path', 'mode']):
         raise ConfigError('must have "host" and "port", or "path" and "mode"')
-    place = {'mode': '0600'} if 'path' in given else {key: DEFAULTS['listen.' + key] for key in ('host', 'port')}
-    return Listen(*[dict(place, **given).get(key, default) for key, default in zip(LISTEN_KEYS, Listen())])
-
-
-def listener_list(value):
-    if not isinstance(value, (list, tuple)) or isinstance(value, Pairs) or not value:
-        raise ConfigError('must be an object, or a list of one or more')
-    return tuple(read_listen(item) for item in value)
+    return listen._replace(mode=listen.mode or '0600')
 
 
 def subprotocol(text):
@@ -864,30 +861,29 @@ def host_name(text):
         raise ConfigError('"%s" %s' % (printable(text), error))
 
 
-NAME, TARGETS, METRICS = (identity_name, None), (either(listing(read_target_rule, 1), None), None), (flag, False)
+REACH = either(listing(read_target_rule, 1), None)
 
 Option = collections.namedtuple('Option', 'key default check help')
 
 OPTIONS = (
     Option('listen.host', '127.0.0.1', words, 'address or name to listen on'),
     Option('listen.port', 3613, whole(0, 65535), 'TCP port to listen on; 0 takes any free one'),
-    Option('listen', None, either(listener_list, None), 'listeners, in the place of listen.host and listen.port'),
+    Option('listen', None, either(each(read_listen, 1), None), 'listeners, in the place of listen.host and listen.port'),
     Option('trustedProxies', (), listing(address_rule), 'addresses and CIDR blocks of proxies that name the client'),
     Option('allowConnectToServerLocal', False, flag, "may clients reach the gateway's own machine?"),
     Option('allowTargets', (), listing(read_target_rule), 'rules HOST[:PORTS] of what may be reached; empty is all'),
     Option('denyTargets', (), listing(read_target_rule), 'rules HOST[:PORTS] of what may not; they win'),
     Option('allowedOrigins', (), listing(origin_or_star), 'origins whose pages may connect: scheme://host, null or *'),
     Option('allowedHosts', (), listing(host_name), 'names of this gateway under which its own pages may connect'),
-    Option('auth.tokens', (), each(record(TokenEntry, NAME, (secret(16), None), TARGETS, METRICS), field='token'),
+    Option('auth.tokens', (), each(record(TokenEntry, identity_name, secret(16), REACH, flag), field='token'),
            'objects of name, token, targets, metrics: who shows such a token may come'),
-    Option('auth.users', (), each(record(UserEntry, NAME, (password_hash, None), TARGETS, METRICS), field='name'),
+    Option('auth.users', (), each(record(UserEntry, identity_name, password_hash, REACH, flag), field='name'),
            'objects of name, password, targets, metrics, for HTTP Basic; the password is what --hash-password prints'),
     Option('auth.jwt', None, either(record(
-        JwtRules, (secret(32, lambda data: len(utf8_text(data))), None),
-        (listing(one_of(*sorted(JWT_HASHES)), 1), ['HS256']),
-        (either(words, None), None), (either(words, None), None)), None),
+        JwtRules, secret(32, lambda data: len(utf8_text(data))), listing(one_of(*sorted(JWT_HASHES)), 1),
+        either(words, None), either(words, None)), None),
         'object of secret, algorithms, issuer, audience: which JSON Web Tokens count'),
-    Option('auth.clientCertificates', (), each(record(CertificateEntry, NAME, TARGETS, METRICS), field='name'),
+    Option('auth.clientCertificates', (), each(record(CertificateEntry, identity_name, REACH, flag), field='name'),
            'objects of name, targets, metrics: common names of the certificates of clients'),
     Option('auth.proxyHeader', None, either(header_name, None), 'header by which a trusted proxy names the client'),
     Option('auth.pages', False, flag, 'are pages only for those whom "auth" knows?'),
@@ -908,7 +904,7 @@ OPTIONS = (
     Option('raw.target', None, either(target_text, None), 'HOST:PORT for WebSockets that name none, instead of JSON'),
     Option('raw.tokens', None, either(words, None), 'file or folder of lines TOKEN: HOST:PORT, for ?token='),
     Option('raw.hostToken', False, flag, 'is the name in the Host header the token?'),
-    Option('raw.hostTargets', (), targets_by_host, 'HOST:PORT by the name in the Host header, for /v1 and /v2'),
+    Option('raw.hostTargets', {}, targets_by_host, 'HOST:PORT by the name in the Host header, for /v1 and /v2'),
     Option('raw.udp', False, flag, 'may clients of raw bytes have UDP, by ?udp=1 or a token of HOST:PORT udp?'),
     Option('raw.playground', False, flag, "do ?host= and ?port= mean WordPress Playground's framing?"),
     Option('raw.subprotocols', (), listing(subprotocol), 'that are answered when they are offered: mqtt, sip, xmpp'),
@@ -917,7 +913,7 @@ OPTIONS = (
     Option('wisp.udp', False, flag, 'may clients of Wisp have UDP?'),
     Option('wisp.streams', 256, whole(1, 65536), 'of one client at one time'),
     Option('wisp.motd', None, either(words, None), 'what clients of Wisp 2 are greeted with'),
-    Option('wisp.users', (), secrets_by_name, 'passwords by name; with any of them Wisp wants one'),
+    Option('wisp.users', {}, secrets_by_name, 'passwords by name; with any of them Wisp wants one'),
     Option('tls.certificate', None, either(words, None), 'file of our certificate and its chain, in PEM'),
     Option('tls.key', None, either(words, None), 'file of its key, in PEM; null: it is in tls.certificate'),
     Option('tls.minVersion', '1.2', one_of('1.2', '1.3'), 'oldest version of TLS that clients may speak'),
@@ -989,12 +985,10 @@ def plain_value(value, shows_secrets=False):
         return value.text if shows_secrets else HIDDEN
     if isinstance(value, Target):
         return with_port(*value)
-    if isinstance(value, Listen):
-        return collections.OrderedDict((key, item) for key, item in zip(LISTEN_KEYS, value)
-                                       if item is not None and item is not False)
-    if isinstance(value, Pairs) or hasattr(value, '_fields'):
-        members = value if isinstance(value, Pairs) else zip(value._fields, value)
-        return collections.OrderedDict((name, plain_value(item, shows_secrets)) for name, item in members)
+    if hasattr(value, '_fields'):
+        value = Pairs(pair for pair in zip(value._fields, value) if pair[1] is not None and pair[1] is not False)
+    if isinstance(value, Pairs):
+        return collections.OrderedDict((name, plain_value(item, shows_secrets)) for name, item in value)
     if isinstance(value, tuple):
         return [plain_value(item, shows_secrets) for item in value]
     return value
@@ -1023,7 +1017,7 @@ def flatten(tree, prefix=''):
 
 def is_listener_list(value):
     """Is this more than the section of `listen.host` and `listen.port`?"""
-    return isinstance(value, list) or isinstance(value, Pairs) and bool(set(dict(value)) & set(LISTEN_KEYS[2:]))
+    return isinstance(value, list) or isinstance(value, Pairs) and bool(set(dict(value)) & set(Listen._fields[2:]))
 
 
 class Pairs(tuple):
@@ -5512,7 +5506,7 @@ def listen_of(sock, config):
         found = [listen for listen in found if listen.host == name[0]] or found
     else:
         found = [listen for listen in listeners(config) if listen.path and socket_path(listen) == path_bytes(name)]
-    if not found and any(listen.tls or listen.proxied or listen.metrics for listen in listeners(config)):
+    if not found and any(listen.tls or listen.proxyProtocol or listen.metrics for listen in listeners(config)):
         raise ServeError('the socket %s that was handed over is none of "listen"' % socket_text(name))
     return found[0] if found else Listen()
 
@@ -8324,7 +8318,7 @@ class Arrival(Client):
         self.state, self.kept, self.listen, self.speaker = HANDSHAKE, 0, listen, b''
         self.timer = gateway.loop.call_later(gateway.config['limits.handshakeSeconds'], self.on_time)
         self.stream = Stream(gateway.loop, sock, self, gateway.config['limits.bufferBytes'], gateway.budget)
-        if listen.proxied:
+        if listen.proxyProtocol:
             self.stream.wire = ProxyWire()
         else:
             self._begin()
@@ -9291,12 +9285,12 @@ class Gateway(object):
     def _on_accepted(self, listen, sock, peer):
         peer = peer[:2] if isinstance(peer, tuple) else UNIX_PEER
         group, is_proxy = address_group(peer[0]), is_trusted(peer_address(peer), self.config)
-        if (is_proxy or not listen.proxied) and self.places.take(group, is_proxy):
+        if (is_proxy or not listen.proxyProtocol) and self.places.take(group, is_proxy):
             sock.setblocking(False)
             close_on_exec(sock.fileno())
             Visit(self, listen, sock, peer, group)
         else:
-            why = 'too many connections' if is_proxy or not listen.proxied else 'it is none of trustedProxies'
+            why = 'too many connections' if is_proxy or not listen.proxyProtocol else 'it is none of trustedProxies'
             self.journal.tell_of_address(logging.WARNING, group, '%s is turned away: %s', socket_text(peer), why)
             sock.close()
 
