@@ -3505,7 +3505,7 @@ class JsonDialect(Requests):
     def _connect(self, target, refusal):
         # The old connection goes even when the request is refused: what follows was not meant for it.
         actions = self._shut()
-        refusal = refusal or self._distrust(target[6])
+        refusal = refusal or target[6] and self._distrust(target[6])
         if refusal:
             return actions + [refusal]
         self._move(CONNECTING)
@@ -3515,9 +3515,9 @@ class JsonDialect(Requests):
 
     def _distrust(self, tls):
         """The refusal of a Tls that verifies less than the operator wants."""
-        if tls and not tls.verify and not self._may_trust:
-            return failed(Failure(1, 'bad-request', 'this gateway verifies certificates (tls.allowUnverified)'))
-        return None
+        if tls.verify or self._may_trust:
+            return None
+        return failed(Failure(1, 'bad-request', 'this gateway verifies certificates (tls.allowUnverified)'))
 
     def _secure(self, tls, refusal):
         if self._state != CONNECTED:
@@ -4699,10 +4699,9 @@ def unblock(sock):
 
 
 def prepare(sock):
-    """What every connected or listening socket needs here."""
+    """What every connected or listening TCP socket needs here."""
     unblock(sock)
-    if sock.family != AF_UNIX:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
@@ -5409,8 +5408,7 @@ def bound_sockets(host, port, shares=False):
 def bound_socket(family, address, shares):
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        sock.setblocking(False)
-        close_on_exec(sock.fileno())
+        unblock(sock)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if shares:
             sock.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
@@ -6303,9 +6301,6 @@ class Connect(Step):
 
     kind = socket.SOCK_STREAM
 
-    def make_ready(self, sock):
-        prepare(sock)
-
     def __init__(self, loop, addresses, seconds, on_done):
         self._loop, self._on_done = loop, on_done
         self._left, self._deadline = collections.deque(addresses), loop.now + seconds
@@ -6332,7 +6327,7 @@ class Connect(Step):
             self.sock = socket.socket(family, self.kind)
             if self.sock.fileno() >= most_descriptors():
                 raise NetworkError(errno.EMFILE, 'the rest is for clients')
-            self.make_ready(self.sock)
+            (prepare if self.kind == socket.SOCK_STREAM else unblock)(self.sock)
             number = self.sock.connect_ex(self._address)
             if number == errno.EINPROGRESS:
                 number = self.sock.connect_ex(self._address)  # asking again costs less than the poller
@@ -6594,9 +6589,6 @@ class DatagramDial(Dial):
     """As Dial, for UDP: what comes from elsewhere does not get through to a connected socket."""
 
     kind = socket.SOCK_DGRAM
-
-    def make_ready(self, sock):
-        unblock(sock)
 
 
 # ======================================================================================================================
@@ -8309,13 +8301,13 @@ def go_on(visit, request, behind, step, result):
 
 
 class Arrival(Client):
-    """A client that has asked for nothing yet, and who that is. ``speaker``: the peer_address() of who speaks HTTP."""
+    """A client that has asked for nothing yet, and who that is. ``is_proxy``: may whoever speaks HTTP say for whom?"""
 
-    __slots__ = ('listen', 'speaker')
+    __slots__ = ('listen', 'is_proxy')
 
-    def __init__(self, gateway, listen, sock, peer, group):
+    def __init__(self, gateway, listen, sock, peer, group, is_proxy):
         self.gateway, self.number, self.group, self.peer = gateway, next(gateway.numbers), group, peer
-        self.state, self.kept, self.listen, self.speaker = HANDSHAKE, 0, listen, b''
+        self.state, self.kept, self.listen, self.is_proxy = HANDSHAKE, 0, listen, is_proxy
         self.timer = gateway.loop.call_later(gateway.config['limits.handshakeSeconds'], self.on_time)
         self.stream = Stream(gateway.loop, sock, self, gateway.config['limits.bufferBytes'], gateway.budget)
         if listen.proxyProtocol:
@@ -8328,11 +8320,6 @@ class Arrival(Client):
     def _begin(self):
         """What comes next is the client's own."""
         self.stream.wire, self.stream.is_new = PEEK if self.listen.tls else PLAIN, True
-        self.speaker = peer_address(self.peer)
-
-    def is_introduced(self):
-        """Has whoever speaks the PROXY protocol done so?"""
-        return not isinstance(self.stream.wire, ProxyWire)
 
     def on_header(self, wire):
         """The header of the PROXY protocol, or a part of it."""
@@ -8341,6 +8328,7 @@ class Arrival(Client):
                 raise wire.failure
             if wire.found and wire.found[1]:
                 self._become(wire.found[1])
+                self.is_proxy = is_trusted(peer_address(self.peer), self.gateway.config)
             if wire.found:
                 self._begin()
         except RemoteError as error:
@@ -8368,10 +8356,10 @@ class Arrival(Client):
     def find_client(self, request):
         """Whoever a trusted proxy speaks for. Raises HttpError."""
         config, request.came_by_tls = self.gateway.config, self.listen.tls
-        if is_trusted(self.speaker, config):
-            request.came_by_tls = request.came_by_tls or forwarded_tls(request)
-            client = forwarded_client(request, self.speaker, lambda packed: is_trusted(packed, config))
-            if client != self.speaker:
+        if self.is_proxy:
+            request.came_by_tls, speaker = request.came_by_tls or forwarded_tls(request), peer_address(self.peer)
+            client = forwarded_client(request, speaker, lambda packed: is_trusted(packed, config))
+            if client != speaker:
                 self._become((address_text(client),))
 
 
@@ -8393,7 +8381,7 @@ class Visit(Arrival):
         if stream.wire is PEEK:
             self.meet(data)
             return
-        if not self.is_introduced():
+        if isinstance(stream.wire, ProxyWire):
             self.on_header(stream.wire)
             return
         try:
@@ -8432,7 +8420,7 @@ class Visit(Arrival):
             go_on(self, request, behind, step, failure or identity)
 
         config = self.gateway.config
-        about = time.time(), common_name(self.stream.sock), is_trusted(self.speaker, config)
+        about = time.time(), common_name(self.stream.sock), self.is_proxy
         self.move(ANSWERING)
         self.keep(len(behind))
         self._job = Admission(self.gateway, self.group, lambda: read_claim(request, config, *about), on_done)
@@ -8556,7 +8544,7 @@ class Visit(Arrival):
                                              socket_text(self.peer), status, words)
 
     def _part(self, reply):
-        if not self.is_introduced():
+        if isinstance(self.stream.wire, ProxyWire):
             self.end()  # nobody is there yet who would understand it
             return
         self.stream.write(reply)
@@ -9139,7 +9127,7 @@ class Gateway(object):
         self._bound = [Bound(*pair + (None,)) for pair in zip(self._socks, listens)] or bound_listeners(self.config)
         names = [bound.sock.getsockname() for bound in self._bound]
         for bound, name in zip(self._bound, names):
-            prepare(bound.sock)  # what is accepted there has the same options
+            (prepare if isinstance(name, tuple) else unblock)(bound.sock)  # what is accepted has the same options
             LOG.info('ws2s %s listens on %s', __version__, socket_text(name))
         self.address = names[0][:2] if isinstance(names[0], tuple) else names[0]
         self.judge.ports = set(name[1] for name in names if isinstance(name, tuple))
@@ -9288,7 +9276,7 @@ class Gateway(object):
         if (is_proxy or not listen.proxyProtocol) and self.places.take(group, is_proxy):
             sock.setblocking(False)
             close_on_exec(sock.fileno())
-            Visit(self, listen, sock, peer, group)
+            Visit(self, listen, sock, peer, group, is_proxy)
         else:
             why = 'too many connections' if is_proxy or not listen.proxyProtocol else 'it is none of trustedProxies'
             self.journal.tell_of_address(logging.WARNING, group, '%s is turned away: %s', socket_text(peer), why)
@@ -9953,8 +9941,7 @@ def inherited_family(fd):
 def take_inherited(fd, family):
     sock = socket.fromfd(fd, family, socket.SOCK_STREAM)
     os.close(fd)
-    sock.setblocking(False)
-    close_on_exec(sock.fileno())
+    unblock(sock)
     return sock
 
 
