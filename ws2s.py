@@ -679,10 +679,10 @@ def whole(least, most):
     return check
 
 
-def seconds(least):
+def seconds(least, most=10 ** 7):
     def check(value):
-        if not isinstance(value, integer_types + (float,)) or isinstance(value, bool) or not least <= value <= 10 ** 7:
-            raise ConfigError('must be a number of seconds from %s to 10000000' % least)
+        if not isinstance(value, integer_types + (float,)) or isinstance(value, bool) or not least <= value <= most:
+            raise ConfigError('must be a number of seconds from %s to %d' % (least, most))
         return value
     return check
 
@@ -714,7 +714,7 @@ def listing(check, least=0):
 
 
 def members(value, names):
-    """The Pairs of an object, none of which stands twice. Raises ConfigError, which says what ``names`` there may be."""
+    """The Pairs of an object, each name once. Raises ConfigError, which says what ``names`` there may be."""
     value = Pairs(value.items()) if isinstance(value, dict) else value
     if not isinstance(value, Pairs) or len(dict(value)) < len(value):
         raise ConfigError('must be an object of %s, each once' % names)
@@ -868,7 +868,7 @@ Option = collections.namedtuple('Option', 'key default check help')
 OPTIONS = (
     Option('listen.host', '127.0.0.1', words, 'address or name to listen on'),
     Option('listen.port', 3613, whole(0, 65535), 'TCP port to listen on; 0 takes any free one'),
-    Option('listen', None, either(each(read_listen, 1), None), 'listeners, in the place of listen.host and listen.port'),
+    Option('listen', None, either(each(read_listen, 1), None), 'listeners in place of listen.host and listen.port'),
     Option('trustedProxies', (), listing(address_rule), 'addresses and CIDR blocks of proxies that name the client'),
     Option('allowConnectToServerLocal', False, flag, "may clients reach the gateway's own machine?"),
     Option('allowTargets', (), listing(read_target_rule), 'rules HOST[:PORTS] of what may be reached; empty is all'),
@@ -1164,22 +1164,16 @@ class Request(object):
         """The lower-case members of a header that is a list (RFC 9110 section 5.6.1)."""
         return [token.strip(' \t') for token in ','.join(self._values.get(name, ())).lower().split(',')]
 
-    def subprotocols(self):
+    def subprotocols(self, are_tokens=False):
         """Those that the client offers, as it has written them: they are told apart by case (RFC 6455 section 1.9).
-        Tokens are none."""
-        return [name for name in self._offers() if not name.startswith(BEARER_OFFER)]
-
-    def bearer_offers(self):
-        """The tokens among the offered subprotocols, as the client has written them."""
-        return [name for name in self._offers() if name.startswith(BEARER_OFFER)]
+        ``are_tokens``: those that begin with BEARER_OFFER, else all others."""
+        offers = [name.strip(' \t') for name in ','.join(self.all('sec-websocket-protocol')).split(',')]
+        return [name for name in offers if name.startswith(BEARER_OFFER) is are_tokens]
 
     def lone_bearer(self):
         """The offered token where nothing else was offered, else None: browsers want one of their own named."""
-        offers = self.bearer_offers() if 'sec-websocket-protocol' in self._values else ()
+        offers = self.subprotocols(are_tokens=True) if 'sec-websocket-protocol' in self._values else ()
         return offers[0] if offers and not self.subprotocols() else None
-
-    def _offers(self):
-        return [name.strip(' \t') for name in ','.join(self.all('sec-websocket-protocol')).split(',')]
 
     def wants_websocket(self):
         """Also when something in front has taken the Upgrade header away: no one else sends the others."""
@@ -2161,7 +2155,7 @@ Claim = collections.namedtuple('Claim', 'identities logins')
 WAYS = {'auth.tokens': 'token', 'auth.users': 'user', 'auth.clientCertificates': 'certificate'}
 
 JWT_BYTES, JWT_STARS = 8192, 4  # of a whole token; in a glob
-LAST_MOMENT = 10 ** 11         # in seconds: what is later is in milliseconds, and would be good for ever
+LAST_MOMENT = 10 ** 11 - 1     # in seconds: what is later is in milliseconds, and would be good for ever
 BASE64_URL = re.compile(b'[A-Za-z0-9_-]*\\Z')
 
 FAILURES, FAILURE_SECONDS = 10, 60   # of one address: more within that time
@@ -2192,7 +2186,8 @@ def read_claim(request, config, now, certificate_name=None, from_proxy=False):
     try:
         bearers, logins = read_authorization(request.one('authorization'))
         bearers += [utf8_bytes(token) for token in request.parameters('access_token')]
-        bearers += [base64url_bytes(offer[len(BEARER_OFFER):].encode('latin-1')) for offer in request.bearer_offers()]
+        bearers += [base64url_bytes(offer[len(BEARER_OFFER):].encode('latin-1'))
+                    for offer in request.subprotocols(are_tokens=True)]
         identities = [identity_of_token(token, config, now) for token in bearers]
         if certificate_name is not None and config['auth.clientCertificates']:
             identities += identities_named(config, certificate_name, 'auth.clientCertificates') or [None]
@@ -2287,17 +2282,11 @@ def jwt_members(pairs):
     return dict(pairs)
 
 
-def jwt_moment(value):
-    if isinstance(value, bool) or not isinstance(value, integer_types + (float,)) or not 0 <= value < LAST_MOMENT:
-        raise ValueError('no moment in seconds')
-    return value
-
-
 def jwt_identity(claims, rules, now):
-    """Raises ValueError and ConfigError."""
-    audience = claims.get('aud')
+    """The Identity that these claims make, or None. Raises ValueError and ConfigError."""
+    moment, audience = seconds(0, LAST_MOMENT), claims.get('aud')
     audiences = audience if isinstance(audience, list) else [audience]
-    is_good = (now < jwt_moment(claims.get('exp')) and jwt_moment(claims.get('nbf', 0)) <= now
+    is_good = (now < moment(claims.get('exp')) and moment(claims.get('nbf', 0)) <= now
                and rules.issuer in (None, claims.get('iss'))
                and (rules.audience is None or rules.audience in audiences))
     identity = Identity(identity_name(claims.get('sub', u'jwt')), 'jwt', jwt_targets(claims), False)
@@ -3608,7 +3597,7 @@ TOKEN_FORM, ADDRESS_FORM, HOST_FORM, PAIR_FORM = 'token', 'address', 'host', 'pa
 PATH_FORM, ONLY_FORM = 'path', 'only'
 
 RAW_QUERY = re.compile(r'(?:\A|&)(?:token|address|host)=')  # else the query is none of ours, however it looks
-TLS_QUERY, UDP_QUERY = re.compile(r'[?&]tls='), re.compile(r'[?&]udp=')
+WAY_QUERY = re.compile(r'[?&](?:tls|udp)=')  # else the query is not read, for the same reason
 LAST_SEGMENT = re.compile(r'.+:[0-9]{1,5}\Z', re.DOTALL)
 NEON_PATHS = '/v1', '/v2'
 RAW_CHANNEL = 0                # there is one
@@ -3691,8 +3680,8 @@ class RawDialect(Dialect):
         self._kind, text = raw_form(request, config)
         self.whole_messages, self._is_first, self._offers_udp = False, True, config['raw.udp']
         self._tls = None
-        for word, pattern in (('tls', TLS_QUERY), ('udp', UDP_QUERY)):
-            if pattern.search(request.target) and request.parameter(word) not in (None, '', '0'):
+        for word in ('tls', 'udp') if WAY_QUERY.search(request.target) else ():
+            if request.parameter(word) not in (None, '', '0'):
                 self._choose(word)
         self.subprotocol, self.target, self.token = pick_subprotocol(request, config), None, None
         if self._kind == TOKEN_FORM:
@@ -5432,12 +5421,9 @@ def bound_listeners(config):
     bound = []
     try:
         for listen in listeners(config):
-            if listen.path:
-                bound.append(bound_unix_socket(listen))
-                continue
-            for sock in bound_sockets(listen.host, listen.port):
-                listen = listen._replace(port=sock.getsockname()[1])
-                bound.append(Bound(sock, listen, None))
+            bound += [bound_unix_socket(listen)] if listen.path else [
+                Bound(sock, listen._replace(port=sock.getsockname()[1]), None)
+                for sock in bound_sockets(listen.host, listen.port)]
         return bound
     except ServeError:
         close_bound(bound)
@@ -7854,25 +7840,17 @@ def common_name(sock):
 
 
 class Admission(Step):
-    """Who a client is: its Identity, or None for one that has shown nothing; the failure is an HttpError. ``read()``
-    gives the Claim. Where an address has failed too often each answer to what it shows takes a while, a good one, too.
-    """
+    """Whose a Claim is: the Identity, or the HttpError or Failure that says why nobody's. Where an address has failed
+    too often each answer to what it shows takes a while, a good one, too."""
 
-    def __init__(self, gateway, group, read, on_done):
+    def __init__(self, gateway, group, claim, on_done):
         Step.__init__(self, gateway.loop, on_done)
-        self._gateway, self._group, self._read = gateway, group, read
-        self._is_held, self._claim, self._job = False, None, None
+        self._gateway, self._group, self._claim = gateway, group, claim
+        self._is_held, self._job = False, None
 
     def _start(self):
         failures = self._gateway.failures
-        try:
-            self._claim = self._read()
-        except HttpError as error:
-            self.fail(error)
-            return
-        if self._claim == Claim([], ()):
-            self._finish(None, None)
-        elif not failures.slows(self._group, self._loop.now):
+        if not failures.slows(self._group, self._loop.now):
             self._look()
         elif failures.held[self._group] >= MOST_HELD:
             self.fail(HttpError(429, 'Too many logins from this address have failed; please try again in a minute.'))
@@ -7896,12 +7874,12 @@ class Admission(Step):
         self._job = self._gateway.logins.submit(self._group, self._gateway.passwords.blocking_check, (pairs,),
                                                 functools.partial(self._on_checked, found))
         if self._job is None:
-            self.fail(HttpError(503, 'The gateway has too much to do just now.'))
+            self.fail(BUSY)
 
     def _on_checked(self, found, fits):
         self._job = None
         if isinstance(fits, Failure):
-            self.fail(HttpError(500, BROKEN.message))
+            self.fail(fits)
             return
         right = [identity_of_entry(user, 'user') for (user, _), is_right in zip(found, fits) if user and is_right]
         self._conclude(self._claim.identities + right[:1] if right else [])
@@ -7933,7 +7911,7 @@ def authenticate(talk, action):
             tell_of_identity(session)
         talk.tell(talk.dialect.on_authenticated, identity is not None)
 
-    talk.admission = Admission(gateway, session.group, lambda: Claim([], action.logins), on_done)
+    talk.admission = Admission(gateway, session.group, Claim([], action.logins), on_done)
     talk.admission.begin()
 
 
@@ -8282,14 +8260,19 @@ class Farewell(Client):
 Welcome = collections.namedtuple('Welcome', 'request dialect reply deflate behind identity resolver')
 
 
+# To raise these would add to their tracebacks each time.
+BUSY, MISTAKE = HttpError(503, 'The gateway has too much to do just now.'), HttpError(500, BROKEN.message)
+
+
 def go_on(visit, request, behind, step, result):
     """Go on with ``step(result)``, which may give the Session that follows, or raise HttpError. ``result`` is what had
     to be waited for; an HttpError or a Failure, which is a mistake of ours, ends the visit."""
     visit._job = session = None
     try:
         if isinstance(result, (HttpError, Failure)):
-            raise result if isinstance(result, HttpError) else HttpError(500, BROKEN.message)
-        session = step(result)
+            visit.refuse(result if isinstance(result, HttpError) else MISTAKE, request)
+        else:
+            session = step(result)
     except HttpError as error:
         visit.refuse(error, request)
     try:
@@ -8411,25 +8394,30 @@ class Visit(Arrival):
         accept = accept_key(request)
         check_origin(request, self.gateway.config)
         self.gateway.places.check(self.group)
-        step = functools.partial(self._open, request, behind, accept)
-        return self._identify(request, behind, step) if needs_identity(self.gateway.config) else step(None)
+        asks = needs_identity(self.gateway.config)
+        step = functools.partial(self._open, request, behind, accept, asks)
+        return self._identify(request, behind, step) if asks else step(None)
 
-    def _identify(self, request, behind, step):
-        """Go on with ``step(identity)`` when it is known who the client is."""
-        def on_done(identity, failure):
-            go_on(self, request, behind, step, failure or identity)
-
-        config = self.gateway.config
-        about = time.time(), common_name(self.stream.sock), self.is_proxy
+    def _await(self, request, behind, step):
+        """What is to be called with whatever the visit waits for from now on: then it goes on with ``step``."""
         self.move(ANSWERING)
         self.keep(len(behind))
-        self._job = Admission(self.gateway, self.group, lambda: read_claim(request, config, *about), on_done)
-        self._job.begin()
+        return functools.partial(go_on, self, request, behind, step)
 
-    def _open(self, request, behind, accept, identity):
-        """As _upgrade(), when it is known who the client is."""
-        config, gateway = self.gateway.config, self.gateway
-        is_stranger = self.state == ANSWERING and identity is None and needs_identity(config)
+    def _identify(self, request, behind, step):
+        """Go on with ``step(identity)`` when it is known who the client is: at once, with None, where it shows nothing.
+        Raises HttpError."""
+        claim = read_claim(request, self.gateway.config, time.time(), common_name(self.stream.sock), self.is_proxy)
+        if not any(claim):
+            return step(None)
+        on_known = self._await(request, behind, step)
+        self._job = Admission(self.gateway, self.group, claim, lambda identity, failure: on_known(failure or identity))
+        self._job.begin()
+        return None
+
+    def _open(self, request, behind, accept, asks, identity):
+        """As _upgrade(), when it is known who the client is, or nobody ``asks``."""
+        config, gateway, is_stranger = self.gateway.config, self.gateway, asks and identity is None
         if self.state == ANSWERING:
             gateway.places.check(self.group)  # others have come meanwhile
         try:
@@ -8448,14 +8436,11 @@ class Visit(Arrival):
 
     def _look_up(self, welcome):
         """Find out what stands behind the token."""
-        self.move(ANSWERING)
-        self.keep(len(welcome.behind))
+        on_line = self._await(welcome.request, welcome.behind, functools.partial(self._on_token, welcome))
         self._job = self.gateway.files.submit(self.group, self.gateway.tokens.blocking_find,
-                                              (self.gateway.config['raw.tokens'], welcome.dialect.token),
-                                              functools.partial(go_on, self, welcome.request, welcome.behind,
-                                                                functools.partial(self._on_token, welcome)))
+                                              (self.gateway.config['raw.tokens'], welcome.dialect.token), on_line)
         if self._job is None:
-            self.refuse(HttpError(503, 'The gateway has too much to do just now.'))
+            self.refuse(BUSY)
 
     def _on_token(self, welcome, line):
         if self.gateway.draining:
@@ -8510,18 +8495,14 @@ class Visit(Arrival):
         if names is None:
             self.refuse(NOT_HERE, request)
             return
-        self.move(ANSWERING)
+        on_data = self._await(request, b'', functools.partial(self._on_file, request, names[-1]))
         self.gateway.places.offer(self)  # anew: others have asked for nothing
         self._job = self.gateway.files.submit(self.group, blocking_read_file, (self.gateway.web_folder(), names),
-                                              lambda data: self._on_file(request, names[-1], data))
+                                              on_data)
         if self._job is None:
             self.end()
 
     def _on_file(self, request, name, data):
-        self._job = None
-        if not isinstance(data, bytes):
-            self.refuse(data if isinstance(data, HttpError) else HttpError(500, BROKEN.message), request)
-            return
         self._log(200, '%s %s' % (request.method, printable(request.path)))
         policy = FOLDER_POLICY if self.gateway.config['web'] else PAGE_POLICY
         self.stream.write(page_head(200, content_type(name), len(data), policy=policy),
@@ -8574,7 +8555,7 @@ class Visit(Arrival):
 
     def on_mistake(self):
         if self.state == HANDSHAKE:
-            self.refuse(HttpError(500, BROKEN.message))
+            self.refuse(MISTAKE)
         else:
             self.end()
 
