@@ -321,6 +321,11 @@ def allow_versions_from(context, least):
     context.verify_flags &= ~getattr(ssl, 'VERIFY_X509_STRICT', 0)
 
 
+def unblock(sock):
+    sock.setblocking(False)
+    close_on_exec(sock.fileno())
+
+
 def is_not_ready(error):
     """Does this error only say that the socket has nothing to give or no room just now?"""
     return error.errno in (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
@@ -4081,6 +4086,12 @@ class Handler(object):
     __slots__ = ()
     sock, events, touched, in_row = None, 0, False, False
 
+    def let_go(self):
+        """The socket, which is the caller's from now on."""
+        self._loop.forget(self)
+        sock, self.sock = self.sock, None
+        return sock
+
     def on_ready(self, events):
         """There is something to read, or room to write."""
 
@@ -4115,8 +4126,7 @@ class Waker(Handler):
         self.sock, self._far = socket.socketpair()
         self._loop = loop
         for sock in (self.sock, self._far):
-            sock.setblocking(False)
-            close_on_exec(sock.fileno())
+            unblock(sock)
 
     def wake(self):
         try:
@@ -4682,11 +4692,6 @@ class Budget(Ranked):
         return self.ranking.next()
 
 
-def unblock(sock):
-    sock.setblocking(False)
-    close_on_exec(sock.fileno())
-
-
 def prepare(sock):
     """What every connected or listening TCP socket needs here."""
     unblock(sock)
@@ -5099,12 +5104,6 @@ class Outlet(Handler):
         """The peer is a client that speaks TLS from here on."""
         self.sock, self.wire, self.is_new = secured(context, self.sock, True), TlsWire(is_server=True), True
 
-    def release(self):
-        """The socket, which goes on without this stream."""
-        self._loop.forget(self)
-        sock, self.sock = self.sock, None
-        return sock
-
     def close(self, reset=False):
         if self.sock is not None:
             self._loop.forget(self)
@@ -5311,9 +5310,7 @@ class Datagrams(Handler):
 
     def close(self, reset=False):
         if self.sock is not None:
-            self._loop.forget(self)
-            self.sock.close()
-            self.sock = None
+            self.let_go().close()
 
     def on_mistake(self):
         self.owner.on_mistake()
@@ -5364,9 +5361,7 @@ class Listener(Handler):
         if self._timer:
             self._timer.cancel()
         if self.sock is not None:
-            self._loop.forget(self)
-            self.sock.close()
-            self.sock = None
+            self.let_go().close()
 
 
 def bound_sockets(host, port, shares=False):
@@ -6332,7 +6327,7 @@ class Connect(Step):
         number = 0 if number == errno.EISCONN else number
         if number in (0, errno.ECONNRESET) and not is_self_connected(self.sock, self._address[1]):
             # A target that refuses is ECONNREFUSED: this one has accepted, and has reset the connection already.
-            self._finish(self._let_go(), RESET if number == errno.ECONNRESET else None)
+            self._finish(self.let_go(), RESET if number == errno.ECONNRESET else None)
         else:
             self._skip(connect_failure(number or errno.ECONNREFUSED, self._address[0]))
 
@@ -6345,10 +6340,9 @@ class Connect(Step):
         if self._failure is not REFUSED:
             self._failure = failure
         if self.sock is not None:
-            self._let_go().close()
+            self.let_go().close()
 
-    def _let_go(self):
-        """The socket, which is the caller's from now on."""
+    def let_go(self):
         if self._timer is not None:
             self._timer.cancel()
         if self.events:
@@ -6362,7 +6356,7 @@ class Connect(Step):
         if self._lookup is not None:
             self._lookup.cancel()
         if self.sock is not None:
-            self._let_go().close()
+            self.let_go().close()
 
 
 class Dial(Connect):
@@ -6427,58 +6421,6 @@ def needs_check(name):
     return check_peer_name is not None and packed_address(name) is not None
 
 
-class Handshake(Step):
-    """TLS with the server at the other end of ``sock``. The result is the SSLSocket."""
-
-    def __init__(self, loop, sock, context, name, group, seconds, on_done):
-        Step.__init__(self, loop, on_done)
-        self.sock, self._context, self._name, self._group, self._seconds = sock, context, name, group, seconds
-
-    def _start(self):
-        if self._timer is not None:
-            self._shake()
-            return
-        self._timer = self._loop.call_later(self._seconds, self._on_deadline)
-        name = None if needs_check(self._name) else self._name
-        try:
-            self.sock = secured(self._context, self.sock, False, name)
-        except (NetworkError, ValueError) as error:
-            self.fail(tls_failure(error))
-            return
-        self._shake()
-
-    def _shake(self):
-        try:
-            self.sock.do_handshake()
-            if needs_check(self._name) and self._context.verify_mode != ssl.CERT_NONE:
-                check_peer_name(self.sock, self._name)
-        except ssl.SSLWantReadError:
-            self._loop.watch(self, READ)
-        except ssl.SSLWantWriteError:
-            self._loop.watch(self, WRITE)
-        except (NetworkError, ValueError) as error:
-            self.fail(tls_failure(error))
-        else:
-            self._loop.forget(self)
-            sock, self.sock = self.sock, None
-            self._finish(sock, None)
-
-    def on_ready(self, events):
-        """To verify takes a part of a millisecond: not before others' turn."""
-        self._loop.watch(self, 0)
-        self._loop.line_up(self, self._group, HEAVY)
-
-    def _on_deadline(self):
-        self.fail(TLS_SILENT)
-
-    def cancel(self):
-        Step.cancel(self)
-        if self.sock is not None:
-            self._loop.forget(self)
-            self.sock.close()
-            self.sock = None
-
-
 class Handover(Step, StreamOwner):
     """The socket of a stream, when all that is queued has gone; nothing more is read. ``way``: the one by which the
     stream has come to stand, if that is still needed."""
@@ -6500,7 +6442,7 @@ class Handover(Step, StreamOwner):
     def on_finished(self, stream):
         self._timer.cancel()
         on_done, self._on_done = self._on_done, None
-        on_done(stream.release(), None)
+        on_done(stream.let_go(), None)
 
     def on_unwritable(self, stream):
         self.fail(RESET)
@@ -6528,10 +6470,13 @@ class Secured(Step):
         self._name = str((tls.servername or name).partition('%')[0].rstrip('.'))
         self._way = make_way(self._on_connected)
         self.via = ' with TLS%s' % self._way.via
-        self._context = self._job = self._handshake = None
+        self._context = self._job = None
 
     def _start(self):
-        self._job = self._contexts.find(self._tls, self._name, self._group, self._on_context)
+        if self.sock is None:
+            self._job = self._contexts.find(self._tls, self._name, self._group, self._on_context)
+        else:
+            self._shake()
 
     @property
     def pending(self):
@@ -6546,29 +6491,50 @@ class Secured(Step):
             self._way.begin()
 
     def _on_connected(self, sock, failure):
+        self.sock = sock
         if failure is not None:
-            if sock is not None:
-                sock.close()
             self.fail(failure)
             return
-        self._handshake = Handshake(self._loop, sock, self._context, self._name, self._group, self._seconds,
-                                    self._on_shaken)
-        self._loop.line_up(self._handshake, self._group, HEAVY)
+        self._timer = self._loop.call_later(self._seconds, self._on_deadline)
+        self._loop.line_up(self, self._group, HEAVY)
 
-    def _on_shaken(self, sock, failure):
-        on_done, self._on_done = self._on_done, None
-        if failure is not None:
-            self.cancel()
-        on_done(sock, failure)
+    def _shake(self):
+        is_checked_here = needs_check(self._name)
+        try:
+            if not isinstance(self.sock, ssl.SSLSocket):
+                self.sock = secured(self._context, self.sock, False, None if is_checked_here else self._name)
+            self.sock.do_handshake()
+            if is_checked_here and self._context.verify_mode != ssl.CERT_NONE:
+                check_peer_name(self.sock, self._name)
+        except ssl.SSLWantReadError:
+            self._loop.watch(self, READ)
+        except ssl.SSLWantWriteError:
+            self._loop.watch(self, WRITE)
+        except (NetworkError, ValueError) as error:
+            self.fail(tls_failure(error))
+        else:
+            self._timer.cancel()
+            on_done, self._on_done = self._on_done, None
+            on_done(self.let_go(), None)  # the way is there as long as the connection
+
+    def on_ready(self, events):
+        """To verify takes a part of a millisecond: not before others' turn."""
+        self._loop.watch(self, 0)
+        self._loop.line_up(self, self._group, HEAVY)
+
+    def _on_deadline(self):
+        self.fail(TLS_SILENT)
 
     def was_cut(self):
         return self._way.was_cut()
 
     def cancel(self):
         Step.cancel(self)
-        for part in (self._job, self._way, self._handshake):
-            if part is not None:
-                part.cancel()
+        self._way.cancel()
+        if self._job is not None:
+            self._job.cancel()
+        if self.sock is not None:
+            self.let_go().close()
 
 
 class DatagramDial(Dial):
@@ -6980,8 +6946,7 @@ class Feed(Handler):
     def close(self):
         """The descriptor stays open: it belongs to the Child."""
         if self.sock is not None:
-            self._loop.forget(self)
-            self.sock = None
+            self.let_go()
 
     def on_mistake(self):
         self._on_data.__self__.on_mistake()
