@@ -357,6 +357,7 @@ STALLED = Failure(5, 'idle', 'connection closed: the target took nothing for too
 UNKNOWN_NAME = Failure(1, 'dns', 'the name of the host cannot be resolved')
 TIMEOUT = Failure(1, 'timeout', 'the target did not answer in time')
 UNREACHABLE = Failure(1, 'unreachable', 'the target cannot be reached')
+TLS_CUT = Failure(1, 'tls', 'the target has ended the connection in the TLS handshake')
 TLS_SILENT = Failure(1, 'tls', 'the target did not answer in time to the TLS handshake')
 NO_ROOM = Failure(1, 'limit', 'the gateway has too much to do just now, please try again')
 SSH_AUTH = Failure(6, 'ssh-auth', 'the SSH server did not accept the login')
@@ -3602,7 +3603,8 @@ TOKEN_FORM, ADDRESS_FORM, HOST_FORM, PAIR_FORM = 'token', 'address', 'host', 'pa
 PATH_FORM, ONLY_FORM = 'path', 'only'
 
 RAW_QUERY = re.compile(r'(?:\A|&)(?:token|address|host)=')  # else the query is none of ours, however it looks
-WAY_QUERY = re.compile(r'[?&](?:tls|udp)=')  # else the query is not read, for the same reason
+# Whoever writes `tls` means it, however it is spelt, but for a 0 or nothing behind the sign.
+TLS_QUERY, UDP_QUERY = re.compile(r'[?&]tls(?!=0?(?:&|\Z))(?:[=&]|\Z)', re.IGNORECASE), re.compile(r'[?&]udp=')
 LAST_SEGMENT = re.compile(r'.+:[0-9]{1,5}\Z', re.DOTALL)
 NEON_PATHS = '/v1', '/v2'
 RAW_CHANNEL = 0                # there is one
@@ -3685,9 +3687,10 @@ class RawDialect(Dialect):
         self._kind, text = raw_form(request, config)
         self.whole_messages, self._is_first, self._offers_udp = False, True, config['raw.udp']
         self._tls = None
-        for word in ('tls', 'udp') if WAY_QUERY.search(request.target) else ():
-            if request.parameter(word) not in (None, '', '0'):
-                self._choose(word)
+        if TLS_QUERY.search(request.target):
+            self._choose('tls')
+        if UDP_QUERY.search(request.target) and request.parameter('udp') not in (None, '', '0'):
+            self._choose('udp')
         self.subprotocol, self.target, self.token = pick_subprotocol(request, config), None, None
         if self._kind == TOKEN_FORM:
             self.token = text
@@ -4728,6 +4731,9 @@ class Wire(object):
         """Close our half."""
         sock.shutdown(socket.SHUT_WR)
 
+    def leave(self, sock):
+        """Say goodbye, when both halves are closed now."""
+
     stalled = 0  # what the wire waits for beside what its stream wants: WRITE to go on reading, say
 
     def holds(self, sock):
@@ -4756,35 +4762,41 @@ class TlsWire(Wire):
     def __init__(self, is_server):
         self._is_server, self._is_shaken = is_server, not is_server
         self.stalled, self.why, self._alert = 0, None, None
+        self._ahead = b''  # what was decrypted before our half was closed
+        self._end = None   # what is told when all that came before is read: () for the peer's end, or an error
 
     def receive(self, sock, buffer, count):
         self.stalled = got = 0
+        if self._ahead:
+            data, self._ahead = self._ahead[:count], self._ahead[count:]
+            return data
         try:
             if not self._is_shaken:
                 sock.do_handshake()
                 self._is_shaken = True
-            while got < count:  # one call gives one record
-                part = sock.recv_into(buffer[got:count])
-                if not part:
-                    break
+            buffer = buffer[:count]
+            while got < len(buffer) and self._end is None:  # one call gives one record
+                part = sock.recv_into(buffer[got:])
+                self._end = None if part else ()
                 got += part
         except (NetworkError, ValueError) as error:
-            self._on_error(error, got)
-        return buffer[:got].tobytes()
+            self._on_error(error)
+        if got or self._end == ():
+            return buffer[:got].tobytes()
+        raise NetworkError(*self._end or (errno.EAGAIN, 'more is to come'))
 
-    def _on_error(self, error, got):
-        """Raise as a plain socket would, unless something has come, or the peer has ended without a word: a client says
-        by its Close what is missing, a target has no other way."""
-        if isinstance(error, ssl.SSLWantWriteError):
-            self.stalled = WRITE
-        is_waiting = isinstance(error, (ssl.SSLWantReadError, ssl.SSLWantWriteError))
-        is_end = isinstance(error, ssl.SSLZeroReturnError)  # after our own
-        if got or is_end or self._is_server and self._is_shaken and is_ragged(error):
-            return
-        if not is_waiting and isinstance(error, (ssl.SSLError, ValueError)):
-            self.why = getattr(error, 'reason', None) or 'it ended'
-            raise NetworkError(errno.ECONNRESET, 'TLS: %s' % self.why)
-        raise NetworkError(errno.EAGAIN, 'more is to come') if is_waiting else error
+    def _on_error(self, error):
+        """That a peer ends without a word counts as the end of a client, which says by its Close what is missing; a
+        target has no other way."""
+        if isinstance(error, (ssl.SSLWantReadError, ssl.SSLWantWriteError)):
+            self.stalled = WRITE if isinstance(error, ssl.SSLWantWriteError) else 0
+        elif isinstance(error, ssl.SSLZeroReturnError) or self._is_server and self._is_shaken and is_ragged(error):
+            self._end = ()  # SSLZeroReturnError: after our own
+        elif isinstance(error, (ssl.SSLError, ValueError)):
+            self.why = tls_reason(error) or 'it ended'
+            self._end = errno.ECONNRESET, 'TLS: %s' % self.why
+        else:
+            self._end = error.errno, 'the connection is gone'
 
     def send(self, sock, chunks):
         if not self._is_shaken:
@@ -4802,26 +4814,42 @@ class TlsWire(Wire):
         return sent
 
     def holds(self, sock):
-        return self._is_shaken and sock.pending() > 0
+        return self._is_shaken and (self._end is not None or bool(self._ahead) or sock.pending() > 0)
 
     def finish(self, sock):
         if self._alert is None:
+            if self._end is None and sock.pending():
+                self._ahead = sock.recv(sock.pending())  # OpenSSL would take it for a fault
             self._alert = close_notify(sock)
         try:
-            beneath(sock).send(self._alert)  # it is encrypted
+            self._alert = self._alert[beneath(sock).send(self._alert):]  # it is encrypted
         except NetworkError as error:
             self.stalled = WRITE if is_not_ready(error) else 0
             raise
         beneath(sock).shutdown(socket.SHUT_WR)  # that of an SSLSocket would end TLS for what comes, too
+
+    def leave(self, sock):
+        if self._is_shaken and self._alert is None:
+            try:
+                sock.unwrap()
+            except (NetworkError, ValueError):  # the peer's own end has not come, and nobody waits for it
+                LOG.debug('TLS ends')
 
 
 PLAIN, PEEK, HANDOVER = Wire(), PeekWire(), HandoverWire()
 TLS_RECORD = 16384
 
 
+def tls_reason(error):
+    """OpenSSL's own name of what went wrong. Old Pythons have none, or another's, for what newer versions of OpenSSL
+    say; its words stand behind that."""
+    words = re.search(r'\] ([^:(]+)', str(error)) if isinstance(error, ssl.SSLError) else None
+    return words.group(1).strip().upper().replace(' ', '_') if words else ''
+
+
 def is_ragged(error):
     """Has the connection ended without the close_notify that says so (RFC 8446 section 6.1)?"""
-    return isinstance(error, ssl.SSLEOFError) or 'UNEXPECTED_EOF' in (getattr(error, 'reason', None) or '')
+    return isinstance(error, ssl.SSLEOFError) or 'UNEXPECTED_EOF' in tls_reason(error)
 
 
 def close_notify(sock):
@@ -4832,19 +4860,17 @@ def close_notify(sock):
     with contextlib.closing(near), contextlib.closing(far):
         unblock(near)
         unblock(far)
-        kept = os.dup(sock.fileno())
-        try:
-            close_on_exec(kept)
+        with contextlib.closing(socket.fromfd(sock.fileno(), sock.family, sock.type)) as kept:
+            close_on_exec(kept.fileno())
             dup2(near.fileno(), sock.fileno())
             try:
                 sock.unwrap()
             except (NetworkError, ValueError):  # the peer's record is not there, of course
                 pass
             finally:
-                dup2(kept, sock.fileno())
+                dup2(kept.fileno(), sock.fileno())
                 close_on_exec(sock.fileno())
-        finally:
-            os.close(kept)
+        near.close()  # lest recv() waits where there is no more TLS
         return far.recv(TLS_RECORD)
 
 
@@ -5109,6 +5135,8 @@ class Outlet(Handler):
             self._loop.forget(self)
             if reset:
                 reset_on_close(self.sock)
+            elif not (self._out or self.broken):
+                self.wire.leave(self.sock)
             self.sock.close()
             self.sock = None
             if self._out:
@@ -5185,7 +5213,7 @@ class Stream(Outlet):
     def on_turn(self):
         if self.sock is not None and not self.owner.goes_on():
             self.on_ready(READ, is_turn=True)
-        if self.sock is not None and not self.events & READ:
+        if self.sock is not None and (self.wire is not PLAIN or not self.events & READ):
             self._loop.touch(self)  # whether it is read is decided anew
 
     def on_ready(self, events, is_turn=False):
@@ -5214,6 +5242,8 @@ class Stream(Outlet):
         except NetworkError as error:
             if not is_not_ready(error):
                 self._end_reading(is_reset=True)
+            elif self.wire.stalled:
+                self._loop.touch(self)
             return
         if data:
             self.moved = self._loop.now
@@ -5506,7 +5536,8 @@ def failure_of(number):
 
 
 # What OpenSSL says of a handshake that has failed, by X509_verify_cert_error and by its own words, and what we say.
-UNVERIFIED = {9: 'is not yet valid', 10: 'has expired', 18: 'is self-signed', 19: 'is signed by an unknown authority',
+UNVERIFIED = {3: 'is of an authority of which there is no list of revoked ones in ca', 9: 'is not yet valid',
+              10: 'has expired', 18: 'is self-signed', 19: 'is signed by an unknown authority',
               20: 'is signed by an unknown authority', 21: 'is signed by an unknown authority', 23: 'has been revoked',
               26: 'is not made for servers', 62: 'is for other names', 64: 'is for other names',
               66: 'has a key that is too weak', 67: 'is signed with a key that is too weak',
@@ -5526,16 +5557,23 @@ TLS_REASONS = dict([(reason, 'the target does not speak TLS') for reason in UNSP
     'TLSV1_ALERT_NO_APPLICATION_PROTOCOL': 'the target speaks none of the protocols in alpn'})
 
 
+def reset_by(wire):
+    """RESET, with what a target has said by TLS: in version 1.3 it judges our certificate after the handshake."""
+    why = getattr(wire, 'why', None) or ''
+    is_told = 'ALERT' in why and why in TLS_REASONS
+    return RESET._replace(message='connection reset: %s' % TLS_REASONS[why]) if is_told else RESET
+
+
 def tls_failure(error):
     """The Failure of a handshake with a target that ended with this exception."""
-    reason, number = getattr(error, 'reason', None) or '', getattr(error, 'verify_code', None)
+    reason, number = tls_reason(error), getattr(error, 'verify_code', None)
     if number in UNVERIFIED or isinstance(error, ssl.CertificateError) and not number:
         said = 'the certificate of the target %s' % UNVERIFIED.get(number, 'is for other names')
     elif reason == 'CERTIFICATE_VERIFY_FAILED':
         said = 'the certificate of the target cannot be verified: it has expired, is self-signed, or is signed by an ' \
                'unknown authority' if number is None else 'the certificate of the target cannot be verified'
     elif is_ragged(error) or not isinstance(error, ssl.SSLError):
-        said = 'the target has ended the connection in the TLS handshake'
+        said = TLS_CUT.message
     else:
         said = TLS_REASONS.get(reason, 'the TLS handshake with the target has failed')
     return Failure(1, 'tls', said, 'tls: %s' % (printable(reason) or said))
@@ -5815,6 +5853,7 @@ def read_tokens(paths):
     return found
 
 
+PARTIAL_CHAIN = 0x80000  # X509_V_FLAG_PARTIAL_CHAIN: `ca` may be the target's very certificate; new Pythons set it
 # Where systems keep the authorities that they trust: Debian and Alpine, Fedora, openSUSE, macOS.
 TRUST_STORES = ('/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bundle.crt', '/etc/ssl/ca-bundle.pem',
                 '/etc/ssl/cert.pem')
@@ -5835,7 +5874,13 @@ def blocking_client_context(tls, names_itself):
         if tls.alpn:
             context.set_alpn_protocols(tls.alpn)
         if tls.cert:
-            load_pem(context, tls.cert, tls.key)
+            with in_pipes(tls.cert, tls.key) as paths:
+                context.load_cert_chain(*paths, password=no_passphrase)
+        context.verify_flags |= PARTIAL_CHAIN
+        if tls.ca and u'-BEGIN X509 CRL-' in tls.ca:
+            with in_pipes(tls.ca) as paths:
+                context.load_verify_locations(*paths)
+            context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
         return context
     except (ssl.SSLError, ValueError, TypeError):  # TypeError: what cannot be PEM
         return UNREADABLE_PEM
@@ -5846,17 +5891,18 @@ def blocking_client_context(tls, names_itself):
 UNREADABLE_PEM = Failure(1, 'bad-request', 'ca, cert or key in tls cannot be read, is encrypted, or does not fit')
 
 
-def load_pem(context, cert, key):
-    """What Python takes from files only comes from pipes here: no key lies on a disk. Raises SSLError and OSError."""
+@contextlib.contextmanager
+def in_pipes(*texts):
+    """Paths of texts, for what Python takes from files only: no key lies on a disk. Raises OSError."""
     ends = []
     try:
-        for text in (cert, key):
+        for text in texts:
             near, far = os.pipe()
             ends.append(near)
             with os.fdopen(far, 'wb') as file:
                 fcntl.fcntl(far, fcntl.F_SETFL, os.O_NONBLOCK)  # PEM_CHARACTERS fit, or it is an error
                 file.write(text.encode('ascii'))
-        context.load_cert_chain(*['/dev/fd/%d' % fd for fd in ends], password=no_passphrase)
+        yield ['/dev/fd/%d' % fd for fd in ends]
     finally:
         for fd in ends:
             os.close(fd)
@@ -5883,7 +5929,8 @@ def blocking_server_context(config):
         if authority:
             what = 'tls.clientCa'
             context.load_verify_locations(authority)
-            context.verify_mode = ssl.CERT_OPTIONAL
+            # Where nothing else says who may come in, the authority does.
+            context.verify_mode = ssl.CERT_OPTIONAL if needs_identity(config) else ssl.CERT_REQUIRED
     except (EnvironmentError, ValueError) as error:  # SSLError among them
         reason = getattr(error, 'reason', None) or ''
         fault = PEM_FAULTS.get(reason, 'this is not the PEM that it should be, or the key is encrypted (%s)' % reason)
@@ -6445,17 +6492,14 @@ class Handover(Step, StreamOwner):
         on_done(stream.let_go(), None)
 
     def on_unwritable(self, stream):
-        self.fail(RESET)
+        self.fail(TLS_CUT)
 
     def _on_deadline(self):
-        self.fail(TIMEOUT)
-
-    def was_cut(self):
-        return bool(self._before) and self._before.was_cut()
+        self.fail(TLS_SILENT)
 
     def cancel(self):
         Step.cancel(self)
-        self._stream.close()
+        self._stream.close(reset=self._stream.pending > 0)
         if self._before:
             self._before.cancel()
 
@@ -6493,7 +6537,7 @@ class Secured(Step):
     def _on_connected(self, sock, failure):
         self.sock = sock
         if failure is not None:
-            self.fail(failure)
+            self.fail(TLS_CUT if failure is RESET else failure)
             return
         self._timer = self._loop.call_later(self._seconds, self._on_deadline)
         self._loop.line_up(self, self._group, HEAVY)
@@ -6524,9 +6568,6 @@ class Secured(Step):
 
     def _on_deadline(self):
         self.fail(TLS_SILENT)
-
-    def was_cut(self):
-        return self._way.was_cut()
 
     def cancel(self):
         Step.cancel(self)
@@ -7708,15 +7749,18 @@ class Upstream(StreamOwner, Holder):
 
     def on_end(self, stream, is_reset):
         if self.state == FLOWING:
-            was_cut = is_reset or stream.broken or (self.way and self.way.was_cut())
+            # An end by TLS is the target's own word: ssh need not have heard of it.
+            was_cut = is_reset or stream.broken or (self.way and stream.wire is PLAIN and self.way.was_cut())
             if self._half_open and not was_cut and not stream.finishing:
                 self._talk.on_finished(self)
                 return
-            self.lose(RESET if was_cut else CLOSED)
+            self.lose(reset_by(stream.wire) if was_cut else CLOSED)
         if is_reset or stream.finished:
             self.end()
 
     def on_unwritable(self, stream):
+        if self.state == FLOWING and stream.eof:  # half open: no read will tell
+            self.lose(RESET)
         if self.state == DRAINING:
             self.end()
 
@@ -7726,6 +7770,8 @@ class Upstream(StreamOwner, Holder):
 
     def on_finished(self, stream):
         if stream.eof:
+            if self.state == FLOWING:  # half open: both halves are closed now
+                self.lose(CLOSED)
             self.end()
 
     # -- the end -------------------------------------------------------------------------------------------------------
