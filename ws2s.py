@@ -4780,6 +4780,7 @@ class Outlet(Handler):
 
     def secure(self, context):
         """The peer is a client that speaks TLS from here on."""
+        self._loop.forget(self)  # when this fails the socket has lost its descriptor
         self.sock, self.wire, self.is_new = secured(context, self.sock, True), TlsWire(is_server=True), True
 
     def release(self):
