@@ -17,7 +17,7 @@ from pki import PASSPHRASE, Authority, Pair, encrypted, new_key
 from program import WS2S, clean_environment, run_to_end, running_program
 from ssh_server import folder_for_all
 from test_listeners import lines  # noqa: F401
-from test_tls import authority, context, is_served, pair, settings  # noqa: F401
+from test_tls import authority, context, is_served, only, pair, settings  # noqa: F401
 from tls_client import TlsClient
 from waiting import assert_holds, wait_until
 
@@ -317,8 +317,7 @@ def test_a_reload_takes_up_what_has_changed(running_gateway, site, context):  # 
 
 def test_a_reload_may_ask_for_newer_clients(running_gateway, site, authority):  # noqa: F811
     gateway = running_gateway(settings(site.files))
-    old = ssl.create_default_context(cafile=authority.certificate)
-    old.options |= ssl.OP_NO_TLSv1_3
+    old = only('TLSv1.2', authority)
     assert is_served(gateway.address, old)
     reloaded(gateway, site.files, minVersion='1.3')
 
