@@ -4863,6 +4863,7 @@ class TlsWire(Wire):
                 sent += sock.send(data[sent:])
         except ssl.SSLWantWriteError:
             if not sent:
+                data = None  # Python 2 keeps this frame for a while, and nothing could be added to the chunk
                 raise NetworkError(errno.EAGAIN, 'there is no room')
         except ssl.SSLError as error:  # to write never waits for the peer: renegotiation is off
             raise NetworkError(errno.ECONNRESET, 'TLS: %s' % error.reason)
@@ -5160,9 +5161,11 @@ class Outlet(Handler):
             self._loop.touch(self)
 
     def _close_our_half(self):
+        if self.wire is not PLAIN:
+            self._loop.watch(self, 0)  # kqueue would forget a descriptor that is exchanged
         try:
             self.wire.finish(self.sock)
-        except NetworkError as error:
+        except EnvironmentError as error:  # descriptors may have run out
             if is_not_ready(error):
                 return  # the wire is stalled, and we come again
             self.broken = True  # the peer has reset the connection: then there is nothing to close
@@ -9147,10 +9150,13 @@ class Certificate(Handler):
         self._timer = self._loop.call_later(RENEWAL_SECONDS, self._look)
 
     def _look(self):
-        if not self._workers.submit(b'', blocking_renew, (self._config, self._state), self._on_looked):
+        on_looked = functools.partial(self._on_looked, self._config)
+        if not self._workers.submit(b'', blocking_renew, (self._config, self._state), on_looked):
             self._look_later()
 
-    def _on_looked(self, found):
+    def _on_looked(self, config, found):
+        if config is not self._config:
+            return  # another look is under way
         if isinstance(found, tuple) and not isinstance(found, Failure):
             self._state, context = found
             if isinstance(context, ConfigError):
@@ -9163,8 +9169,9 @@ class Certificate(Handler):
 
     def use(self, config):
         self._config, self._state = config, None
-        self._timer.cancel()
-        self._look()
+        if self._timer is not None:  # else we are stopping
+            self._timer.cancel()
+            self._look()
 
     def close(self):
         if self._timer is not None:
