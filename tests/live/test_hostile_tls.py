@@ -147,3 +147,14 @@ def test_a_reload_of_a_gateway_that_stops_is_no_mistake(running_gateway, certifi
         gateway.reload(reloaded)
         wait_until(lambda: gateway.places.config is reloaded)
         client.close()
+
+
+def test_no_target_chooses_a_prime_of_its_own(gateway):
+    hellos = []
+    with serving(lambda sock: hellos.append(bytearray(sock.recv(65536)))) as port, RawClient(gateway.address) as client:
+        client.open()
+        assert client.ask(command='connect', host='127.0.0.1', port=port, tls=True)['reason'] == 'tls'
+    start = 44 + hellos[0][43]  # of the list of suites (RFC 5246 section 7.4.1.2)
+    count = struct.unpack('!H', bytes(hellos[0][start:start + 2]))[0] // 2
+    suites = struct.unpack('!%dH' % count, bytes(hellos[0][start + 2:start + 2 + 2 * count]))
+    assert 0xc030 in suites and not {0x9e, 0x9f, 0xccaa, 0x67, 0x6b, 0x33, 0x39}.intersection(suites)
