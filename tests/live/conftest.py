@@ -15,6 +15,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import ws2s  # noqa: E402
 from census import census, descriptors, is_empty  # noqa: E402
+from certificates import made_pki  # noqa: E402
 from raw_client import RawClient  # noqa: E402
 from waiting import wait_until  # noqa: E402
 
@@ -132,3 +133,16 @@ def client(gateway):
     """A raw client with an open WebSocket to ``gateway``."""
     with RawClient(gateway.address) as raw:
         yield raw.open()
+
+
+@pytest.fixture(scope='session')
+def pki():
+    pki, remove = made_pki()
+    yield pki
+    remove()
+
+
+@pytest.fixture(scope='session')
+def good(pki):
+    """A Certified of a server that is target.test and 127.0.0.1."""
+    return pki.server('good')

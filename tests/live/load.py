@@ -6,7 +6,9 @@ A role tells how far it is in lines on standard output; ``go`` on standard input
 standard input ends all.
 """
 
+import base64
 import contextlib
+import json
 import os
 import resource
 import select
@@ -15,10 +17,11 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from raw_client import BINARY, RawClient, frame  # noqa: E402
+from raw_client import BINARY, OFFER, PING, PONG, TEXT, RawClient, compressed_frame, frame  # noqa: E402
 from tape import Reading, Tape  # noqa: E402
 
 PIECE = 262144
@@ -108,14 +111,30 @@ def listener():
     return sock
 
 
-def holding():
-    """Accepts, and keeps what it has accepted."""
+def holding(count=0):
+    """Accepts, sends ``count`` zeros to each, and keeps what it has accepted."""
     waiting, kept = listener(), []
     while True:
         ready = select.select([waiting, sys.stdin], [], [])[0]
         if sys.stdin in ready:
             return
         kept.append(waiting.accept()[0])
+        kept[-1].sendall(bytearray(int(count)))
+
+
+def counting(every):
+    """Reads whatever the first sends that comes, and says a byte for so many."""
+    sock, count, every = listener().accept()[0], 0, int(every)
+    while True:
+        data = sock.recv(PIECE)
+        if not data:
+            break
+        count += len(data)
+        if count >= every:
+            count -= every
+            sock.sendall(b'.')
+    tell('over')
+    wait_for_line()
 
 
 def flooding(total):
@@ -125,6 +144,17 @@ def flooding(total):
         sock.sendall(piece)
     tell('sent')
     sock.shutdown(socket.SHUT_WR)
+    wait_for_line()
+
+
+def flooding_for_ever(every):
+    """Sends zeros to the first that comes, so many at one time, as long as it is there."""
+    sock, piece = listener().accept()[0], bytearray(int(every))
+    try:
+        while True:
+            sock.sendall(piece)
+    except (IOError, OSError):
+        tell('over')
     wait_for_line()
 
 
@@ -174,6 +204,38 @@ def idlers(host, port, target_port, count, source):
     wait_for_line()
 
 
+def compressors(host, port, target_port, count, zeros):
+    """``count`` clients that talk both ways, compressed, and then do nothing. When they may go each of them begins one
+    more message."""
+    clients, request = [], b'{"command": "send", "data": "' + b'x' * 1000 + b'"}'
+    whole, begun = [compressed_frame(TEXT, request, final) for final in (True, False)]
+    for _ in range(int(count)):
+        clients.append(RawClient((host, int(port)), timeout=120).open('/', [OFFER]).connect_to(int(target_port)))
+        clients[-1].send(whole)
+        assert hears(clients[-1], int(zeros)) == 'compressed'
+    tell('connected')
+    wait_for_line()
+    for client in clients:
+        client.send(begun)
+        client.send_frame(PING)
+        assert client.receive_frame()[0] == PONG
+    tell('begun')
+    wait_for_line()
+
+
+def hears(client, zeros):
+    """Wait for so many of the target, and for the reply to `send`: was that all plain, or was anything compressed?"""
+    inflater, said, form = zlib.decompressobj(-15), [], 'plain'
+    while said.count('send done') < 1 or zeros:
+        payload = client.receive_text()
+        if client.is_compressed:
+            form, payload = 'compressed', inflater.decompress(payload + b'\0\0\xff\xff')
+        reply = json.loads(payload.decode('ascii'))
+        said.append(reply['message'])
+        zeros -= len(base64.b64decode(reply.get('data', '')))
+    return form
+
+
 def raise_descriptor_limit():
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     most = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
@@ -182,5 +244,5 @@ def raise_descriptor_limit():
 
 if __name__ == '__main__':
     raise_descriptor_limit()
-    ROLES = (holding, flooding, taking, downloader, uploader, idlers)
+    ROLES = (compressors, holding, counting, flooding, flooding_for_ever, taking, downloader, uploader, idlers)
     {role.__name__: role for role in ROLES}[sys.argv[1]](*sys.argv[2:])

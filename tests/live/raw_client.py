@@ -4,10 +4,14 @@
 import base64
 import json
 import os
+import select
 import socket
 import struct
+import zlib
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+COMPRESSED = 0x40
+OFFER = 'Sec-WebSocket-Extensions', 'permessage-deflate'
 
 KEY = 'dGhlIHNhbXBsZSBub25jZQ=='
 REQUEST = ('GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
@@ -31,6 +35,13 @@ def frame(opcode, payload=b'', final=True, mask=None):
     else:
         head += struct.pack('!BQ', 0x80 | 127, size)
     return bytes(head) + mask + xor(payload, mask)
+
+
+def compressed_frame(opcode, payload, final=True):
+    """The first message of a client that compresses, or the first frame of it."""
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
+    coded = (deflater.compress(payload) + deflater.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    return frame(opcode | COMPRESSED, coded, final)
 
 
 def sendb_frame(data):
@@ -124,6 +135,12 @@ class RawClient(object):
         except (socket.timeout, EOFError):
             self.sock.settimeout(patience)
 
+    def has_news(self, seconds=0.05):
+        """Has something come that is not read yet? The socket's own patience is also that of whoever sends."""
+        poller = select.poll()
+        poller.register(self.sock, select.POLLIN)
+        return bool(self._buffer or poller.poll(1000 * seconds))
+
     def _fill(self):
         data = self.sock.recv(65536)
         if not data:
@@ -135,10 +152,11 @@ class RawClient(object):
             self._fill()
 
     def receive_frame(self):
-        """(opcode, payload) of the next frame, which must be unmasked and whole."""
+        """(opcode, payload) of the next frame, which must be unmasked and whole; ``is_compressed``: was it?"""
         self._need(2)
         first, size = self._buffer[0], self._buffer[1]
         assert first & 0x80, 'fragmented'
+        self.is_compressed = bool(first & COMPRESSED)
         assert size < 128, 'masked'
         start = {126: 4, 127: 10}.get(size, 2)
         self._need(start)

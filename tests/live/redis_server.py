@@ -25,15 +25,16 @@ def resp(words):
 
 
 class RedisServer(object):
-    """A redis-server on ``port`` of 127.0.0.1 that keeps nothing on disk."""
+    """A redis-server on ``port`` of 127.0.0.1 that keeps nothing on disk. ``arguments`` may name a second one, which is
+    ``tls_port``, as {tls_port}."""
 
     def __init__(self, program, folder, port, arguments=()):
-        self.port = port
+        self.port, self.tls_port = port, closed_port()
         self._log = os.path.join(folder, 'redis.log')
         with open(self._log, 'wb') as log, open(os.devnull) as nothing:
             self._process = subprocess.Popen(
                 [program, '--port', str(port), '--bind', '127.0.0.1', '--dir', folder, '--save', '',
-                 '--appendonly', 'no'] + list(arguments),
+                 '--appendonly', 'no'] + [argument.format(tls_port=self.tls_port) for argument in arguments],
                 cwd=folder, stdin=nothing, stdout=log, stderr=log, close_fds=True)
 
     def ask(self, *words):

@@ -1,23 +1,25 @@
 # -*- coding: utf-8 -*-
-"""Clients of the dialects that strangers wrote. Both that reach targets answer the same calls, so that a test can state
-one fact of both."""
+"""Clients of the dialects that strangers wrote, and of ours, served as theirs are. All that reach targets answer the
+same calls, so that a test can state one fact of all."""
 
 import random
-import select
 import struct
 import threading
 import time
 
 import ws2s
+import wisp_client as wisp
 from echo_dialect import EchoDialect
 from mux_dialect import CREDIT, HEAD, MuxDialect
-from raw_client import BINARY, TEXT, RawClient, frame
+from raw_client import BINARY, CLOSE, TEXT, RawClient, frame
 from raw_dialect import RawDialect
 from tape import Reading
 
 ROWS = ((lambda request, config: request.path == '/echo', EchoDialect),
         (lambda request, config: request.path == '/mux', MuxDialect),
         (lambda request, config: request.path == '/json', ws2s.JsonDialect),
+        (lambda request, config: request.path == '/wisp/', ws2s.WispDialect),
+        (lambda request, config: request.path.startswith('/ours/'), ws2s.RawDialect),
         (lambda request, config: True, RawDialect))
 
 
@@ -46,11 +48,9 @@ class RawSpeaker(RawClient):
     def hears_the_end(self):
         return self.receive_close() == (1000, 'closed')
 
-    def has_news(self, seconds=0.05):
-        """Has something come that is not read yet? The socket's own patience is also that of whoever sends."""
-        poller = select.poll()
-        poller.register(self.sock, select.POLLIN)
-        return bool(self._buffer or poller.poll(1000 * seconds))
+    def end_its_channel(self):
+        """There is none but the WebSocket."""
+        self.send_frame(CLOSE)
 
     def wait_until(self, condition, seconds=30):
         """As wait_until(), taking meanwhile what the gateway says, which must not be data."""
@@ -61,10 +61,26 @@ class RawSpeaker(RawClient):
                 assert self.next_data() == b''
 
 
+class OurSpeaker(RawSpeaker):
+    """As the raw bytes of ws2s itself have it."""
+
+    def begin(self, port, host='127.0.0.1'):
+        return self.open('/ours/%s:%d' % (host, port))
+
+    reach = begin
+
+
 class MuxSpeaker(RawSpeaker):
     """Channel 1 of many; ``credit`` is what may be sent on it now."""
 
     credit = CREDIT
+
+    def spends(self, count):
+        """May so much be sent? Then it counts."""
+        if self.credit < count:
+            return False
+        self.credit -= count
+        return True
 
     def begin(self, port, host='127.0.0.1'):
         self.open('/mux').send_frame(TEXT, ('open 1 %s:%d' % (host, port)).encode('ascii'))
@@ -94,13 +110,61 @@ class MuxSpeaker(RawSpeaker):
             payload = self.receive_text()
         return payload == b'closed 1 closed'
 
+    def end_its_channel(self):
+        self.send_frame(TEXT, b'close 1')
+
+
+class WispSpeaker(RawSpeaker):
+    """Stream 1 of a Wisp; the credit is of packets, and the gateway says anew how many there are."""
+
+    _spent, _limit = 0, wisp.FIRST_CREDIT
+
+    def begin(self, port, host='127.0.0.1'):
+        self.open('/wisp/')
+        assert self.receive_frame() == (BINARY, wisp.packet(wisp.CONTINUE, 0, wisp.CREDIT.pack(wisp.FIRST_CREDIT)))
+        self.send_frame(BINARY, wisp.connect(1, port, host.encode('ascii')))
+        return self
+
+    reach = begin
+
+    def data_frame(self, data):
+        return frame(BINARY, wisp.packet(wisp.DATA, 1, data))
+
+    def spends(self, count):
+        if self._spent >= self._limit:
+            return False
+        self._spent += 1
+        return True
+
+    def next_data(self):
+        kind, payload = self._next_packet()
+        assert kind in (wisp.DATA, wisp.CONTINUE), (kind, payload)
+        return payload if kind == wisp.DATA else b''
+
+    def _next_packet(self):
+        opcode, payload = self.receive_frame()
+        kind, stream = wisp.HEAD.unpack(payload[:wisp.HEAD.size])
+        assert (opcode, stream) == (BINARY, 1), (opcode, payload)
+        if kind == wisp.CONTINUE:
+            self._limit = self._spent + wisp.CREDIT.unpack(payload[wisp.HEAD.size:])[0]
+        return kind, payload[wisp.HEAD.size:]
+
+    def hears_the_end(self):
+        kind, payload = self._next_packet()
+        while kind == wisp.CONTINUE:
+            kind, payload = self._next_packet()
+        return (kind, payload) == (wisp.END, b'\2')
+
+    def end_its_channel(self):
+        self.send_frame(BINARY, wisp.packet(wisp.END, 1, b'\2'))
+
 
 class Sender(object):
     """Sends ``total`` bytes of ``tape`` in a thread of its own, within the client's credit if it has one; ``sent`` so
     far. It ends early when the connection does."""
 
     def __init__(self, client, tape, total, begin=0, pieces=32768, make_frame=None, heedless=False):
-        self.sent, self._client, self._heedless = 0, client, heedless or not hasattr(client, 'credit')
+        self.sent, self._client, self._heedless = 0, client, heedless or not hasattr(client, 'spends')
         self._make_frame = make_frame or client.data_frame
         self._thread = threading.Thread(target=self._run, args=(tape.pieces(total, pieces, begin),))
         self._thread.daemon = True
@@ -118,9 +182,8 @@ class Sender(object):
     def _wait_for_credit(self, count):
         if self._heedless:
             return
-        while self._client.credit < count and self._client.sock.fileno() >= 0:
+        while not self._client.spends(count) and self._client.sock.fileno() >= 0:
             threading.Event().wait(0.001)
-        self._client.credit -= count
 
     def join(self):
         self._thread.join(30)
@@ -145,16 +208,21 @@ class Channel(object):
     def is_complete(self):
         return self.reading.position == self._total
 
+    def reason(self):
+        return self.end.split(' ', 2)[2]
+
 
 class MuxCrowd(object):
     """Many channels over one WebSocket: a thread sends as far as each one's credit goes, the test's own reads."""
+
+    path, closed = '/mux', 'closed'
 
     def __init__(self, client, channels, seed=0):
         self.client, self.channels = client, {channel.number: channel for channel in channels}
         self._news, self._over, self._chance = threading.Condition(), False, random.Random(seed)
 
-    def open(self, number, port):
-        self.client.send_frame(TEXT, ('open %d 127.0.0.1:%d' % (number, port)).encode('ascii'))
+    def open(self, number, port, host='127.0.0.1'):
+        self.client.send_frame(TEXT, ('open %d %s:%d' % (number, host, port)).encode('ascii'))
 
     def __enter__(self):
         self._thread = threading.Thread(target=self._send_all)
@@ -170,6 +238,9 @@ class MuxCrowd(object):
         self._thread.join(30)
         assert not self._thread.is_alive()
 
+    def packet(self, number, piece):
+        return HEAD.pack(number) + piece
+
     def _send_all(self):
         try:
             while True:
@@ -182,7 +253,7 @@ class MuxCrowd(object):
                         continue
                     pieces = [(one.number, one.next_piece(self._chance)) for one in ready]
                 for number, piece in pieces:
-                    self.client.send_frame(BINARY, HEAD.pack(number) + piece)
+                    self.client.send_frame(BINARY, self.packet(number, piece))
         except (IOError, OSError):
             pass  # the test is over
 
@@ -208,3 +279,48 @@ class MuxCrowd(object):
             else:
                 channel.end = ' '.join(words)
             self._news.notify_all()
+
+
+class WispChannel(Channel):
+    """A stream, which may send packets before it is known to stand. ``credit``: how many."""
+
+    def __init__(self, *arguments):
+        Channel.__init__(self, *arguments)
+        self.credit, self.is_open = wisp.FIRST_CREDIT, False
+
+    def next_piece(self, chance):
+        packets, self.credit = self.credit, 60000
+        piece = Channel.next_piece(self, chance)
+        self.credit = packets - 1
+        return piece
+
+    def reason(self):
+        return self.end
+
+
+class WispCrowd(MuxCrowd):
+    """Many streams over one Wisp."""
+
+    path, closed = '/wisp/', b'\2'
+
+    def open(self, number, port, host='127.0.0.1'):
+        self.client.send_frame(BINARY, wisp.connect(number, port, host.encode('ascii')))
+        with self._news:
+            self.channels[number].is_open = True
+            self._news.notify_all()
+
+    def packet(self, number, piece):
+        return wisp.packet(wisp.DATA, number, piece)
+
+    def _take(self, opcode, payload):
+        kind, number = wisp.HEAD.unpack(payload[:wisp.HEAD.size])
+        payload = payload[wisp.HEAD.size:]
+        if kind == wisp.DATA:
+            self.channels[number].reading.take(payload)
+        elif number:
+            with self._news:
+                if kind == wisp.CONTINUE:
+                    self.channels[number].credit = wisp.CREDIT.unpack(payload)[0]
+                else:
+                    self.channels[number].end = payload
+                self._news.notify_all()

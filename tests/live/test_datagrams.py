@@ -8,13 +8,12 @@ import threading
 import pytest
 
 import ws2s
-from raw_client import BINARY, CLOSE, RawClient, frame, upgrade_request
-from test_live_wisp import DATA, END, CONNECT, WispClient
+from raw_client import BINARY, CLOSE, RawClient, frame
 from waiting import wait_until
+from wisp_client import DATA, END, UDP, WispClient
 
 pytestmark = pytest.mark.usefixtures('no_mistakes')
 
-UDP = 2
 OFFERED = {'wisp': {'udp': True}, 'raw': {'udp': True}, 'allowConnectToServerLocal': True}
 
 
@@ -60,11 +59,6 @@ def raw_udp(gateway, port, path='/127.0.0.1:%d?udp=1'):
         yield client
 
 
-class DatagramClient(WispClient):
-    def connect_udp(self, stream, port, host=b'127.0.0.1'):
-        self.packet(CONNECT, stream, struct.pack('<BH', UDP, port) + host)
-
-
 @pytest.fixture
 def offering(running_gateway):
     return running_gateway(OFFERED)
@@ -80,10 +74,10 @@ def test_each_message_is_a_datagram_and_each_datagram_a_message(offering, size):
 
 
 def test_datagrams_of_many_wisp_streams_stay_apart(offering):
-    with udp_target() as (port, heard), DatagramClient(offering.address) as wisp:
+    with udp_target() as (port, heard), WispClient(offering.address) as wisp:
         wisp.begin()
         for stream in range(1, 51):
-            wisp.connect_udp(stream, port)
+            wisp.connect(stream, port, kind=UDP)
             wisp.packet(DATA, stream, b'%03d' % stream)
         wisp.take_until(lambda: len(wisp.data) == 50)
         assert all(bytes(data) == b'%03d' % stream for stream, data in wisp.data.items())
@@ -120,8 +114,8 @@ def test_what_is_sent_before_the_end_reaches_the_target(offering):
         with raw_udp(offering, port) as client:
             client.send(frame(BINARY, b'last') + frame(CLOSE, struct.pack('!H', 1000)))
             wait_until(lambda: [data for data, _ in heard] == [b'last'], 20)
-        with DatagramClient(offering.address) as wisp:
-            wisp.begin().connect_udp(1, port)
+        with WispClient(offering.address) as wisp:
+            wisp.begin().connect(1, port, kind=UDP)
             wisp.packet(DATA, 1, b'words')
             wisp.packet(END, 1, b'\2')
             wait_until(lambda: [data for data, _ in heard] == [b'last', b'words'], 20)
@@ -136,8 +130,8 @@ def test_only_so_many_datagrams_wait_for_a_look_up(running_gateway):
 
     gateway = running_gateway(OFFERED, resolve=resolve)
     with udp_target(lambda data: [data] if data == b'after' else []) as (port, heard):
-        with DatagramClient(gateway.address) as wisp:
-            wisp.begin().connect_udp(1, port, b'slow.lan')
+        with WispClient(gateway.address) as wisp:
+            wisp.begin().connect(1, port, b'slow.lan', kind=UDP)
             for number in range(1000):
                 wisp.packet(DATA, 1, struct.pack('!H', number))
             wisp.packet(DATA, 1, b'x' * 70000)
@@ -153,8 +147,8 @@ def test_only_so_many_datagrams_wait_for_a_look_up(running_gateway):
 
 def test_a_port_that_nobody_has_ends_the_stream(offering):
     with refusing_port() as port:
-        with DatagramClient(offering.address) as wisp:
-            wisp.begin().connect_udp(1, port)
+        with WispClient(offering.address) as wisp:
+            wisp.begin().connect(1, port, kind=UDP)
             wisp.packet(DATA, 1, b'anybody?')
             wisp.take_until(lambda: wisp.ended)
             assert wisp.ended == {1: 3}
@@ -166,8 +160,8 @@ def test_a_port_that_nobody_has_ends_the_stream(offering):
 def test_an_idle_target_is_given_up(running_gateway, monkeypatch):
     monkeypatch.setattr(ws2s, 'DATAGRAM_SECONDS', 0.2)
     gateway = running_gateway(OFFERED)
-    with udp_target() as (port, heard), DatagramClient(gateway.address) as wisp:
-        wisp.begin().connect_udp(1, port)
+    with udp_target() as (port, heard), WispClient(gateway.address) as wisp:
+        wisp.begin().connect(1, port, kind=UDP)
         wisp.packet(DATA, 1, b'hello')
         wisp.take_until(lambda: wisp.ended)
         assert wisp.ended == {1: 0x47} and bytes(wisp.data[1]) == b'hello'
@@ -186,29 +180,9 @@ def test_a_flood_of_datagrams_waits_for_its_client_no_further_than_allowed(runni
 def test_without_the_option_there_is_no_udp(running_gateway):
     gateway = running_gateway({'allowConnectToServerLocal': True})
     with udp_target() as (port, heard):
-        with DatagramClient(gateway.address) as wisp:
-            wisp.begin().connect_udp(1, port)
+        with WispClient(gateway.address) as wisp:
+            wisp.begin().connect(1, port, kind=UDP)
             wisp.packet(DATA, 1, b'x')
             wisp.take_until(lambda: wisp.ended)
             assert wisp.ended == {1: 0x48}
-        assert heard == []
-
-
-@pytest.mark.parametrize('host', ['127.0.0.1', '127.1', '0.0.0.0', '::1', '[::ffff:127.0.0.1]', 'localhost', '0x7f.1',
-                                  '169.254.169.254', '224.0.0.1', '255.255.255.255'])
-def test_no_spelling_of_this_machine_passes_the_rules_by_udp(running_gateway, host):
-    gateway = running_gateway(dict(OFFERED, allowConnectToServerLocal=False))
-    with udp_target() as (port, heard):
-        with DatagramClient(gateway.address) as wisp:
-            wisp.begin().connect_udp(1, port, host.encode('ascii'))
-            wisp.packet(DATA, 1, b'x')
-            wisp.take_until(lambda: wisp.ended)
-            assert wisp.ended[1] in (0x48, 0x42, 0x41)
-        with RawClient(gateway.address) as client:
-            client.send(upgrade_request('/?udp=1&address=%s:%d' % (host, port)) + frame(BINARY, b'x'))
-            head = client.receive_head()
-            if head.startswith(b'HTTP/1.1 101 '):  # a name has to be looked up
-                assert client.receive_close() in ((1011, 'forbidden'), (1011, 'dns'))
-            else:
-                assert head.startswith(b'HTTP/1.1 403 ')
         assert heard == []

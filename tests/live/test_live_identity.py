@@ -28,7 +28,7 @@ from service import Service, ended
 from targets import closed_port, echo, serving
 from waiting import wait_until
 
-pytestmark = pytest.mark.usefixtures('no_mistakes')
+pytestmark = [pytest.mark.programs, pytest.mark.usefixtures('no_mistakes')]
 
 TOKEN, OTHER = 'a-token-of-grafana-0123', 'a-token-of-another-4567'
 SECRET = 'the secret by which web applications sign'

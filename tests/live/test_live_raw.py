@@ -102,33 +102,6 @@ def test_without_a_file_of_tokens_there_is_no_gateway(running_gateway, tmp_path)
         running_gateway({'raw': {'tokens': str(tmp_path / 'missing')}})
 
 
-def test_a_text_message_for_a_token_is_1003(by_token, tokens):
-    with serving(echo) as port, RawClient(by_token.address) as client:
-        tokens.write_text(u'vm: 127.0.0.1:%d' % port)
-        client.open('/?token=vm').send_frame(TEXT, b'x')
-        assert client.receive_close()[0] == 1003
-
-
-@pytest.mark.parametrize('path', [
-    '/127.0.0.1:%d', '/?address=127.1:%d', '/?address=[::ffff:127.0.0.1]:%d', '/0.0.0.0:%d', '/?host=[::1]&port=%d',
-    '/%%5B64:ff9b::7f00:1%%5D:%d', '/?token=%d', '/169.254.169.254:%d', '/?address=0x7f.1:%d',
-    '/?address=2130706433:%d', '/localhost:%d', '/?address=LOCALHOST.:%d'])
-def test_no_form_of_a_target_passes_the_rules(running_gateway, tokens, path):
-    heard = []
-    with serving(recorder(heard)) as port:
-        tokens.write_text(u'%d: 127.0.0.1:%d\n' % (port, port))
-        gateway = running_gateway({'raw': {'tokens': str(tokens)}, 'allowConnectToServerLocal': False})
-        with RawClient(gateway.address) as client:
-            client.send(upgrade_request(path % port))
-            head = client.receive_head()
-            if head.startswith(b'HTTP/1.1 101 '):  # a name has to be looked up
-                assert client.receive_close() in ((1011, 'forbidden'), (1011, 'dns'))
-            else:
-                assert head.startswith(b'HTTP/1.1 403 ')
-                assert b'allow' in client.receive_all()
-    assert heard == []
-
-
 def test_a_name_that_a_rule_denies_is_refused_before_the_101(running_gateway):
     gateway = running_gateway({'denyTargets': ['*.internal']})
     assert status(gateway, '/db.internal:80') == 403

@@ -12,56 +12,14 @@ import pytest
 
 import ws2s
 from program import running_program
-from raw_client import BINARY, CLOSE, RawClient, exchange, frame
+from raw_client import CLOSE, exchange, frame
 from targets import closed_port, echo, recorder, released, saying, serving, silence, unaccepted, when
 from waiting import wait_until, wait_until_still
+from wisp_client import DATA, END, WispClient
 
 pytestmark = pytest.mark.usefixtures('no_mistakes')
 
-CONNECT, DATA, CONTINUE, END, INFO = 1, 2, 3, 4, 5
 MEGABYTE = 1 << 20
-
-
-class WispClient(RawClient):
-    """``credit``, ``data`` and ``ended`` by stream, of what has come so far."""
-
-    def begin(self):
-        self.open('/wisp/')
-        self.credit, self.data, self.ended = {}, {}, {}
-        self.take()
-        assert self.credit == {0: 16}
-        return self
-
-    def take(self):
-        """One packet."""
-        opcode, payload = self.receive_frame()
-        assert opcode == BINARY
-        kind, stream = struct.unpack('<BI', payload[:5])
-        if kind == CONTINUE:
-            self.credit[stream] = struct.unpack('<I', payload[5:])[0]
-        elif kind == DATA:
-            self.data.setdefault(stream, bytearray()).extend(payload[5:])
-        else:
-            assert kind == END
-            self.ended[stream] = bytearray(payload)[5]
-
-    def take_until(self, condition):
-        while not condition():
-            self.take()
-
-    def packet(self, kind, stream, payload=b''):
-        self.send_frame(BINARY, struct.pack('<BI', kind, stream) + payload)
-
-    def connect(self, stream, port, host=b'127.0.0.1'):
-        self.credit[stream] = 16
-        self.packet(CONNECT, stream, struct.pack('<BH', 1, port) + host)
-
-    def write(self, stream, data, size=16384):
-        """As a client that keeps to its credit."""
-        for start in range(0, len(data), size):
-            self.take_until(lambda: self.credit[stream] > 0)
-            self.credit[stream] -= 1
-            self.packet(DATA, stream, data[start:start + size])
 
 
 @pytest.fixture
@@ -172,18 +130,6 @@ def test_every_failure_has_its_reason(running_gateway):
         wisp.connect(4, 80, b'a b')
         wisp.take_until(lambda: len(wisp.ended) == 4)
         assert wisp.ended == {1: 0x44, 2: 0x48, 3: 0x42, 4: 0x41}
-
-
-@pytest.mark.parametrize('host', [b'127.0.0.1', b'127.1', b'0.0.0.0', b'::1', b'[::ffff:127.0.0.1]', b'localhost',
-                                  b'0x7f.1'])
-def test_no_spelling_of_this_machine_passes_the_rules(running_gateway, host):
-    heard = []
-    with serving(recorder(heard)) as port:
-        with WispClient(running_gateway({'allowConnectToServerLocal': False}).address) as wisp:
-            wisp.begin().connect(1, port, host)
-            wisp.take_until(lambda: wisp.ended)
-            assert wisp.ended == {1: 0x48}
-    assert heard == []
 
 
 def test_names_that_hang_do_not_stop_the_other_streams(running_gateway):

@@ -1,10 +1,12 @@
 # -*- coding: utf-8 -*-
-"""Three dialects written from the docstrings alone: what is promised of JSON is true of them."""
+"""Three dialects written from the docstrings alone, and our own raw bytes and Wisp: what is promised of JSON is true of
+them."""
 
 import contextlib
 import random
 import socket
 import threading
+import time
 
 import pytest
 
@@ -13,7 +15,8 @@ from census import is_empty
 from mux_dialect import CREDIT, HEAD
 from raw_client import BINARY, CLOSE, PING, PONG, TEXT, RawClient, exchange, frame, upgrade_request
 from raw_dialect import target_in
-from strangers import ROWS, Channel, MuxCrowd, MuxSpeaker, RawSpeaker, Sender
+from strangers import (ROWS, Channel, MuxCrowd, MuxSpeaker, OurSpeaker, RawSpeaker, Sender, WispChannel, WispCrowd,
+                       WispSpeaker)
 from tape import Reading, Tape, record
 from targets import (closed_port, echo, recorder, released, reset, saying, serving, serving_together, shut,
                      silent_port, sink, unaccepted, when)
@@ -27,13 +30,17 @@ READ = 131072        # what may be read on top of it in one go
 SMALL_BUFFER = 65536  # of the kernel, at our ends
 MEGABYTE = 1 << 20
 
-SPEAKERS = pytest.mark.parametrize('speaker', [RawSpeaker, MuxSpeaker], ids=['raw', 'mux'])
+WISP_CREDIT = 16 * PIECE  # bytes that the first packets of a stream take here
+SPEAKERS = pytest.mark.parametrize('speaker', [RawSpeaker, MuxSpeaker, OurSpeaker, WispSpeaker],
+                                   ids=['raw', 'mux', 'our raw', 'wisp'])
+ONE_FOR_ONE = pytest.mark.parametrize('speaker', [RawSpeaker, OurSpeaker], ids=['raw', 'our raw'])
 
 
 @pytest.fixture
 def start(running_gateway):
-    """Starts a gateway that speaks all of them: ``start(limits, resolve=...)``."""
-    return lambda limits=None, **parameters: running_gateway({'limits': limits or {}}, dialects=ROWS, **parameters)
+    """Starts a gateway that speaks all of them: ``start(limits, raw, resolve=...)``."""
+    return lambda limits=None, raw=None, **parameters: running_gateway({'limits': limits or {}, 'raw': raw or {}},
+                                                                       dialects=ROWS, **parameters)
 
 
 @pytest.fixture
@@ -256,11 +263,13 @@ def test_kernel_pipes_carry_downloads_behind_a_prefix(gateway, speaker, has_pipe
     wait_until(lambda: gateway.loop.pipes.lent == 0)
 
 
-def test_target_that_reads_nothing_stalls_a_raw_client_and_gets_every_byte_later(small_kernel_buffers, gateway):
+@ONE_FOR_ONE
+def test_target_that_reads_nothing_stalls_a_raw_client_and_gets_every_byte_later(
+        small_kernel_buffers, gateway, speaker):
     tape, total, go = Tape(5), 32 * MEGABYTE, threading.Event()
     reading = Reading(tape)
     with serving(when(go, lambda sock: record(sock, reading)), receive_buffer=SMALL_BUFFER) as port:
-        with released(go), opened(RawSpeaker, gateway, port) as client:
+        with released(go), opened(speaker, gateway, port) as client:
             sender = Sender(client, tape, total)
             assert wait_until_still(lambda: sender.sent) < total
             assert gateway.budget.bytes <= BUFFER + READ
@@ -270,15 +279,21 @@ def test_target_that_reads_nothing_stalls_a_raw_client_and_gets_every_byte_later
             wait_until_heard(client)
 
 
-def test_target_that_reads_nothing_gets_no_more_of_a_mux_client_than_its_credit(small_kernel_buffers, gateway):
+CREDITS = pytest.mark.parametrize('speaker, credit', [(MuxSpeaker, CREDIT), (WispSpeaker, WISP_CREDIT)],
+                                  ids=['mux', 'wisp'])
+
+
+@CREDITS
+def test_target_that_reads_nothing_gets_no_more_of_a_client_than_its_credit(
+        small_kernel_buffers, gateway, speaker, credit):
     """What the kernel takes is given back; the client is never choked, and every byte arrives later."""
     tape, total, go = Tape(6), 8 * MEGABYTE, threading.Event()
     reading = Reading(tape)
     with serving(when(go, lambda sock: record(sock, reading)), receive_buffer=SMALL_BUFFER) as port:
-        with released(go), opened(MuxSpeaker, gateway, port) as client:
+        with released(go), opened(speaker, gateway, port) as client:
             sender = Sender(client, tape, total)
             client.wait_until(lambda: is_stuck(client, gateway))
-            assert 0 < gateway.budget.bytes <= CREDIT
+            assert 0 < gateway.budget.bytes <= credit
             wait_until_heard(client)
             go.set()
             client.wait_until(lambda: reading.position == total)
@@ -291,13 +306,14 @@ def is_stuck(client, gateway):
     return held > 0 and not client.has_news(0.4) and gateway.budget.bytes == held
 
 
+@CREDITS
 @pytest.mark.parametrize('pieces', [PIECE, 1000, 60000])
-def test_mux_client_that_overruns_its_credit_is_choked_at_messageBytes_and_loses_nothing(
-        small_kernel_buffers, start, pieces):
+def test_client_that_overruns_its_credit_is_choked_at_messageBytes_and_loses_nothing(
+        small_kernel_buffers, start, pieces, speaker, credit):
     tape, total, go, gateway = Tape(7), 16 * MEGABYTE, threading.Event(), start({'messageBytes': MEGABYTE})
     reading = Reading(tape)
     with serving(when(go, lambda sock: record(sock, reading)), receive_buffer=SMALL_BUFFER) as port:
-        with released(go), opened(MuxSpeaker, gateway, port) as client:
+        with released(go), opened(speaker, gateway, port) as client:
             sender = Sender(client, tape, total, pieces=pieces, heedless=True)
             wait_until(lambda: gateway.budget.bytes > BUFFER)
             assert wait_until_still(lambda: sender.sent) < total
@@ -368,15 +384,17 @@ def test_what_was_taken_reaches_a_slow_target_when_the_client_leaves_by(start, s
         assert reading.position == total
 
 
+@CREDITS
 @LEAVING
-def test_what_was_taken_reaches_a_slow_target_when_its_channel_is_closed_and_the_client_leaves(start, leave):
+def test_what_was_taken_reaches_a_slow_target_when_its_channel_is_closed_and_the_client_leaves(
+        start, leave, speaker, credit):
     tape, total, go = Tape(10), 4 * MEGABYTE, threading.Event()
     target, reading, ended = late_recorder(tape, go)
     gateway = start({'bufferBytes': 16 * MEGABYTE})
     with serving(target, receive_buffer=SMALL_BUFFER) as port, released(go):
-        with opened(MuxSpeaker, gateway, port) as client:
+        with opened(speaker, gateway, port) as client:
             client.send(b''.join(client.data_frame(piece) for piece in tape.pieces(total, PIECE)))
-            client.send_frame(TEXT, b'close 1')
+            client.end_its_channel()
             wait_until_heard(client)
             leave(client)
         go.set()
@@ -396,8 +414,10 @@ class SlowNames(object):
 
 
 @pytest.mark.parametrize('leave', [leave for _, leave in LEAVES[:2]], ids=[name for name, _ in LEAVES[:2]])
-@pytest.mark.parametrize('speaker, count', [(RawSpeaker, 5), (RawSpeaker, 200000), (MuxSpeaker, 5),
-                                            (MuxSpeaker, 2 * BUFFER)], ids=['raw-5', 'raw-most', 'mux-5', 'mux-more'])
+@pytest.mark.parametrize('speaker, count', [
+    (RawSpeaker, 5), (RawSpeaker, 200000), (OurSpeaker, 5), (OurSpeaker, 200000), (MuxSpeaker, 5),
+    (MuxSpeaker, 2 * BUFFER), (WispSpeaker, 5), (WispSpeaker, 2 * BUFFER)],
+    ids=['raw-5', 'raw-most', 'our-5', 'our-most', 'mux-5', 'mux-more', 'wisp-5', 'wisp-more'])
 def test_early_data_reaches_the_target_when_the_client_leaves_before_it_stands(start, speaker, leave, count):
     names, received, tape = SlowNames(), [], Tape(11)
     gateway = start(resolve=names)
@@ -425,7 +445,8 @@ def test_early_data_goes_first_and_in_order(start, speaker):
         wait_until(lambda: reading.position == total)
 
 
-@pytest.mark.parametrize('speaker, most', [(RawSpeaker, BUFFER), (MuxSpeaker, MEGABYTE)], ids=['raw', 'mux'])
+@pytest.mark.parametrize('speaker, most', [(RawSpeaker, BUFFER), (MuxSpeaker, MEGABYTE), (OurSpeaker, BUFFER),
+                                           (WispSpeaker, MEGABYTE)], ids=['raw', 'mux', 'our raw', 'wisp'])
 def test_early_data_is_bounded(start, speaker, most):
     names, tape, total = SlowNames(), Tape(13), 32 * MEGABYTE
     gateway, reading = start({'messageBytes': MEGABYTE}, resolve=names), Reading(tape)
@@ -468,8 +489,9 @@ def test_client_that_is_gone_while_it_had_not_read_is_noticed_at_once(gateway, s
         wait_until(lambda: is_empty(gateway), 2)
 
 
-@pytest.mark.parametrize('speaker, words', [(RawSpeaker, b'\x03\xf3idle'), (MuxSpeaker, b'closed 1 idle')],
-                         ids=['raw', 'mux'])
+@pytest.mark.parametrize('speaker, words', [
+    (RawSpeaker, b'\x03\xf3idle'), (MuxSpeaker, b'closed 1 idle'), (OurSpeaker, b'\x03\xf3idle'),
+    (WispSpeaker, b'\4\1\0\0\0\x47')], ids=['raw', 'mux', 'our raw', 'wisp'])
 def test_target_that_is_idle_too_long_is_told_as_such(start, speaker, words):
     with serving(sink) as port, opened(speaker, start({'idleSeconds': 0.3}), port) as client:
         assert client.receive_frame()[1] == words
@@ -505,7 +527,7 @@ def test_target_under_way_is_finished_when_the_gateway_stops(start, speaker):
         go.set()
         client.read(Reading(tape), total)
         assert client.hears_the_end()
-        if speaker is MuxSpeaker:
+        if speaker in (MuxSpeaker, WispSpeaker):
             assert client.receive_close()[0] == 1001
 
 
@@ -587,7 +609,7 @@ def in_its_close(scene):
 
 def in_the_close_of_its_channel(scene):
     client = streaming_up(scene)
-    client.send_frame(TEXT, b'close 1')
+    client.end_its_channel()
     return client
 
 
@@ -597,8 +619,25 @@ def in_an_echo(scene):
     return client
 
 
+def in_the_agreement_on_wisp(scene):
+    return scene.speaker(scene.gateway.address).open('/wisp/', [('Sec-WebSocket-Protocol', 'wisp-v2')])
+
+
+def in_the_look_up_of_a_token(scene):
+    client = scene.speaker(scene.gateway.address)
+    client.send(upgrade_request('/ours/?token=sink') + frame(BINARY, b'early'))
+    return client
+
+
+def by_datagrams(scene):
+    client = scene.speaker(scene.gateway.address).open('/ours/127.0.0.1:%d?udp=1' % scene.ports['sink'])
+    client.send_frame(BINARY, b'datagram')
+    return client
+
+
 STAGES = [in_a_frame, in_the_look_up, in_the_connect, in_the_connect_with_early_data, when_idle, streaming_up,
-          streaming_down, when_the_target_has_gone, in_its_close, in_the_close_of_its_channel, in_an_echo]
+          streaming_down, when_the_target_has_gone, in_its_close, in_the_close_of_its_channel, in_an_echo,
+          in_the_agreement_on_wisp, in_the_look_up_of_a_token, by_datagrams]
 
 
 def with_fin(client):
@@ -611,12 +650,16 @@ def with_reset(client):
 
 
 @SPEAKERS
-def test_nothing_is_left_of_clients_that_go_at_any_stage(start, speaker, many_descriptors):
-    gateway = start({'drainSeconds': 0.3, 'connectSeconds': 2}, resolve=quick_resolve)
+def test_nothing_is_left_of_clients_that_go_at_any_stage(start, speaker, many_descriptors, tmpdir):
+    tokens = tmpdir.join('tokens')
+    tokens.write('')
+    gateway = start({'drainSeconds': 0.3, 'connectSeconds': 2}, {'tokens': str(tokens), 'udp': True},
+                    resolve=quick_resolve)
     with serving(sink) as sink_port, serving(flood_for_ever) as flood_port, serving(saying(b'hello')) as gone_port, \
             unaccepted(1024) as unread_port, silent_port() as silent:
         scene = Scene(gateway, speaker, {'sink': sink_port, 'flood': flood_port, 'gone': gone_port,
                                          'unread': unread_port, 'silent': silent})
+        tokens.write('sink: name.test:%d' % sink_port)
         for _ in range(8):
             for stage in STAGES:
                 for leave in (with_fin, with_reset):
@@ -636,7 +679,10 @@ def echo_all(gateway, speaker, port, number, errors):
         begin, total = chance.randrange(Tape.PERIOD), chance.randrange(1, 400000)
         with opened(speaker, gateway, port, timeout=60, receive_buffer=8192) as client:
             sender = Sender(client, tape, total, begin, chance.choice([1000, 10000, 60000]))
-            client.read(Reading(tape, begin), total)
+            reading = Reading(tape, begin)
+            while reading.position < total:
+                time.sleep(chance.choice([0, 0, 0, 0.005, 0.02]))  # one reader of many is slow
+                client.read(reading, min(total, reading.position + chance.randrange(1, 50000)))
             sender.join()
             client.send_frame(CLOSE, b'\x03\xe8')
             client.receive_all()
@@ -651,7 +697,8 @@ class EchoSpeaker(RawSpeaker):
         return self.open('/echo')
 
 
-@pytest.mark.parametrize('speaker', [EchoSpeaker, RawSpeaker, MuxSpeaker], ids=['echo', 'raw', 'mux'])
+@pytest.mark.parametrize('speaker', [EchoSpeaker, RawSpeaker, MuxSpeaker, OurSpeaker, WispSpeaker],
+                         ids=['echo', 'raw', 'mux', 'our raw', 'wisp'])
 def test_no_byte_of_50_clients_is_wrong_or_crosses(start, small_kernel_buffers, speaker):
     gateway, errors = start({'bufferBytes': 32768}), []
     with serving(echo, receive_buffer=8192) as port:
@@ -669,63 +716,74 @@ def test_no_byte_of_50_clients_is_wrong_or_crosses(start, small_kernel_buffers, 
 STUCK = 100
 
 
-def random_channels(tape, count):
+CROWDS = pytest.mark.parametrize('crowd_of, channel', [(MuxCrowd, Channel), (WispCrowd, WispChannel)],
+                                 ids=['mux', 'wisp'])
+
+
+def random_channels(channel, tape, count):
     chance = random.Random(17)
-    return [Channel(number, tape, chance.randrange(Tape.PERIOD), chance.randrange(1, 200000))
-            for number in range(count)]
+    return [channel(number, tape, chance.randrange(Tape.PERIOD), chance.randrange(1, 200000))
+            for number in range(1, count + 1)]
 
 
-def test_channels_of_one_websocket_are_intact_while_one_is_stuck(small_kernel_buffers, gateway, has_pipes):
+@CROWDS
+def test_channels_of_one_websocket_are_intact_while_one_is_stuck(
+        small_kernel_buffers, gateway, has_pipes, crowd_of, channel):
     """All others have got everything before the stuck one gets its first byte."""
     tape, total, go, stuck_reading = Tape(17), 4 * MEGABYTE, threading.Event(), Reading(Tape(18))
-    others, stuck = random_channels(tape, STUCK), Channel(STUCK, Tape(18), 0, total)
+    others, stuck = random_channels(channel, tape, STUCK - 1), channel(STUCK, Tape(18), 0, total)
     with serving(echo) as port, released(go), RawSpeaker(gateway.address, timeout=30) as client:
         with serving(when(go, lambda sock: record(sock, stuck_reading)), receive_buffer=4096) as stuck_port:
-            with MuxCrowd(client.open('/mux'), others + [stuck]) as crowd:
+            with crowd_of(client.open(crowd_of.path), others + [stuck]) as crowd:
                 crowd.open(STUCK, stuck_port)
                 crowd.read_until(lambda: not stuck.credit and is_stuck(client, gateway))
-                for channel in others:
-                    crowd.open(channel.number, port)
-                crowd.read_until(lambda: all(channel.is_complete() for channel in others))
+                for other in others:
+                    crowd.open(other.number, port)
+                crowd.read_until(lambda: all(other.is_complete() for other in others))
                 assert stuck.left and not stuck_reading.position
                 go.set()
                 crowd.read_until(lambda: not stuck.left)
                 wait_until(lambda: stuck_reading.position == total)
-                assert not any(channel.end for channel in others)
+                assert not any(other.end for other in others)
 
 
-def test_channels_whose_client_reads_nothing_hold_no_more_than_one_would(small_kernel_buffers, gateway, has_pipes):
+@CROWDS
+def test_channels_whose_client_reads_nothing_hold_no_more_than_one_would(
+        small_kernel_buffers, gateway, has_pipes, crowd_of, channel):
     tape, total = Tape(19), 2 * MEGABYTE
-    floods, channels = [], [Channel(number, tape, 0, total) for number in range(20)]
-    for channel in channels:
-        channel.left = 0  # these only read
+    floods, channels = [], [channel(number, tape, 0, total) for number in range(1, 21)]
+    for each in channels:
+        each.left = 0  # these only read
 
     def flood(sock):
         floods.append(Flood(tape, total))
         floods[-1](sock)
 
     with serving(flood) as port, RawSpeaker(gateway.address, 30, SMALL_BUFFER) as client:
-        with MuxCrowd(client.open('/mux'), channels) as crowd:
-            for channel in channels:
-                crowd.open(channel.number, port)
+        with crowd_of(client.open(crowd_of.path), channels) as crowd:
+            for each in channels:
+                crowd.open(each.number, port)
             wait_until_still(lambda: sum(flood.sent for flood in floods))
             assert gateway.budget.bytes <= BUFFER + ws2s.BULK_BYTES
-            crowd.read_until(lambda: all(channel.end for channel in channels))
-            assert all(channel.is_complete() for channel in channels)
-            assert {channel.end.split(' ', 2)[2] for channel in channels} == {'closed'}
+            crowd.read_until(lambda: all(each.end for each in channels))
+            assert all(each.is_complete() for each in channels)
+            assert {each.reason() for each in channels} == {crowd_of.closed}
 
 
+@CROWDS
 @pytest.mark.parametrize('stage', ['stuck', 'dialled'])
-def test_channels_that_overrun_their_credit_together_are_bounded_as_one(small_kernel_buffers, start, stage):
+def test_channels_that_overrun_their_credit_together_are_bounded_as_one(
+        small_kernel_buffers, start, stage, crowd_of, channel):
     """None alone is choked: each gets less than messageBytes, but more than its kernel takes."""
-    names, tape, size, channels = SlowNames(), Tape(21), 768 * 1024, range(20)
+    names, tape, size, channels = SlowNames(), Tape(21), 768 * 1024, range(1, 21)
     gateway = start({'messageBytes': MEGABYTE}, resolve=names)
     host = '127.0.0.1' if stage == 'stuck' else 'target.test'
     with unaccepted() as port, released(names.go), RawSpeaker(gateway.address) as client:
-        client.open('/mux')
+        crowd = crowd_of(client.open(crowd_of.path), [channel(number, tape, 0, size) for number in channels])
         for number in channels:
-            client.send_frame(TEXT, ('open %d %s:%d' % (number, host, port)).encode('ascii'))
-        pieces = [HEAD.pack(number) + tape.cut(start, PIECE) for start in range(0, size, PIECE) for number in channels]
+            crowd.open(number, port, host)
+        pieces = [crowd.packet(number, tape.cut(start, PIECE)) for start in range(0, size, PIECE)
+                  for number in channels]
         sender = Sender(client, tape, len(pieces), pieces=1, heedless=True,
                         make_frame=lambda piece: frame(BINARY, pieces.pop()))
         wait_until(lambda: gateway.budget.bytes > BUFFER)

@@ -328,7 +328,7 @@ def test_a_file_that_is_empty_or_damaged_is_no_json(data):
 # --- Listeners ------------------------------------------------------------------------------------
 
 def listens(text):
-    return [dict(pair for pair in zip(ws2s.LISTEN_KEYS, listen) if pair[1] not in (None, False))
+    return [dict(pair for pair in zip(listen._fields, listen) if pair[1] not in (None, False))
             for listen in ws2s.listeners(parse_config(text))]
 
 

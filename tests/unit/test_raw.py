@@ -100,6 +100,14 @@ def test_neons_driver_is_led_by_the_host_header():
     assert served(request('/v3', 'pg.example'), config(hostTargets=targets)).name == 'json'
 
 
+@pytest.mark.parametrize('query', ['tls', 'TLS=1', 'tls=0&tls=1', 'tls=no', 'a=b&tls', 'tls=00', 'tls=%', 'tls&x=y',
+                                   'tls='])
+def test_whoever_writes_tls_means_it(query):
+    assert served(request('/db.lan:80?' + query), config()).on_start()[0].tls == ws2s.PLAIN_TLS
+    for other in (query.replace('tls', 'htls').replace('TLS', 'tlsx'), 'tls=0', 'a=tls'):
+        assert served(request('/db.lan:80?' + other), config()).on_start()[0].tls is None
+
+
 @pytest.mark.parametrize('target', ['/db.lan:80?tls=1', '/?address=db.lan:80&tls=true', '/?token=a&tls=yes'])
 def test_tls_is_never_ignored(target):
     for asked, tls in ((target, ws2s.PLAIN_TLS), (target.replace('tls=', 'tls=0&x='), None)):
@@ -110,12 +118,6 @@ def test_tls_is_never_ignored(target):
 
 
 # --- UDP ----------------------------------------------------------------------------------------
-
-@pytest.mark.parametrize('query', ['tls', 'tls=', 'tls=0&tls=1', 'x=1&tls'])
-def test_tls_that_is_asked_for_in_a_strange_way_is_tls(query):
-    dialect = served(request('/db.lan:80?' + query), config())
-    assert dialect.on_start()[0] == Open(0, 'db.lan', 80, prefix=b'', tls=ws2s.PLAIN_TLS)
-
 
 @pytest.mark.parametrize('target', ['/db.lan:53?udp=1', '/?address=db.lan:53&udp=true', '/?host=db.lan&port=53&udp=1'])
 def test_with_udp_each_message_is_a_datagram(target):
