@@ -2910,6 +2910,7 @@ END_BYTES = 4096               # of a long request stand before and behind its o
 PLACEHOLDER = u'x' * 20000     # stands for that text when it is longer than any field but `data` may be
 ESCAPE_CHARACTERS = 6          # of the longest in JSON
 PEM_CHARACTERS = 32768         # of one field of `tls`: half of what a pipe holds
+PRIVATE_KEY_CHARACTERS = 3400  # of a key: to sign with a longer one keeps the loop, for seconds with twice as many
 ALPN_NAMES = 16
 SECRET_BYTES = 1000            # of a password or passphrase; ssh itself takes 1,023
 
@@ -3113,6 +3114,8 @@ def read_tls(value):
     ca, cert, key = [read_pem(value.get(field), field) for field in (u'ca', u'cert', u'key')]
     if key and not cert:
         raise RequestError('key is of no use without cert')
+    if any(len(block) > PRIVATE_KEY_CHARACTERS for block in key_blocks(key or cert or u'')):
+        raise RequestError('key must not be longer than one of RSA with 4096 bits')
     return Tls(name, verify, ca, cert, key or cert, read_alpn(value.get(u'alpn')))
 
 
@@ -3125,6 +3128,12 @@ def read_pem(value, field):
         return value.encode('ascii').decode('ascii')
     except UnicodeError:
         raise RequestError('%s must be a text in PEM: there is something else than ASCII in it' % field)
+
+
+def key_blocks(text):
+    """What stands in PEM beside certificates."""
+    blocks = [block.partition(u'-----END')[0] for block in text.split(u'-----BEGIN ')[1:]]
+    return [block for block in blocks if not block.startswith(u'CERTIFICATE-----')]
 
 
 def read_alpn(value):
@@ -4874,6 +4883,7 @@ class TlsWire(Wire):
         finally:
             self._guard.end()
         if not sent:
+            del data  # who handles the error may keep this frame: to a chunk in use nothing could be added
             raise NetworkError(errno.EAGAIN, 'there is no room')
         return sent
 
@@ -5187,9 +5197,11 @@ class Outlet(Handler):
             self._loop.touch(self)
 
     def _close_our_half(self):
+        if self.wire is not PLAIN:
+            self._loop.watch(self, 0)  # kqueue would forget a descriptor that is exchanged
         try:
             self.wire.finish(self.sock)
-        except NetworkError as error:
+        except EnvironmentError as error:  # descriptors may have run out
             if is_not_ready(error):
                 return  # the wire is stalled, and we come again
             self.broken = True  # the peer has reset the connection: then there is nothing to close
@@ -5931,11 +5943,16 @@ TRUST_STORES = ('/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bun
                 '/etc/ssl/cert.pem')
 
 
+# Without DHE: a prime of 10,000 bits, which is the target's choice, would keep the loop for a second.
+TARGET_CIPHERS = 'ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!aNULL:!AESCCM'
+
+
 def blocking_client_context(tls, names_itself):
     """The SSLContext for a Tls, or a Failure. ``names_itself``: does it look for the name in the certificate?"""
     try:
         context = ssl.create_default_context(cadata=tls.ca)
         allow_versions_from(context, '1.2')
+        context.set_ciphers(TARGET_CIPHERS)
         if not tls.verify:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         context.check_hostname = context.check_hostname and names_itself

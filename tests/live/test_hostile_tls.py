@@ -4,6 +4,7 @@
 import contextlib
 import shutil
 import socket
+import ssl
 import struct
 import tempfile
 import threading
@@ -14,7 +15,7 @@ import ws2s
 from census import is_empty
 from fronts import make_certificate
 from raw_client import RawClient, exchange
-from targets import recorder, serving
+from targets import recorder, serving, silence
 from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures('no_mistakes')
@@ -116,3 +117,44 @@ def test_who_has_many_ways_of_tls_leaves_others_theirs():
     assert all(is_served(b'five', tls) for tls in (ws2s.PLAIN_TLS, ws2s.PLAIN_TLS._replace(verify=False)))
     first = found[-1]
     assert is_served(b'one', ws2s.PLAIN_TLS._replace(verify=False)) and found[-1] is first
+
+
+class NoRoom(object):
+    """The socket of somebody who does not read."""
+
+    def send(self, data):
+        raise ssl.SSLWantWriteError(ssl.SSL_ERROR_WANT_WRITE, 'there is no room')
+
+
+def test_a_chunk_that_was_not_taken_may_grow(gateway):
+    wire, chunk = ws2s.TlsWire(False, gateway.loop.guard), ws2s.Joined(b'x')
+    try:
+        wire.send(NoRoom(), [chunk])
+    except ws2s.NetworkError:
+        pass
+    chunk += b'y'
+    assert chunk == b'xy'
+
+
+def test_a_reload_of_a_gateway_that_stops_is_no_mistake(running_gateway, certificate):
+    tls = dict(zip(('certificate', 'key'), certificate))
+    gateway = running_gateway({'listen': [{'port': 0}, {'port': 0, 'tls': True}], 'tls': tls})
+    with serving(silence) as port, RawClient(gateway.address) as client:
+        client.open().connect_to(port)
+        gateway.drain()
+        wait_until(lambda: gateway.draining)
+        reloaded = gateway.config.replace({'limits.clients': 7})
+        gateway.reload(reloaded)
+        wait_until(lambda: gateway.places.config is reloaded)
+        client.close()
+
+
+def test_no_target_chooses_a_prime_of_its_own(gateway):
+    hellos = []
+    with serving(lambda sock: hellos.append(bytearray(sock.recv(65536)))) as port, RawClient(gateway.address) as client:
+        client.open()
+        assert client.ask(command='connect', host='127.0.0.1', port=port, tls=True)['reason'] == 'tls'
+    start = 44 + hellos[0][43]  # of the list of suites (RFC 5246 section 7.4.1.2)
+    count = struct.unpack('!H', bytes(hellos[0][start:start + 2]))[0] // 2
+    suites = struct.unpack('!%dH' % count, bytes(hellos[0][start + 2:start + 2 + 2 * count]))
+    assert 0xc030 in suites and not {0x9e, 0x9f, 0xccaa, 0x67, 0x6b, 0x33, 0x39}.intersection(suites)

@@ -360,6 +360,7 @@ def test_window_below_16384_or_no_integer_is_refused(value):
 
 
 PEM = u'-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n'
+LONG_KEY = u'-----BEGIN PRIVATE KEY-----\n%s\n-----END PRIVATE KEY-----\n' % (u'A' * 3400)
 
 
 # M4: only null and false ask for nothing (protocol, 1a).
@@ -368,6 +369,7 @@ PEM = u'-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n'
     {'verify': 1}, {'verify': 'true'}, {'verify': None}, {'servername': ''}, {'servername': 5}, {'servername': 'a b'},
     {'servername': u'a\0b'}, {'ca': ''}, {'ca': 'x'}, {'ca': [PEM]}, {'ca': PEM + u'\xe9'}, {'ca': PEM * 1000},
     {'key': PEM}, {'cert': True}, {'alpn': 'h2'}, {'alpn': ['']}, {'alpn': [5]}, {'alpn': [u'\xe9']},
+    {'cert': PEM, 'key': LONG_KEY}, {'cert': PEM + LONG_KEY},
     {'alpn': ['x' * 256]}, {'alpn': ['a'] * 17}, {'alpn': {'h2': 1}}, {'servername': 'a.lan', 'insecure': True}],
     ids=repr)
 def test_tls_that_is_not_understood_is_refused_and_nothing_goes_in_the_clear(value):
@@ -382,6 +384,7 @@ def test_tls_that_is_not_understood_is_refused_and_nothing_goes_in_the_clear(val
     ({'servername': u'[::1]'}, ws2s.PLAIN_TLS._replace(servername='::1')),
     ({'ca': PEM, 'cert': PEM, 'key': PEM}, ws2s.PLAIN_TLS._replace(ca=PEM, cert=PEM, key=PEM)),
     ({'cert': PEM}, ws2s.PLAIN_TLS._replace(cert=PEM, key=PEM)),
+    ({'cert': PEM * 100}, ws2s.PLAIN_TLS._replace(cert=PEM * 100, key=PEM * 100)),
     ({'alpn': ['h2', 'http/1.1']}, ws2s.PLAIN_TLS._replace(alpn=('h2', 'http/1.1')))], ids=repr)
 def test_tls_that_is_understood_goes_along_with_the_connect(value, tls):
     play([(connect(tls=value), [Open(1, u'a.lan', 80, tls=tls)])])
