@@ -11,18 +11,18 @@ The file reads top to bottom. It is cut into rooms; a name is used only in its o
      1. Compat         what differs between Pythons
      2. Vocabulary     opcodes, codes, limits, failures and the tree of errors
      3. Configuration  the table of options, and how each value is read
-     4. HTTP           the request before the WebSocket, and its answers
+     4. HTTP           the request before the WebSocket, its answers, and what proxies say of the client
      5. WebSocket      RFC 6455 without a socket
-     6. Access rules   who may come, and where they may go
+     6. Access rules   which pages may come, who a client is, and where it may go
      7. SSH            what ssh is told, and what it says
      8. Dialects       what messages mean
      ------------------------------------------------------------------
      9. Event loop     turns, timers, and the door for other threads
-    10. Streams        non-blocking sockets with bounded queues
+    10. Streams        non-blocking sockets with bounded queues, with TLS or without; listeners
     11. Workers        the threads for what can only block
-    12. Dialling       the ways to a target: look-up, rules, connection
+    12. Dialling       the ways to a target: look-up, rules, connection, TLS
     13. Tunnels        ssh processes, and the way through them
-    14. Gateway        visits, sessions, upstreams, and what keeps count of them
+    14. Gateway        visits, who makes them, sessions, upstreams, and what keeps count of them
     15. Command line   arguments, the config file, logs, signals
 
 Rooms 1-8 are pure: bytes and values in, bytes and values out. Rooms 9-15 hold the world: sockets, clocks, threads,
@@ -1097,7 +1097,7 @@ def listeners(config):
 # 4. HTTP
 # ======================================================================================================================
 # The request that comes before a WebSocket, and the answers to those that want something else. Strict: what is not
-# plainly right is refused in one plain sentence.
+# plainly right is refused in one plain sentence. And what proxies say in front of a request or in it: whom they speak for.
 
 REQUEST_LINE_BYTES, HEADER_BYTES, HEADER_COUNT, PARAMETERS = 8192, 16384, 64, 256
 
@@ -1978,8 +1978,8 @@ def read_close(payload):
 # ======================================================================================================================
 # 6. Access rules
 # ======================================================================================================================
-# May this page connect? May this address be dialled? Values in, verdicts out: who resolves names and knows which
-# addresses are the machine's own is told so by later rooms.
+# May this page connect? Who is this client, by what it shows? May this address be dialled? Values in, verdicts out: who
+# resolves names and knows which addresses are the machine's own is told so by later rooms, which check passwords, too.
 
 # `setting` is what a client is told; `why` is for the operator.
 Verdict = collections.namedtuple('Verdict', 'allowed setting why')
@@ -4497,7 +4497,8 @@ class Loop(object):
 # 10. Streams
 # ======================================================================================================================
 # Non-blocking connections with bounded queues, the budget that all of them share, and listening sockets. Below a Stream
-# is a Wire, above it an owner, whose verbs StreamOwner lists: wants_data() is all there is to backpressure.
+# is a Wire, which alone knows whether TLS is spoken; above it an owner, whose verbs StreamOwner lists: wants_data() is
+# all there is to backpressure. Datagrams have the face of a Stream.
 
 POUR_BYTES = 32768             # with fewer at a time the kernel's way is no shorter
 SMALL_RECEIVE = 8192           # one read of a client while no long frame is under way: it may hold many requests
@@ -5989,8 +5990,9 @@ def blocking_read_file(folder, names):
 # ======================================================================================================================
 # 12. Dialling
 # ======================================================================================================================
-# The ways to a target, as steps: look-up and rules, connection, or all of it. Whatever the gateway dials, an SSH server
-# too, is found by a Resolver, which lets no address pass that the rules forbid. Nothing here knows a session.
+# The ways to a target, as steps: look-up and rules, connection, or all of it, and TLS at the end of any way. Whatever the
+# gateway dials, an SSH server too, is found by a Resolver, which lets no address pass that the rules forbid, those of one
+# identity among them. Nothing here knows a session.
 
 
 QUICK_SECONDS = 1      # a zone is known while its names are found within so long
@@ -7570,8 +7572,8 @@ class Tunnels(object):
 # ======================================================================================================================
 # 14. Gateway
 # ======================================================================================================================
-# A client's TCP connection has three phases, a class each: a Visit asks, a Session is the WebSocket, a Farewell waits
-# for the peer's end. A Conversation is a session's dialect with its Upstreams, each of which is our side of one
+# A client's TCP connection has three phases, a class each: a Visit asks, and by an Admission it is found out who does so;
+# a Session is the WebSocket, a Farewell waits for the peer's end. A Conversation is a session's dialect with its Upstreams, each of which is our side of one
 # connection to a target. The Gateway owns them all, with listeners, limits and counts: two in one process work.
 #
 # Each has a few named states, their legal moves in one table, and one way out: end(), which may be called twice.
