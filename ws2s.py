@@ -1097,7 +1097,7 @@ def listeners(config):
 # 4. HTTP
 # ======================================================================================================================
 # The request that comes before a WebSocket, and the answers to those that want something else. Strict: what is not
-# plainly right is refused in one plain sentence. And what proxies say in front of a request or in it: whom they speak for.
+# plainly right is refused in one plain sentence. And what proxies say of the client, in a request or before it.
 
 REQUEST_LINE_BYTES, HEADER_BYTES, HEADER_COUNT, PARAMETERS = 8192, 16384, 64, 256
 
@@ -3603,8 +3603,9 @@ TOKEN_FORM, ADDRESS_FORM, HOST_FORM, PAIR_FORM = 'token', 'address', 'host', 'pa
 PATH_FORM, ONLY_FORM = 'path', 'only'
 
 RAW_QUERY = re.compile(r'(?:\A|&)(?:token|address|host)=')  # else the query is none of ours, however it looks
-# Whoever writes `tls` means it, however it is spelt, but for a 0 or nothing behind the sign.
-TLS_QUERY, UDP_QUERY = re.compile(r'[?&]tls(?!=0?(?:&|\Z))(?:[=&]|\Z)', re.IGNORECASE), re.compile(r'[?&]udp=')
+# Whoever writes `tls` means it, however it is spelt, but for a 0 behind the sign.
+TLS_QUERY = re.compile(r'[?&]tls(?!=0(?:&|\Z))(?:[=&]|\Z)', re.IGNORECASE)
+UDP_QUERY = re.compile(r'[?&]udp(?:[=&]|\Z)')
 LAST_SEGMENT = re.compile(r'.+:[0-9]{1,5}\Z', re.DOTALL)
 NEON_PATHS = '/v1', '/v2'
 RAW_CHANNEL = 0                # there is one
@@ -3689,7 +3690,7 @@ class RawDialect(Dialect):
         self._tls = None
         if TLS_QUERY.search(request.target):
             self._choose('tls')
-        if UDP_QUERY.search(request.target) and request.parameter('udp') not in (None, '', '0'):
+        if UDP_QUERY.search(request.target) and set(request.parameters('udp')) - {'0'}:
             self._choose('udp')
         self.subprotocol, self.target, self.token = pick_subprotocol(request, config), None, None
         if self._kind == TOKEN_FORM:
@@ -4073,6 +4074,7 @@ CROWD = 64               # handlers in the row; with more of them the poller is 
 LATELY_SECONDS = 0.1     # how long turns in the row are remembered
 ROW_TURNS = 500          # in one turn of the loop at most, should somebody set the clock
 PIPES = 32               # of one service that may stand full at one time; each takes two descriptors and BULK_BYTES
+GUARD_SECONDS = 0.25     # of CPU that one call of OpenSSL may take
 PIPE_PAUSE = 1           # seconds after which a pipe is tried again that the system did not give
 USER_PIPE_PAGES = '/proc/sys/fs/pipe-user-pages-soft'  # pipe(7)
 
@@ -4253,6 +4255,57 @@ def raise_mmap_threshold():
 LIGHT, NEW, HEAVY = 'light', 'new', 'heavy'  # why somebody stands in the row
 
 
+class Guard(object):
+    """OpenSSL reads on until there is data: a peer that sends for ever what is none, tickets or changes of keys, would
+    keep the loop. A thread ends the connection when one call has used too much CPU; that a machine is busy, or was
+    asleep, is nobody's fault."""
+
+    def __init__(self):
+        self._call, self._awake, self._thread, self._is_closed = None, threading.Event(), None, False
+
+    def begin(self, sock):
+        self._call = [sock]
+        if not self._awake.is_set():
+            self._awake.set()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._blocking_watch, name='ws2s-guard')
+                self._thread.daemon = True
+                self._thread.start()
+
+    def end(self):
+        self._call = None
+
+    def _blocking_watch(self):
+        call = since = None
+        while not self._is_closed:
+            self._awake.wait()
+            if call is None or call is not self._call:
+                call, since = self._call, sum(os.times()[:2])
+            time.sleep(GUARD_SECONDS)
+            if call is None:
+                self._awake.clear()
+                if self._call is not None or self._is_closed:  # begun before that
+                    self._awake.set()
+            elif call is self._call and sum(os.times()[:2]) - since >= GUARD_SECONDS:
+                cut_off(call[0])
+
+    def close(self):
+        self._is_closed = True
+        self._awake.set()
+        if self._thread is not None:
+            self._thread.join()
+
+
+def cut_off(sock):
+    """End what OpenSSL reads just now: nothing more comes, and what has come is taken away from it."""
+    try:
+        beneath(sock).shutdown(socket.SHUT_RDWR)
+        while beneath(sock).recv(RECEIVE_BYTES):
+            LOG.debug('TLS without data is thrown away')
+    except NetworkError as error:
+        LOG.debug('TLS without data has ended: %s', printable(str(error)))
+
+
 class Row(object):
     """Who waits for a turn. Each address group has one line for each reason; next is the line whose turns have taken
     least time lately, and in it who came first."""
@@ -4313,7 +4366,7 @@ class Loop(object):
         # Re-entrant: a signal handler may post while its own thread is posting.
         self._lock = threading.RLock()
         self._closed = False
-        self.pipes = Pipes(self, workers)
+        self.pipes, self.guard = Pipes(self, workers), Guard()
         self.waker = Waker(self)
         self.watch(self.waker, READ)
 
@@ -4487,6 +4540,7 @@ class Loop(object):
             self._closed = True
         while self._posted:
             self._run(self._posted)
+        self.guard.close()
         self.waker.close()
         self.pipes.close()
         self._poller.close()
@@ -4760,8 +4814,8 @@ class TlsWire(Wire):
     """TLS (RFC 5246 and 8446) over the socket of one stream, an SSLSocket. A server's handshake comes with its first
     read."""
 
-    def __init__(self, is_server):
-        self._is_server, self._is_shaken = is_server, not is_server
+    def __init__(self, is_server, guard):
+        self._is_server, self._is_shaken, self._guard = is_server, not is_server, guard
         self.stalled, self.why, self._alert = 0, None, None
         self._ahead = b''  # what was decrypted before our half was closed
         self._end = None   # what is told when all that came before is read: () for the peer's end, or an error
@@ -4771,17 +4825,22 @@ class TlsWire(Wire):
         if self._ahead:
             data, self._ahead = self._ahead[:count], self._ahead[count:]
             return data
+        self._guard.begin(sock)
         try:
             if not self._is_shaken:
                 sock.do_handshake()
                 self._is_shaken = True
             buffer = buffer[:count]
-            while got < len(buffer) and self._end is None:  # one call gives one record
+            for _ in range(TLS_READS):  # one call gives one record
+                if got == len(buffer) or self._end is not None:
+                    break
                 part = sock.recv_into(buffer[got:])
                 self._end = None if part else ()
                 got += part
         except (NetworkError, ValueError) as error:
             self._on_error(error)
+        finally:
+            self._guard.end()
         if got or self._end == ():
             return buffer[:got].tobytes()
         raise NetworkError(*self._end or (errno.EAGAIN, 'more is to come'))
@@ -4802,16 +4861,21 @@ class TlsWire(Wire):
     def send(self, sock, chunks):
         if not self._is_shaken:
             raise NetworkError(errno.EPIPE, 'nobody to tell: there is no TLS yet')
-        data = memoryview(chunks[0] if len(chunks) == 1 or len(chunks[0]) >= TLS_RECORD else joined(chunks))
-        sent = 0
+        data = memoryview(chunks[0] if len(chunks) == 1 or len(chunks[0]) >= TLS_WRITE else joined(chunks))
+        sent, part = 0, 1
+        self._guard.begin(sock)
         try:
-            while sent < len(data):  # one call takes one record; after a refusal the same bytes come again
-                sent += sock.send(data[sent:])
+            while part and sent < len(data):  # some Pythons give a 0 for a refusal
+                part = sock.send(data[sent:sent + TLS_WRITE])
+                sent += part
         except ssl.SSLWantWriteError:
-            if not sent:
-                raise NetworkError(errno.EAGAIN, 'there is no room')
+            part = 0
         except ssl.SSLError as error:  # to write never waits for the peer: renegotiation is off
             raise NetworkError(errno.ECONNRESET, 'TLS: %s' % error.reason)
+        finally:
+            self._guard.end()
+        if not sent:
+            raise NetworkError(errno.EAGAIN, 'there is no room')
         return sent
 
     def holds(self, sock):
@@ -4824,6 +4888,8 @@ class TlsWire(Wire):
             self._alert = close_notify(sock)
         try:
             self._alert = self._alert[beneath(sock).send(self._alert):]  # it is encrypted
+            if self._alert:
+                raise NetworkError(errno.EAGAIN, 'a part of it has gone')
         except NetworkError as error:
             self.stalled = WRITE if is_not_ready(error) else 0
             raise
@@ -4839,6 +4905,10 @@ class TlsWire(Wire):
 
 PLAIN, PEEK, HANDOVER = Wire(), PeekWire(), HandoverWire()
 TLS_RECORD = 16384
+TLS_READS = 64  # records of one read: a peer may put each byte into one of its own
+# What OpenSSL is given at once: how far it has come in that is not known, and after a refusal it wants the same bytes
+# again, and no fewer.
+TLS_WRITE = 4 * TLS_RECORD
 
 
 def tls_reason(error):
@@ -5128,15 +5198,17 @@ class Outlet(Handler):
         self.owner.on_finished(self)
 
     def secure(self, context):
-        """The peer is a client that speaks TLS from here on."""
-        self.sock, self.wire, self.is_new = secured(context, self.sock, True), TlsWire(is_server=True), True
+        """The peer is a client that speaks TLS from here on. Raises NetworkError and ValueError; then the socket is
+        closed, or may be."""
+        self._loop.forget(self)
+        self.sock, self.wire, self.is_new = secured(context, self.sock, True), TlsWire(True, self._loop.guard), True
 
     def close(self, reset=False):
         if self.sock is not None:
             self._loop.forget(self)
             if reset:
                 reset_on_close(self.sock)
-            elif not (self._out or self.broken):
+            elif self.wire is not PLAIN and not (self._out or self.broken):
                 self.wire.leave(self.sock)
             self.sock.close()
             self.sock = None
@@ -5926,6 +5998,8 @@ def blocking_server_context(config):
     allow_versions_from(context, config['tls.minVersion'])
     what = 'tls.certificate'
     try:
+        ssl.create_default_context(cafile=certificate)  # faults of certificate and key have the same words
+        what = 'tls.key'
         context.load_cert_chain(certificate, key, no_passphrase)
         if authority:
             what = 'tls.clientCa'
@@ -5990,9 +6064,9 @@ def blocking_read_file(folder, names):
 # ======================================================================================================================
 # 12. Dialling
 # ======================================================================================================================
-# The ways to a target, as steps: look-up and rules, connection, or all of it, and TLS at the end of any way. Whatever the
-# gateway dials, an SSH server too, is found by a Resolver, which lets no address pass that the rules forbid, those of one
-# identity among them. Nothing here knows a session.
+# The ways to a target, as steps: look-up and rules, connection, or all of it, and TLS at the end of any way. Whatever
+# the gateway dials, an SSH server too, is found by a Resolver, which lets no address pass that the rules forbid, those of
+# one identity among them. Nothing here knows a session.
 
 
 QUICK_SECONDS = 1      # a zone is known while its names are found within so long
@@ -6435,10 +6509,11 @@ class Dial(Connect):
 
 class Contexts(object):
     """The SSLContexts for targets. To make one takes a thread some milliseconds: those without a secret are kept. One
-    with the system's authorities takes a megabyte: there are at most CONTEXTS of these."""
+    with the system's authorities takes a megabyte: there are at most CONTEXTS of these, half of them for one address
+    group, besides those for which nobody asks anything special."""
 
     def __init__(self, workers):
-        self._workers, self._known, self._large = workers, {}, weakref.WeakSet()
+        self._workers, self._known, self._large = workers, {}, weakref.WeakKeyDictionary()  # with the groups
 
     def find(self, tls, name, group, on_context):
         """Have ``on_context`` called with a context or a Failure: at once, or when the Job that is given is done."""
@@ -6447,14 +6522,18 @@ class Contexts(object):
             on_context(self._known[key])
             return None
 
+        is_usual = key[0]._replace(verify=True) == PLAIN_TLS
+
         def on_result(context):
             if not (tls.ca or isinstance(context, Failure)):
-                self._large.add(context)
-                if not tls.cert and len(self._known) < CONTEXTS // 2:
-                    self._known[key] = context
+                if is_usual or not tls.cert and len(self._known) < CONTEXTS // 2:
+                    context = self._known.setdefault(key, context)
+                self._large.setdefault(context, group)
             on_context(context)
 
-        is_full = not tls.ca and len(self._large) >= CONTEXTS
+        groups = list(self._large.values())
+        is_full = len(groups) >= CONTEXTS or groups.count(group) >= CONTEXTS // 2
+        is_full = is_full and not (tls.ca or is_usual)
         job = None if is_full else self._workers.submit(group, blocking_client_context, key, on_result)
         if job is None:
             on_context(NO_ROOM)
@@ -6549,7 +6628,11 @@ class Secured(Step):
         try:
             if not isinstance(self.sock, ssl.SSLSocket):
                 self.sock = secured(self._context, self.sock, False, None if is_checked_here else self._name)
-            self.sock.do_handshake()
+            self._loop.guard.begin(self.sock)
+            try:
+                self.sock.do_handshake()
+            finally:
+                self._loop.guard.end()
             if is_checked_here and self._context.verify_mode != ssl.CERT_NONE:
                 check_peer_name(self.sock, self._name)
         except ssl.SSLWantReadError:
@@ -7572,9 +7655,9 @@ class Tunnels(object):
 # ======================================================================================================================
 # 14. Gateway
 # ======================================================================================================================
-# A client's TCP connection has three phases, a class each: a Visit asks, and by an Admission it is found out who does so;
-# a Session is the WebSocket, a Farewell waits for the peer's end. A Conversation is a session's dialect with its Upstreams, each of which is our side of one
-# connection to a target. The Gateway owns them all, with listeners, limits and counts: two in one process work.
+# A client's TCP connection has three phases, a class each: a Visit asks, a Session is the WebSocket, a Farewell waits
+# for the peer's end. Whose a visit is, an Admission finds out. A Conversation is a session's dialect with its Upstreams,
+# each of which is our side of one connection to a target. The Gateway owns them all, with listeners, limits and counts: two in one process work.
 #
 # Each has a few named states, their legal moves in one table, and one way out: end(), which may be called twice.
 
@@ -7613,7 +7696,7 @@ def stream_to_target(gateway, sock, upstream, high):
         return Datagrams(gateway.loop, sock, upstream)
     stream = Stream(gateway.loop, sock, upstream, high, gateway.budget)
     if isinstance(sock, ssl.SSLSocket):
-        stream.wire = TlsWire(is_server=False)
+        stream.wire = TlsWire(False, gateway.loop.guard)
     return stream
 
 
@@ -7995,7 +8078,7 @@ class Performance(object):
 
     def _do_secure(self, action):
         upstream = self.upstreams.get(action.channel)
-        if upstream is not None:
+        if upstream is not None and upstream.stream:  # else the client has left meanwhile
             seconds = self._gateway.config['limits.connectSeconds']
             make_way = functools.partial(Handover, self._gateway.loop, upstream.stream, upstream.way, seconds)
             upstream.dial(self._with_tls(upstream, action.tls, make_way), is_new=False)
@@ -8013,8 +8096,9 @@ class Performance(object):
         self.carried = self.upstreams.get(action.channel)
 
     def _do_finish(self, action):
-        if action.channel in self.upstreams:
-            self.upstreams[action.channel].stream.finish()
+        upstream = self.upstreams.get(action.channel)
+        if upstream is not None and upstream.stream:  # else the client has left, and then it is finished anyway
+            upstream.stream.finish()
 
     def _do_shut(self, action):
         if action.channel in self.upstreams:
@@ -9045,7 +9129,7 @@ class Certificate(Handler):
     together. Raises ConfigError."""
 
     def __init__(self, config):
-        self._config, self._state, self._timer = config, certificate_state(config), None
+        self._config, self._state, self._timer, self._job = config, certificate_state(config), None, None
         self.context = blocking_server_context(config)
 
     def watch(self, loop, workers):
@@ -9056,7 +9140,8 @@ class Certificate(Handler):
         self._timer = self._loop.call_later(RENEWAL_SECONDS, self._look)
 
     def _look(self):
-        if not self._workers.submit(b'', blocking_renew, (self._config, self._state), self._on_looked):
+        self._job = self._workers.submit(b'', blocking_renew, (self._config, self._state), self._on_looked)
+        if self._job is None:
             self._look_later()
 
     def _on_looked(self, found):
@@ -9067,18 +9152,17 @@ class Certificate(Handler):
             else:
                 self.context = context
                 LOG.info('a new certificate is in use')
-        if self._timer is not None:
-            self._look_later()
+        self._look_later()
 
     def use(self, config):
         self._config, self._state = config, None
-        self._timer.cancel()
+        self.close()
         self._look()
 
     def close(self):
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for one in (self._timer, self._job):
+            if one is not None:
+                one.cancel()
 
 
 class Gateway(object):
