@@ -6065,8 +6065,8 @@ def blocking_read_file(folder, names):
 # 12. Dialling
 # ======================================================================================================================
 # The ways to a target, as steps: look-up and rules, connection, or all of it, and TLS at the end of any way. Whatever
-# the gateway dials, an SSH server too, is found by a Resolver, which lets no address pass that the rules forbid, those of
-# one identity among them. Nothing here knows a session.
+# the gateway dials, an SSH server too, is found by a Resolver, which lets no address pass that the rules forbid, those
+# of one identity among them. Nothing here knows a session.
 
 
 QUICK_SECONDS = 1      # a zone is known while its names are found within so long
@@ -7656,8 +7656,9 @@ class Tunnels(object):
 # 14. Gateway
 # ======================================================================================================================
 # A client's TCP connection has three phases, a class each: a Visit asks, a Session is the WebSocket, a Farewell waits
-# for the peer's end. Whose a visit is, an Admission finds out. A Conversation is a session's dialect with its Upstreams,
-# each of which is our side of one connection to a target. The Gateway owns them all, with listeners, limits and counts: two in one process work.
+# for the peer's end. Who it is that asks an Admission finds out. A Conversation is a session's dialect with its
+# Upstreams, each of which is our side of one connection to a target. The Gateway owns them all, with listeners, limits
+# and counts: two in one process work.
 #
 # Each has a few named states, their legal moves in one table, and one way out: end(), which may be called twice.
 
