@@ -8362,27 +8362,9 @@ Welcome = collections.namedtuple('Welcome', 'request dialect reply deflate behin
 BUSY, MISTAKE = HttpError(503, 'The gateway has too much to do just now.'), HttpError(500, BROKEN.message)
 
 
-def go_on(visit, request, behind, step, result):
-    """Go on with ``step(result)``, which may give the Session that follows, or raise HttpError. ``result`` is what had
-    to be waited for; an HttpError or a Failure, which is a mistake of ours, ends the visit."""
-    visit._job = session = None
-    try:
-        if isinstance(result, (HttpError, Failure)):
-            visit.refuse(result if isinstance(result, HttpError) else MISTAKE, request)
-        else:
-            session = step(result)
-    except HttpError as error:
-        visit.refuse(error, request)
-    try:
-        if session:
-            session.begin(behind)
-    except Exception:
-        log_mistake()
-        session.on_mistake()
-
-
 class Arrival(Client):
-    """A client that has asked for nothing yet, and who that is. ``is_proxy``: may whoever speaks HTTP say for whom?"""
+    """A client that has asked for nothing yet: who that is, and what it is answered. ``is_proxy``: may whoever speaks
+    HTTP say for whom?"""
 
     __slots__ = ('listen', 'is_proxy')
 
@@ -8413,8 +8395,7 @@ class Arrival(Client):
             if wire.found:
                 self._begin()
         except RemoteError as error:
-            self.gateway.journal.tell_of_address(logging.WARNING, self.group, '#%d %s is turned away: %s', self.number,
-                                                 socket_text(self.peer), error)
+            self._tell(logging.WARNING, ' is turned away: %s', error)
             self.end()
 
     def meet(self, first):
@@ -8442,6 +8423,25 @@ class Arrival(Client):
             client = forwarded_client(request, speaker, lambda packed: is_trusted(packed, config))
             if client != speaker:
                 self._become((address_text(client),))
+
+    def refuse(self, error, request=None):
+        self._log(error.status, error.sentence)
+        with_body = request is None or request.method != 'HEAD'
+        self._part(sentence_reply(error.status, error.sentence, error.headers, with_body))
+
+    def _log(self, status, words):
+        self._tell(logging.INFO, ' got %d: %s', status, words)
+
+    def _tell(self, level, words, *arguments):
+        self.gateway.journal.tell_of_address(level, self.group, '#%d %s' + words, self.number,
+                                             socket_text(self.peer), *arguments)
+
+    def _part(self, reply):
+        if isinstance(self.stream.wire, ProxyWire):
+            self.end()  # nobody is there yet who would understand it
+            return
+        self.stream.write(reply)
+        Farewell(self)
 
 
 class Visit(Arrival):
@@ -8500,7 +8500,25 @@ class Visit(Arrival):
         """What is to be called with whatever the visit waits for from now on: then it goes on with ``step``."""
         self.move(ANSWERING)
         self.keep(len(behind))
-        return functools.partial(go_on, self, request, behind, step)
+        return functools.partial(self._go_on, request, behind, step)
+
+    def _go_on(self, request, behind, step, result):
+        """Go on with ``step(result)``, which may give the Session that follows, or raise HttpError. An HttpError, or a
+        Failure, which is a mistake of ours, ends the visit."""
+        self._job = session = None
+        try:
+            if isinstance(result, (HttpError, Failure)):
+                self.refuse(result if isinstance(result, HttpError) else MISTAKE, request)
+            else:
+                session = step(result)
+        except HttpError as error:
+            self.refuse(error, request)
+        try:
+            if session:
+                session.begin(behind)
+        except Exception:
+            log_mistake()
+            session.on_mistake()
 
     def _identify(self, request, behind, step):
         """Go on with ``step(identity)`` when it is known who the client is: at once, with None, where it shows nothing.
@@ -8613,26 +8631,9 @@ class Visit(Arrival):
         self._log(status, '%s %s' % (request.method, printable(request.path)))
         self._part(sentence_reply(status, sentence, headers, with_body=request.method != 'HEAD'))
 
-    def refuse(self, error, request=None):
-        self._log(error.status, error.sentence)
-        with_body = request is None or request.method != 'HEAD'
-        self._part(sentence_reply(error.status, error.sentence, error.headers, with_body))
-
-    def _log(self, status, words):
-        self.gateway.journal.tell_of_address(logging.INFO, self.group, '#%d %s got %d: %s', self.number,
-                                             socket_text(self.peer), status, words)
-
-    def _part(self, reply):
-        if isinstance(self.stream.wire, ProxyWire):
-            self.end()  # nobody is there yet who would understand it
-            return
-        self.stream.write(reply)
-        Farewell(self)
-
     def on_end(self, stream, is_reset):
         if is_reset and getattr(stream.wire, 'why', None):
-            self.gateway.journal.tell_of_address(logging.INFO, self.group, '#%d %s: no TLS: %s', self.number,
-                                                 socket_text(self.peer), printable(stream.wire.why))
+            self._tell(logging.INFO, ': no TLS: %s', printable(stream.wire.why))
         self.end()
 
     def on_finished(self, stream):
