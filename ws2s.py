@@ -11,18 +11,18 @@ The file reads top to bottom. It is cut into rooms; a name is used only in its o
      1. Compat         what differs between Pythons
      2. Vocabulary     opcodes, codes, limits, failures and the tree of errors
      3. Configuration  the table of options, and how each value is read
-     4. HTTP           the request before the WebSocket, and its answers
+     4. HTTP           the request before the WebSocket, its answers, and what proxies say of the client
      5. WebSocket      RFC 6455 without a socket
-     6. Access rules   who may come, and where they may go
+     6. Access rules   which pages may come, who a client is, and where it may go
      7. SSH            what ssh is told, and what it says
      8. Dialects       what messages mean
      ------------------------------------------------------------------
      9. Event loop     turns, timers, and the door for other threads
-    10. Streams        non-blocking sockets with bounded queues
+    10. Streams        non-blocking sockets with bounded queues, with TLS or without; listeners
     11. Workers        the threads for what can only block
-    12. Dialling       the ways to a target: look-up, rules, connection
+    12. Dialling       the ways to a target: look-up, rules, connection, TLS
     13. Tunnels        ssh processes, and the way through them
-    14. Gateway        visits, sessions, upstreams, and what keeps count of them
+    14. Gateway        visits, who makes them, sessions, upstreams, and what keeps count of them
     15. Command line   arguments, the config file, logs, signals
 
 Rooms 1-8 are pure: bytes and values in, bytes and values out. Rooms 9-15 hold the world: sockets, clocks, threads,
@@ -1097,7 +1097,7 @@ def listeners(config):
 # 4. HTTP
 # ======================================================================================================================
 # The request that comes before a WebSocket, and the answers to those that want something else. Strict: what is not
-# plainly right is refused in one plain sentence.
+# plainly right is refused in one plain sentence. And what proxies say of the client, in a request or before it.
 
 REQUEST_LINE_BYTES, HEADER_BYTES, HEADER_COUNT, PARAMETERS = 8192, 16384, 64, 256
 
@@ -1978,8 +1978,8 @@ def read_close(payload):
 # ======================================================================================================================
 # 6. Access rules
 # ======================================================================================================================
-# May this page connect? May this address be dialled? Values in, verdicts out: who resolves names and knows which
-# addresses are the machine's own is told so by later rooms.
+# May this page connect? Who is this client, by what it shows? May this address be dialled? Values in, verdicts out: who
+# resolves names and knows which addresses are the machine's own is told so by later rooms, which check passwords, too.
 
 # `setting` is what a client is told; `why` is for the operator.
 Verdict = collections.namedtuple('Verdict', 'allowed setting why')
@@ -4560,7 +4560,8 @@ class Loop(object):
 # 10. Streams
 # ======================================================================================================================
 # Non-blocking connections with bounded queues, the budget that all of them share, and listening sockets. Below a Stream
-# is a Wire, above it an owner, whose verbs StreamOwner lists: wants_data() is all there is to backpressure.
+# is a Wire, which alone knows whether TLS is spoken; above it an owner, whose verbs StreamOwner lists: wants_data() is
+# all there is to backpressure. Datagrams have the face of a Stream.
 
 POUR_BYTES = 32768             # with fewer at a time the kernel's way is no shorter
 SMALL_RECEIVE = 8192           # one read of a client while no long frame is under way: it may hold many requests
@@ -6080,8 +6081,9 @@ def blocking_read_file(folder, names):
 # ======================================================================================================================
 # 12. Dialling
 # ======================================================================================================================
-# The ways to a target, as steps: look-up and rules, connection, or all of it. Whatever the gateway dials, an SSH server
-# too, is found by a Resolver, which lets no address pass that the rules forbid. Nothing here knows a session.
+# The ways to a target, as steps: look-up and rules, connection, or all of it, and TLS at the end of any way. Whatever
+# the gateway dials, an SSH server too, is found by a Resolver, which lets no address pass that the rules forbid, those
+# of one identity among them. Nothing here knows a session.
 
 
 QUICK_SECONDS = 1      # a zone is known while its names are found within so long
@@ -7670,8 +7672,9 @@ class Tunnels(object):
 # 14. Gateway
 # ======================================================================================================================
 # A client's TCP connection has three phases, a class each: a Visit asks, a Session is the WebSocket, a Farewell waits
-# for the peer's end. A Conversation is a session's dialect with its Upstreams, each of which is our side of one
-# connection to a target. The Gateway owns them all, with listeners, limits and counts: two in one process work.
+# for the peer's end. Who it is that asks an Admission finds out. A Conversation is a session's dialect with its
+# Upstreams, each of which is our side of one connection to a target. The Gateway owns them all, with listeners, limits
+# and counts: two in one process work.
 #
 # Each has a few named states, their legal moves in one table, and one way out: end(), which may be called twice.
 
@@ -8375,27 +8378,9 @@ Welcome = collections.namedtuple('Welcome', 'request dialect reply deflate behin
 BUSY, MISTAKE = HttpError(503, 'The gateway has too much to do just now.'), HttpError(500, BROKEN.message)
 
 
-def go_on(visit, request, behind, step, result):
-    """Go on with ``step(result)``, which may give the Session that follows, or raise HttpError. ``result`` is what had
-    to be waited for; an HttpError or a Failure, which is a mistake of ours, ends the visit."""
-    visit._job = session = None
-    try:
-        if isinstance(result, (HttpError, Failure)):
-            visit.refuse(result if isinstance(result, HttpError) else MISTAKE, request)
-        else:
-            session = step(result)
-    except HttpError as error:
-        visit.refuse(error, request)
-    try:
-        if session:
-            session.begin(behind)
-    except Exception:
-        log_mistake()
-        session.on_mistake()
-
-
 class Arrival(Client):
-    """A client that has asked for nothing yet, and who that is. ``is_proxy``: may whoever speaks HTTP say for whom?"""
+    """A client that has asked for nothing yet: who that is, and what it is answered. ``is_proxy``: may whoever speaks
+    HTTP say for whom?"""
 
     __slots__ = ('listen', 'is_proxy')
 
@@ -8426,8 +8411,7 @@ class Arrival(Client):
             if wire.found:
                 self._begin()
         except RemoteError as error:
-            self.gateway.journal.tell_of_address(logging.WARNING, self.group, '#%d %s is turned away: %s', self.number,
-                                                 socket_text(self.peer), error)
+            self._tell(logging.WARNING, ' is turned away: %s', error)
             self.end()
 
     def meet(self, first):
@@ -8455,6 +8439,25 @@ class Arrival(Client):
             client = forwarded_client(request, speaker, lambda packed: is_trusted(packed, config))
             if client != speaker:
                 self._become((address_text(client),))
+
+    def refuse(self, error, request=None):
+        self._log(error.status, error.sentence)
+        with_body = request is None or request.method != 'HEAD'
+        self._part(sentence_reply(error.status, error.sentence, error.headers, with_body))
+
+    def _log(self, status, words):
+        self._tell(logging.INFO, ' got %d: %s', status, words)
+
+    def _tell(self, level, words, *arguments):
+        self.gateway.journal.tell_of_address(level, self.group, '#%d %s' + words, self.number,
+                                             socket_text(self.peer), *arguments)
+
+    def _part(self, reply):
+        if isinstance(self.stream.wire, ProxyWire):
+            self.end()  # nobody is there yet who would understand it
+            return
+        self.stream.write(reply)
+        Farewell(self)
 
 
 class Visit(Arrival):
@@ -8513,7 +8516,25 @@ class Visit(Arrival):
         """What is to be called with whatever the visit waits for from now on: then it goes on with ``step``."""
         self.move(ANSWERING)
         self.keep(len(behind))
-        return functools.partial(go_on, self, request, behind, step)
+        return functools.partial(self._go_on, request, behind, step)
+
+    def _go_on(self, request, behind, step, result):
+        """Go on with ``step(result)``, which may give the Session that follows, or raise HttpError. An HttpError, or a
+        Failure, which is a mistake of ours, ends the visit."""
+        self._job = session = None
+        try:
+            if isinstance(result, (HttpError, Failure)):
+                self.refuse(result if isinstance(result, HttpError) else MISTAKE, request)
+            else:
+                session = step(result)
+        except HttpError as error:
+            self.refuse(error, request)
+        try:
+            if session:
+                session.begin(behind)
+        except Exception:
+            log_mistake()
+            session.on_mistake()
 
     def _identify(self, request, behind, step):
         """Go on with ``step(identity)`` when it is known who the client is: at once, with None, where it shows nothing.
@@ -8626,26 +8647,9 @@ class Visit(Arrival):
         self._log(status, '%s %s' % (request.method, printable(request.path)))
         self._part(sentence_reply(status, sentence, headers, with_body=request.method != 'HEAD'))
 
-    def refuse(self, error, request=None):
-        self._log(error.status, error.sentence)
-        with_body = request is None or request.method != 'HEAD'
-        self._part(sentence_reply(error.status, error.sentence, error.headers, with_body))
-
-    def _log(self, status, words):
-        self.gateway.journal.tell_of_address(logging.INFO, self.group, '#%d %s got %d: %s', self.number,
-                                             socket_text(self.peer), status, words)
-
-    def _part(self, reply):
-        if isinstance(self.stream.wire, ProxyWire):
-            self.end()  # nobody is there yet who would understand it
-            return
-        self.stream.write(reply)
-        Farewell(self)
-
     def on_end(self, stream, is_reset):
         if is_reset and getattr(stream.wire, 'why', None):
-            self.gateway.journal.tell_of_address(logging.INFO, self.group, '#%d %s: no TLS: %s', self.number,
-                                                 socket_text(self.peer), printable(stream.wire.why))
+            self._tell(logging.INFO, ': no TLS: %s', printable(stream.wire.why))
         self.end()
 
     def on_finished(self, stream):
