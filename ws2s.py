@@ -711,6 +711,14 @@ def listing(check, least=0):
     return each(lambda item: check(words(item)), least)
 
 
+def check_names(pairs, known):
+    """Raise ConfigError unless each name of ``pairs`` is ``known`` and there once."""
+    names = [name for name, _ in pairs]
+    for name in names:
+        if name not in known or names.count(name) > 1:
+            raise ConfigError('must have %s, each at most once, and not "%s"' % (', '.join(known), printable(name)))
+
+
 def record(kind, *members):
     """The check of an object that becomes a ``kind``; ``members``: of each of its fields the check and the default."""
     def check(value):
@@ -718,8 +726,7 @@ def record(kind, *members):
         if not isinstance(value, Pairs):
             raise ConfigError('must have objects')
         found, values = dict(value), []
-        if len(found) < len(value) or set(found) - set(kind._fields):
-            raise ConfigError('must have objects of %s, each once' % ', '.join(kind._fields))
+        check_names(value, kind._fields)
         for name, (check_member, default) in zip(kind._fields, members):
             try:
                 values.append(check_member(found.get(name, default)))
@@ -827,8 +834,9 @@ LISTEN_CHECKS = dict(zip(LISTEN_KEYS, (words, whole(0, 65535), words, octal_mode
 def read_listen(value):
     """The Listen of an object. Raises ConfigError."""
     given = Pairs(value.items()) if isinstance(value, dict) else value
-    if not isinstance(given, Pairs) or len(dict(given)) < len(given) or not set(dict(given)) <= set(LISTEN_KEYS):
-        raise ConfigError('must have "%s" and nothing else, each at most once' % '", "'.join(LISTEN_KEYS))
+    if not isinstance(given, Pairs):
+        raise ConfigError('must have objects')
+    check_names(given, LISTEN_KEYS)
     try:
         for name, item in given:
             LISTEN_CHECKS[name](item)
@@ -1280,7 +1288,7 @@ def check_request(request):
 
 
 # A node of X-Forwarded-For or Forwarded, with or without its port, and a parameter of the latter (RFC 7239).
-NODE = re.compile(r'(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?\Z|([0-9A-Fa-f:.]+)\Z')
+NODE = re.compile(r'(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::(?:[0-9]{1,5}|_[0-9A-Za-z._-]+))?\Z|([0-9A-Fa-f:.]+)\Z')
 PARAMETER = re.compile(r'([%s]+)=(?:([%s]+)|"([^"\\]*)")\Z' % ((re.escape(TOKEN),) * 2))
 NODES = 32  # that are looked at
 
@@ -8987,8 +8995,11 @@ def check_settings(config):
     check_ssh_settings(config)
     if speaks_tls(config):
         blocking_server_context(config)
-    elif config['tls.certificate']:
-        raise ConfigError('"tls.certificate" is of no use: none of "listen" has "tls"')
+    elif any(config[key] for key in TLS_FILES):
+        useless = [key for key in TLS_FILES if config[key]][0]
+        raise ConfigError('"%s" is of no use: none of "listen" has "tls"' % useless)
+    if config['auth.clientCertificates'] and not config['tls.clientCa']:
+        raise ConfigError('"auth.clientCertificates" is of no use: there is no "tls.clientCa"')
 
 
 def speaks_tls(config):
