@@ -321,6 +321,11 @@ def allow_versions_from(context, least):
     context.verify_flags &= ~getattr(ssl, 'VERIFY_X509_STRICT', 0)
 
 
+def unblock(sock):
+    sock.setblocking(False)
+    close_on_exec(sock.fileno())
+
+
 def is_not_ready(error):
     """Does this error only say that the socket has nothing to give or no room just now?"""
     return error.errno in (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
@@ -470,15 +475,18 @@ Origin = collections.namedtuple('Origin', 'scheme host port')
 
 Target = collections.namedtuple('Target', 'host port')
 
-# One listener: a port of `host`, or a Unix socket at `path`. `proxied`: the PROXY protocol is spoken there.
-Listen = collections.namedtuple('Listen', 'host port path mode tls proxied metrics')
+# Objects of the configuration: the fields are their keys, those with a default may be left out.
+# One listener: a port of `host`, or a Unix socket at `path`.
+Listen = collections.namedtuple('Listen', 'host port path mode tls proxyProtocol metrics')
 Listen.__new__.__defaults__ = (None, None, None, None, False, False, False)
-LISTEN_KEYS = 'host', 'port', 'path', 'mode', 'tls', 'proxyProtocol', 'metrics'
 # Who may come (protocol, 7), and where to: ``targets`` are rules as in allowTargets, None for no rules of their own.
 TokenEntry = collections.namedtuple('TokenEntry', 'name token targets metrics')
 UserEntry = collections.namedtuple('UserEntry', 'name password targets metrics')
 CertificateEntry = collections.namedtuple('CertificateEntry', 'name targets metrics')
+TokenEntry.__new__.__defaults__ = UserEntry.__new__.__defaults__ = (None, False)
+CertificateEntry.__new__.__defaults__ = (None, False)
 JwtRules = collections.namedtuple('JwtRules', 'secret algorithms issuer audience')
+JwtRules.__new__.__defaults__ = (('HS256',), None, None)
 
 HIDDEN = '***'  # what is shown of a secret
 JWT_HASHES = {'HS256': hashlib.sha256, 'HS384': hashlib.sha384, 'HS512': hashlib.sha512}
@@ -677,10 +685,10 @@ def whole(least, most):
     return check
 
 
-def seconds(least):
+def seconds(least, most=10 ** 7):
     def check(value):
-        if not isinstance(value, integer_types + (float,)) or isinstance(value, bool) or not least <= value <= 10 ** 7:
-            raise ConfigError('must be a number of seconds from %s to 10000000' % least)
+        if not isinstance(value, integer_types + (float,)) or isinstance(value, bool) or not least <= value <= most:
+            raise ConfigError('must be a number of seconds from %s to %d' % (least, most))
         return value
     return check
 
@@ -711,28 +719,32 @@ def listing(check, least=0):
     return each(lambda item: check(words(item)), least)
 
 
-def check_names(pairs, known):
-    """Raise ConfigError unless each name of ``pairs`` is ``known`` and there once."""
-    names = [name for name, _ in pairs]
-    for name in names:
-        if name not in known or names.count(name) > 1:
-            raise ConfigError('must have %s, each at most once, and not "%s"' % (', '.join(known), printable(name)))
+def members(value, names):
+    """The Pairs of an object, each name once. Raises ConfigError, which says what ``names`` there may be."""
+    value = Pairs(value.items()) if isinstance(value, dict) else value
+    if not isinstance(value, Pairs) or len(dict(value)) < len(value):
+        raise ConfigError('must be an object of %s, each once' % names)
+    return value
 
 
-def record(kind, *members):
-    """The check of an object that becomes a ``kind``; ``members``: of each of its fields the check and the default."""
+def record(kind, *checks):
+    """The check of an object that becomes a ``kind``, with a check for each of its fields."""
+    needed = kind._fields[:-len(kind.__new__.__defaults__)]
+    checks = dict(zip(kind._fields, checks))
+
     def check(value):
-        value = Pairs(value.items()) if isinstance(value, dict) else value
-        if not isinstance(value, Pairs):
-            raise ConfigError('must have objects')
-        found, values = dict(value), []
-        check_names(value, kind._fields)
-        for name, (check_member, default) in zip(kind._fields, members):
+        names, found = ', '.join(kind._fields), {}
+        for name, item in members(value, names):
             try:
-                values.append(check_member(found.get(name, default)))
+                found[name] = checks[name](item)
+            except KeyError:
+                raise ConfigError('must have %s, and not "%s"' % (names, printable(name)))
             except ConfigError as error:
-                raise ConfigError('"%s" %s' % (name, error if name in found else 'is missing'))
-        return kind(*values)
+                raise ConfigError('"%s" %s' % (name, error))
+        for name in needed:
+            if name not in found:
+                raise ConfigError('"%s" is missing' % name)
+        return kind(**found)
     return check
 
 
@@ -793,9 +805,7 @@ def target_text(value):
 
 def targets_by_host(value):
     """Pairs (name of this gateway, Target) of an object; the name * stands for all others."""
-    value = Pairs(value.items()) if isinstance(value, dict) else value
-    if not isinstance(value, Pairs) and value != () or len(set(name for name, _ in value)) < len(value):
-        raise ConfigError('must be an object of names and targets, each name once')
+    value = members(value, 'names and targets')
     if any('/' in name for name, _ in value):
         raise ConfigError('must have names without a scheme')
     return Pairs((name if name == '*' else host_name(name), target_text(target)) for name, target in value)
@@ -803,10 +813,7 @@ def targets_by_host(value):
 
 def secrets_by_name(value):
     """Pairs (name, Secret) of an object."""
-    value = Pairs(value.items()) if isinstance(value, dict) else value
-    if not isinstance(value, Pairs) and value != () or len(set(name for name, _ in value)) < len(value):
-        raise ConfigError('must be an object of names and passwords, each name once')
-    return Pairs((words(name), secret(1)(password)) for name, password in value)
+    return Pairs((words(name), secret(1)(password)) for name, password in members(value, 'names and passwords'))
 
 
 def url_folder(text):
@@ -828,31 +835,18 @@ def octal_mode(value):
     return value
 
 
-LISTEN_CHECKS = dict(zip(LISTEN_KEYS, (words, whole(0, 65535), words, octal_mode, flag, flag, flag)))
+LISTEN = record(Listen, words, whole(0, 65535), words, octal_mode, flag, flag, flag)
 
 
 def read_listen(value):
     """The Listen of an object. Raises ConfigError."""
-    given = Pairs(value.items()) if isinstance(value, dict) else value
-    if not isinstance(given, Pairs):
-        raise ConfigError('must have objects')
-    check_names(given, LISTEN_KEYS)
-    try:
-        for name, item in given:
-            LISTEN_CHECKS[name](item)
-    except ConfigError as error:
-        raise ConfigError('"%s" %s' % (name, error))
-    given = dict(given)
-    if 'path' in given and ('host' in given or 'port' in given) or 'mode' in given and 'path' not in given:
+    listen = LISTEN(value)
+    place = [name for name in Listen._fields[:4] if getattr(listen, name) is not None]
+    if listen.path is None and 'mode' not in place:
+        return listen._replace(**{name: DEFAULTS['listen.' + name] for name in ('host', 'port') if name not in place})
+    if place not in (['path'], ['path', 'mode']):
         raise ConfigError('must have "host" and "port", or "path" and "mode"')
-    place = {'mode': '0600'} if 'path' in given else {key: DEFAULTS['listen.' + key] for key in ('host', 'port')}
-    return Listen(*[dict(place, **given).get(key, default) for key, default in zip(LISTEN_KEYS, Listen())])
-
-
-def listener_list(value):
-    if not isinstance(value, (list, tuple)) or isinstance(value, Pairs) or not value:
-        raise ConfigError('must be an object, or a list of one or more')
-    return tuple(read_listen(item) for item in value)
+    return listen._replace(mode=listen.mode or '0600')
 
 
 def subprotocol(text):
@@ -873,30 +867,29 @@ def host_name(text):
         raise ConfigError('"%s" %s' % (printable(text), error))
 
 
-NAME, TARGETS, METRICS = (identity_name, None), (either(listing(read_target_rule, 1), None), None), (flag, False)
+REACH = either(listing(read_target_rule, 1), None)
 
 Option = collections.namedtuple('Option', 'key default check help')
 
 OPTIONS = (
     Option('listen.host', '127.0.0.1', words, 'address or name to listen on'),
     Option('listen.port', 3613, whole(0, 65535), 'TCP port to listen on; 0 takes any free one'),
-    Option('listen', None, either(listener_list, None), 'listeners, in the place of listen.host and listen.port'),
+    Option('listen', None, either(each(read_listen, 1), None), 'listeners in place of listen.host and listen.port'),
     Option('trustedProxies', (), listing(address_rule), 'addresses and CIDR blocks of proxies that name the client'),
     Option('allowConnectToServerLocal', False, flag, "may clients reach the gateway's own machine?"),
     Option('allowTargets', (), listing(read_target_rule), 'rules HOST[:PORTS] of what may be reached; empty is all'),
     Option('denyTargets', (), listing(read_target_rule), 'rules HOST[:PORTS] of what may not; they win'),
     Option('allowedOrigins', (), listing(origin_or_star), 'origins whose pages may connect: scheme://host, null or *'),
     Option('allowedHosts', (), listing(host_name), 'names of this gateway under which its own pages may connect'),
-    Option('auth.tokens', (), each(record(TokenEntry, NAME, (secret(16), None), TARGETS, METRICS), field='token'),
+    Option('auth.tokens', (), each(record(TokenEntry, identity_name, secret(16), REACH, flag), field='token'),
            'objects of name, token, targets, metrics: who shows such a token may come'),
-    Option('auth.users', (), each(record(UserEntry, NAME, (password_hash, None), TARGETS, METRICS), field='name'),
+    Option('auth.users', (), each(record(UserEntry, identity_name, password_hash, REACH, flag), field='name'),
            'objects of name, password, targets, metrics, for HTTP Basic; the password is what --hash-password prints'),
     Option('auth.jwt', None, either(record(
-        JwtRules, (secret(32, lambda data: len(utf8_text(data))), None),
-        (listing(one_of(*sorted(JWT_HASHES)), 1), ['HS256']),
-        (either(words, None), None), (either(words, None), None)), None),
+        JwtRules, secret(32, lambda data: len(utf8_text(data))), listing(one_of(*sorted(JWT_HASHES)), 1),
+        either(words, None), either(words, None)), None),
         'object of secret, algorithms, issuer, audience: which JSON Web Tokens count'),
-    Option('auth.clientCertificates', (), each(record(CertificateEntry, NAME, TARGETS, METRICS), field='name'),
+    Option('auth.clientCertificates', (), each(record(CertificateEntry, identity_name, REACH, flag), field='name'),
            'objects of name, targets, metrics: common names of the certificates of clients'),
     Option('auth.proxyHeader', None, either(header_name, None), 'header by which a trusted proxy names the client'),
     Option('auth.pages', False, flag, 'are pages only for those whom "auth" knows?'),
@@ -917,7 +910,7 @@ OPTIONS = (
     Option('raw.target', None, either(target_text, None), 'HOST:PORT for WebSockets that name none, instead of JSON'),
     Option('raw.tokens', None, either(words, None), 'file or folder of lines TOKEN: HOST:PORT, for ?token='),
     Option('raw.hostToken', False, flag, 'is the name in the Host header the token?'),
-    Option('raw.hostTargets', (), targets_by_host, 'HOST:PORT by the name in the Host header, for /v1 and /v2'),
+    Option('raw.hostTargets', {}, targets_by_host, 'HOST:PORT by the name in the Host header, for /v1 and /v2'),
     Option('raw.udp', False, flag, 'may clients of raw bytes have UDP, by ?udp=1 or a token of HOST:PORT udp?'),
     Option('raw.playground', False, flag, "do ?host= and ?port= mean WordPress Playground's framing?"),
     Option('raw.subprotocols', (), listing(subprotocol), 'that are answered when they are offered: mqtt, sip, xmpp'),
@@ -926,7 +919,7 @@ OPTIONS = (
     Option('wisp.udp', False, flag, 'may clients of Wisp have UDP?'),
     Option('wisp.streams', 256, whole(1, 65536), 'of one client at one time'),
     Option('wisp.motd', None, either(words, None), 'what clients of Wisp 2 are greeted with'),
-    Option('wisp.users', (), secrets_by_name, 'passwords by name; with any of them Wisp wants one'),
+    Option('wisp.users', {}, secrets_by_name, 'passwords by name; with any of them Wisp wants one'),
     Option('tls.certificate', None, either(words, None), 'file of our certificate and its chain, in PEM'),
     Option('tls.key', None, either(words, None), 'file of its key, in PEM; null: it is in tls.certificate'),
     Option('tls.minVersion', '1.2', one_of('1.2', '1.3'), 'oldest version of TLS that clients may speak'),
@@ -998,12 +991,10 @@ def plain_value(value, shows_secrets=False):
         return value.text if shows_secrets else HIDDEN
     if isinstance(value, Target):
         return with_port(*value)
-    if isinstance(value, Listen):
-        return collections.OrderedDict((key, item) for key, item in zip(LISTEN_KEYS, value)
-                                       if item is not None and item is not False)
-    if isinstance(value, Pairs) or hasattr(value, '_fields'):
-        members = value if isinstance(value, Pairs) else zip(value._fields, value)
-        return collections.OrderedDict((name, plain_value(item, shows_secrets)) for name, item in members)
+    if hasattr(value, '_fields'):
+        value = Pairs(pair for pair in zip(value._fields, value) if pair[1] is not None and pair[1] is not False)
+    if isinstance(value, Pairs):
+        return collections.OrderedDict((name, plain_value(item, shows_secrets)) for name, item in value)
     if isinstance(value, tuple):
         return [plain_value(item, shows_secrets) for item in value]
     return value
@@ -1032,7 +1023,7 @@ def flatten(tree, prefix=''):
 
 def is_listener_list(value):
     """Is this more than the section of `listen.host` and `listen.port`?"""
-    return isinstance(value, list) or isinstance(value, Pairs) and bool(set(dict(value)) & set(LISTEN_KEYS[2:]))
+    return isinstance(value, list) or isinstance(value, Pairs) and bool(set(dict(value)) & set(Listen._fields[2:]))
 
 
 class Pairs(tuple):
@@ -1179,22 +1170,16 @@ class Request(object):
         """The lower-case members of a header that is a list (RFC 9110 section 5.6.1)."""
         return [token.strip(' \t') for token in ','.join(self._values.get(name, ())).lower().split(',')]
 
-    def subprotocols(self):
+    def subprotocols(self, are_tokens=False):
         """Those that the client offers, as it has written them: they are told apart by case (RFC 6455 section 1.9).
-        Tokens are none."""
-        return [name for name in self._offers() if not name.startswith(BEARER_OFFER)]
-
-    def bearer_offers(self):
-        """The tokens among the offered subprotocols, as the client has written them."""
-        return [name for name in self._offers() if name.startswith(BEARER_OFFER)]
+        ``are_tokens``: those that begin with BEARER_OFFER, else all others."""
+        offers = [name.strip(' \t') for name in ','.join(self.all('sec-websocket-protocol')).split(',')]
+        return [name for name in offers if name.startswith(BEARER_OFFER) is are_tokens]
 
     def lone_bearer(self):
         """The offered token where nothing else was offered, else None: browsers want one of their own named."""
-        offers = self.bearer_offers() if 'sec-websocket-protocol' in self._values else ()
+        offers = self.subprotocols(are_tokens=True) if 'sec-websocket-protocol' in self._values else ()
         return offers[0] if offers and not self.subprotocols() else None
-
-    def _offers(self):
-        return [name.strip(' \t') for name in ','.join(self.all('sec-websocket-protocol')).split(',')]
 
     def wants_websocket(self):
         """Also when something in front has taken the Upgrade header away: no one else sends the others."""
@@ -2176,7 +2161,7 @@ Claim = collections.namedtuple('Claim', 'identities logins')
 WAYS = {'auth.tokens': 'token', 'auth.users': 'user', 'auth.clientCertificates': 'certificate'}
 
 JWT_BYTES, JWT_STARS = 8192, 4  # of a whole token; in a glob
-LAST_MOMENT = 10 ** 11         # in seconds: what is later is in milliseconds, and would be good for ever
+LAST_MOMENT = 10 ** 11 - 1     # in seconds: what is later is in milliseconds, and would be good for ever
 BASE64_URL = re.compile(b'[A-Za-z0-9_-]*\\Z')
 
 FAILURES, FAILURE_SECONDS = 10, 60   # of one address: more within that time
@@ -2207,7 +2192,8 @@ def read_claim(request, config, now, certificate_name=None, from_proxy=False):
     try:
         bearers, logins = read_authorization(request.one('authorization'))
         bearers += [utf8_bytes(token) for token in request.parameters('access_token')]
-        bearers += [base64url_bytes(offer[len(BEARER_OFFER):].encode('latin-1')) for offer in request.bearer_offers()]
+        bearers += [base64url_bytes(offer[len(BEARER_OFFER):].encode('latin-1'))
+                    for offer in request.subprotocols(are_tokens=True)]
         identities = [identity_of_token(token, config, now) for token in bearers]
         if certificate_name is not None and config['auth.clientCertificates']:
             identities += identities_named(config, certificate_name, 'auth.clientCertificates') or [None]
@@ -2302,17 +2288,11 @@ def jwt_members(pairs):
     return dict(pairs)
 
 
-def jwt_moment(value):
-    if isinstance(value, bool) or not isinstance(value, integer_types + (float,)) or not 0 <= value < LAST_MOMENT:
-        raise ValueError('no moment in seconds')
-    return value
-
-
 def jwt_identity(claims, rules, now):
-    """Raises ValueError and ConfigError."""
-    audience = claims.get('aud')
+    """The Identity that these claims make, or None. Raises ValueError and ConfigError."""
+    moment, audience = seconds(0, LAST_MOMENT), claims.get('aud')
     audiences = audience if isinstance(audience, list) else [audience]
-    is_good = (now < jwt_moment(claims.get('exp')) and jwt_moment(claims.get('nbf', 0)) <= now
+    is_good = (now < moment(claims.get('exp')) and moment(claims.get('nbf', 0)) <= now
                and rules.issuer in (None, claims.get('iss'))
                and (rules.audience is None or rules.audience in audiences))
     identity = Identity(identity_name(claims.get('sub', u'jwt')), 'jwt', jwt_targets(claims), False)
@@ -3520,7 +3500,7 @@ class JsonDialect(Requests):
     def _connect(self, target, refusal):
         # The old connection goes even when the request is refused: what follows was not meant for it.
         actions = self._shut()
-        refusal = refusal or self._distrust(target[6])
+        refusal = refusal or target[6] and self._distrust(target[6])
         if refusal:
             return actions + [refusal]
         self._move(CONNECTING)
@@ -3530,9 +3510,9 @@ class JsonDialect(Requests):
 
     def _distrust(self, tls):
         """The refusal of a Tls that verifies less than the operator wants."""
-        if tls and not tls.verify and not self._may_trust:
-            return failed(Failure(1, 'bad-request', 'this gateway verifies certificates (tls.allowUnverified)'))
-        return None
+        if tls.verify or self._may_trust:
+            return None
+        return failed(Failure(1, 'bad-request', 'this gateway verifies certificates (tls.allowUnverified)'))
 
     def _secure(self, tls, refusal):
         if self._state != CONNECTED:
@@ -3623,8 +3603,9 @@ TOKEN_FORM, ADDRESS_FORM, HOST_FORM, PAIR_FORM = 'token', 'address', 'host', 'pa
 PATH_FORM, ONLY_FORM = 'path', 'only'
 
 RAW_QUERY = re.compile(r'(?:\A|&)(?:token|address|host)=')  # else the query is none of ours, however it looks
-# Whoever writes `tls` means it, however it is spelt, but for a 0 or nothing behind the sign.
-TLS_QUERY, UDP_QUERY = re.compile(r'[?&]tls(?!=0?(?:&|\Z))(?:[=&]|\Z)', re.IGNORECASE), re.compile(r'[?&]udp=')
+# Whoever writes `tls` means it, however it is spelt, but for a 0 behind the sign.
+TLS_QUERY = re.compile(r'[?&]tls(?!=0(?:&|\Z))(?:[=&]|\Z)', re.IGNORECASE)
+UDP_QUERY = re.compile(r'[?&]udp(?:[=&]|\Z)')
 LAST_SEGMENT = re.compile(r'.+:[0-9]{1,5}\Z', re.DOTALL)
 NEON_PATHS = '/v1', '/v2'
 RAW_CHANNEL = 0                # there is one
@@ -3709,7 +3690,7 @@ class RawDialect(Dialect):
         self._tls = None
         if TLS_QUERY.search(request.target):
             self._choose('tls')
-        if UDP_QUERY.search(request.target) and request.parameter('udp') not in (None, '', '0'):
+        if UDP_QUERY.search(request.target) and set(request.parameters('udp')) - {'0'}:
             self._choose('udp')
         self.subprotocol, self.target, self.token = pick_subprotocol(request, config), None, None
         if self._kind == TOKEN_FORM:
@@ -4093,6 +4074,7 @@ CROWD = 64               # handlers in the row; with more of them the poller is 
 LATELY_SECONDS = 0.1     # how long turns in the row are remembered
 ROW_TURNS = 500          # in one turn of the loop at most, should somebody set the clock
 PIPES = 32               # of one service that may stand full at one time; each takes two descriptors and BULK_BYTES
+GUARD_SECONDS = 0.25     # of CPU that one call of OpenSSL may take
 PIPE_PAUSE = 1           # seconds after which a pipe is tried again that the system did not give
 USER_PIPE_PAGES = '/proc/sys/fs/pipe-user-pages-soft'  # pipe(7)
 
@@ -4108,6 +4090,12 @@ class Handler(object):
 
     __slots__ = ()
     sock, events, touched, in_row = None, 0, False, False
+
+    def let_go(self):
+        """The socket, which is the caller's from now on."""
+        self._loop.forget(self)
+        sock, self.sock = self.sock, None
+        return sock
 
     def on_ready(self, events):
         """There is something to read, or room to write."""
@@ -4143,8 +4131,7 @@ class Waker(Handler):
         self.sock, self._far = socket.socketpair()
         self._loop = loop
         for sock in (self.sock, self._far):
-            sock.setblocking(False)
-            close_on_exec(sock.fileno())
+            unblock(sock)
 
     def wake(self):
         try:
@@ -4268,6 +4255,57 @@ def raise_mmap_threshold():
 LIGHT, NEW, HEAVY = 'light', 'new', 'heavy'  # why somebody stands in the row
 
 
+class Guard(object):
+    """OpenSSL reads on until there is data: a peer that sends for ever what is none, tickets or changes of keys, would
+    keep the loop. A thread ends the connection when one call has used too much CPU; that a machine is busy, or was
+    asleep, is nobody's fault."""
+
+    def __init__(self):
+        self._call, self._awake, self._thread, self._is_closed = None, threading.Event(), None, False
+
+    def begin(self, sock):
+        self._call = [sock]
+        if not self._awake.is_set():
+            self._awake.set()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._blocking_watch, name='ws2s-guard')
+                self._thread.daemon = True
+                self._thread.start()
+
+    def end(self):
+        self._call = None
+
+    def _blocking_watch(self):
+        call = since = None
+        while not self._is_closed:
+            self._awake.wait()
+            if call is None or call is not self._call:
+                call, since = self._call, sum(os.times()[:2])
+            time.sleep(GUARD_SECONDS)
+            if call is None:
+                self._awake.clear()
+                if self._call is not None or self._is_closed:  # begun before that
+                    self._awake.set()
+            elif call is self._call and sum(os.times()[:2]) - since >= GUARD_SECONDS:
+                cut_off(call[0])
+
+    def close(self):
+        self._is_closed = True
+        self._awake.set()
+        if self._thread is not None:
+            self._thread.join()
+
+
+def cut_off(sock):
+    """End what OpenSSL reads just now: nothing more comes, and what has come is taken away from it."""
+    try:
+        beneath(sock).shutdown(socket.SHUT_RDWR)
+        while beneath(sock).recv(RECEIVE_BYTES):
+            LOG.debug('TLS without data is thrown away')
+    except NetworkError as error:
+        LOG.debug('TLS without data has ended: %s', printable(str(error)))
+
+
 class Row(object):
     """Who waits for a turn. Each address group has one line for each reason; next is the line whose turns have taken
     least time lately, and in it who came first."""
@@ -4328,7 +4366,7 @@ class Loop(object):
         # Re-entrant: a signal handler may post while its own thread is posting.
         self._lock = threading.RLock()
         self._closed = False
-        self.pipes = Pipes(self, workers)
+        self.pipes, self.guard = Pipes(self, workers), Guard()
         self.waker = Waker(self)
         self.watch(self.waker, READ)
 
@@ -4502,6 +4540,7 @@ class Loop(object):
             self._closed = True
         while self._posted:
             self._run(self._posted)
+        self.guard.close()
         self.waker.close()
         self.pipes.close()
         self._poller.close()
@@ -4710,16 +4749,10 @@ class Budget(Ranked):
         return self.ranking.next()
 
 
-def unblock(sock):
-    sock.setblocking(False)
-    close_on_exec(sock.fileno())
-
-
 def prepare(sock):
-    """What every connected or listening socket needs here."""
+    """What every connected or listening TCP socket needs here."""
     unblock(sock)
-    if sock.family != AF_UNIX:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
@@ -4780,8 +4813,8 @@ class TlsWire(Wire):
     """TLS (RFC 5246 and 8446) over the socket of one stream, an SSLSocket. A server's handshake comes with its first
     read."""
 
-    def __init__(self, is_server):
-        self._is_server, self._is_shaken = is_server, not is_server
+    def __init__(self, is_server, guard):
+        self._is_server, self._is_shaken, self._guard = is_server, not is_server, guard
         self.stalled, self.why, self._alert = 0, None, None
         self._ahead = b''  # what was decrypted before our half was closed
         self._end = None   # what is told when all that came before is read: () for the peer's end, or an error
@@ -4791,17 +4824,22 @@ class TlsWire(Wire):
         if self._ahead:
             data, self._ahead = self._ahead[:count], self._ahead[count:]
             return data
+        self._guard.begin(sock)
         try:
             if not self._is_shaken:
                 sock.do_handshake()
                 self._is_shaken = True
             buffer = buffer[:count]
-            while got < len(buffer) and self._end is None:  # one call gives one record
+            for _ in range(TLS_READS):  # one call gives one record
+                if got == len(buffer) or self._end is not None:
+                    break
                 part = sock.recv_into(buffer[got:])
                 self._end = None if part else ()
                 got += part
         except (NetworkError, ValueError) as error:
             self._on_error(error)
+        finally:
+            self._guard.end()
         if got or self._end == ():
             return buffer[:got].tobytes()
         raise NetworkError(*self._end or (errno.EAGAIN, 'more is to come'))
@@ -4822,16 +4860,21 @@ class TlsWire(Wire):
     def send(self, sock, chunks):
         if not self._is_shaken:
             raise NetworkError(errno.EPIPE, 'nobody to tell: there is no TLS yet')
-        data = memoryview(chunks[0] if len(chunks) == 1 or len(chunks[0]) >= TLS_RECORD else joined(chunks))
-        sent = 0
+        data = memoryview(chunks[0] if len(chunks) == 1 or len(chunks[0]) >= TLS_WRITE else joined(chunks))
+        sent, part = 0, 1
+        self._guard.begin(sock)
         try:
-            while sent < len(data):  # one call takes one record; after a refusal the same bytes come again
-                sent += sock.send(data[sent:])
+            while part and sent < len(data):  # some Pythons give a 0 for a refusal
+                part = sock.send(data[sent:sent + TLS_WRITE])
+                sent += part
         except ssl.SSLWantWriteError:
-            if not sent:
-                raise NetworkError(errno.EAGAIN, 'there is no room')
+            part = 0
         except ssl.SSLError as error:  # to write never waits for the peer: renegotiation is off
             raise NetworkError(errno.ECONNRESET, 'TLS: %s' % error.reason)
+        finally:
+            self._guard.end()
+        if not sent:
+            raise NetworkError(errno.EAGAIN, 'there is no room')
         return sent
 
     def holds(self, sock):
@@ -4844,6 +4887,8 @@ class TlsWire(Wire):
             self._alert = close_notify(sock)
         try:
             self._alert = self._alert[beneath(sock).send(self._alert):]  # it is encrypted
+            if self._alert:
+                raise NetworkError(errno.EAGAIN, 'a part of it has gone')
         except NetworkError as error:
             self.stalled = WRITE if is_not_ready(error) else 0
             raise
@@ -4859,6 +4904,10 @@ class TlsWire(Wire):
 
 PLAIN, PEEK, HANDOVER = Wire(), PeekWire(), HandoverWire()
 TLS_RECORD = 16384
+TLS_READS = 64  # records of one read: a peer may put each byte into one of its own
+# What OpenSSL is given at once: how far it has come in that is not known, and after a refusal it wants the same bytes
+# again, and no fewer.
+TLS_WRITE = 4 * TLS_RECORD
 
 
 def tls_reason(error):
@@ -5148,21 +5197,17 @@ class Outlet(Handler):
         self.owner.on_finished(self)
 
     def secure(self, context):
-        """The peer is a client that speaks TLS from here on."""
-        self.sock, self.wire, self.is_new = secured(context, self.sock, True), TlsWire(is_server=True), True
-
-    def release(self):
-        """The socket, which goes on without this stream."""
+        """The peer is a client that speaks TLS from here on. Raises NetworkError and ValueError; then the socket is
+        closed, or may be."""
         self._loop.forget(self)
-        sock, self.sock = self.sock, None
-        return sock
+        self.sock, self.wire, self.is_new = secured(context, self.sock, True), TlsWire(True, self._loop.guard), True
 
     def close(self, reset=False):
         if self.sock is not None:
             self._loop.forget(self)
             if reset:
                 reset_on_close(self.sock)
-            elif not (self._out or self.broken):
+            elif self.wire is not PLAIN and not (self._out or self.broken):
                 self.wire.leave(self.sock)
             self.sock.close()
             self.sock = None
@@ -5367,9 +5412,7 @@ class Datagrams(Handler):
 
     def close(self, reset=False):
         if self.sock is not None:
-            self._loop.forget(self)
-            self.sock.close()
-            self.sock = None
+            self.let_go().close()
 
     def on_mistake(self):
         self.owner.on_mistake()
@@ -5420,9 +5463,7 @@ class Listener(Handler):
         if self._timer:
             self._timer.cancel()
         if self.sock is not None:
-            self._loop.forget(self)
-            self.sock.close()
-            self.sock = None
+            self.let_go().close()
 
 
 def bound_sockets(host, port, shares=False):
@@ -5453,8 +5494,7 @@ def bound_sockets(host, port, shares=False):
 def bound_socket(family, address, shares):
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        sock.setblocking(False)
-        close_on_exec(sock.fileno())
+        unblock(sock)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if shares:
             sock.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
@@ -5478,12 +5518,9 @@ def bound_listeners(config):
     bound = []
     try:
         for listen in listeners(config):
-            if listen.path:
-                bound.append(bound_unix_socket(listen))
-                continue
-            for sock in bound_sockets(listen.host, listen.port):
-                listen = listen._replace(port=sock.getsockname()[1])
-                bound.append(Bound(sock, listen, None))
+            bound += [bound_unix_socket(listen)] if listen.path else [
+                Bound(sock, listen._replace(port=sock.getsockname()[1]), None)
+                for sock in bound_sockets(listen.host, listen.port)]
         return bound
     except ServeError:
         close_bound(bound)
@@ -5550,7 +5587,7 @@ def listen_of(sock, config):
         found = [listen for listen in found if listen.host == name[0]] or found
     else:
         found = [listen for listen in listeners(config) if listen.path and socket_path(listen) == path_bytes(name)]
-    if not found and any(listen.tls or listen.proxied or listen.metrics for listen in listeners(config)):
+    if not found and any(listen.tls or listen.proxyProtocol or listen.metrics for listen in listeners(config)):
         raise ServeError('the socket %s that was handed over is none of "listen"' % socket_text(name))
     return found[0] if found else Listen()
 
@@ -5960,6 +5997,8 @@ def blocking_server_context(config):
     allow_versions_from(context, config['tls.minVersion'])
     what = 'tls.certificate'
     try:
+        ssl.create_default_context(cafile=certificate)  # faults of certificate and key have the same words
+        what = 'tls.key'
         context.load_cert_chain(certificate, key, no_passphrase)
         if authority:
             what = 'tls.clientCa'
@@ -6364,9 +6403,6 @@ class Connect(Step):
 
     kind = socket.SOCK_STREAM
 
-    def make_ready(self, sock):
-        prepare(sock)
-
     def __init__(self, loop, addresses, seconds, on_done):
         self._loop, self._on_done = loop, on_done
         self._left, self._deadline = collections.deque(addresses), loop.now + seconds
@@ -6393,7 +6429,7 @@ class Connect(Step):
             self.sock = socket.socket(family, self.kind)
             if self.sock.fileno() >= most_descriptors():
                 raise NetworkError(errno.EMFILE, 'the rest is for clients')
-            self.make_ready(self.sock)
+            (prepare if self.kind == socket.SOCK_STREAM else unblock)(self.sock)
             number = self.sock.connect_ex(self._address)
             if number == errno.EINPROGRESS:
                 number = self.sock.connect_ex(self._address)  # asking again costs less than the poller
@@ -6412,7 +6448,7 @@ class Connect(Step):
         number = 0 if number == errno.EISCONN else number
         if number in (0, errno.ECONNRESET) and not is_self_connected(self.sock, self._address[1]):
             # A target that refuses is ECONNREFUSED: this one has accepted, and has reset the connection already.
-            self._finish(self._let_go(), RESET if number == errno.ECONNRESET else None)
+            self._finish(self.let_go(), RESET if number == errno.ECONNRESET else None)
         else:
             self._skip(connect_failure(number or errno.ECONNREFUSED, self._address[0]))
 
@@ -6425,10 +6461,9 @@ class Connect(Step):
         if self._failure is not REFUSED:
             self._failure = failure
         if self.sock is not None:
-            self._let_go().close()
+            self.let_go().close()
 
-    def _let_go(self):
-        """The socket, which is the caller's from now on."""
+    def let_go(self):
         if self._timer is not None:
             self._timer.cancel()
         if self.events:
@@ -6442,7 +6477,7 @@ class Connect(Step):
         if self._lookup is not None:
             self._lookup.cancel()
         if self.sock is not None:
-            self._let_go().close()
+            self.let_go().close()
 
 
 class Dial(Connect):
@@ -6472,10 +6507,11 @@ class Dial(Connect):
 
 class Contexts(object):
     """The SSLContexts for targets. To make one takes a thread some milliseconds: those without a secret are kept. One
-    with the system's authorities takes a megabyte: there are at most CONTEXTS of these."""
+    with the system's authorities takes a megabyte: there are at most CONTEXTS of these, half of them for one address
+    group, besides those for which nobody asks anything special."""
 
     def __init__(self, workers):
-        self._workers, self._known, self._large = workers, {}, weakref.WeakSet()
+        self._workers, self._known, self._large = workers, {}, weakref.WeakKeyDictionary()  # with the groups
 
     def find(self, tls, name, group, on_context):
         """Have ``on_context`` called with a context or a Failure: at once, or when the Job that is given is done."""
@@ -6484,14 +6520,18 @@ class Contexts(object):
             on_context(self._known[key])
             return None
 
+        is_usual = key[0]._replace(verify=True) == PLAIN_TLS
+
         def on_result(context):
             if not (tls.ca or isinstance(context, Failure)):
-                self._large.add(context)
-                if not tls.cert and len(self._known) < CONTEXTS // 2:
-                    self._known[key] = context
+                if is_usual or not tls.cert and len(self._known) < CONTEXTS // 2:
+                    context = self._known.setdefault(key, context)
+                self._large.setdefault(context, group)
             on_context(context)
 
-        is_full = not tls.ca and len(self._large) >= CONTEXTS
+        groups = list(self._large.values())
+        is_full = len(groups) >= CONTEXTS or groups.count(group) >= CONTEXTS // 2
+        is_full = is_full and not (tls.ca or is_usual)
         job = None if is_full else self._workers.submit(group, blocking_client_context, key, on_result)
         if job is None:
             on_context(NO_ROOM)
@@ -6505,58 +6545,6 @@ class Contexts(object):
 def needs_check(name):
     """Must we look ourselves whether a certificate names this address?"""
     return check_peer_name is not None and packed_address(name) is not None
-
-
-class Handshake(Step):
-    """TLS with the server at the other end of ``sock``. The result is the SSLSocket."""
-
-    def __init__(self, loop, sock, context, name, group, seconds, on_done):
-        Step.__init__(self, loop, on_done)
-        self.sock, self._context, self._name, self._group, self._seconds = sock, context, name, group, seconds
-
-    def _start(self):
-        if self._timer is not None:
-            self._shake()
-            return
-        self._timer = self._loop.call_later(self._seconds, self._on_deadline)
-        name = None if needs_check(self._name) else self._name
-        try:
-            self.sock = secured(self._context, self.sock, False, name)
-        except (NetworkError, ValueError) as error:
-            self.fail(tls_failure(error))
-            return
-        self._shake()
-
-    def _shake(self):
-        try:
-            self.sock.do_handshake()
-            if needs_check(self._name) and self._context.verify_mode != ssl.CERT_NONE:
-                check_peer_name(self.sock, self._name)
-        except ssl.SSLWantReadError:
-            self._loop.watch(self, READ)
-        except ssl.SSLWantWriteError:
-            self._loop.watch(self, WRITE)
-        except (NetworkError, ValueError) as error:
-            self.fail(tls_failure(error))
-        else:
-            self._loop.forget(self)
-            sock, self.sock = self.sock, None
-            self._finish(sock, None)
-
-    def on_ready(self, events):
-        """To verify takes a part of a millisecond: not before others' turn."""
-        self._loop.watch(self, 0)
-        self._loop.line_up(self, self._group, HEAVY)
-
-    def _on_deadline(self):
-        self.fail(TLS_SILENT)
-
-    def cancel(self):
-        Step.cancel(self)
-        if self.sock is not None:
-            self._loop.forget(self)
-            self.sock.close()
-            self.sock = None
 
 
 class Handover(Step, StreamOwner):
@@ -6580,7 +6568,7 @@ class Handover(Step, StreamOwner):
     def on_finished(self, stream):
         self._timer.cancel()
         on_done, self._on_done = self._on_done, None
-        on_done(stream.release(), None)
+        on_done(stream.let_go(), None)
 
     def on_unwritable(self, stream):
         self.fail(TLS_CUT)
@@ -6605,10 +6593,13 @@ class Secured(Step):
         self._name = str((tls.servername or name).partition('%')[0].rstrip('.'))
         self._way = make_way(self._on_connected)
         self.via = ' with TLS%s' % self._way.via
-        self._context = self._job = self._handshake = None
+        self._context = self._job = None
 
     def _start(self):
-        self._job = self._contexts.find(self._tls, self._name, self._group, self._on_context)
+        if self.sock is None:
+            self._job = self._contexts.find(self._tls, self._name, self._group, self._on_context)
+        else:
+            self._shake()
 
     @property
     def pending(self):
@@ -6623,35 +6614,56 @@ class Secured(Step):
             self._way.begin()
 
     def _on_connected(self, sock, failure):
+        self.sock = sock
         if failure is not None:
-            if sock is not None:
-                sock.close()
             self.fail(TLS_CUT if failure is RESET else failure)
             return
-        self._handshake = Handshake(self._loop, sock, self._context, self._name, self._group, self._seconds,
-                                    self._on_shaken)
-        self._loop.line_up(self._handshake, self._group, HEAVY)
+        self._timer = self._loop.call_later(self._seconds, self._on_deadline)
+        self._loop.line_up(self, self._group, HEAVY)
 
-    def _on_shaken(self, sock, failure):
-        on_done, self._on_done = self._on_done, None
-        if failure is not None:
-            self.cancel()
-        on_done(sock, failure)
+    def _shake(self):
+        is_checked_here = needs_check(self._name)
+        try:
+            if not isinstance(self.sock, ssl.SSLSocket):
+                self.sock = secured(self._context, self.sock, False, None if is_checked_here else self._name)
+            self._loop.guard.begin(self.sock)
+            self.sock.do_handshake()
+            if is_checked_here and self._context.verify_mode != ssl.CERT_NONE:
+                check_peer_name(self.sock, self._name)
+        except ssl.SSLWantReadError:
+            self._loop.watch(self, READ)
+        except ssl.SSLWantWriteError:
+            self._loop.watch(self, WRITE)
+        except (NetworkError, ValueError) as error:
+            self.fail(tls_failure(error))
+        else:
+            self._timer.cancel()
+            on_done, self._on_done = self._on_done, None
+            on_done(self.let_go(), None)  # the way is there as long as the connection
+        finally:
+            self._loop.guard.end()
+
+    def on_ready(self, events):
+        """To verify takes a part of a millisecond: not before others' turn."""
+        self._loop.watch(self, 0)
+        self._loop.line_up(self, self._group, HEAVY)
+
+    def _on_deadline(self):
+        self.fail(TLS_SILENT)
 
     def cancel(self):
         Step.cancel(self)
-        for part in (self._job, self._way, self._handshake):
-            if part is not None:
-                part.cancel()
+        self._way.cancel()
+        if self._job is not None:
+            self._job.cancel()
+        if self.sock is not None:
+            self.let_go().close()
 
 
 class DatagramDial(Dial):
     """As Dial, for UDP: what comes from elsewhere does not get through to a connected socket."""
 
     kind = socket.SOCK_DGRAM
-
-    def make_ready(self, sock):
-        unblock(sock)
 
 
 # ======================================================================================================================
@@ -7057,8 +7069,7 @@ class Feed(Handler):
     def close(self):
         """The descriptor stays open: it belongs to the Child."""
         if self.sock is not None:
-            self._loop.forget(self)
-            self.sock = None
+            self.let_go()
 
     def on_mistake(self):
         self._on_data.__self__.on_mistake()
@@ -7682,7 +7693,7 @@ def stream_to_target(gateway, sock, upstream, high):
         return Datagrams(gateway.loop, sock, upstream)
     stream = Stream(gateway.loop, sock, upstream, high, gateway.budget)
     if isinstance(sock, ssl.SSLSocket):
-        stream.wire = TlsWire(is_server=False)
+        stream.wire = TlsWire(False, gateway.loop.guard)
     return stream
 
 
@@ -7922,25 +7933,17 @@ def common_name(sock):
 
 
 class Admission(Step):
-    """Who a client is: its Identity, or None for one that has shown nothing; the failure is an HttpError. ``read()``
-    gives the Claim. Where an address has failed too often each answer to what it shows takes a while, a good one, too.
-    """
+    """Whose a Claim is: the Identity, or the HttpError or Failure that says why nobody's. Where an address has failed
+    too often each answer to what it shows takes a while, a good one, too."""
 
-    def __init__(self, gateway, group, read, on_done):
+    def __init__(self, gateway, group, claim, on_done):
         Step.__init__(self, gateway.loop, on_done)
-        self._gateway, self._group, self._read = gateway, group, read
-        self._is_held, self._claim, self._job = False, None, None
+        self._gateway, self._group, self._claim = gateway, group, claim
+        self._is_held, self._job = False, None
 
     def _start(self):
         failures = self._gateway.failures
-        try:
-            self._claim = self._read()
-        except HttpError as error:
-            self.fail(error)
-            return
-        if self._claim == Claim([], ()):
-            self._finish(None, None)
-        elif not failures.slows(self._group, self._loop.now):
+        if not failures.slows(self._group, self._loop.now):
             self._look()
         elif failures.held[self._group] >= MOST_HELD:
             self.fail(HttpError(429, 'Too many logins from this address have failed; please try again in a minute.'))
@@ -7964,12 +7967,12 @@ class Admission(Step):
         self._job = self._gateway.logins.submit(self._group, self._gateway.passwords.blocking_check, (pairs,),
                                                 functools.partial(self._on_checked, found))
         if self._job is None:
-            self.fail(HttpError(503, 'The gateway has too much to do just now.'))
+            self.fail(BUSY)
 
     def _on_checked(self, found, fits):
         self._job = None
         if isinstance(fits, Failure):
-            self.fail(HttpError(500, BROKEN.message))
+            self.fail(fits)
             return
         right = [identity_of_entry(user, 'user') for (user, _), is_right in zip(found, fits) if user and is_right]
         self._conclude(self._claim.identities + right[:1] if right else [])
@@ -8001,7 +8004,7 @@ def authenticate(talk, action):
             tell_of_identity(session)
         talk.tell(talk.dialect.on_authenticated, identity is not None)
 
-    talk.admission = Admission(gateway, session.group, lambda: Claim([], action.logins), on_done)
+    talk.admission = Admission(gateway, session.group, Claim([], action.logins), on_done)
     talk.admission.begin()
 
 
@@ -8072,7 +8075,7 @@ class Performance(object):
 
     def _do_secure(self, action):
         upstream = self.upstreams.get(action.channel)
-        if upstream is not None:
+        if upstream is not None and upstream.stream:  # else the client has left meanwhile
             seconds = self._gateway.config['limits.connectSeconds']
             make_way = functools.partial(Handover, self._gateway.loop, upstream.stream, upstream.way, seconds)
             upstream.dial(self._with_tls(upstream, action.tls, make_way), is_new=False)
@@ -8090,8 +8093,9 @@ class Performance(object):
         self.carried = self.upstreams.get(action.channel)
 
     def _do_finish(self, action):
-        if action.channel in self.upstreams:
-            self.upstreams[action.channel].stream.finish()
+        upstream = self.upstreams.get(action.channel)
+        if upstream is not None and upstream.stream:  # else the client has left, and then it is finished anyway
+            upstream.stream.finish()
 
     def _do_shut(self, action):
         if action.channel in self.upstreams:
@@ -8350,14 +8354,19 @@ class Farewell(Client):
 Welcome = collections.namedtuple('Welcome', 'request dialect reply deflate behind identity resolver')
 
 
+# To raise these would add to their tracebacks each time.
+BUSY, MISTAKE = HttpError(503, 'The gateway has too much to do just now.'), HttpError(500, BROKEN.message)
+
+
 def go_on(visit, request, behind, step, result):
     """Go on with ``step(result)``, which may give the Session that follows, or raise HttpError. ``result`` is what had
     to be waited for; an HttpError or a Failure, which is a mistake of ours, ends the visit."""
     visit._job = session = None
     try:
         if isinstance(result, (HttpError, Failure)):
-            raise result if isinstance(result, HttpError) else HttpError(500, BROKEN.message)
-        session = step(result)
+            visit.refuse(result if isinstance(result, HttpError) else MISTAKE, request)
+        else:
+            session = step(result)
     except HttpError as error:
         visit.refuse(error, request)
     try:
@@ -8369,16 +8378,16 @@ def go_on(visit, request, behind, step, result):
 
 
 class Arrival(Client):
-    """A client that has asked for nothing yet, and who that is. ``speaker``: the peer_address() of who speaks HTTP."""
+    """A client that has asked for nothing yet, and who that is. ``is_proxy``: may whoever speaks HTTP say for whom?"""
 
-    __slots__ = ('listen', 'speaker')
+    __slots__ = ('listen', 'is_proxy')
 
-    def __init__(self, gateway, listen, sock, peer, group):
+    def __init__(self, gateway, listen, sock, peer, group, is_proxy):
         self.gateway, self.number, self.group, self.peer = gateway, next(gateway.numbers), group, peer
-        self.state, self.kept, self.listen, self.speaker = HANDSHAKE, 0, listen, b''
+        self.state, self.kept, self.listen, self.is_proxy = HANDSHAKE, 0, listen, is_proxy
         self.timer = gateway.loop.call_later(gateway.config['limits.handshakeSeconds'], self.on_time)
         self.stream = Stream(gateway.loop, sock, self, gateway.config['limits.bufferBytes'], gateway.budget)
-        if listen.proxied:
+        if listen.proxyProtocol:
             self.stream.wire = ProxyWire()
         else:
             self._begin()
@@ -8388,11 +8397,6 @@ class Arrival(Client):
     def _begin(self):
         """What comes next is the client's own."""
         self.stream.wire, self.stream.is_new = PEEK if self.listen.tls else PLAIN, True
-        self.speaker = peer_address(self.peer)
-
-    def is_introduced(self):
-        """Has whoever speaks the PROXY protocol done so?"""
-        return not isinstance(self.stream.wire, ProxyWire)
 
     def on_header(self, wire):
         """The header of the PROXY protocol, or a part of it."""
@@ -8401,6 +8405,7 @@ class Arrival(Client):
                 raise wire.failure
             if wire.found and wire.found[1]:
                 self._become(wire.found[1])
+                self.is_proxy = is_trusted(peer_address(self.peer), self.gateway.config)
             if wire.found:
                 self._begin()
         except RemoteError as error:
@@ -8428,10 +8433,10 @@ class Arrival(Client):
     def find_client(self, request):
         """Whoever a trusted proxy speaks for. Raises HttpError."""
         config, request.came_by_tls = self.gateway.config, self.listen.tls
-        if is_trusted(self.speaker, config):
-            request.came_by_tls = request.came_by_tls or forwarded_tls(request)
-            client = forwarded_client(request, self.speaker, lambda packed: is_trusted(packed, config))
-            if client != self.speaker:
+        if self.is_proxy:
+            request.came_by_tls, speaker = request.came_by_tls or forwarded_tls(request), peer_address(self.peer)
+            client = forwarded_client(request, speaker, lambda packed: is_trusted(packed, config))
+            if client != speaker:
                 self._become((address_text(client),))
 
 
@@ -8453,7 +8458,7 @@ class Visit(Arrival):
         if stream.wire is PEEK:
             self.meet(data)
             return
-        if not self.is_introduced():
+        if isinstance(stream.wire, ProxyWire):
             self.on_header(stream.wire)
             return
         try:
@@ -8483,25 +8488,30 @@ class Visit(Arrival):
         accept = accept_key(request)
         check_origin(request, self.gateway.config)
         self.gateway.places.check(self.group)
-        step = functools.partial(self._open, request, behind, accept)
-        return self._identify(request, behind, step) if needs_identity(self.gateway.config) else step(None)
+        asks = needs_identity(self.gateway.config)
+        step = functools.partial(self._open, request, behind, accept, asks)
+        return self._identify(request, behind, step) if asks else step(None)
 
-    def _identify(self, request, behind, step):
-        """Go on with ``step(identity)`` when it is known who the client is."""
-        def on_done(identity, failure):
-            go_on(self, request, behind, step, failure or identity)
-
-        config = self.gateway.config
-        about = time.time(), common_name(self.stream.sock), is_trusted(self.speaker, config)
+    def _await(self, request, behind, step):
+        """What is to be called with whatever the visit waits for from now on: then it goes on with ``step``."""
         self.move(ANSWERING)
         self.keep(len(behind))
-        self._job = Admission(self.gateway, self.group, lambda: read_claim(request, config, *about), on_done)
-        self._job.begin()
+        return functools.partial(go_on, self, request, behind, step)
 
-    def _open(self, request, behind, accept, identity):
-        """As _upgrade(), when it is known who the client is."""
-        config, gateway = self.gateway.config, self.gateway
-        is_stranger = self.state == ANSWERING and identity is None and needs_identity(config)
+    def _identify(self, request, behind, step):
+        """Go on with ``step(identity)`` when it is known who the client is: at once, with None, where it shows nothing.
+        Raises HttpError."""
+        claim = read_claim(request, self.gateway.config, time.time(), common_name(self.stream.sock), self.is_proxy)
+        if not any(claim):
+            return step(None)
+        on_known = self._await(request, behind, step)
+        self._job = Admission(self.gateway, self.group, claim, lambda identity, failure: on_known(failure or identity))
+        self._job.begin()
+        return None
+
+    def _open(self, request, behind, accept, asks, identity):
+        """As _upgrade(), when it is known who the client is, or nobody ``asks``."""
+        config, gateway, is_stranger = self.gateway.config, self.gateway, asks and identity is None
         if self.state == ANSWERING:
             gateway.places.check(self.group)  # others have come meanwhile
         try:
@@ -8520,14 +8530,11 @@ class Visit(Arrival):
 
     def _look_up(self, welcome):
         """Find out what stands behind the token."""
-        self.move(ANSWERING)
-        self.keep(len(welcome.behind))
+        on_line = self._await(welcome.request, welcome.behind, functools.partial(self._on_token, welcome))
         self._job = self.gateway.files.submit(self.group, self.gateway.tokens.blocking_find,
-                                              (self.gateway.config['raw.tokens'], welcome.dialect.token),
-                                              functools.partial(go_on, self, welcome.request, welcome.behind,
-                                                                functools.partial(self._on_token, welcome)))
+                                              (self.gateway.config['raw.tokens'], welcome.dialect.token), on_line)
         if self._job is None:
-            self.refuse(HttpError(503, 'The gateway has too much to do just now.'))
+            self.refuse(BUSY)
 
     def _on_token(self, welcome, line):
         if self.gateway.draining:
@@ -8582,18 +8589,14 @@ class Visit(Arrival):
         if names is None:
             self.refuse(NOT_HERE, request)
             return
-        self.move(ANSWERING)
+        on_data = self._await(request, b'', functools.partial(self._on_file, request, names[-1]))
         self.gateway.places.offer(self)  # anew: others have asked for nothing
         self._job = self.gateway.files.submit(self.group, blocking_read_file, (self.gateway.web_folder(), names),
-                                              lambda data: self._on_file(request, names[-1], data))
+                                              on_data)
         if self._job is None:
             self.end()
 
     def _on_file(self, request, name, data):
-        self._job = None
-        if not isinstance(data, bytes):
-            self.refuse(data if isinstance(data, HttpError) else HttpError(500, BROKEN.message), request)
-            return
         self._log(200, '%s %s' % (request.method, printable(request.path)))
         policy = FOLDER_POLICY if self.gateway.config['web'] else PAGE_POLICY
         self.stream.write(page_head(200, content_type(name), len(data), policy=policy),
@@ -8616,7 +8619,7 @@ class Visit(Arrival):
                                              socket_text(self.peer), status, words)
 
     def _part(self, reply):
-        if not self.is_introduced():
+        if isinstance(self.stream.wire, ProxyWire):
             self.end()  # nobody is there yet who would understand it
             return
         self.stream.write(reply)
@@ -8646,7 +8649,7 @@ class Visit(Arrival):
 
     def on_mistake(self):
         if self.state == HANDSHAKE:
-            self.refuse(HttpError(500, BROKEN.message))
+            self.refuse(MISTAKE)
         else:
             self.end()
 
@@ -9126,7 +9129,7 @@ class Certificate(Handler):
     together. Raises ConfigError."""
 
     def __init__(self, config):
-        self._config, self._state, self._timer = config, certificate_state(config), None
+        self._config, self._state, self._timer, self._job = config, certificate_state(config), None, None
         self.context = blocking_server_context(config)
 
     def watch(self, loop, workers):
@@ -9137,7 +9140,8 @@ class Certificate(Handler):
         self._timer = self._loop.call_later(RENEWAL_SECONDS, self._look)
 
     def _look(self):
-        if not self._workers.submit(b'', blocking_renew, (self._config, self._state), self._on_looked):
+        self._job = self._workers.submit(b'', blocking_renew, (self._config, self._state), self._on_looked)
+        if self._job is None:
             self._look_later()
 
     def _on_looked(self, found):
@@ -9148,18 +9152,17 @@ class Certificate(Handler):
             else:
                 self.context = context
                 LOG.info('a new certificate is in use')
-        if self._timer is not None:
-            self._look_later()
+        self._look_later()
 
     def use(self, config):
         self._config, self._state = config, None
-        self._timer.cancel()
+        self.close()
         self._look()
 
     def close(self):
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for one in (self._timer, self._job):
+            if one is not None:
+                one.cancel()
 
 
 class Gateway(object):
@@ -9202,7 +9205,7 @@ class Gateway(object):
         self._bound = [Bound(*pair + (None,)) for pair in zip(self._socks, listens)] or bound_listeners(self.config)
         names = [bound.sock.getsockname() for bound in self._bound]
         for bound, name in zip(self._bound, names):
-            prepare(bound.sock)  # what is accepted there has the same options
+            (prepare if isinstance(name, tuple) else unblock)(bound.sock)  # what is accepted has the same options
             LOG.info('ws2s %s listens on %s', __version__, socket_text(name))
         self.address = names[0][:2] if isinstance(names[0], tuple) else names[0]
         self.judge.ports = set(name[1] for name in names if isinstance(name, tuple))
@@ -9348,12 +9351,12 @@ class Gateway(object):
     def _on_accepted(self, listen, sock, peer):
         peer = peer[:2] if isinstance(peer, tuple) else UNIX_PEER
         group, is_proxy = address_group(peer[0]), is_trusted(peer_address(peer), self.config)
-        if (is_proxy or not listen.proxied) and self.places.take(group, is_proxy):
+        if (is_proxy or not listen.proxyProtocol) and self.places.take(group, is_proxy):
             sock.setblocking(False)
             close_on_exec(sock.fileno())
-            Visit(self, listen, sock, peer, group)
+            Visit(self, listen, sock, peer, group, is_proxy)
         else:
-            why = 'too many connections' if is_proxy or not listen.proxied else 'it is none of trustedProxies'
+            why = 'too many connections' if is_proxy or not listen.proxyProtocol else 'it is none of trustedProxies'
             self.journal.tell_of_address(logging.WARNING, group, '%s is turned away: %s', socket_text(peer), why)
             sock.close()
 
@@ -10016,8 +10019,7 @@ def inherited_family(fd):
 def take_inherited(fd, family):
     sock = socket.fromfd(fd, family, socket.SOCK_STREAM)
     os.close(fd)
-    sock.setblocking(False)
-    close_on_exec(sock.fileno())
+    unblock(sock)
     return sock
 
 

@@ -20,7 +20,7 @@ class TlsSocket(object):
         self._lock, self._timeout = threading.Lock(), sock.gettimeout()
         self._sock = context.wrap_socket(sock, server_hostname=name, suppress_ragged_eofs=False)
         self._sock.setblocking(False)
-        for verb in ('close', 'fileno', 'getsockopt', 'setsockopt', 'version', 'cipher', 'compression'):
+        for verb in ('close', 'fileno', 'getsockopt', 'setsockopt', 'version', 'compression', 'getpeercert'):
             setattr(self, verb, getattr(self._sock, verb))
 
     def gettimeout(self):
@@ -68,6 +68,10 @@ class TlsSocket(object):
                 except (IOError, OSError, ValueError):
                     return  # the other side's end is not there yet, or data is
         beneath(self._sock).shutdown(how)
+
+    def end_beneath(self):
+        """Close our half as if TLS were none."""
+        beneath(self._sock).shutdown(socket.SHUT_WR)
 
 
 def trusting(authority, **settings):

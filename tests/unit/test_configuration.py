@@ -328,7 +328,7 @@ def test_a_file_that_is_empty_or_damaged_is_no_json(data):
 # --- Listeners ------------------------------------------------------------------------------------
 
 def listens(text):
-    return [dict(pair for pair in zip(ws2s.LISTEN_KEYS, listen) if pair[1] not in (None, False))
+    return [dict(pair for pair in zip(listen._fields, listen) if pair[1] not in (None, False))
             for listen in ws2s.listeners(parse_config(text))]
 
 
@@ -599,11 +599,9 @@ def test_what_could_never_match_or_hide_a_rule_is_an_error(text):
 
 @pytest.mark.parametrize('text, names', [
     (u'{"auth": {"users": [{"name": "ann", "target": []}]}}', ('"auth.users"', '"target"')),
-    (u'{"auth": {"jwt": {"secret": "x", "aud": "ws2s"}}}', ('"auth.jwt"', '"aud"')),
-    (u'{"auth": {"tokens": [{"name": "a", "name": "b"}]}}', ('"auth.tokens"', '"name"')),
-    (u'{"listen": [{"port": 0, "proxyprotocol": true}]}', ('"listen"', '"proxyprotocol"')),
-    (u'{"listen": [{"port": 0, "port": 1}]}', ('"listen"', '"port"'))])
-def test_an_unknown_or_repeated_key_of_an_object_in_a_list_is_an_error_naming_it(text, names):
+    (u'{"auth": {"jwt": {"aud": "ws2s", "secret": "x"}}}', ('"auth.jwt"', '"aud"')),
+    (u'{"listen": [{"port": 0, "proxyprotocol": true}]}', ('"listen"', '"proxyprotocol"'))])
+def test_an_unknown_key_of_an_object_in_a_list_is_an_error_naming_it(text, names):
     with pytest.raises(ws2s.ConfigError) as caught:
         ws2s.parse_config(text)
     assert str(caught.value).startswith(names[0]) and str(caught.value).endswith(' and not ' + names[1])

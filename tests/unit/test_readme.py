@@ -46,6 +46,15 @@ def test_every_reason_stands_in_the_readme_beside_its_code(failure):
     assert re.search(r'^\| %d \| .*`%s`' % (failure.code, failure.reason), readme(), re.MULTILINE)
 
 
+def test_the_configuration_for_the_internet_is_whole():
+    chapter = readme().split(u'## On the internet\n')[1].split(u'\n## ')[0]
+    config = ws2s.parse_config(re.search(u'```json\n(.*?)```', chapter, re.DOTALL).group(1), lambda *about: u'x' * 64)
+    (listen,), (entry,) = ws2s.listeners(config), config['auth.tokens']
+    assert listen.tls and config['tls.certificate'] and config['tls.key'] and ws2s.needs_identity(config)
+    assert config['auth.jwt'] and config['allowedOrigins'] and config['limits.clientsPerAddress']
+    assert set(entry.targets) <= set(config['allowTargets'])  # the token of the example does reach something
+
+
 # --- "When it does not work" ----------------------------------------------------------------------
 
 PYTHON_FILES = 'ws2s.py', 'ws2sd'

@@ -351,8 +351,8 @@ def test_functions_and_classes_are_short(name):
     assert [size for size in classes if size[0] > 250 or size[1] > 25] == []
 
 
-def test_the_gateway_has_at_most_10200_lines():
-    assert SOURCE.count('\n') <= 10200
+def test_the_gateway_has_at_most_10300_lines():
+    assert SOURCE.count('\n') <= 10300
 
 
 # --- The checks themselves ------------------------------------------------------------------------
