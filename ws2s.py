@@ -738,7 +738,7 @@ def record(kind, *checks):
             try:
                 found[name] = checks[name](item)
             except KeyError:
-                raise ConfigError('must have %s and nothing else' % names)
+                raise ConfigError('must have %s, and not "%s"' % (names, printable(name)))
             except ConfigError as error:
                 raise ConfigError('"%s" %s' % (name, error))
         for name in needed:
@@ -1273,7 +1273,7 @@ def check_request(request):
 
 
 # A node of X-Forwarded-For or Forwarded, with or without its port, and a parameter of the latter (RFC 7239).
-NODE = re.compile(r'(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?\Z|([0-9A-Fa-f:.]+)\Z')
+NODE = re.compile(r'(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::(?:[0-9]{1,5}|_[0-9A-Za-z._-]+))?\Z|([0-9A-Fa-f:.]+)\Z')
 PARAMETER = re.compile(r'([%s]+)=(?:([%s]+)|"([^"\\]*)")\Z' % ((re.escape(TOKEN),) * 2))
 NODES = 32  # that are looked at
 
@@ -9019,8 +9019,11 @@ def check_settings(config):
     check_ssh_settings(config)
     if speaks_tls(config):
         blocking_server_context(config)
-    elif config['tls.certificate']:
-        raise ConfigError('"tls.certificate" is of no use: none of "listen" has "tls"')
+    elif any(config[key] for key in TLS_FILES):
+        useless = [key for key in TLS_FILES if config[key]][0]
+        raise ConfigError('"%s" is of no use: none of "listen" has "tls"' % useless)
+    if config['auth.clientCertificates'] and not config['tls.clientCa']:
+        raise ConfigError('"auth.clientCertificates" is of no use: there is no "tls.clientCa"')
 
 
 def speaks_tls(config):

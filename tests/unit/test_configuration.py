@@ -595,3 +595,24 @@ def test_bad_allowed_host_is_an_error_naming_the_key(text):
 def test_what_could_never_match_or_hide_a_rule_is_an_error(text):
     with pytest.raises(ws2s.ConfigError):
         ws2s.parse_config(text)
+
+
+@pytest.mark.parametrize('text, names', [
+    (u'{"auth": {"users": [{"name": "ann", "target": []}]}}', ('"auth.users"', '"target"')),
+    (u'{"auth": {"jwt": {"aud": "ws2s", "secret": "x"}}}', ('"auth.jwt"', '"aud"')),
+    (u'{"listen": [{"port": 0, "proxyprotocol": true}]}', ('"listen"', '"proxyprotocol"'))])
+def test_an_unknown_key_of_an_object_in_a_list_is_an_error_naming_it(text, names):
+    with pytest.raises(ws2s.ConfigError) as caught:
+        ws2s.parse_config(text)
+    assert str(caught.value).startswith(names[0]) and str(caught.value).endswith(' and not ' + names[1])
+
+
+@pytest.mark.parametrize('text, key', [
+    (u'{"tls": {"certificate": "a.pem"}}', 'tls.certificate'),
+    (u'{"tls": {"key": "a.pem"}}', 'tls.key'),
+    (u'{"tls": {"clientCa": "a.pem"}}', 'tls.clientCa'),
+    (u'{"auth": {"clientCertificates": [{"name": "backup"}]}}', 'auth.clientCertificates')])
+def test_what_only_tls_makes_use_of_is_an_error_naming_it_without_tls(text, key):
+    with pytest.raises(ws2s.ConfigError) as caught:
+        ws2s.check_settings(ws2s.parse_config(text))
+    assert str(caught.value).startswith('"%s" is of no use: ' % key)

@@ -70,6 +70,8 @@ def test_the_address_of_a_peer_is_packed_without_its_zone(peer, text):
     ([('fwd', 'for=203.0.113.7')], '203.0.113.7'),
     ([('fwd', 'For="203.0.113.7:80";proto=http;by=10.0.0.1')], '203.0.113.7'),
     ([('fwd', 'proto=https; for="[2001:db8::7]:4711"')], '2001:db8::7'),
+    ([('fwd', 'for="203.0.113.7:_a.b-C"')], '203.0.113.7'),
+    ([('fwd', 'for="[2001:db8::7]:_4711"')], '2001:db8::7'),
     ([('fwd', 'for=198.51.100.1, for=203.0.113.7;by=10.0.0.1, for=10.1.1.1')], '203.0.113.7'),
     ([('fwd', 'for=198.51.100.1'), ('fwd', 'for=203.0.113.7')], '203.0.113.7'),
     ([('xff', '203.0.113.7'), ('fwd', 'for=203.0.113.7')], '203.0.113.7'),
@@ -92,7 +94,8 @@ def test_what_is_malformed_or_hidden_ends_the_way_at_the_hop_that_has_said_it(va
 
 
 @pytest.mark.parametrize('value', [
-    'for', 'for=', 'for=unknown', 'for=_a', 'for="_a:_b"', 'for=203.0.113.7:80', 'for=[::1]', 'for="::1', 'for=a=b',
+    'for', 'for=', 'for=unknown', 'for=_a', 'for="_a:_b"', 'for="203.0.113.7:_"', 'for="203.0.113.7:_a b"',
+    'for=203.0.113.7:80', 'for=[::1]', 'for="::1', 'for=a=b',
     'for=203.0.113.7;for=198.51.100.1', '203.0.113.7', 'for="203.0.113.7', 'for="203.0.113.7\\"', ';for=203.0.113.7',
     'for = 203.0.113.7', "for='203.0.113.7'"])
 def test_an_element_of_forwarded_that_is_malformed_ends_the_way(value):
