@@ -5978,7 +5978,7 @@ def blocking_client_context(tls, names_itself):
         return NO_ROOM if failure_of(error.errno) is NO_ROOM else UNREADABLE_PEM
 
 
-UNREADABLE_PEM = Failure(1, 'bad-request', 'ca, cert or key in tls cannot be read, is encrypted, or does not fit')
+UNREADABLE_PEM = Failure(1, 'tls', 'ca, cert or key in tls cannot be read, is encrypted, or does not fit')
 
 
 @contextlib.contextmanager
@@ -9747,6 +9747,10 @@ def new_password():
         raise ConfigError('no password was given')
     if password != again or not password:
         raise ConfigError('these are two passwords' if password else 'a password must not be empty')
+    try:
+        utf8_text(password)  # RFC 7617 section 2.1: what we tell clients to send
+    except UnicodeError:
+        raise ConfigError('a password must be UTF-8')
     return password
 
 

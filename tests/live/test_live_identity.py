@@ -232,7 +232,7 @@ def test_who_leaves_while_its_password_is_looked_at_leaves_nothing(running_gatew
     clients = [RawClient(gateway.address) for _ in range(5)]
     for client in clients:
         client.send(upgrade_request(headers=[basic('wrong')]))
-    wait_until(lambda: len(gateway.clients) == 5 and gateway.logins._threads)
+    wait_until(lambda: [client.state for client in list(gateway.clients)] == [ws2s.ANSWERING] * 5)
     gateway.abort()
     for client in clients:
         assert client.receive_all() == b''
@@ -582,11 +582,21 @@ def test_a_token_that_the_program_mints_opens_a_gateway(folder, running_gateway)
     assert 7100 < claims['exp'] - time.time() <= 7200
 
 
-def test_a_password_is_hashed_from_standard_input(running_gateway):
+def hashed(line):
     process = subprocess.Popen([sys.executable, WS2S, '--hash-password'], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, env=clean_environment('/'), close_fds=True)
-    output, errors = process.communicate(PASSWORD.encode('utf-8') + b'\nmore\n')
-    assert (process.returncode, errors) == (0, b'') and output.startswith(b'pbkdf2-sha256$600000$')
+    output, errors = process.communicate(line)
+    return process.returncode, output, errors
+
+
+def test_a_password_is_utf_8():
+    status, output, errors = hashed(b'\xff\xfe\n')
+    assert (status, output) == (2, b'') and b'UTF-8' in errors
+
+
+def test_a_password_is_hashed_from_standard_input(running_gateway):
+    status, output, errors = hashed(PASSWORD.encode('utf-8') + b'\nmore\n')
+    assert (status, errors) == (0, b'') and output.startswith(b'pbkdf2-sha256$600000$')
     gateway = running_gateway(auth(users=[{'name': 'ann', 'password': output.decode('ascii').strip()}]))
     assert (ask(gateway, basic())[0], ask(gateway, basic(PASSWORD + u'x'))[0]) == (101, 401)
     status, output, errors = run_to_end(['--hash-password'], '/')
