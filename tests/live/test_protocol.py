@@ -16,7 +16,7 @@ shows the one or the other:
     A10  test_a_download_arrives_whole; test_flow.py:
          test_client_that_reads_nothing_stalls_its_target_and_gets_every_byte_later
     A11  test_the_target_sees_the_end_of_the_client
-    A12  test_live_access.py: test_no_spelling_reaches_this_machine_by_default
+    A12  test_every_dialect.py: test_no_spelling_reaches_this_machine
     A15  test_an_empty_ssh_host_means_a_plain_connect
     A17  test_a_ping_is_answered_with_its_payload; test_flow.py:
          test_silent_client_is_pinged_and_lives_as_long_as_it_answers
@@ -26,7 +26,7 @@ shows the one or the other:
     B3   test_a_frame_within_a_binary_message_is_data
     B4   test_a_message_may_come_in_any_number_of_fragments
     B5   test_program.py: test_no_secret_and_no_payload_is_logged
-    B6   test_live_access.py: test_no_spelling_reaches_this_machine_by_default
+    B6   test_every_dialect.py: test_no_spelling_reaches_this_machine
     B7   test_protection_that_is_not_there_is_refused
     B8   test_protection_that_is_not_there_is_refused
     B9   test_close.py: test_a_close_is_echoed_and_then_comes_a_fin
@@ -302,7 +302,12 @@ def test_unknown_fields_are_ignored_and_the_last_of_two_wins(connected):
                                           ('tls', 'false'), ('ssh_host', '127.0.0.1')])
 def test_protection_that_is_not_there_is_refused(client, field, value):
     received = []
-    with serving(recorder(received)) as port:
+
+    def plain(sock):
+        sock.sendall(b'220 welcome\r\n')
+        recorder(received)(sock)
+
+    with serving(plain) as port:
         code, _ = failed(client, command='connect', host='127.0.0.1', port=port, ssh_port=closed_port(),
                          **{field: value})
         assert code in (1, 6)

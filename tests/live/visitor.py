@@ -307,8 +307,9 @@ class Gallery(object):
         """Take pictures of what is shown, which must have no flaws."""
         for look in LOOKS:
             visitor.page.look(look[1], 900, look[0])
+            # A window of another size, and what was shown just before, take a moment.
+            wait_until(lambda: not visitor.is_wider_than_its_window(), 10, '%s %s to fit' % (name, look))
             visitor.page.save_screenshot(os.path.join(self._folder, '%s-%s-%d.png' % ((name,) + look)))
-            assert not visitor.is_wider_than_its_window(), (name, look)
             breaches = visitor.breaches() if look in JUDGED_LOOKS else []
             assert not breaches, (name, look, breaches)
         visitor.page.look(WIDE, 900, 'light')
