@@ -214,7 +214,7 @@ def check_answer(answer):
     """It is HTTP, then at most frames of a server that say what the protocol knows, and nothing after a Close."""
     if not answer:
         return
-    assert re.match(br'HTTP/1\.1 (101|200|4\d\d|503) ', answer), answer[:100]
+    assert re.match(br'HTTP/1\.1 (101|200|204|4\d\d|503) ', answer), answer[:100]
     if not answer.startswith(b'HTTP/1.1 101 '):
         return
     data = answer[answer.index(b'\r\n\r\n') + 4:]

@@ -24,7 +24,6 @@ TAKEN = {
         'nothing_after_a_close_is_obeyed', 'replies_and_pongs_that_are_owed_come_before_the_close',
         'a_client_that_reads_late_gets_all_and_then_the_close', 'a_client_that_just_ends_gets_a_fin',
         'a_gateway_that_stops_says_1001_and_waits_for_the_echo', 'a_client_is_cut_off_in_the_end'),
-    test_crosstalk: ('no_byte_of_50_clients_is_wrong_or_crosses',),
     test_flow: (
         'client_that_reads_nothing_stalls_its_target_and_gets_every_byte_later',
         'target_that_reads_nothing_stalls_its_client_and_gets_every_byte_later',
@@ -57,6 +56,10 @@ TAKEN = {
         'close_during_a_blocked_download_cuts_no_frame', 'a_large_message_does_not_hold_up_others'),
 }
 globals().update(('test_' + name, getattr(module, 'test_' + name)) for module in TAKEN for name in TAKEN[module])
+
+
+def test_no_byte_of_50_clients_is_wrong_or_crosses(running_gateway, small_kernel_buffers):
+    test_crosstalk.test_no_byte_of_50_clients_is_wrong_or_crosses(running_gateway, small_kernel_buffers, 1, 200000)
 
 
 @pytest.fixture(scope='module')
