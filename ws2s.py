@@ -96,6 +96,7 @@ if PY2:
     text_type = unicode  # noqa: F821
     dup2 = os.dup2
     beneath = operator.attrgetter('_sock')  # the socket of an SSLSocket, without TLS
+    engine_of = operator.attrgetter('_sslobj')
     integer_types = (int, long)  # noqa: F821
 
     def monotonic():
@@ -154,6 +155,10 @@ if PY2:
     def base64_bytes(data):
         return binascii.b2a_base64(data)[:-1]
 
+    def tls_send(sock, data):
+        """As send() of an SSLSocket, which would give a 0 for each kind of refusal."""
+        return engine_of(sock).write(data)
+
     def check_peer_name(sock, name):
         """Raise ssl.CertificateError when the certificate does not name the address ``name``: Python looks at names of
         DNS only."""
@@ -190,6 +195,7 @@ else:
     dup2 = functools.partial(os.dup2, inheritable=False)
     joined = b''.join
     beneath = functools.partial(super, ssl.SSLSocket)
+    tls_send = ssl.SSLSocket.send
 
     to_int = functools.partial(int.from_bytes, byteorder='big')
     to_bytes = functools.partial(int.to_bytes, byteorder='big')
@@ -4871,14 +4877,13 @@ class TlsWire(Wire):
         if not self._is_shaken:
             raise NetworkError(errno.EPIPE, 'nobody to tell: there is no TLS yet')
         data = memoryview(chunks[0] if len(chunks) == 1 or len(chunks[0]) >= TLS_WRITE else joined(chunks))
-        sent, part = 0, 1
+        sent = 0
         self._guard.begin(sock)
         try:
-            while part and sent < len(data):  # some Pythons give a 0 for a refusal
-                part = sock.send(data[sent:sent + TLS_WRITE])
-                sent += part
+            while sent < len(data):
+                sent += tls_send(sock, data[sent:sent + TLS_WRITE])
         except ssl.SSLWantWriteError:
-            part = 0
+            LOG.debug('TLS takes no more just now')
         except ssl.SSLError as error:  # to write never waits for the peer: renegotiation is off
             raise NetworkError(errno.ECONNRESET, 'TLS: %s' % error.reason)
         finally:
