@@ -5359,7 +5359,7 @@ class Datagrams(Handler):
     kernel does not take is lost."""
 
     __slots__ = ('sock', 'events', 'touched', 'in_row', 'owner', 'eof', 'finished', 'moved', 'taken', '_loop')
-    pending, congested, broken = 0, False, False
+    pending, congested, broken, wire = 0, False, False, PLAIN
 
     def __init__(self, loop, sock, owner):
         self.sock, self.owner, self._loop = sock, owner, loop
