@@ -574,7 +574,7 @@ def test_client_that_we_throttle_cannot_answer_and_is_not_ended(running_gateway)
                 wait_until_still(lambda: upload.sent)
                 assert_holds(lambda: len(sessions(gateway)) == 1, 2, 'the session')
                 go.set()
-                wait_until(lambda: reading.position == total, 30)
+                wait_until(lambda: reading.position == total, 100)
 
 
 def test_client_that_does_not_read_yet_is_not_ended_and_costs_no_work(running_gateway):
