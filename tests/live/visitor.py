@@ -284,8 +284,12 @@ class Visitor(object):
         return self.page.evaluate("""JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie,
                                                      location.href, history.state, document.referrer])""")
 
-    def is_wider_than_its_window(self):
-        return self.page.evaluate('(root => root.scrollWidth > root.clientWidth)(document.documentElement)')
+    def what_is_wider_than_its_window(self):
+        return self.page.evaluate("""(root => root.scrollWidth <= root.clientWidth ? [] : [
+            ...root.querySelectorAll('*')].filter(
+                element => element.getBoundingClientRect().right > root.clientWidth).map(
+                ({tagName, id, textContent}) => `${tagName}#${id} ${textContent.trim().slice(0, 60)}`))(
+                document.documentElement)""")
 
     def breaches(self):
         """What axe finds wrong with what is shown."""
@@ -294,6 +298,13 @@ class Visitor(object):
         return self.page.evaluate("""axe.run(document, {resultTypes: ['violations']}).then(result =>
             result.violations.map(({id, help, nodes}) => [id, help, nodes.slice(0, 5).map(
                 ({html, failureSummary}) => [html.slice(0, 300), failureSummary])]))""")
+
+
+def eventually(condition):
+    try:
+        return wait_until(condition, 10)
+    except AssertionError:
+        return False
 
 
 class Gallery(object):
@@ -308,7 +319,8 @@ class Gallery(object):
         for look in LOOKS:
             visitor.page.look(look[1], 900, look[0])
             # A window of another size, and what was shown just before, take a moment.
-            wait_until(lambda: not visitor.is_wider_than_its_window(), 10, '%s %s to fit' % (name, look))
+            fits = eventually(lambda: not visitor.what_is_wider_than_its_window())
+            assert fits, (name, look, visitor.what_is_wider_than_its_window())
             visitor.page.save_screenshot(os.path.join(self._folder, '%s-%s-%d.png' % ((name,) + look)))
             breaches = visitor.breaches() if look in JUDGED_LOOKS else []
             assert not breaches, (name, look, breaches)
