@@ -342,7 +342,7 @@ def test_200_megabytes_through_a_slow_page_need_little_memory(library_gateway, c
                 finish = page.begin('readSlowly', url=ws(library_gateway), port=port, rest=10)
                 # The page has stopped after the first megabyte: nobody may take the rest in its place.
                 wait_until(lambda: flood.sent >= MEGABYTE, 10)
-                assert wait_until_still(lambda: flood.sent) < 40 * MEGABYTE  # of 200: what kernels hold, too
+                assert wait_until_still(lambda: flood.sent) < 32 * MEGABYTE  # what kernels hold, too
                 page.evaluate('goOn()')
                 while collects and page.evaluate('progress') < LARGE:
                     page.call('HeapProfiler.collectGarbage')
