@@ -313,6 +313,7 @@ def open_descriptors():
 
 
 OP_NO_RENEGOTIATION = getattr(ssl, 'OP_NO_RENEGOTIATION', 0x40000000)  # OpenSSL 1.1.0h and newer
+OP_IGNORE_UNEXPECTED_EOF = 0x80  # OpenSSL 3; means nothing to an older one
 
 
 def allow_versions_from(context, least):
@@ -323,6 +324,8 @@ def allow_versions_from(context, least):
         context.options |= ssl.OP_NO_SSLv3 | ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1
         context.options |= ssl.OP_NO_TLSv1_2 if least == '1.3' else 0
     context.options |= ssl.OP_NO_COMPRESSION | OP_NO_RENEGOTIATION
+    # Python 3.8 and 3.9 have OpenSSL 3 pass off a connection cut short as one that ended in order.
+    context.options &= ~OP_IGNORE_UNEXPECTED_EOF
     # The newest Python alone is strict about fields that many private authorities leave out.
     context.verify_flags &= ~getattr(ssl, 'VERIFY_X509_STRICT', 0)
 

@@ -86,22 +86,25 @@ def hear(client, reading, until):
 # -- finish ------------------------------------------------------------------------------------------------------------
 
 def test_the_target_sees_the_end_behind_all_that_was_sent_and_its_answer_comes(way):
-    received = []
+    received, may_answer = [], threading.Event()
 
     def then(sock):
         received.append(until_end(sock))
+        may_answer.wait(30)  # the end of the answer ends the connection, and what is still asked has another reply
         sock.sendall(NOISE.cut(0, 100000))
         end_half(sock)
 
-    with way.connected(then, binary=True) as client:
+    with released(may_answer), way.connected(then, binary=True) as client:
         client.send_frame(BINARY, NOISE.cut(0, MEGABYTE))
         for request in ({'command': 'send', 'data': 'x'}, {'command': 'finish'}, {'command': 'send', 'data': 'late'}):
             client.send_json(**request)
         client.send_frame(BINARY, b'late')
         client.send_json(command='finish')
+        assert [said(client.receive_json()) for _ in range(5)] == [
+            'send done', 'finish done', BAD_REQUEST, BAD_REQUEST, 'finish done']
+        may_answer.set()
         reading = Reading(NOISE)
-        assert hear(client, reading, CLOSED) == ['send done', 'finish done', BAD_REQUEST, BAD_REQUEST, 'finish done',
-                                                 CLOSED]
+        assert hear(client, reading, CLOSED) == [CLOSED]
         assert reading.position == 100000 and received == [NOISE.cut(0, MEGABYTE) + b'x']
         assert failure(client.ask(command='finish')) == NOT_CONNECTED
 
