@@ -1,6 +1,6 @@
 # -*- coding: utf-8 -*-
-"""A way to the gateway that dies, a gateway that is killed or stopped, a tab that is suspended: pages in Chromium notice
-it, tell it, and repeat nothing by themselves. How long that takes is a test of tests/js/silence.test.js."""
+"""A way to the gateway that dies, a gateway that is killed or stopped, a tab that is suspended: pages notice it, tell
+it, and repeat nothing by themselves, in Chromium. How long that takes is a test of tests/js/silence.test.js."""
 
 import contextlib
 import json
