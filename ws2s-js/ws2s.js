@@ -1828,7 +1828,7 @@ class RedisLink {
     this.#endPause = ignore;
   }
 
-  // Whoever has come back waits for no pause, and an attempt that was due later is not one more. Several signs may tell.
+  // Whoever has come back waits for no pause, and an attempt that was due later is not one more. Events come together.
   #hasten() {
     if (this.#endPause === ignore) return;
     this.#attempts--;
