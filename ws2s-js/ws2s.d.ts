@@ -44,8 +44,9 @@ declare namespace WS2S {
     /** Milliseconds for reaching the gateway and the target together, 60,000; 0 for no limit. */
     timeout?: number;
     /**
-     * Milliseconds without a word of the gateway behind a ping until it is `gateway-lost`, 15,000; 0 for no limit.
-     * After a large message, and behind much data for a target that may not read, it is longer: 8 and 40 times that.
+     * Milliseconds without a word of the gateway behind a ping until it is `gateway-lost`, 15,000; 0 for no limit. There
+     * is a ping every 30 seconds, or after two heartbeats if these are less. After a large message on a slow line, and
+     * behind much data for a target that may not read, it may take up to 8 and 40 times as long.
      */
     heartbeat?: number;
   }
@@ -58,6 +59,8 @@ declare namespace WS2S {
     retry?: Retry;
     /** Of newRedisClient(): see RedisOptions. */
     commandTimeout?: number;
+    /** Of newRedisClient(): see RedisOptions. */
+    maxReplyBytes?: number;
   }
 
   interface ConnectOptions extends SessionOptions {
@@ -205,6 +208,12 @@ declare namespace WS2S {
      * has EXEC with one of them.
      */
     commandTimeout?: number;
+    /**
+     * The largest reply, 268,435,456 bytes by default; 0 for no limit. Each item counts as 64 bytes beside its own. At a
+     * larger one, before memory is taken for it, the connection ends, and its command rejects with `not-answered`,
+     * whose `cause` has the reason `limit`.
+     */
+    maxReplyBytes?: number;
   }
 
   type RedisArgument = string | number | bigint | BufferSource;

@@ -56,7 +56,7 @@ const opened: WS2S.Opened = await connection.opened;
 await opened.readable.pipeThrough(new TextDecoderStream()).pipeTo(new WritableStream<string>());
 await connection.readable.pipeThrough(new DecompressionStream('gzip')).pipeTo(connection.writable);
 const one: Uint8Array | undefined = (await connection.readable.getReader().read()).value;
-const options: WS2S.RedisOptions = {host: 'h', commandTimeout: 1, retry: {first: 1}};
+const options: WS2S.RedisOptions = {host: 'h', commandTimeout: 1, maxReplyBytes: 1, retry: {first: 1}};
 const redis: Redis = new Redis('ws://h/', options), same: WS2S.Redis = new WS2S.Redis('ws://h/', options);
 const replies: any[] | null = await redis.multi([['SET', 'k', 1], ['GET', new Uint8Array(1)]]);
 const error: WS2S.WS2SError = new WS2SError(1, 'transaction-lost', 'x');
@@ -87,6 +87,27 @@ for (const [name, ending, settings] of WAYS) {
   });
 }
 
+const CLUSTER = `import {RedisCluster, slotOf, keyOf, type ClusterOptions} from './cluster.mjs';
+import {Redis} from './ws2s.mjs';
+const nodeAddress = (host: string, port: number) => port > 7000 ? host + ':1' : undefined;
+const options: ClusterOptions = {nodes: ['h:1', {host: 'h'}], nodeAddress, patience: 1, maxConnections: 2, text: true};
+const cluster: RedisCluster = new RedisCluster('ws://h/', options);
+new RedisCluster('ws://h/', {host: 'h', nodeAddress: {'a:1': 'b:2', 'c:3': {host: 'd', port: 4}}, password: 'p'});
+const replies: any[] | null = await cluster.multi([['SET', 'k', 1]]);
+const nodes: Redis[] = [await cluster.nodeOf('k'), ...await cluster.nodes()];
+const slot: number = slotOf(new Uint8Array(1)), key = keyOf(['GET', 'k']);
+cluster.onLost = (error: Error, node?: string) => { console.log(error, node); };
+await cluster.subscribe('c', (message: string) => { console.log(message, replies, nodes, slot, key); });
+// @ts-expect-error
+new RedisCluster('ws://h/', {host: 'h', db: 1});
+`;
+
+for (const [name, ending, settings] of WAYS) {
+  test(`cluster.mjs has its types with ${name}`, {skip}, () => {
+    assert.deepStrictEqual(complaints({[`program.${ending}`]: CLUSTER}, settings), []);
+  });
+}
+
 test('what is wrong is complained about', {skip}, () => {
   const [complaint] = complaints({'program.ts': `${IMPORT}const n: number = WS2S;`}, WAYS[2][2]);
   assert.match(complaint, /^TS2322/);
@@ -94,7 +115,7 @@ test('what is wrong is complained about', {skip}, () => {
 
 // Those of other libraries have types that are not here.
 const EXAMPLES = [...README.matchAll(/^```js\n(.*?)^```$/gms)].map(([, text]) => text)
-  .filter(text => /\bWS2S\b|\bnew WebSocket\(|^ws\./m.test(text));
+  .filter(text => /\bWS2S\b|\bRedisCluster\b|\bnew WebSocket\(|^ws\./m.test(text));
 
 test('the README has examples of the library', () => {
   assert.ok(EXAMPLES.filter(text => text.includes('WS2S')).length >= 3);
