@@ -52,10 +52,11 @@ function compiled(texts, settings) {
   host.getCurrentDirectory = () => project;
   host.fileExists = name => files.has(path.normalize(name)) || fileExists(name);
   host.readFile = name => files.get(path.normalize(name)) ?? readFile(name);
-  host.getSourceFile = (name, ...rest) => {
-    if (!path.basename(name).startsWith('lib.')) return getSourceFile(name, ...rest);
-    if (!libraries.has(name)) libraries.set(name, getSourceFile(name, ...rest));
-    return libraries.get(name);
+  host.getSourceFile = (name, how, ...rest) => {
+    if (path.normalize(name).startsWith(project)) return getSourceFile(name, how, ...rest);
+    const key = path.basename(name).startsWith('lib.') ? name : `${name} ${options.module} ${how.impliedNodeFormat}`;
+    if (!libraries.has(key)) libraries.set(key, getSourceFile(name, how, ...rest));
+    return libraries.get(key);
   };
   return ts.createProgram([...files.keys()], options, host);
 }
