@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 
+import npm_package
 import proof
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -31,7 +32,8 @@ ONLY_ON = {'programs': ('2.7', '3.6', '3.11', NEWEST), 'independent': ('2.7', NE
 STRICT = os.environ.get('WS2S_TEST_STRICT') == '1'
 NODE_PACKAGES = ('ws@8', 'axe-core@4.14.1', 'typescript@5.9.3', '@novnc/novnc@1.7.0', 'mqtt@5.16.0',
                  '@neondatabase/serverless@1.2.0', 'v86@0.5.462', '@mercuryworkshop/wisp-js@0.5.0', 'libcurl.js@0.7.4',
-                 '@mercuryworkshop/epoxy-tls@2.1.19-1')
+                 '@mercuryworkshop/epoxy-tls@2.1.19-1', 'publint@0.3.25', '@arethetypeswrong/cli@0.18.5',
+                 'esbuild@0.28.2', 'vite@8.4.0', '@types/ws@8.18.1', 'node@22.23.3')
 PEER_NODE_PACKAGES = ('ws@8', '@mercuryworkshop/wisp-js@0.5.0')
 SUITE = ('tests/unit', 'tests/live')
 PEER_ENVIRONMENTS = ('bench-peers', 'bench-original')
@@ -313,9 +315,22 @@ def command_dist(wanted, arguments):
     python = environment('dist', builder, '-r', 'tests/requirements-dist.txt')
     must([python, '-m', 'build', '--outdir', 'dist'], 'build failed for', ['dist'])
     try:
-        return prove_archives(builder)
+        status = prove_archives(builder)
+        make_npm_package()
     except proof.Unproven as error:
         raise Problem(error)
+    return status
+
+
+def make_npm_package():
+    node, npm = shutil.which('node'), shutil.which('npm')
+    if not (node and npm):
+        raise Problem('wheel and source archive are in dist/, but the package of npm needs node and npm (%s)'
+                      % npm_package.HOW_TO_GET)
+    path = npm_package.pack(npm, os.path.join(ROOT, 'dist'))
+    with tempfile.TemporaryDirectory() as folder:
+        proof.prove_npm_package(node, npm, path, folder)
+    say('%s holds what it should; import and require find it' % os.path.basename(path))
 
 
 def prove_archives(builder):
