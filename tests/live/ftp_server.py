@@ -1,7 +1,6 @@
 # -*- coding: utf-8 -*-
 """A real FTP server of our own, vsftpd, with TLS, and one user."""
 
-import contextlib
 import os
 
 from mail_servers import running_mail_server
@@ -31,13 +30,14 @@ ssl_enable=YES
 allow_anon_ssl=YES
 rsa_cert_file={certificate}
 rsa_private_key_file={key}
-require_ssl_reuse={reuse}
+require_ssl_reuse=NO
 vsftpd_log_file={folder}/log-main
 '''
 
 
-def running_vsftpd(certified, reuse='NO'):
-    """A MailServer, which speaks FTP: passive, with TLS or without."""
+def running_vsftpd(certified):
+    """A MailServer, which speaks FTP, passive, with TLS or without. It would not take data whose TLS is no part of the
+    login's, as its default has it: a gateway has none to go on with."""
     program = administrative('vsftpd', 'vsftpd')
 
     def command(config):
@@ -48,4 +48,4 @@ def running_vsftpd(certified, reuse='NO'):
         write(os.path.join(folder, 'passwords'), PASSWORD + u'\n')
         return [program, config]
 
-    return running_mail_server(command, VSFTPD.replace('{reuse}', reuse), certified)
+    return running_mail_server(command, VSFTPD, certified)

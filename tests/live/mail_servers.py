@@ -86,6 +86,11 @@ userdb {{
 mail_location = maildir:~/mail
 first_valid_uid = 1
 auth_failure_delay = 0
+service anvil {{
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
 '''
 
 
