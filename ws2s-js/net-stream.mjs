@@ -76,6 +76,10 @@ function batches(pieces) {
   return groups.map(group => group.length === 1 ? group[0] : Buffer.concat(group));
 }
 
+function unconnectedError() {
+  return nodeError('ERR_SOCKET_CLOSED_BEFORE_CONNECTION', 'Socket closed before the connection was established');
+}
+
 /**
  * The stream of one connection at a time: [BEGIN] opens one, destroy() ends it. Errors are Node's, see net-errors.mjs.
  */
@@ -96,7 +100,8 @@ export class GatewayStream extends Duplex {
   #idle = new IdleTimer(() => this._onTimeout());
   #waiting = [];         // {run, fail}: what was asked before the connection stands
   #isReadAsked = false;  // before the connection stands
-  #closing = null;       // {hadError}, until `close` is told
+  #closing = null;       // {hadError, fails, timer}, until `close` is told
+  #isEndTold = false;
   #received = 0;         // by connections that have ended
   #written = 0;
 
@@ -131,13 +136,30 @@ export class GatewayStream extends Duplex {
     this.#idle.set(milliseconds);
   }
 
-  // Node closes in a later turn than it fails, and tells whether it has failed.
+  // Node closes in a later turn than it fails, whether somebody listens to errors or not, and tells if it has failed.
   emit(name, ...values) {
-    if (name !== 'close' || !this.#closing) return super.emit(name, ...values);
-    const {hadError} = this.#closing;
-    this.#closing = null;
-    setTimeout(() => super.emit('close', ...hadError === undefined ? [] : [hadError]));
-    return true;
+    if (this.#closing && (name === 'error' || name === 'close')) this.#closeLater();
+    if (name === 'end') this.#isEndTold = true;
+    return name === 'close' && this.#closing ? true : super.emit(name, ...values);
+  }
+
+  #closeLater() {
+    const closing = this.#closing;
+    closing.timer = closing.timer || setTimeout(() => {
+      if (this.#closing === closing) this.#closing = null;
+      super.emit('close', ...closing.hadError === undefined ? [] : [closing.hadError]);
+      for (const fail of closing.fails) fail(unconnectedError());
+    });
+  }
+
+  // The stream has ended by itself, and says less.
+  write(chunk, encoding, callback) {
+    if (!this.#isEndTold || this.allowHalfOpen || !this.writableEnded) return super.write(chunk, encoding, callback);
+    const error = nodeError('EPIPE', 'This socket has been ended by the other party');
+    const told = typeof encoding === 'function' ? encoding : callback;
+    if (told) queueMicrotask(() => told(error));
+    this.destroy(error);
+    return false;
   }
 
   /** Open a connection to `{host, port, tls}`, with the settings of configured(). */
@@ -161,7 +183,7 @@ export class GatewayStream extends Duplex {
     this.connecting = false;
     this._unrefTimer();
     this.emit('connect');
-    if (!this.destroyed) this.emit('ready');
+    this.emit('ready');
     if (!this.destroyed) this.#goOn();
     if (!this.destroyed) this[CONNECTED]();
   }
@@ -235,8 +257,8 @@ export class GatewayStream extends Duplex {
   }
 
   _final(callback) {
-    if (this.#isHandedOver || !this[LINK] && !this.connecting && !this[LOWER]) callback();
-    else this[WHEN_CONNECTED](() => this.#finish(callback), callback);
+    if (this.#isHandedOver) callback();
+    else this[WHEN_CONNECTED](() => this.#finish(callback), () => {});
   }
 
   async #finish(callback) {
@@ -255,20 +277,21 @@ export class GatewayStream extends Duplex {
     if (!this.destroyed) return;
     this._undestroy();
     this.#closing = null;
-    this.#isReadAsked = false;
+    this.#isReadAsked = this.#isEndTold = false;
+    this.#received = this.#written = 0;
     this[LINK] = this[LOWER] = this[UPPER] = null;
   }
 
   _destroy(error, callback) {
-    const link = this[LINK];
+    const link = this[LINK], isBegun = link || this[LOWER] || this.connecting;
     this.connecting = false;
     this.#idle.stop();
-    this.#closing = {hadError: link || this[LOWER] ? Boolean(error) : undefined};
+    this.#closing = {
+      hadError: isBegun ? Boolean(error) : undefined, fails: this.#waiting.splice(0).map(({fail}) => fail), timer: null,
+    };
     if (link) this.#leave(link);
     for (const other of [this[UPPER], this[LOWER]]) if (other) other.destroy();
     callback(error);
-    const early = nodeError('ERR_SOCKET_CLOSED_BEFORE_CONNECTION', 'Socket closed before the connection was established');
-    for (const {fail} of this.#waiting.splice(0)) fail(early);
   }
 
   #leave(link) {

@@ -45,6 +45,17 @@ function recording(more) {
   return {gateway, targets};
 }
 
+/* The target reads until the promise is settled. */
+async function drained(target, promise) {
+  let isSettled = false;
+  promise.catch(() => {}).then(() => { isSettled = true; });
+  while (!isSettled) {
+    target.drain();
+    await settled();
+  }
+  await promise;
+}
+
 // -- addresses and options --------------------------------------------------------------------------------------------
 
 for (const [address, host, port, shown] of [
@@ -229,14 +240,7 @@ test('a writer waits while the target does not read', async () => {
   await socket.opened;
   await settled();
   assert.ok(target.received < 100000, target.received);
-  let isWritten = false;
-  writing.then(() => { isWritten = true; });
-  while (!isWritten) {
-    target.drain();
-    await settled();
-  }
-  target.drain();
-  await socket.close();
+  await drained(target, Promise.all([writing, socket.close()]));
   assert.strictEqual(target.received, 500000);
 });
 
@@ -263,15 +267,10 @@ test('close() waits for what waits for room, and the page can read meanwhile', a
   const socket = through(gateway, {window: 16384});
   await socket.opened;
   const writing = socket.writable.getWriter().write(new Uint8Array(300000));
-  let isClosed = false;
-  const closing = socket.close().then(() => { isClosed = true; });
+  const closing = socket.close();
   gateway.last.respond('meanwhile');
   assert.strictEqual(text((await socket.readable.getReader().read()).value), 'meanwhile');
-  while (!isClosed) {
-    target.drain();
-    await settled();
-  }
-  await Promise.all([writing, closing]);
+  await drained(target, Promise.all([writing, closing]));
   assert.strictEqual(target.received, 300000);
 });
 

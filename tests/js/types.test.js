@@ -9,6 +9,8 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const {after, before, test} = require('node:test');
+const WS2S = require('../../ws2s-js/ws2s.js');
+const {FakeGateway, settled} = require('./fake_gateway.js');
 
 const MODULES = process.env.WS2S_TEST_NODE_MODULES;
 const skip = MODULES ? false : "needs Node's package typescript (python3 tests/environments.py node)";
@@ -36,8 +38,8 @@ after(() => fs.rmSync(project, {recursive: true}));
 
 const libraries = new Map();  // those of TypeScript itself and of others are large, and the same each time
 
-/* What TypeScript says about texts that lie in the project. */
-function complaints(texts, settings) {
+/* A program of TypeScript, of texts that lie in the project. */
+function compiled(texts, settings) {
   const ts = require(path.join(MODULES, 'typescript'));
   const {options, errors} = ts.convertCompilerOptionsFromJson({
     strict: true, noEmit: true, target: 'es2022', lib: ['es2023', 'dom', 'dom.iterable', 'dom.asynciterable'],
@@ -55,7 +57,13 @@ function complaints(texts, settings) {
     if (!libraries.has(name)) libraries.set(name, getSourceFile(name, ...rest));
     return libraries.get(name);
   };
-  return ts.getPreEmitDiagnostics(ts.createProgram([...files.keys()], options, host))
+  return ts.createProgram([...files.keys()], options, host);
+}
+
+/* What TypeScript says about it. */
+function complaints(texts, settings) {
+  const ts = require(path.join(MODULES, 'typescript'));
+  return ts.getPreEmitDiagnostics(compiled(texts, settings))
     .map(({file, code, messageText}) => `${file ? path.basename(file.fileName) : ''} TS${code}: `
       + ts.flattenDiagnosticMessageText(messageText, ' '));
 }
@@ -192,4 +200,60 @@ test('every export of ws2s.mjs stands in ws2s.d.mts', async () => {
   const types = fs.readFileSync(path.join(FOLDER, 'ws2s.d.mts'), 'utf8');
   const names = Object.keys(await import(path.join(FOLDER, 'ws2s.mjs')));
   assert.deepStrictEqual([...types.matchAll(/export (?:import )?(\w+)/g)].map(([, name]) => name).sort(), names.sort());
+});
+
+// -- is anything missing in the types? --------------------------------------------------------------------------------
+
+const OF_FUNCTIONS = ['length', 'name', 'prototype'];
+const INTERNAL = ['internals'];  // for tests
+
+/* The names that a program can use of an object. */
+function namesOf(thing) {
+  const prototypes = [];
+  for (let one = thing; one && ![Object, Function].some(({prototype}) => prototype === one);) {
+    prototypes.push(one);
+    one = Object.getPrototypeOf(one);
+  }
+  const unused = [...INTERNAL, 'constructor', ...typeof thing === 'function' ? OF_FUNCTIONS : []];
+  return [...new Set(prototypes.flatMap(Object.getOwnPropertyNames))].filter(name => !unused.includes(name)).sort();
+}
+
+/* The names that the types have, by the names of types. */
+function namesOfTypes(types) {
+  const text = Object.entries(types).map(([name, type]) => `export declare const ${name}: ${type};`).join('\n');
+  const program = compiled({'names.mts': `import WS2S from 'ws2s';\n${text}`}, {module: 'nodenext'});
+  const checker = program.getTypeChecker();
+  const module = checker.getSymbolAtLocation(program.getSourceFile(path.join(project, 'names.mts')));
+  return Object.fromEntries(checker.getExportsOfModule(module).map(symbol => [symbol.name, checker
+    .getPropertiesOfType(checker.getTypeOfSymbol(symbol)).map(({name}) => name)
+    .filter(name => name !== 'prototype').sort()]));
+}
+
+test('the types have every name that the library has, and no other', {skip}, async () => {
+  const gateway = new FakeGateway();
+  const options = {host: 'h', port: 1, WebSocket: gateway.WebSocket};
+  const old = new WS2S('ws://x/', {WebSocket: gateway.WebSocket});
+  const things = {
+    library: [WS2S, 'typeof WS2S'], gateway: [old, 'WS2S'],
+    connection: [await WS2S.connect('ws://x/', options), 'WS2S.Connection'],
+    redis: [new WS2S.Redis('ws://x/', options), 'WS2S.Redis'],
+    socket: [old.newSocket(), 'WS2S.CallbackSocket'], client: [old.newRedisClient('h', 1), 'WS2S.CallbackRedis'],
+  };
+  const expected = Object.fromEntries(Object.entries(things).map(([name, [thing]]) => [name, namesOf(thing)]));
+  const types = namesOfTypes(Object.fromEntries(Object.entries(things).map(([name, [, type]]) => [name, type])));
+  assert.deepStrictEqual(types, expected);
+  await Promise.all([things.connection[0].close(), things.redis[0].close(), things.client[0].close()]);
+  things.socket[0].close();
+  await settled();
+});
+
+test('the types have every option that connect() reads, and no other', {skip}, async () => {
+  const read = new Set();
+  const options = {host: 'h', port: 1, WebSocket: new FakeGateway().WebSocket};
+  const connection = await WS2S.connect('ws://x/', new Proxy(options, {get(target, name) {
+    read.add(name);
+    return target[name];
+  }}));
+  await connection.close();
+  assert.deepStrictEqual(namesOfTypes({options: 'WS2S.ConnectOptions'}).options, [...read].sort());
 });

@@ -276,3 +276,13 @@ def test_the_sizes_in_the_readme_are_right(project):
                                                        text=minified.encode('utf-8')))]
     for said, size in zip(stated, sizes):
         assert 0.95 * size <= float(said) <= 1.05 * size, 'to be stated: %.1f, %.1f and %.1f KB' % tuple(sizes)
+
+
+# -- make dist ---------------------------------------------------------------------------------------------------------
+
+def test_make_dist_says_what_to_install_without_npm(tmpdir):
+    program = "import os, sys; os.environ['PATH'] = ''; sys.path.insert(0, sys.argv[1])\n" \
+              'import environments; environments.make_npm_package()'
+    with pytest.raises(Failed) as caught:
+        run([needs('python3', 'python3'), '-c', program, os.path.join(npm_package.ROOT, 'tests')], str(tmpdir))
+    assert 'node and npm (Debian: apt-get install nodejs npm)' in str(caught.value)
