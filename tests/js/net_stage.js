@@ -5,7 +5,7 @@ const nodeNet = require('node:net');
 
 function plain(value) {
   if (value instanceof Error) return `${value.name} ${value.code}`;
-  if (Buffer.isBuffer(value)) return value.toString('latin1');
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('latin1');
   return value;
 }
 
