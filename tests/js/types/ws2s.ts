@@ -5,7 +5,7 @@ await opened.readable.pipeThrough(new TextDecoderStream()).pipeTo(new WritableSt
 await connection.readable.pipeThrough(new DecompressionStream('gzip')).pipeTo(connection.writable);
 const one: Uint8Array | undefined = (await connection.readable.getReader().read()).value;
 if (one) await connection.writable.getWriter().write(one.subarray(1));
-const options: WS2S.RedisOptions = {host: 'h', commandTimeout: 1, retry: {first: 1}};
+const options: WS2S.RedisOptions = {host: 'h', commandTimeout: 1, maxReplyBytes: 1, retry: {first: 1}};
 const redis: Redis = new Redis('ws://h/', options), same: WS2S.Redis = new WS2S.Redis('ws://h/', options);
 const replies: any[] | null = await redis.multi([['SET', 'k', 1], ['GET', new Uint8Array(1)]]);
 const error: WS2S.WS2SError = new WS2SError(1, 'transaction-lost', 'x');
