@@ -153,10 +153,12 @@ def test_publint_finds_nothing(package, tmpdir):
     assert 'All good!' in tool('publint', 'src/cli.js', '--strict', package, folder=str(tmpdir))
 
 
-def test_are_the_types_wrong_finds_nothing(package, tmpdir):
-    # The other modules are no CommonJS: Node from 20.19 on, and bundlers, can require() them all the same.
-    assert 'No problems found' in tool('@arethetypeswrong/cli', 'dist/index.js', '--no-definitely-typed',
-                                       '--ignore-rules', 'cjs-resolves-to-esm', '--', package, folder=str(tmpdir))
+# Modules that are no CommonJS, too, can be required in Node from 20.19 on, and by bundlers.
+@pytest.mark.parametrize('words', [['--entrypoints', '.'], ['--ignore-rules', 'cjs-resolves-to-esm']],
+                         ids=['the library', 'all modules'])
+def test_are_the_types_wrong_finds_nothing(package, tmpdir, words):
+    said = tool('@arethetypeswrong/cli', 'dist/index.js', '--no-definitely-typed', package, *words, folder=str(tmpdir))
+    assert 'No problems found' in said
 
 
 def test_the_readme_of_the_package_needs_no_other_file(project):
