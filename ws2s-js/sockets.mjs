@@ -615,6 +615,7 @@ export function connect(address, options) {
   const tls = {...common, ...security.tls};
   const isSecure = security.secureTransport === 'on';
   const {signal, allowHalfOpen, highWaterMark = WAITING_BYTES} = given;
+  if (!(typeof highWaterMark === 'number' && highWaterMark >= 0)) throw new SocketError('highWaterMark is a number');
   const wire = new Wire({...settings, ...target, tls: isSecure ? tls : undefined, signal}, socketErrorOf);
   return new Socket(wire, wire.opened, {
     address: target, secureTransport: security.secureTransport, tls, allowHalfOpen: Boolean(allowHalfOpen),
