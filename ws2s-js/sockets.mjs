@@ -695,7 +695,7 @@ export class TCPSocket {
     if (readable.locked || writable.locked) throw invalidState('a stream of the socket is locked');
     this.#isClosing = true;
     handled(readable.cancel());
-    handled(writable.abort());
+    handled(writable.abort(new DOMException('the socket has been closed', 'AbortError')));
     return this.closed;
   }
 
