@@ -71,6 +71,20 @@ export function guardLeaving(isUnsaved) {
   setInterval(look, GUARD_MILLISECONDS);  // it also is saved, or lost, by itself
 }
 
+/** Of a form for a target: after a failure it reads Retry, until the form is changed. */
+export class ConnectButton {
+  #button;
+
+  constructor(button) {
+    this.#button = button;
+    button.form.addEventListener('input', () => this.offerRetry(false));
+  }
+
+  offerRetry(hasFailed) {
+    this.#button.textContent = hasFailed ? 'Retry' : 'Connect';
+  }
+}
+
 /** A line that tells how things stand, and is read out when it changes. */
 export class Status {
   #node;

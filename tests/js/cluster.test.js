@@ -275,7 +275,8 @@ test('it begins with whichever of its nodes is there, and again when none is', a
 });
 
 test('a wrong password ends the client, and so does a server that is no cluster', async () => {
-  for (const [name, answer, code] of [['AUTH', '-WRONGPASS no\r\n', 'WRONGPASS'], ['CLUSTER', '-ERR disabled\r\n', 'ERR']]) {
+  const answers = [['AUTH', '-WRONGPASS no\r\n', 'WRONGPASS'], ['CLUSTER', '-ERR disabled\r\n', 'ERR']];
+  for (const [name, answer, code] of answers) {
     const fake = new FakeCluster();
     fake.redises.get('a:1').answers[name] = answer;
     const {cluster, told} = start(fake, {password: 'p'});

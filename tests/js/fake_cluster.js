@@ -21,7 +21,8 @@ function slotsReply(ranges) {
  */
 class FakeCluster {
   constructor(addresses = ['a:1', 'b:2', 'c:3'], tells = address => address.split(':')) {
-    this.redises = new Map(addresses.map(address => [address, new FakeRedis({CLUSTER: () => slotsReply(this.ranges)})]));
+    const answers = () => ({CLUSTER: () => slotsReply(this.ranges)});
+    this.redises = new Map(addresses.map(address => [address, new FakeRedis(answers())]));
     this.share(addresses, tells);
     this.connects = [];     // the requests, also those that are refused
     this.down = new Set();  // addresses
