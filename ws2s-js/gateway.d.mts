@@ -6,7 +6,8 @@ export interface GatewaySettings extends WS2S.SessionOptions {
   /** The URL of the gateway: `wss://...`, or relative to the page. */
   gateway?: string | URL;
   ssh?: WS2S.SshOptions;
-  tls?: boolean | WS2S.TlsOptions | null;
+  /** For the connections with TLS: which authorities to trust, or a client certificate. */
+  tls?: WS2S.TlsOptions | null;
   window?: number;
   binary?: boolean;
 }

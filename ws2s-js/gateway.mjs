@@ -18,13 +18,15 @@ const PLACE = Symbol.for('ws2s.gateway');
  * Set the gateway of this page, or of this worker, and what holds for each connection through it. It replaces what was
  * set before; without arguments nothing is set.
  *
- * @param {object} [options] `gateway`, a URL, and as of WS2S.connect() `token`, `ssh`, `tls`, `timeout` and
- *   `heartbeat` (milliseconds), `window` (bytes), `binary` and `WebSocket`
+ * @param {object} [options] `gateway`, a URL, and as of WS2S.connect() `token`, `ssh`, `timeout` and `heartbeat`
+ *   (milliseconds), `window` (bytes), `binary` and `WebSocket`; `tls`, an object, says how connections with TLS do it,
+ *   not which ones
  */
 export function configure(options = {}) {
   const unknown = Object.keys(options).find(name => !OPTIONS.includes(name));
   if (unknown !== undefined) throw new TypeError(`configure() has no option ${unknown}`);
   const settings = {...options};
+  if (given(settings.tls) && typeof settings.tls !== 'object') throw new TypeError('the option tls must be an object');
   if (given(settings.gateway)) settings.gateway = urlOf(settings.gateway, 'the option gateway');
   // A function, and not enumerable: what shows or sends all globals must not show a token.
   Object.defineProperty(globalThis, PLACE, {value: () => settings, configurable: true});

@@ -33,6 +33,9 @@ declare namespace WS2S {
   /** As a stream gives them: Uint8Array<ArrayBuffer> where TypeScript knows that, else Uint8Array. */
   type Bytes = ReturnType<Uint8ArrayConstructor['of']>;
 
+  /** What can be written. BufferSource is not among the types of Node, and wants to know where bytes lie. */
+  type AnyBytes = ArrayBufferView | ArrayBuffer;
+
   interface SessionOptions {
     /** The class to use where there is no global one (Node before 22), such as that of Node's package `ws`. */
     WebSocket?: new (url: string, protocols?: string[]) => any;
@@ -58,6 +61,8 @@ declare namespace WS2S {
     retry?: Retry;
     /** Of newRedisClient(): see RedisOptions. */
     commandTimeout?: number;
+    /** Of newRedisClient(): see RedisOptions. */
+    maxReplyBytes?: number;
   }
 
   interface ConnectOptions extends SessionOptions {
@@ -116,7 +121,7 @@ declare namespace WS2S {
 
   interface Opened {
     readable: ReadableStream<Bytes>;
-    writable: WritableStream<BufferSource>;
+    writable: WritableStream<AnyBytes>;
     remoteAddress: string;
     remotePort: number;
   }
@@ -126,7 +131,7 @@ declare namespace WS2S {
     /** Ends when the target closes, after its last byte; fails when the connection is lost. */
     readonly readable: ReadableStream<Bytes>;
     /** Closing it closes the connection after what was written; aborting it is abort(). */
-    readonly writable: WritableStream<BufferSource>;
+    readonly writable: WritableStream<AnyBytes>;
     readonly opened: Promise<Opened>;
     /** Null while there is no TLS. */
     readonly tls: Tls | null;
@@ -205,9 +210,15 @@ declare namespace WS2S {
      * has EXEC with one of them.
      */
     commandTimeout?: number;
+    /**
+     * The largest reply, 268,435,456 bytes by default; 0 for no limit. Each item counts as 64 bytes beside its own. At a
+     * larger one, before memory is taken for it, the connection ends, and its command rejects with `not-answered`,
+     * whose `cause` has the reason `limit`.
+     */
+    maxReplyBytes?: number;
   }
 
-  type RedisArgument = string | number | bigint | BufferSource;
+  type RedisArgument = string | number | bigint | AnyBytes;
 
   type RedisReply =
     | string | number | bigint | boolean | null | Uint8Array | RedisError | RedisReply[]
@@ -270,7 +281,7 @@ declare namespace WS2S {
     ): void;
     /** As UTF-8. */
     send(text: string): void;
-    sendb(bytes: BufferSource): void;
+    sendb(bytes: AnyBytes): void;
     close(): void;
     /** The gateway is reached. */
     onReady: () => void;

@@ -98,6 +98,10 @@ test('what is no URL of a gateway is refused at once, and not shown', () => {
   assert.throws(() => configured('https://page.example/?gateway=secret'), error => !error.message.includes('secret'));
 });
 
+test('tls says how, so it is an object', () => {
+  assert.throws(() => configure({gateway: A, tls: true}), /^TypeError: the option tls must be an object/);
+});
+
 test('a misspelt option is refused', () => {
   assert.throws(() => configure({gateway: A, tokn: 'secret'}), error => error instanceof TypeError
     && /no option tokn/.test(error.message) && !error.message.includes('secret'));
