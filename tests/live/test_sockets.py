@@ -75,6 +75,11 @@ def test_both_reach_a_target_by_the_gateway_that_the_page_names(page, how):
         assert page.run('echo', port=port, how=how) == 'hello'
 
 
+def test_a_worker_reaches_a_target_by_the_gateway_of_its_import(page):
+    with serving(echo) as port:
+        assert page.run('inWorker', port=port) == [1, 2]
+
+
 def socket_error(reason):
     return {'name': 'SocketError', 'reason': reason, 'isTypeError': True, 'begins': 'SocketError'}
 

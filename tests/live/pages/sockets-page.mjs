@@ -75,6 +75,20 @@ globalThis.scenarios = {
     return all(socket.readable);
   },
 
+  /* Its own gateway is named by the URL of its import. */
+  async inWorker({port}) {
+    const worker = new Worker('sockets-worker.mjs', {type: 'module'});
+    try {
+      return await new Promise((resolve, reject) => {
+        worker.onmessage = ({data}) => resolve(data);
+        worker.onerror = ({message}) => reject(new Error(message));
+        worker.postMessage(port);
+      });
+    } finally {
+      worker.terminate();
+    }
+  },
+
   async failures({refused, elsewhere}) {
     const forbidden = {hostname: '169.254.169.254', port: 80};
     return {
