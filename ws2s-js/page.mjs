@@ -401,9 +401,13 @@ function notAnsweredSentence(message, cause, endedAt) {
   if (cause.cause?.name === 'RedisError') return sentenceOf(cause.message);
   const isEnd = cause.name === 'WS2SError' && cause.code === 5 && ['closed', 'reset'].includes(cause.reason);
   const what = isEnd ? `The server has ended the connection at ${wordOf(endedAt || command)}`
-    : `The connection was lost before the answer to ${wordOf(command)} came`;
+    : `The connection was lost before the answer to ${wordOf(command)} came${ofLimit(cause)}`;
   const which = endedAt && endedAt !== command ? wordOf(command) : 'The command';
   return `${what}. ${which} may have been carried out, or not.`;
+}
+
+function ofLimit({name, reason, message}) {
+  return name === 'WS2SError' && reason === 'limit' ? `: ${message}` : '';
 }
 
 function protocolSentence(message) {
