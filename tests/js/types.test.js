@@ -1,94 +1,12 @@
-/*
- * P8, P9: the types of the package, and the examples of the README, as TypeScript sees them by each way of finding
- * modules. Wants the folder of Node's packages in WS2S_TEST_NODE_MODULES, as tests/environments.py sets it.
- */
+/* P8: the types of the package, as TypeScript sees them by each way of finding modules. */
 'use strict';
 
 const assert = require('node:assert');
-const fs = require('node:fs');
-const os = require('node:os');
 const path = require('node:path');
-const {after, before, test} = require('node:test');
+const {test} = require('node:test');
 const WS2S = require('../../ws2s-js/ws2s.js');
 const {FakeGateway, settled} = require('./fake_gateway.js');
-
-const MODULES = process.env.WS2S_TEST_NODE_MODULES;
-const skip = MODULES ? false : "needs Node's package typescript (python3 tests/environments.py node)";
-const ROOT = path.join(__dirname, '..', '..');
-const FOLDER = path.join(ROOT, 'ws2s-js');
-const README = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8');
-const PACKED = [...require(path.join(FOLDER, 'package.json')).files, 'package.json'];
-const OTHERS = ['@types', '@neondatabase', 'ws', 'undici-types', 'v86'];  // packages that examples use
-
-// A project beside whose programs the library lies, and that has installed it, too.
-let project = null;
-
-before(() => {
-  project = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'ws2s-')));
-  const modules = path.join(project, 'node_modules');
-  for (const folder of [project, path.join(modules, 'ws2s')]) {
-    fs.mkdirSync(folder, {recursive: true});
-    for (const name of PACKED) fs.copyFileSync(path.join(FOLDER, name), path.join(folder, name));
-  }
-  fs.rmSync(path.join(project, 'package.json'));
-  for (const name of MODULES ? OTHERS : []) fs.symlinkSync(path.join(MODULES, name), path.join(modules, name));
-});
-
-after(() => fs.rmSync(project, {recursive: true}));
-
-const libraries = new Map();  // those of TypeScript itself and of others are large, and the same each time
-
-/* A program of TypeScript, of texts that lie in the project. */
-function compiled(texts, settings) {
-  const ts = require(path.join(MODULES, 'typescript'));
-  const {options, errors} = ts.convertCompilerOptionsFromJson({
-    strict: true, noEmit: true, target: 'es2022', lib: ['es2023', 'dom', 'dom.iterable', 'dom.asynciterable'],
-    types: [], skipDefaultLibCheck: true, ...settings,
-  }, project);
-  assert.deepStrictEqual(errors, []);
-  const files = new Map(Object.entries(texts).map(([name, text]) => [path.join(project, name), text]));
-  const host = ts.createCompilerHost(options);
-  const {fileExists, readFile, getSourceFile} = host;
-  host.getCurrentDirectory = () => project;
-  host.fileExists = name => files.has(path.normalize(name)) || fileExists(name);
-  host.readFile = name => files.get(path.normalize(name)) ?? readFile(name);
-  host.getSourceFile = (name, how, ...rest) => {
-    if (path.normalize(name).startsWith(project)) return getSourceFile(name, how, ...rest);
-    const key = path.basename(name).startsWith('lib.') ? name : `${name} ${options.module} ${how.impliedNodeFormat}`;
-    if (!libraries.has(key)) libraries.set(key, getSourceFile(name, how, ...rest));
-    return libraries.get(key);
-  };
-  return ts.createProgram([...files.keys()], options, host);
-}
-
-/* What TypeScript says about it, and about the files of the library; those of others take longer. */
-function complaints(texts, settings) {
-  const ts = require(path.join(MODULES, 'typescript'));
-  const program = compiled(texts, settings);
-  const files = program.getSourceFiles().filter(({fileName}) => path.normalize(fileName).startsWith(project));
-  return [...program.getOptionsDiagnostics(), ...program.getGlobalDiagnostics(),
-    ...files.flatMap(file => [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)])]
-    .map(({file, code, messageText}) => `${file ? path.basename(file.fileName) : ''} TS${code}: `
-      + ts.flattenDiagnosticMessageText(messageText, ' '));
-}
-
-const WAYS = [
-  ['nodenext', 'mts', {module: 'nodenext'}],
-  ['node16', 'mts', {module: 'node16'}],
-  ['bundler', 'ts', {module: 'esnext', moduleResolution: 'bundler'}],
-  ['bundler, verbatim', 'ts', {module: 'esnext', moduleResolution: 'bundler', verbatimModuleSyntax: true}],
-  ['node10', 'ts', {module: 'esnext', moduleResolution: 'node10'}],
-  ['node10, without interop', 'ts', {module: 'esnext', moduleResolution: 'node10', esModuleInterop: false}],
-  ['preserve', 'ts', {module: 'preserve'}],
-];
-
-// What uses all of a module, and uses it wrongly where an error is expected: for each, a file named as the module.
-const PROGRAMS = new Map(fs.readdirSync(path.join(__dirname, 'types'))
-  .map(name => [path.parse(name).name, fs.readFileSync(path.join(__dirname, 'types', name), 'utf8')]));
-
-function named(texts, word, ending) {
-  return Object.fromEntries([...texts].map(([name, text]) => [`${word}-${name}.${ending}`, text]));
-}
+const {FOLDER, MODULES, PROGRAMS, WAYS, compiled, complaints, inProject, named, skip} = require('./typescript.js');
 
 test('every module that can be imported has its program', () => {
   const {exports} = require(path.join(FOLDER, 'package.json'));
@@ -151,54 +69,6 @@ test('what is wrong is complained about, and nothing else', {skip}, () => {
     WRONG.map(([, code], number) => `wrong-${number}.mts TS${code}`).sort());
 });
 
-const BLOCKS = [...README.matchAll(/^```js\n(.*?)^```$/gms)].map(([, text]) => text);
-const SCRIPTS = [...README.matchAll(/<script type="module">\n(.*?)<\/script>/gs)].map(([, text]) => text);
-// The packages of these are too large for their types alone.
-const EXAMPLES = [...BLOCKS, ...SCRIPTS].filter(text => !/'@php-wasm|'.\/libcurl/.test(text));
-const VARIABLES = {ws: 'WebSocket', V86: 'typeof import("v86").V86'};  // what an example goes on from
-
-test('the README has examples of the library, and few of those whose types are not here', () => {
-  assert.ok(EXAMPLES.filter(text => text.includes('WS2S')).length >= 5);
-  assert.ok(EXAMPLES.length + 2 >= BLOCKS.length + SCRIPTS.length);
-});
-
-function wholeExample(text) {
-  const has = pattern => new RegExp(pattern).test(text);
-  const lacks = name => has(`\\b${name}\\b`) && !has(`\\b(const|import) [^=;]*\\b${name}\\b`);
-  const declared = Object.keys(VARIABLES).filter(lacks).map(name => `declare const ${name}: ${VARIABLES[name]};\n`);
-  const imported = lacks('WS2S') ? "import WS2S from 'ws2s';\n" : '';
-  return `${imported}${declared.join('')}${text.replace('./node_modules/ws2s/ws2s.mjs', 'ws2s')}\nexport {};`;
-}
-
-const isOfCommonJs = text => /\brequire\(/.test(text);
-
-for (const [name, ending, settings] of WAYS) {
-  test(`P8, P9: the package has its types, and the examples of the README no errors, with ${name}`, {skip}, () => {
-    const examples = EXAMPLES.filter(text => !isOfCommonJs(text)).map(wholeExample).entries();
-    const texts = {...named(PROGRAMS, 'program', ending), ...named(examples, 'example', ending)};
-    // By the oldest way the package is found as a CommonJS module.
-    assert.deepStrictEqual(complaints(texts, {...settings, esModuleInterop: true}), []);
-  });
-}
-
-for (const [name, , settings] of WAYS.filter(([word]) => ['nodenext', 'bundler', 'node10'].includes(word))) {
-  test(`P9: nor have those that require() with ${name}`, {skip}, () => {
-    const texts = named(EXAMPLES.filter(isOfCommonJs).entries(), 'example', 'cjs');
-    const javascript = {allowJs: true, checkJs: true, types: ['node']};
-    assert.deepStrictEqual(complaints(texts, {...settings, ...javascript}), []);
-  });
-}
-
-test('P9: an older style: require() in CommonJS', {skip}, () => {
-  const text = "import WS2S = require('ws2s');\nexport const r: WS2S.Redis = new WS2S.Redis('x', {host: 'h'});";
-  assert.deepStrictEqual(complaints({'program.cts': text}, {module: 'nodenext'}), []);
-});
-
-test('P9: a script has the global', {skip}, () => {
-  const text = "const redis: WS2S.Redis = new WS2S.Redis('x', {host: 'h'});";
-  assert.deepStrictEqual(complaints({'program.ts': text}, {...WAYS[2][2], types: ['ws2s']}), []);
-});
-
 // -- is anything missing in the types? --------------------------------------------------------------------------------
 
 const OF_FUNCTIONS = ['length', 'name', 'prototype'];
@@ -220,7 +90,7 @@ function namesOfTypes(types) {
   const text = Object.entries(types).map(([name, type]) => `export declare const ${name}: ${type};`).join('\n');
   const program = compiled({'names.mts': `import WS2S from 'ws2s';\n${text}`}, {module: 'nodenext'});
   const checker = program.getTypeChecker();
-  const module = checker.getSymbolAtLocation(program.getSourceFile(path.join(project, 'names.mts')));
+  const module = checker.getSymbolAtLocation(program.getSourceFile(inProject('names.mts')));
   return Object.fromEntries(checker.getExportsOfModule(module).map(symbol => [symbol.name, checker
     .getPropertiesOfType(checker.getTypeOfSymbol(symbol)).map(({name}) => name)
     .filter(name => name !== 'prototype').sort()]));
@@ -232,7 +102,7 @@ function exportsOfTypes(module) {
   const program = compiled({'names.mts': `export * as all from '${module}';`}, {module: 'nodenext', types: ['node']});
   const checker = program.getTypeChecker();
   const [all] = checker.getExportsOfModule(
-    checker.getSymbolAtLocation(program.getSourceFile(path.join(project, 'names.mts'))));
+    checker.getSymbolAtLocation(program.getSourceFile(inProject('names.mts'))));
   const resolved = symbol => symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol;
   return checker.getExportsOfModule(resolved(all))
     .filter(symbol => resolved(symbol).flags & ts.SymbolFlags.Value).map(({name}) => name).sort();

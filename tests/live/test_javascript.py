@@ -43,7 +43,7 @@ def run_node(name, **variables):
 
 def needs_for(name):
     """The variables for a file of tests. What it would skip for want of a program is skipped here, where it is seen."""
-    if name == 'types.test.js':
+    if name in ('types.test.js', 'examples.test.js'):
         return {'WS2S_TEST_NODE_MODULES': needs_node_modules()}
     if name not in PROGRAMS:
         return {}
