@@ -301,6 +301,5 @@ def test_every_connection_of_pg_is_gone_with_end(pg_page, login, postgres):
 
 def test_pg_is_told_what_is_wrong(pg_page, login):
     assert pg_page.run('failure', **dict(login, password='wrong')) == '28P01'
-    unknown = 'SocketError: the certificate of the target is signed by an unknown authority'
-    assert pg_page.run('failure', **dict(login, ssl=True)) == unknown
+    assert pg_page.run('failure', **dict(login, ssl=True)).endswith('signed by an unknown authority')
     assert pg_page.run('failure', **dict(login, port=closed_port())) == 'SocketError: connection refused'
