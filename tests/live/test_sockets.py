@@ -244,7 +244,7 @@ def pg_bundle(folder):
                '--define:global=globalThis', '--inject:' + os.path.join(PAGES, 'pg-globals.mjs'),
                '--log-level=error', '--outfile=' + os.path.join(folder, 'pg.js')]
     command += ['--alias:%s=%s' % alias for alias in sorted(aliases.items())]
-    subprocess.check_call(command, env=dict(os.environ, NODE_PATH=modules), timeout=60)
+    subprocess.check_call(command, env=dict(os.environ, NODE_PATH=modules))
 
 
 @pytest.fixture(scope='module')
