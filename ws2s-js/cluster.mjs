@@ -18,6 +18,7 @@ const PATIENCE = 30000;         // milliseconds
 const CONNECTIONS = 64;
 const REDIRECTIONS = 16;        // of one command, one after the other
 const ASKED = 3;                // nodes at the same time, for their slots
+const SILENCE = 5000;           // milliseconds without an answer: perhaps another node has the slots by now
 const RETRY = {first: 250, longest: 2000};
 const PAUSE = {first: 50, longest: 1000};
 const REDIRECTS = ['MOVED', 'ASK'];
@@ -250,13 +251,19 @@ function rangesOf(reply, book, teller) {
 class Node {
   #busy = 0;
   #isUnwanted = false;
+  #onSilent;
+  #watch = null;
+  #answers = 0;
+  #seen = 0;      // of the answers
 
   isReady = false;
   error = null;   // why no more attempts are made to connect
 
-  constructor(address, redis) {
+  /** `onSilent()` is called now and then while an answer is due and none comes. */
+  constructor(address, redis, onSilent) {
     this.address = address;
     this.redis = redis;
+    this.#onSilent = onSilent;
   }
 
   get isIdle() {
@@ -265,13 +272,19 @@ class Node {
 
   /** Gives what `task(redis)` resolves to. The client is not closed meanwhile, unless it is not connected. */
   async use(task) {
-    this.#busy++;
+    if (this.#busy++ === 0) this.#watch = setInterval(() => this.#listen(), SILENCE);
     try {
       return await task(this.redis);
     } finally {
-      this.#busy--;
+      this.#answers++;
+      if (--this.#busy === 0) clearInterval(this.#watch);
       this.#look();
     }
+  }
+
+  #listen() {
+    if (this.#answers === this.#seen) this.#onSilent();
+    this.#seen = this.#answers;
   }
 
   /** Close the client as soon as nobody waits for a reply. */
@@ -344,10 +357,11 @@ class Subscriber {
   #onLost;
   #stop;
   #redis = null;      // a promise
+  #node = null;       // {redis, address}, once it is there
   #entries = [];      // {kind, name, callback}: the kind is "" or "p", as in psubscribe
   #isRenewing = false;
 
-  /** `connect(number)` resolves to a client of the node with that number; `signal` ends attempts. */
+  /** `connect(number)` resolves to `{redis, address}` of the node with that number; `signal` ends attempts. */
   constructor(connect, onLost, signal) {
     this.#connect = connect;
     this.#onLost = onLost;
@@ -371,6 +385,13 @@ class Subscriber {
     if (redis) await redis[`${kind}unsubscribe`](name, callback);
   }
 
+  /** Go to another node if ours is not at one of these addresses. */
+  keep(addresses) {
+    if (!this.#node || addresses.includes(this.#node.address)) return;
+    const {redis, address} = this.#node;
+    this.#onEnd(redis, new WS2SError(5, 'closed', `${address} has no slots any more`));
+  }
+
   async close() {
     const redis = await Promise.resolve(this.#redis).catch(ignore);
     if (redis) await redis.close();
@@ -391,7 +412,8 @@ class Subscriber {
 
   async #open(number) {
     try {
-      const redis = await this.#connect(number);
+      this.#node = await this.#connect(number);
+      const {redis} = this.#node;
       redis.onLost = error => this.#onEnd(redis, error);
       redis.onClose = error => { if (error) this.#onEnd(redis, error); };
       return redis;
@@ -404,7 +426,7 @@ class Subscriber {
   #onEnd(redis, error) {
     redis.onLost = redis.onClose = ignore;
     redis.close();
-    this.#redis = null;
+    this.#redis = this.#node = null;
     this.#onLost(error);
     if (!this.#isRenewing) this.#renew();
   }
@@ -452,7 +474,7 @@ class Topology {
   #refreshing = null;
   #round = 0;
 
-  /** `events`: `known()`, once, and `failed(error)` when there will never be any slots. `connect` as of Nodes. */
+  /** `events`: `learnt(masters, isFirst)`, and `failed(error)` when there will never be any. `connect` as of Nodes. */
   constructor(options, connect, events) {
     this.#seeds = seedsOf(options);
     this.#book = new AddressBook(options.nodeAddress);
@@ -541,8 +563,8 @@ class Topology {
   #onSlots(ranges) {
     const isFirst = !this.isKnown;
     this.#slots.learn(ranges);
-    if (this.#slots.masters.length) this.#nodes.keep(this.#slots.masters);
-    if (isFirst) this.#events.known();
+    if (this.masters.length) this.#nodes.keep(this.masters);
+    this.#events.learnt(this.masters, isFirst);
   }
 }
 
@@ -624,6 +646,7 @@ export class RedisCluster {
   #patience;
   #topology;
   #subscriber;
+  #clients = new Set();  // that are not closed: also those of nodes that have left, while they are busy
   #stop = new AbortController();
   #error = null;
 
@@ -639,7 +662,7 @@ export class RedisCluster {
     this.#options = optionsOfNodes(options);
     this.#patience = patienceOf(options);
     this.#topology = new Topology(options, address => this.#connect(address), {
-      known: () => tell(this.onReady), failed: error => this.#end(error),
+      learnt: (masters, isFirst) => this.#onLearnt(masters, isFirst), failed: error => this.#end(error),
     });
     this.#subscriber = new Subscriber(
       number => this.#anotherClient(number), error => tell(this.onLost, error), this.#stop.signal);
@@ -709,7 +732,7 @@ export class RedisCluster {
     if (this.#stop.signal.aborted) return;
     this.#error = error;
     this.#stop.abort();
-    await Promise.all([this.#subscriber, ...this.#topology.nodes.map(({redis}) => redis)].map(each => each.close()));
+    await Promise.all([this.#subscriber, ...this.#clients].map(each => each.close()));
     tell(this.onClose, ...error ? [error] : []);
   }
 
@@ -762,33 +785,47 @@ export class RedisCluster {
 
   #connect(address) {
     this.#refuseOver();
-    const node = new Node(address, new Redis(this.#url, {...this.#options, ...splitAddress(address)}));
-    node.redis.onReady = () => { node.isReady = true; };
-    node.redis.onPush = items => tell(this.onPush, items, address);
-    node.redis.onLost = error => this.#onLost(node, error);
-    node.redis.onClose = error => { if (error) this.#onOver(node, error); };
+    const redis = new Redis(this.#url, {...this.#options, ...splitAddress(address)});
+    const node = new Node(address, redis, () => this.#refresh());
+    this.#clients.add(redis);
+    redis.onReady = () => { node.isReady = true; };
+    redis.onPush = items => tell(this.onPush, items, address);
+    redis.onLost = error => this.#onLost(node, error);
+    redis.onClose = error => this.#onOver(node, error);
     return node;
   }
 
   #onLost(node, error) {
     node.isReady = false;
     tell(this.onLost, error, node.address);
-    if (this.#topology.isKnown) this.#topology.refresh().catch(ignore);
+    this.#refresh();
+  }
+
+  #refresh() {
+    if (this.#topology.isKnown) this.#topology.refresh().catch(ignore);  // if not, somebody waits for that already
+  }
+
+  #onLearnt(masters, isFirst) {
+    if (masters.length) this.#subscriber.keep(masters);
+    if (isFirst) tell(this.onReady);
   }
 
   #onOver(node, error) {
+    this.#clients.delete(node.redis);
+    if (!error) return;
     node.isReady = false;
     node.error = error;
     this.#topology.forget(node);
     tell(this.onLost, error, node.address);
   }
 
-  /** A client of its own of one of the nodes. */
+  /** `{redis, address}` of a client of its own of one of the nodes. */
   async #anotherClient(number) {
     await this.#known();
     const {masters} = this.#topology;
     if (!masters.length) throw new RedisError('CLUSTERDOWN no node is known to have slots');
-    return new Redis(this.#url, {...this.#options, ...splitAddress(masters[number % masters.length])});
+    const address = masters[number % masters.length];
+    return {address, redis: new Redis(this.#url, {...this.#options, ...splitAddress(address)})};
   }
 
   async #begin() {

@@ -1828,10 +1828,12 @@ class RedisLink {
     this.#endPause = ignore;
   }
 
-  // Whoever has come back waits for no pause, and an attempt that was due later is not one more.
+  // Whoever has come back waits for no pause, and an attempt that was due later is not one more. Events come together.
   #hasten() {
+    if (this.#endPause === ignore) return;
     this.#attempts--;
     this.#endPause();
+    this.#endPause = ignore;
   }
 }
 

@@ -6,6 +6,7 @@ const {test, before} = require('node:test');
 const WS2S = require('../../ws2s-js/ws2s.js');
 const {until, settled} = require('./fake_gateway.js');
 const {FakeCluster, slotsReply} = require('./fake_cluster.js');
+const {takeTime} = require('./fake_time.js');
 
 const URL = 'ws://gateway.test/';
 const QUICK = {first: 5, longest: 20};
@@ -442,6 +443,25 @@ test('a subscription that is refused rejects; one that cannot be renewed is told
   fake.redises.get(address).connections.forEach(connection => connection.close());
   await until(() => told.some(each => /NOPERM/.test(each)));
   await cluster.close();
+});
+
+test('a node that says nothing any more is left when others tell of its successor', async t => {
+  const time = takeTime(t);
+  const fake = new FakeCluster(['a:1', 'b:2']);
+  const {cluster} = start(fake);
+  await cluster.subscribe('c', () => {});
+  await cluster.command('GET', 'foo');
+  const silent = fake.redises.get('a:1');
+  for (const name of ['CLUSTER', 'GET']) silent.answers[name] = null;
+  const lost = assert.rejects(cluster.command('GET', 'bar'), {reason: 'not-answered'});
+  await until(() => silent.commands.includes('GET bar'));
+  fake.share(['b:2']);
+  await time.pass(11000);
+  await cluster.command('GET', 'bar');
+  assert.deepStrictEqual(fake.commands('b:2').filter(line => /GET/.test(line)), ['GET foo', 'GET bar']);
+  await until(() => fake.commands('b:2').includes('SUBSCRIBE c'));
+  await cluster.close();
+  await lost;
 });
 
 test('a push of RESP3 is told with its node', async () => {

@@ -632,6 +632,7 @@ test('a network that is back ends the pause, and the attempt is not one of those
   for (let losses = 3; losses < 6; losses++) {
     await settled();
     page.dispatchEvent(new Event('online'));
+    page.dispatchEvent(Object.assign(new Event('pageshow'), {persisted: true}));  // the same return
     await until(() => told.length === losses);
     assert.strictEqual(told[losses - 1].reason, 'gateway-unreachable');
   }
@@ -639,5 +640,6 @@ test('a network that is back ends the pause, and the attempt is not one of those
   gateway.refuses = false;
   page.dispatchEvent(new Event('online'));
   await until(() => told[5] === 'ready');
+  await redis.command('PING');
   await redis.close();
 });
