@@ -139,8 +139,14 @@ export class GatewayStream extends Duplex {
   // Node closes in a later turn than it fails, whether somebody listens to errors or not, and tells if it has failed.
   emit(name, ...values) {
     if (this.#closing && (name === 'error' || name === 'close')) this.#closeLater();
-    if (name === 'end') this.#isEndTold = true;
+    if (name === 'end') this.#onEndTold();
     return name === 'close' && this.#closing ? true : super.emit(name, ...values);
+  }
+
+  // That of readable-stream 3 ends our half only once, and not when a program has removed all listeners.
+  #onEndTold() {
+    this.#isEndTold = true;
+    if (!this.allowHalfOpen) queueMicrotask(() => { if (this.writable && !this._writableState.ended) this.end(); });
   }
 
   #closeLater() {
@@ -152,9 +158,14 @@ export class GatewayStream extends Duplex {
     });
   }
 
+  // readable-stream 3 would tell an error that comes too late.
+  destroy(error, callback) {
+    return this.destroyed ? this : super.destroy(error, callback);
+  }
+
   // The stream has ended by itself, and says less.
   write(chunk, encoding, callback) {
-    if (!this.#isEndTold || this.allowHalfOpen || !this.writableEnded) return super.write(chunk, encoding, callback);
+    if (!this.#isEndTold || this.allowHalfOpen || !this._writableState.ended) return super.write(chunk, encoding, callback);
     const error = nodeError('EPIPE', 'This socket has been ended by the other party');
     const told = typeof encoding === 'function' ? encoding : callback;
     if (told) queueMicrotask(() => told(error));
@@ -233,27 +244,35 @@ export class GatewayStream extends Duplex {
 
   #send(pieces, callback) {
     if (!this[LINK] && !this.connecting && !this[LOWER]) {
-      callback(nodeError('ERR_SOCKET_CLOSED', 'Socket is closed'));
+      queueMicrotask(() => this.#fail(nodeError('ERR_SOCKET_CLOSED', 'Socket is closed'), callback));
     } else if (this.#isHandedOver) {
-      callback(systemError('EPIPE', 'write', 'the connection speaks TLS, and a TLSSocket has it'));
+      const error = systemError('EPIPE', 'write', 'the connection speaks TLS, and a TLSSocket has it');
+      queueMicrotask(() => this.#fail(error, callback));
     } else {
       this[WHEN_CONNECTED](() => this.#sendNow(pieces, callback), callback);
     }
   }
 
+  // readable-stream 3 does not tell an error that only its callback is given.
+  #fail(error, callback) {
+    this.destroy(error);
+    callback(error);
+  }
+
   async #sendNow(pieces, callback) {
     const link = this[LINK];
     this._unrefTimer();
-    let failure = null;
     try {
       for (const piece of pieces) await link.write(piece);
-      this.#written += pieces.reduce((sum, piece) => sum + piece.length, 0);
     } catch (error) {
-      failure = link.isClosed ? systemError('ECANCELED', 'write', 'the socket was destroyed')
+      const failure = link.isClosed ? systemError('ECANCELED', 'write', 'the socket was destroyed')
         : socketError(error, 'write');
+      tell(() => this.#fail(failure, callback));
+      return;
     }
     this._unrefTimer();
-    tell(callback, failure);
+    this.#written += pieces.reduce((sum, piece) => sum + piece.length, 0);
+    tell(callback);
   }
 
   _final(callback) {
@@ -276,6 +295,7 @@ export class GatewayStream extends Duplex {
   _reset() {
     if (!this.destroyed) return;
     this._undestroy();
+    for (const name of ['readable', 'writable']) if (Object.hasOwn(this, name)) this[name] = true;
     this.#closing = null;
     this.#isReadAsked = this.#isEndTold = false;
     this.#received = this.#written = 0;
@@ -291,6 +311,8 @@ export class GatewayStream extends Duplex {
     };
     if (link) this.#leave(link);
     for (const other of [this[UPPER], this[LOWER]]) if (other) other.destroy();
+    // Those of readable-stream 3 are its own, and stay as they are.
+    for (const name of ['readable', 'writable']) if (Object.hasOwn(this, name)) this[name] = false;
     callback(error);
   }
 

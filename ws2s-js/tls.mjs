@@ -4,7 +4,8 @@
  * The gateway speaks TLS to the target and verifies its certificate, and the name in it. It shows no certificate:
  * getPeerCertificate() has no fields, and a checkServerIdentity() of one's own is asked in addition to the gateway.
  */
-import {connectArguments, Socket} from './net.mjs';
+import {Socket} from './net.mjs';
+import {connectArguments} from './net-address.mjs';
 import {nodeError, socketError, unavailable} from './net-errors.mjs';
 import {tell} from './net-link.mjs';
 import {ADOPT, CONNECTED, LINK, LOWER, UPPER, WHEN_CONNECTED} from './net-stream.mjs';

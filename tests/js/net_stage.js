@@ -2,10 +2,11 @@
 'use strict';
 
 const nodeNet = require('node:net');
+const {until} = require('./fake_gateway.js');
 
 function plain(value) {
   if (value instanceof Error) return `${value.name} ${value.code}`;
-  if (Buffer.isBuffer(value)) return value.toString('latin1');
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('latin1');
   return value;
 }
 
@@ -70,7 +71,8 @@ async function play(scenario, modules) {
   const notes = new Notes(), server = await beginServer(scenario.serve);
   try {
     await scenario.play({
-      ...modules, port: server.port, closedPort: await closedPort(), note: notes.note, watch: notes.watch, sleep, uncaught,
+      ...modules, port: server.port, closedPort: await closedPort(), note: notes.note, watch: notes.watch,
+      sleep, until, uncaught,
     });
   } finally {
     await server.end();
