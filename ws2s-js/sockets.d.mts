@@ -68,7 +68,7 @@ export interface Socket {
   /** A stream of bytes, with BYOB readers, too. */
   readonly readable: ReadableStream<WS2S.Bytes>;
   /** Takes bytes, and no text. Closing it ends our half; aborting it drops the connection. */
-  readonly writable: WritableStream<BufferSource>;
+  readonly writable: WritableStream<WS2S.AnyBytes>;
   readonly opened: Promise<SocketInfo>;
   /** Resolves when the connection has ended in order, or belongs to the socket of startTls(). */
   readonly closed: Promise<void>;
@@ -103,7 +103,7 @@ export interface TCPSocketOptions extends GatewayOptions {
 
 export interface TCPSocketOpenInfo {
   readable: ReadableStream<WS2S.Bytes>;
-  writable: WritableStream<BufferSource>;
+  writable: WritableStream<WS2S.AnyBytes>;
   /** As it was asked for. */
   remoteAddress: string;
   remotePort: number;

@@ -723,7 +723,7 @@ export class TCPSocket {
     const inlet = new Inlet(opened, this.#wire);
     const outlet = new Outlet(opened, this.#wire, highWaterMark, (...abort) => this.#onAbort(connection, ...abort));
     this.#streams = {inlet, outlet};
-    Promise.all([inlet.over, outlet.over]).then(() => handled(connection.close()));
+    Promise.all([inlet.over, outlet.over]).then(() => { handled(connection.close()); });
     return this.#streams;
   }
 

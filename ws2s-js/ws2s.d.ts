@@ -61,6 +61,8 @@ declare namespace WS2S {
     retry?: Retry;
     /** Of newRedisClient(): see RedisOptions. */
     commandTimeout?: number;
+    /** Of newRedisClient(): see RedisOptions. */
+    maxReplyBytes?: number;
   }
 
   interface ConnectOptions extends SessionOptions {
@@ -208,6 +210,12 @@ declare namespace WS2S {
      * has EXEC with one of them.
      */
     commandTimeout?: number;
+    /**
+     * The largest reply, 268,435,456 bytes by default; 0 for no limit. Each item counts as 64 bytes beside its own. At a
+     * larger one, before memory is taken for it, the connection ends, and its command rejects with `not-answered`,
+     * whose `cause` has the reason `limit`.
+     */
+    maxReplyBytes?: number;
   }
 
   type RedisArgument = string | number | bigint | AnyBytes;

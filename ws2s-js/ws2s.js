@@ -256,7 +256,8 @@ function onReturn(action) {
   const onShow = event => { if (event.persisted) action(); };
   const onVisible = () => { if (page.visibilityState === 'visible') action(); };
   const events = [
-    [globalThis, 'online', action], [globalThis, 'pageshow', onShow], [page, 'visibilitychange', onVisible],
+    [globalThis, 'online', action], [globalThis, 'pageshow', onShow],
+    [page, 'visibilitychange', onVisible], [page, 'resume', action],
   ].filter(([target]) => target && typeof target.addEventListener === 'function');
   for (const [target, name, listener] of events) target.addEventListener(name, listener);
   return () => {
@@ -1205,7 +1206,8 @@ function promised() {
 
 const CARRIAGE_RETURN = 13, LINE_FEED = 10;
 const LINE_BYTES = 1048576;    // the longest line that is no bulk string
-const BULK_BYTES = 536870912;  // Redis has none that are longer
+const REPLY_BYTES = 268435456; // by default
+const ITEM_BYTES = 64;         // about what one item of a reply takes beside its bytes
 const NESTING = 256;
 const TYPE_BYTES = 7;          // as long as an alert of TLS; with so many the type of a reply is judged, line or not
 const HEAD_BYTES = 256;
@@ -1299,8 +1301,13 @@ function keyOf(value) {
  *
  * Simple and verbatim strings become strings, bulk strings Uint8Arrays, integers numbers (a BigInt where a number would
  * not be exact), maps Maps (whose keys are strings where they are UTF-8), sets Sets, nulls null, errors RedisErrors.
+ *
+ * A reply of more than `maxReplyBytes`, each of its items counted as 64 bytes beside its own, is an error as soon as
+ * its sizes tell, before memory is taken for it.
  */
 class RespParser {
+  #maxReplyBytes;
+  #replyBytes = 0;   // of the reply that is not complete, as its sizes tell
   #chunk = EMPTY;
   #at = 0;           // so much of the chunk is understood
   #line = [];        // pieces of a line that is not complete
@@ -1310,6 +1317,10 @@ class RespParser {
   #readBulk = null;
   #open = [];        // the aggregates that are not complete, outermost first
   #replies = [];
+
+  constructor(maxReplyBytes = REPLY_BYTES) {
+    this.#maxReplyBytes = maxReplyBytes;
+  }
 
   /** The replies that are complete with this piece. Throws a WS2SError at what is not RESP. */
   push(bytes) {
@@ -1355,18 +1366,28 @@ class RespParser {
       return;
     }
     const type = String.fromCharCode(line[0]), text = textOfLine(line.subarray(1));
-    if (Object.hasOwn(LINES, type)) this.#deliver(LINES[type](text));
+    if (Object.hasOwn(LINES, type)) this.#onValue(LINES[type](text), line.length);
     else if (Object.hasOwn(BULKS, type)) this.#beginBulk(type, readSize(text));
     else if (Object.hasOwn(AGGREGATES, type)) this.#beginAggregate(type, readSize(text));
     else refuseUnknown(type);
   }
 
+  #onValue(value, bytes) {
+    this.#count(bytes);
+    this.#deliver(value);
+  }
+
+  #count(bytes) {
+    this.#replyBytes += bytes;
+    if (this.#replyBytes > this.#maxReplyBytes) throw replyBytesError(this.#maxReplyBytes);
+  }
+
   #beginBulk(type, size) {
-    if (size > BULK_BYTES) throw respError('a string is too long');
     if (size < 0) {
       this.#deliver(null);
       return;
     }
+    this.#count(size);
     this.#bulk = new Uint8Array(size);
     this.#filled = 0;
     this.#readBulk = BULKS[type];
@@ -1382,10 +1403,11 @@ class RespParser {
   #beginAggregate(type, size) {
     if (type === '>' && this.#open.length) throw respError('a push within a reply');
     if (this.#open.length === NESTING) throw respError('nested too deep');
-    const read = AGGREGATES[type];
+    const read = AGGREGATES[type], left = type === '%' || type === '|' ? 2 * size : size;
+    this.#count(ITEM_BYTES * Math.max(0, left));
     if (size < 0) this.#deliver(null);
     else if (size === 0) this.#deliver(read([]));
-    else this.#open.push({left: type === '%' || type === '|' ? 2 * size : size, items: [], read});
+    else this.#open.push({left, items: [], read});
   }
 
   #deliver(value) {
@@ -1396,8 +1418,14 @@ class RespParser {
       this.#open.pop();
       value = aggregate.read(aggregate.items);
     }
-    if (value !== undefined) this.#replies.push(value);
+    if (value === undefined) return;
+    this.#replyBytes = 0;
+    this.#replies.push(value);
   }
+}
+
+function replyBytesError(maxReplyBytes) {
+  return new WS2SError(1, 'limit', `a reply would take more than ${maxReplyBytes} bytes, the option maxReplyBytes`);
 }
 
 function refuseUnknown(type) {
@@ -1479,9 +1507,13 @@ function foreignError(head, error) {
 
 /** The replies of a server. Its first bytes must be those of a Redis; what has come before the first reply is kept. */
 class ReplyReader {
-  #parser = new RespParser();
+  #parser;
   #head = EMPTY;
   #isFirst = true;
+
+  constructor(maxReplyBytes) {
+    this.#parser = new RespParser(maxReplyBytes);
+  }
 
   push(bytes) {
     if (this.#isFirst) this.#head = joined([this.#head, bytes.subarray(0, HEAD_BYTES - this.#head.length)]);
@@ -1508,8 +1540,8 @@ class ReplyReader {
 }
 
 /** Replies of a stream of bytes, one by one, and `heard()` is called for each piece. Ends when the stream does. */
-async function* repliesFrom(readable, heard) {
-  const replies = new ReplyReader();
+async function* repliesFrom(readable, maxReplyBytes, heard) {
+  const replies = new ReplyReader(maxReplyBytes);
   const reader = readable.getReader();
   for (;;) {
     const {done, value} = await reader.read();
@@ -1611,6 +1643,7 @@ class RedisLink {
   #queued = null;    // while Redis queues for EXEC: `{options, mayTakeLong}` of each command, as of callOf()
   #ending = {name: null, times: 0};  // at which command, and how often in a row, the server has ended the connection
   #commandTimeout;
+  #maxReplyBytes;
   #silence;
 
   constructor(url, options, events) {
@@ -1620,6 +1653,7 @@ class RedisLink {
     this.#retry = {...RETRY, ...options.retry};
     this.#events = events;
     this.#commandTimeout = timeOf(options, 'commandTimeout');
+    this.#maxReplyBytes = replyBytesOf(options);
     this.#silence = new Silence(this.#commandTimeout, silent => this.#onSilence(silent));
     this.#run();
   }
@@ -1662,7 +1696,7 @@ class RedisLink {
     this.#connection = await Connection.open(
       this.#url, {...this.#options, signal: this.#stop.signal}, () => this.#events.reached());
     const writer = this.#connection.writable.getWriter();
-    const replies = repliesFrom(this.#connection.readable, () => this.#silence.heard());
+    const replies = repliesFrom(this.#connection.readable, this.#maxReplyBytes, () => this.#silence.heard());
     try {
       await this.#greet(writer, replies);
       this.#begun = performance.now();
@@ -1751,19 +1785,35 @@ class RedisLink {
     return Object.assign(new WS2SError(error.code, error.reason, message, {cause: error}), {endedAt: name});
   }
 
-  #pause() {
+  async #pause() {
     const longest = Math.min(this.#retry.longest, this.#retry.first * 2 ** this.#pauses);
     this.#attempts++;
     this.#pauses += this.#ending.times > 1 ? 2 : 1;
-    return new Promise(resolve => {
-      // Not all pages may come back at the same moment.
-      const timer = setTimeout(resolve, longest * (0.5 + Math.random() / 2));
-      this.#endPause = () => { clearTimeout(timer); resolve(); };
+    // Not all pages may come back at the same moment.
+    const stopListening = onReturn(() => this.#hasten());
+    let timer;
+    await new Promise(resolve => {
+      timer = setTimeout(resolve, longest * (0.5 + Math.random() / 2));
+      this.#endPause = resolve;
     });
+    clearTimeout(timer);
+    stopListening();
+    this.#endPause = ignore;
+  }
+
+  // Whoever has come back waits for no pause, and an attempt that was due later is not one more.
+  #hasten() {
+    this.#attempts--;
+    this.#endPause();
   }
 }
 
 const ENDINGS = ['closed', 'reset'];
+
+function replyBytesOf({maxReplyBytes = REPLY_BYTES}) {
+  if (typeof maxReplyBytes === 'number' && maxReplyBytes >= 0) return maxReplyBytes || Infinity;
+  throw new RangeError('maxReplyBytes must be a number of bytes, or 0 for no limit');
+}
 
 /** What is said to Redis first. */
 function greeting({protocol, username, password, db}) {
@@ -1982,8 +2032,8 @@ class Redis {
    * @param {string} url of the gateway
    * @param {object} options `host`; optionally `port` (6379), `username`, `password`, `db`, `protocol` (2 or 3),
    *   `text`, `retry` (`{first, longest, attempts}`: pauses in milliseconds), `commandTimeout` (60,000 milliseconds of
-   *   silence while a reply is due; 0 for no limit), and `ssh`, `tls`, `token`, `binary`, `window`, `timeout`,
-   *   `heartbeat` and `WebSocket` as for WS2S.connect
+   *   silence while a reply is due; 0 for no limit), `maxReplyBytes` (268,435,456; 0 for no limit), and `ssh`, `tls`,
+   *   `token`, `binary`, `window`, `timeout`, `heartbeat` and `WebSocket` as for WS2S.connect
    */
   constructor(url, options) {
     this.#isText = options.text === true;
@@ -2023,10 +2073,11 @@ class Redis {
    * none. It is never repeated by itself.
    */
   async multi(commands) {
-    for (const words of commands) refuseWithin(words);
+    const list = [...commands];  // they can be gone through once, perhaps
+    for (const words of list) refuseWithin(words);
     if (this.#isOver) throw closedError();
     this.#transaction.whole();
-    const replies = repliesOf(await Promise.allSettled(this.#askTogether([['MULTI'], ...commands, ['EXEC']])));
+    const replies = repliesOf(await Promise.allSettled(this.#askTogether([['MULTI'], ...list, ['EXEC']])));
     return this.#isText ? asText(replies) : replies;
   }
 
@@ -2477,11 +2528,17 @@ class CallbackRedis {
   }
 
   #onReply(reply) {
-    const {words, command} = this.#pending.shift() || {};
+    const {words, command} = (this.#isAnswer(reply) && this.#pending.shift()) || {};
     const about = {words, reply: reply instanceof Push ? reply.items : reply};
     if (reply instanceof RedisError && command) this.#transaction.undo(command);
     if (reply instanceof RedisError) this.#tellError(reply.message, about);
     else tell(() => this.onResponse(responseOf(about.reply), about));
+  }
+
+  // Of the pushes of RESP3 only the confirmation of a subscription is one.
+  #isAnswer(reply) {
+    const {first} = this.#pending;
+    return !(reply instanceof Push) || (first !== undefined && first.name.toLowerCase() === asText(reply.items[0]));
   }
 
   #onLost(error) {

@@ -50,7 +50,8 @@ test('a BYOB reader fills its own buffer', async () => {
 for (const [name, options] of Object.entries({
   'a keep-alive of less than a second': {keepAliveDelay: 999}, 'no number': {keepAliveDelay: 'often'},
   'no room to send': {sendBufferSize: 0}, 'no room to receive': {receiveBufferSize: 0},
-  'less than nothing': {sendBufferSize: -1}, 'too much': {receiveBufferSize: 4294967296}, 'not finite': {sendBufferSize: Infinity},
+  'less than nothing': {sendBufferSize: -1}, 'too much': {receiveBufferSize: 4294967296},
+  'not finite': {sendBufferSize: Infinity},
   'another family': {dnsQueryType: 'ipx'}, 'no family': {dnsQueryType: null}, 'no object': 5,
 })) {
   test(`the constructor throws a TypeError at ${name}`, () => {

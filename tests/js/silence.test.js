@@ -161,6 +161,7 @@ function becomePage(t, {isWorker = false} = {}) {
 
 const SIGNS = {
   online: ({page}) => page.dispatchEvent(new Event('online')),
+  'resume of a page that was frozen': ({document}) => document.dispatchEvent(new Event('resume')),
   'visibilitychange to visible': ({document}) => document.dispatchEvent(new Event('visibilitychange')),
   'pageshow out of the cache': ({page}) =>
     page.dispatchEvent(Object.assign(new Event('pageshow'), {persisted: true})),

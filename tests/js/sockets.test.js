@@ -77,10 +77,10 @@ for (const [address, host, port, shown] of [
 }
 
 for (const address of [
-  '', 'db.lan', 'db.lan:', ':80', '::1:80', '[::1]', '[db.lan]:80', 'a:b:80', 'a b:80', 'a\n:80', 'tcp://a:80', 'a:80/', 'a/x:80',
-  'u@a:80', 'a:0', 'a:65536', 'a:-1', 'a:1e2', 'x'.repeat(256) + ':80', null, 5, {}, {hostname: 'a'},
-  {port: 80}, {hostname: '', port: 80}, {hostname: 'a', port: 0}, {hostname: 'a', port: 65536}, {hostname: 'a', port: 1.5},
-  {hostname: 5, port: 80}, {hostname: 'a/', port: 80},
+  '', 'db.lan', 'db.lan:', ':80', '::1:80', '[::1]', '[db.lan]:80', 'a:b:80', 'a b:80', 'a\n:80', 'tcp://a:80',
+  'a:80/', 'a/x:80', 'u@a:80', 'a:0', 'a:65536', 'a:-1', 'a:1e2', 'x'.repeat(256) + ':80', null, 5, {}, {hostname: 'a'},
+  {port: 80}, {hostname: '', port: 80}, {hostname: 'a', port: 0}, {hostname: 'a', port: 65536},
+  {hostname: 'a', port: 1.5}, {hostname: 5, port: 80}, {hostname: 'a/', port: 80},
 ]) {
   test(`connect() throws at the address ${JSON.stringify(address)}`, () => {
     const gateway = new FakeGateway();
@@ -90,8 +90,8 @@ for (const address of [
 }
 
 for (const options of [
-  5, 'on', {secureTransport: 'yes'}, {secureTransport: null}, {sni: 'n'}, {alpn: ['h2']}, {tls: {ca: 'CA'}}, {tls: true},
-  {secureTransport: 'off', sni: 'n'},
+  5, 'on', {secureTransport: 'yes'}, {secureTransport: null}, {sni: 'n'}, {alpn: ['h2']}, {tls: {ca: 'CA'}},
+  {tls: true}, {secureTransport: 'off', sni: 'n'},
 ]) {
   test(`connect() throws at the options ${JSON.stringify(options)}`, () => {
     assert.throws(() => through(new FakeGateway(), options), SocketError);
@@ -387,7 +387,9 @@ test('a reset: what came before it can be read, then all fails with one error', 
   assert.strictEqual(targets[0].text, '');
 });
 
-for (const failure of [[2, 'refused', 'connection refused'], [4, 'forbidden', 'not allowed'], [1, 'dns', 'no such name']]) {
+for (const failure of [
+  [2, 'refused', 'connection refused'], [4, 'forbidden', 'not allowed'], [1, 'dns', 'no such name'],
+]) {
   test(`a target that is not reached: ${failure[1]}`, async () => {
     const socket = through(new FakeGateway({failure}));
     const reading = socket.readable.getReader().read(), writing = socket.writable.getWriter().write(bytes('x'));
@@ -484,7 +486,10 @@ test('a signal that is aborted while the socket is open drops it, also while clo
 test('a signal is let go when the socket has ended, and means nothing afterwards', async () => {
   const stop = new AbortController(), listeners = new Set();
   const {addEventListener: add, removeEventListener: remove} = EventTarget.prototype;
-  stop.signal.addEventListener = (type, listener) => { listeners.add(listener); add.call(stop.signal, type, listener); };
+  stop.signal.addEventListener = (type, listener) => {
+    listeners.add(listener);
+    add.call(stop.signal, type, listener);
+  };
   stop.signal.removeEventListener = (type, listener) => {
     listeners.delete(listener);
     remove.call(stop.signal, type, listener);

@@ -126,7 +126,7 @@ def orphans_reaped(nothing_left):
     """While Chromium runs we are the parent of those whom servers leave behind, too."""
     before = set(children())
     yield
-    wait_until(lambda: not reaped(set(children()) - before), what='what servers have left to end')
+    wait_until(lambda: not reaped(set(children()) - before), 30, 'what servers have left to end')
 
 
 def reaped(pids):

@@ -17,7 +17,10 @@ pytestmark = pytest.mark.pages
 
 TESTS = os.path.join(REPOSITORY, 'tests', 'js')
 FILES = sorted(os.path.basename(path) for path in glob.glob(os.path.join(TESTS, '*.test.js')))
-PROGRAMS = {'gateway.test.js': ('redis-server', 'redis-server'), 'gateway_tls.test.js': ('openssl', 'openssl')}
+PROGRAMS = {
+    'gateway.test.js': ('redis-server', 'redis-server'), 'gateway_cluster.test.js': ('redis-server', 'redis-server'),
+    'gateway_tls.test.js': ('openssl', 'openssl'), 'sockets_gateway.test.js': ('openssl', 'openssl'),
+}
 SECONDS = 100
 
 

@@ -3,9 +3,10 @@ import net from 'net';
 import tls from 'tls';
 import {failure, MEGABYTE, next, noise, numbers} from './facts.mjs';
 
-// In pages connect() knows WebSockets only, whatever its URL; a client that is given its stream uses that one.
+// In pages connect() knows WebSockets only, whatever its URL; a client that is given its stream uses that one. Its
+// timers would be a worker's, which pages of the gateway may not begin.
 async function connected(open, settings) {
-  const client = new mqtt.MqttClient(open, {reconnectPeriod: 0, ...settings});
+  const client = new mqtt.MqttClient(open, {reconnectPeriod: 0, timerVariant: 'native', ...settings});
   try {
     await new Promise((resolve, reject) => client.once('connect', resolve).once('error', reject));
   } catch (error) {
@@ -35,6 +36,10 @@ export async function facts({host, port, tlsPort, deadPort, user, password, ca})
   for (const i of numbers(20)) await other.publishAsync(`drivers/${i}`, `${i}`, {qos: i % 3});
   await other.publishAsync('drivers/large', large, {qos: 1});
   await all;
+
+  const idle = await connected(clear, {...login, keepalive: 1});
+  while ((await next(idle, 'packetreceive')).cmd !== 'pingresp');
+  await idle.endAsync();
 
   const again = next(client, 'connect');
   // The broker ends the connection of the one whose name another takes; that one is gone before it comes back.
