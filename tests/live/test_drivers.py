@@ -33,7 +33,6 @@ from waiting import wait_until
 
 sys.path.insert(0, os.path.join(REPOSITORY, 'tests'))
 
-import environments  # noqa: E402
 import npm_package  # noqa: E402
 
 pytestmark = pytest.mark.pages
@@ -159,8 +158,8 @@ def example(kind, words):
 
 def commands():
     """By driver, what README says."""
-    return dict((command.split()[2][:-len('.mjs')], command)
-                for command in re.findall(r'^\| `[a-z0-9-]+` [0-9.]+ \| `(npx esbuild .*?)` \|', chapter(), re.MULTILINE))
+    found = re.findall(r'^\| `[a-z0-9-]+` [0-9.]+ \| `(npx esbuild .*?)` \|', chapter(), re.MULTILINE)
+    return dict((command.split()[2][:-len('.mjs')], command) for command in found)
 
 
 @pytest.fixture(scope='module')
@@ -226,29 +225,45 @@ def falsehoods(facts):
 
 # -- what README says --------------------------------------------------------------------------------------------------
 
-def test_the_page_of_the_readme_shows_the_rows_and_the_errors_of_postgresql(project, browser, postgres, pki):
-    web = os.path.join(project, 'web')
-    program = example('js', "import pg from 'pg'").replace("'db.lan'", "'%s'" % HOST).replace('5432', str(postgres['port']))
-    write(os.path.join(project, 'pg.mjs'), program.replace('ssl: true', 'ssl: ' + json.dumps({'ca': read(pki.root.path)})))
+@pytest.fixture
+def site(project, postgres, pki):
+    """The folder of README's page, which asks our PostgreSQL."""
+    web, program = os.path.join(project, 'web'), example('js', "import pg from 'pg'")
+    for theirs, ours in (("'db.lan'", json.dumps(HOST)), ('5432', json.dumps(postgres['port'])),
+                         ('ssl: true', 'ssl: ' + json.dumps({'ca': read(pki.root.path)}))):
+        assert theirs in program
+        program = program.replace(theirs, ours)
+    write(os.path.join(project, 'pg.mjs'), program)
     write(os.path.join(web, 'index.html'), example('html', 'pg.js'))
     bundle(project, 'pg')
-    with running_gateway_program(web) as gateway, visited(browser, gateway) as visitor:
-        for sql, answer in ((u"SELECT 'Gr\u00fc\u00dfe' AS word", u'"word": "Gr\u00fc\u00dfe"'), (u'SELECT 1 / 0', u'22012: ')):
+    return web
+
+
+def test_the_page_of_the_readme_shows_the_rows_and_the_errors_of_postgresql(site, browser, postgres):
+    with running_gateway_program(site) as gateway, visited(browser, gateway) as visitor:
+        for sql, answer in ((u"SELECT 'Gr\u00fc\u00dfe' AS word", u'"word": "Gr\u00fc\u00dfe"'),
+                            (u'SELECT 1 / 0', u'22012: ')):
             for name, text in (('user', postgres['user']), ('password', postgres['password']), ('sql', sql)):
                 visitor.fill('[name=%s]' % name, text)
             visitor.click('button')
             visitor.wait_for_text('pre', answer)
 
 
+def pinned():
+    """What tests/environments.py, which is not for Python 2, installs."""
+    with io.open(os.path.join(REPOSITORY, 'tests', 'environments.py'), encoding='utf-8') as file:
+        return re.findall("'(.*?)'", re.search(r'^DRIVER_PACKAGES = \((.*?)\)', file.read(), re.DOTALL | re.M).group(1))
+
+
 def test_the_readme_tells_of_each_driver_with_the_version_that_is_tested():
     told = dict(re.findall(r'^\| `([a-z0-9-]+)` ([0-9.]+) \|', chapter(), re.MULTILINE))
-    tested = dict(package.rsplit('@', 1) for package in environments.DRIVER_PACKAGES)
+    tested = dict(package.rsplit('@', 1) for package in pinned())
     assert told == dict((driver, tested[driver]) for driver in SERVERS)
     assert sorted(commands()) == sorted(SERVERS)
 
 
 def test_what_the_readme_installs_is_what_the_tests_have():
     words = example('sh', 'npm install').replace('\\\n', ' ').split()
-    assert set(words[3:]) == set(environments.DRIVER_PACKAGES) - set(
-        package for package in environments.DRIVER_PACKAGES if package.rsplit('@', 1)[0] in SERVERS) | {words[3]}
-    assert words[3] == [package for package in environments.DRIVER_PACKAGES if package.startswith('pg@')][0]
+    others = [package for package in pinned() if package.rsplit('@', 1)[0] not in SERVERS]
+    assert words[2].endswith('.tgz') and words[3].startswith('pg@')
+    assert sorted(words[3:]) == sorted(others + [words[3]]) and words[3] in pinned()
