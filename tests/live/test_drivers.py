@@ -265,5 +265,5 @@ def test_the_readme_tells_of_each_driver_with_the_version_that_is_tested():
 def test_what_the_readme_installs_is_what_the_tests_have():
     words = example('sh', 'npm install').replace('\\\n', ' ').split()
     others = [package for package in pinned() if package.rsplit('@', 1)[0] not in SERVERS]
-    assert words[2].endswith('.tgz') and words[3].startswith('pg@')
+    assert words[2] == './ws2s-%s.tgz' % npm_package.manifest()['version'] and words[3].startswith('pg@')
     assert sorted(words[3:]) == sorted(others + [words[3]]) and words[3] in pinned()
