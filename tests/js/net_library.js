@@ -33,9 +33,13 @@ function bundledLibrary(stream) {
   return module.exports;
 }
 
+const libraries = new Map();
+
 /* {net, tls, configure} */
 function library(stream) {
-  return stream === 'node' ? plainLibrary() : bundledLibrary(stream);
+  if (stream === 'node') return plainLibrary();
+  if (!libraries.has(stream)) libraries.set(stream, bundledLibrary(stream));
+  return libraries.get(stream);
 }
 
 module.exports = {MODULES, STREAMS, library, plainLibrary, bundle};

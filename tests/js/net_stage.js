@@ -2,6 +2,7 @@
 'use strict';
 
 const nodeNet = require('node:net');
+const nodeTls = require('node:tls');
 const {until} = require('./fake_gateway.js');
 
 function plain(value) {
@@ -39,18 +40,25 @@ function uncaught() {
   }));
 }
 
-/* The other end: what it does, and what it has seen of all connections together. */
+/* What a connection of the other end does, with TLS or without. */
+function live(socket, serve, life) {
+  socket.on('error', () => {});  // belongs to what is tested
+  socket.on('data', data => { life.text += data.toString('latin1'); });
+  socket.on('end', () => { life.ended = true; if (serve.length) socket.end(); });
+}
+
+/* The other end: what it does, and what it has seen of each connection. */
 async function beginServer(serve = () => {}, makeServer = nodeNet.createServer) {
   const sockets = new Set(), seen = [];
   const server = makeServer({allowHalfOpen: true}, socket => {
     const life = {text: '', ended: false};
     seen.push(life);
-    sockets.add(socket);
-    socket.on('error', () => {});
-    socket.on('data', data => { life.text += data.toString('latin1'); });
-    socket.on('end', () => { life.ended = true; if (serve.length) socket.end(); });
-    socket.on('close', () => sockets.delete(socket));
+    live(socket, serve, life);
     serve(socket);
+  });
+  server.on('connection', socket => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
   });
   await new Promise(resolve => server.listen(0, '127.0.0.1', resolve));
   const end = () => new Promise(resolve => {
@@ -60,19 +68,41 @@ async function beginServer(serve = () => {}, makeServer = nodeNet.createServer) 
   return {port: server.address().port, seen, end};
 }
 
+const SECURE = {requestCert: true, rejectUnauthorized: false, ALPNProtocols: ['first', 'second']};
+
+/* As beginServer(), with TLS from the beginning. */
+function beginSecureServer(serve, certificate) {
+  return beginServer(serve, (options, onConnection) => {
+    const server = nodeTls.createServer({...SECURE, ...certificate, ...options}, onConnection);
+    return server.on('tlsClientError', () => {});
+  });
+}
+
+/* The TLS of the other end, on a connection that has spoken without. */
+function upgraded(socket, certificate) {
+  const secured = new nodeTls.TLSSocket(socket, {isServer: true, ...certificate});
+  live(secured, socket => socket, {text: ''});
+  return secured;
+}
+
 async function closedPort() {
   const {port, end} = await beginServer();
   await end();
   return port;
 }
 
-/* Plays a scenario with these modules: what it has noted, and what the other end has seen. */
-async function play(scenario, modules) {
-  const notes = new Notes(), server = await beginServer(scenario.serve);
+function beginOtherEnd({serve, secure}, certificate) {
+  if (secure) return beginSecureServer(secure, certificate);
+  return beginServer(serve && serve.length > 1 ? socket => serve(socket, plain => upgraded(plain, certificate)) : serve);
+}
+
+/* Plays a scenario with these modules: what it has noted. `certificate` is that of the other end: {cert, key}. */
+async function play(scenario, modules, certificate) {
+  const notes = new Notes(), server = await beginOtherEnd(scenario, certificate);
   try {
     await scenario.play({
       ...modules, port: server.port, closedPort: await closedPort(), note: notes.note, watch: notes.watch,
-      sleep, until, uncaught,
+      failed: socket => notes.watch(socket, ['secureConnect', 'error', 'close']), sleep, until, uncaught,
     });
   } finally {
     await server.end();
@@ -80,4 +110,4 @@ async function play(scenario, modules) {
   return notes.lines;
 }
 
-module.exports = {play, closedPort, beginServer, Notes, sleep, uncaught};
+module.exports = {play, beginServer, beginSecureServer};
