@@ -214,7 +214,10 @@ def test_a_driver_does_in_a_page_what_it_does_in_node(project, gateway, browser,
     assert all(expected[name] != 'no failure' for name in FAILURES), expected
     assert not falsehoods(expected), expected
     with browser.page(http(gateway, 'drivers.html')) as page:
+        page.listen_to('Log')
         facts = page.evaluate("import('./%s.js').then(program => program.facts(%s))" % (driver, json.dumps(settings)))
+        log = [told['entry']['text'] for told in page.told('Log.entryAdded')]
+    assert not [line for line in log if 'Content Security Policy' in line]
     assert facts == expected
 
 
@@ -241,9 +244,10 @@ def site(project, postgres, pki):
 
 def test_the_page_of_the_readme_shows_the_rows_and_the_errors_of_postgresql(site, browser, postgres):
     with running_gateway_program(site) as gateway, visited(browser, gateway) as visitor:
-        for sql, answer in ((u"SELECT 'Gr\u00fc\u00dfe' AS word", u'"word": "Gr\u00fc\u00dfe"'),
-                            (u'SELECT 1 / 0', u'22012: ')):
-            for name, text in (('user', postgres['user']), ('password', postgres['password']), ('sql', sql)):
+        for password, sql, answer in ((postgres['password'], u"SELECT 'Gr\u00fc\u00dfe' AS word", u'"Gr\u00fc\u00dfe"'),
+                                      (postgres['password'], u'SELECT 1 / 0', u'22012: '),
+                                      (u'wrong', u'SELECT 1', u'28P01: ')):
+            for name, text in (('user', postgres['user']), ('password', password), ('sql', sql)):
                 visitor.fill('[name=%s]' % name, text)
             visitor.click('button')
             visitor.wait_for_text('pre', answer)
