@@ -25,7 +25,7 @@ from players import NodeStage
 from program import REPOSITORY, running_program
 from redis_server import running_cluster, running_redis
 from ssh_server import read, write
-from targets import closed_port
+from targets import closed_port, unaccepted
 from test_npm import run
 from test_tls_programs import with_ssl
 from visitor import http, running_gateway_program, visited
@@ -44,7 +44,7 @@ SERVERS = {'pg': 'postgres', 'postgres': 'postgres', 'mysql2': 'mariadb', 'iored
            'nodemailer': 'exim', 'imapflow': 'dovecot', 'mqtt': 'mosquitto', 'basic-ftp': 'vsftpd'}
 OFFLINE = 'export npm_config_offline=true npm_config_update_notifier=false\n'
 LOCAL = 'npx() { "node_modules/.bin/$@"; }\n'  # as npx does, which takes a second
-FAILURES = ('wrongPassword', 'refused', 'untrusted')
+FAILURES = ('wrongPassword', 'refused', 'silent', 'untrusted')
 PAGE = '<!DOCTYPE html>\n<meta charset="utf-8">\n<meta name="ws2s-gateway" content="/">\n<title>drivers</title>\n'
 
 
@@ -103,10 +103,11 @@ def vsftpd(good):
         yield {'port': server.port, 'user': ftp_server.USER, 'password': ftp_server.PASSWORD}
 
 
-def login(pki, server):
-    """What a program is told of ``server``."""
-    common = {'host': HOST, 'user': USER, 'password': PASSWORD, 'ca': read(pki.root.path), 'deadPort': closed_port()}
-    return dict(common, **server)
+@pytest.fixture(scope='module')
+def silent():
+    """A port that connects, and where nobody answers."""
+    with unaccepted() as port:
+        yield port
 
 
 # Of the whole module, so that a server has begun when a test begins, which leaves as much as there was.
@@ -116,8 +117,11 @@ def driver(request):
 
 
 @pytest.fixture(scope='module')
-def settings(request, pki, driver):
-    return login(pki, request.getfixturevalue(SERVERS[driver]))
+def settings(request, pki, silent, driver):
+    """What the program of ``driver`` is told."""
+    common = {'host': HOST, 'user': USER, 'password': PASSWORD, 'ca': read(pki.root.path), 'deadPort': closed_port(),
+              'silentPort': silent}
+    return dict(common, **request.getfixturevalue(SERVERS[driver]))
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ async function version(open, settings) {
   return 'connected';
 }
 
-export async function facts({host, port, tlsPort, deadPort, user, password, ca}) {
+export async function facts({host, port, tlsPort, deadPort, silentPort, user, password, ca}) {
   const login = {username: user, password}, clear = () => net.connect({host, port});
   const secured = settings => () => tls.connect({host, port: tlsPort, ...settings});
   const client = await connected(secured({ca}), {...login, clientId: 'steady', reconnectPeriod: 10, protocolVersion: 5});
@@ -56,6 +56,7 @@ export async function facts({host, port, tlsPort, deadPort, user, password, ca})
     words: heard.slice(0, 20).map(String).sort(), large: large.equals(heard[20]),
     wrongPassword: await failure(connected(clear, {...login, password: 'wrong'})),
     refused: await failure(connected(() => net.connect({host, port: deadPort}), login)),
+    silent: await failure(connected(() => net.connect({host, port: silentPort}), {...login, connectTimeout: 300})),
     untrusted: await failure(connected(secured({}), login)),
     unverified: await version(secured({rejectUnauthorized: false}), login),
   };

@@ -10,7 +10,7 @@ async function only(settings, question = "SHOW STATUS LIKE 'Ssl_version'") {
   }
 }
 
-export async function facts({host, port, deadPort, user, password, ca}) {
+export async function facts({host, port, deadPort, silentPort, user, password, ca}) {
   // A page's Content-Security-Policy forbids the functions that this driver compiles.
   const login = {host, port, user, password, ssl: {ca}, disableEval: true, database: 'test'};
   const pool = mysql.createPool({...login, connectionLimit: 4});
@@ -38,6 +38,7 @@ export async function facts({host, port, deadPort, user, password, ca}) {
     compressed: await only({...login, compress: true}, 'SELECT REPEAT(1, 10000) = ? AS equal'.replace('?', `'${'1'.repeat(10000)}'`)),
     wrongPassword: await failure(only({...login, password: 'wrong'})),
     refused: await failure(only({...login, port: deadPort})),
+    silent: await failure(only({...login, port: silentPort, connectTimeout: 300})),
     untrusted: await failure(only({...login, ssl: {}})),
     unverified: await only({...login, ssl: {rejectUnauthorized: false}}),
   };

@@ -10,7 +10,7 @@ async function only(settings) {
   }
 }
 
-export async function facts({host, port, deadPort, user, password, ca}) {
+export async function facts({host, port, deadPort, silentPort, user, password, ca}) {
   const login = {host, port, username: user, password, database: 'postgres', ssl: {ca, servername: 'target.test'}, onnotice() {}};
   const sql = postgres({...login, max: 2});
   const words = await sql`SELECT ${'Grüße \u2603'}::text AS word, ${41}::int + 1 AS number`;
@@ -52,6 +52,7 @@ export async function facts({host, port, deadPort, user, password, ca}) {
     clear: await only({...login, ssl: false}),
     wrongPassword: await failure(only({...login, password: 'wrong'})),
     refused: await failure(only({...login, port: deadPort})),
+    silent: await failure(only({...login, port: silentPort, connect_timeout: 1})),
     untrusted: await failure(only({...login, ssl: {servername: 'target.test'}})),
     unverified: await only({...login, ssl: 'require'}),
   };
