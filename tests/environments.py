@@ -33,7 +33,8 @@ STRICT = os.environ.get('WS2S_TEST_STRICT') == '1'
 NODE_PACKAGES = ('ws@8', 'axe-core@4.14.1', 'typescript@5.9.3', '@novnc/novnc@1.7.0', 'mqtt@5.16.0',
                  '@neondatabase/serverless@1.2.0', 'v86@0.5.462', '@mercuryworkshop/wisp-js@0.5.0', 'libcurl.js@0.7.4',
                  '@mercuryworkshop/epoxy-tls@2.1.19-1', 'publint@0.3.25', '@arethetypeswrong/cli@0.18.5',
-                 'esbuild@0.28.2', 'vite@8.4.0', '@types/ws@8.18.1', 'node@22.23.3')
+                 'esbuild@0.28.2', 'vite@8.4.0', '@types/ws@8.18.1', 'node@22.23.3', 'readable-stream@4.8.0',
+                 'stream-browserify@3.0.0', 'buffer@6.0.3')
 # As README.md has them: the drivers, and what pages have in the place of Node's modules.
 DRIVER_PACKAGES = ('pg@8.23.1', 'postgres@3.4.9', 'mysql2@3.24.6', 'ioredis@6.0.0', 'redis@5.12.1', 'nodemailer@10.6.1',
                    'imapflow@2.10.2', 'mqtt@5.16.0', 'basic-ftp@6.2.6', 'esbuild@0.28.2', 'unenv@2.0.0-rc.24',

@@ -39,7 +39,7 @@ function isNumber(text) {
   return Number(text) >= 0;
 }
 
-/** `[options, callback]` of the arguments that connect() takes: (options), (port, host) or (path), each with a callback. */
+/** `[options, callback]` of what connect() takes: (options), (port, host) or (path), each with a callback. */
 export function connectArguments(values) {
   const [first, second] = values, last = values[values.length - 1];
   const callback = typeof last === 'function' ? last : null;

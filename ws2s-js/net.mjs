@@ -8,10 +8,15 @@
  */
 import {configured} from './gateway.mjs';
 import {connectArguments, familyOf, isIP, isIPv4, isIPv6, portOf} from './net-address.mjs';
+import {LOWER} from './net-duplex.mjs';
 import {nodeError, systemError, unavailable} from './net-errors.mjs';
-import {BEGIN, GatewayStream, LINK, LOWER} from './net-stream.mjs';
+import {BEGIN, GatewayStream, LINK} from './net-stream.mjs';
 
 const OWN_OPTIONS = ['gateway', 'token', 'ssh', 'heartbeat', 'window', 'binary', 'WebSocket'];
+
+function ownOptions(options) {
+  return Object.fromEntries(OWN_OPTIONS.map(name => [name, options[name]]));
+}
 
 function checkedMilliseconds(milliseconds) {
   if (typeof milliseconds !== 'number') {
@@ -28,7 +33,7 @@ export class Socket extends GatewayStream {
 
   constructor(options = {}) {
     const settings = typeof options === 'number' ? {fd: options} : options || {};
-    for (const name of ['fd', 'handle', 'onread']) if (settings[name]) throw unavailable(`the option ${name} of a socket`);
+    for (const name of ['fd', 'handle', 'onread']) if (settings[name]) throw unavailable(`the option ${name} of net`);
     super(settings);
     this.timeout = undefined;
   }
@@ -40,7 +45,7 @@ export class Socket extends GatewayStream {
   connect(...values) {
     const [options, callback] = connectArguments(values);
     const port = options.path ? 0 : portOf(options);
-    this._reset();
+    if (this.destroyed) this._reset();
     if (callback) this.once('connect', callback);
     this.connecting = true;
     this.#peer = null;
@@ -69,17 +74,13 @@ export class Socket extends GatewayStream {
   #begin(options) {
     let settings;
     try {
-      settings = configured(import.meta.url, this._ownOptions(options));
+      settings = configured(import.meta.url, ownOptions(options));
     } catch (error) {
       queueMicrotask(() => this.destroy(error));
       return;
     }
     const {host, port} = options;
     this[BEGIN](settings, {host, port, tls: this._tlsFor(settings, this.#host)});
-  }
-
-  _ownOptions(options) {
-    return Object.fromEntries(OWN_OPTIONS.map(name => [name, options[name]]));
   }
 
   /** The option `tls` of WS2S.connect(): for a TLSSocket. */
@@ -173,23 +174,11 @@ export class Socket extends GatewayStream {
     this[LINK].abort();
     return this.destroy();
   }
+}
 
-  // Those of the gateway are its own, and nothing keeps a page awake.
-  setNoDelay() {
-    return this;
-  }
-
-  setKeepAlive() {
-    return this;
-  }
-
-  ref() {
-    return this;
-  }
-
-  unref() {
-    return this;
-  }
+// Those of the gateway are its own, and nothing keeps a page awake.
+for (const name of ['setNoDelay', 'setKeepAlive', 'ref', 'unref']) {
+  Object.defineProperty(Socket.prototype, name, {value() { return this; }, writable: true, configurable: true});
 }
 
 function pathError(path) {

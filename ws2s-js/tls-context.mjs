@@ -23,7 +23,7 @@ function openKey(options) {
   return key;
 }
 
-/** `ca`, `cert`, `key` and `crl` as PEM, and `minVersion`. What is a wish for less or other TLS is the gateway's choice. */
+/** `ca`, `cert`, `key` and `crl` as PEM, and `minVersion`. Other wishes about TLS are left to the gateway. */
 export class SecureContext {
   constructor(options = {}) {
     for (const name of ['pfx', 'pskCallback']) if (options[name]) throw unavailable(`the option ${name} of TLS`);

@@ -6,9 +6,10 @@
  */
 import {Socket} from './net.mjs';
 import {connectArguments} from './net-address.mjs';
+import {LOWER} from './net-duplex.mjs';
 import {nodeError, socketError, unavailable} from './net-errors.mjs';
 import {tell} from './net-link.mjs';
-import {ADOPT, CONNECTED, LINK, LOWER, UPPER, WHEN_CONNECTED} from './net-stream.mjs';
+import {ADOPT, CONNECTED, LINK, UPPER, WHEN_CONNECTED} from './net-stream.mjs';
 import {createSecureContext, isTooOld, protocolsOf, SecureContext} from './tls-context.mjs';
 
 const NOT_VERIFIED = 'ERR_TLS_NOT_VERIFIED';
@@ -34,6 +35,10 @@ function judged(check, name, certificate) {
     return nodeError('ERR_TLS_CERT_ALTNAME_INVALID', 'checkServerIdentity() has failed: a gateway does not show the '
       + `certificate that it has verified (${error.message})`, Error, {host: name, cause: error});
   }
+}
+
+function clearError() {
+  return nodeError('ERR_SSL_WRONG_VERSION_NUMBER', 'something came in the clear just before TLS');
 }
 
 /** A connection with TLS, as a Duplex with the methods, properties, events and errors of Node's tls.TLSSocket. */
@@ -81,7 +86,7 @@ export class TLSSocket extends Socket {
   async #startTls(socket) {
     const link = socket[LINK];
     try {
-      if (socket.readableLength) throw nodeError('ERR_SSL_WRONG_VERSION_NUMBER', 'something came in the clear before TLS');
+      if (socket.readableLength) throw clearError();
       await this[ADOPT](link, this._tlsFor(link.settings, socket._host));
     } catch (error) {
       this.destroy(socketError(error, 'connect'));

@@ -24,8 +24,9 @@ function requestsOf(gateway) {
 }
 
 const FAILURES = [
-  [2, 'refused', 'ECONNREFUSED', 'connect'], [1, 'dns', 'ENOTFOUND', 'getaddrinfo'], [1, 'timeout', 'ETIMEDOUT', 'connect'],
-  [1, 'unreachable', 'EHOSTUNREACH', 'connect'], [4, 'forbidden', 'EACCES', 'connect'], [1, 'limit', 'EAGAIN', 'connect'],
+  [2, 'refused', 'ECONNREFUSED', 'connect'], [1, 'dns', 'ENOTFOUND', 'getaddrinfo'],
+  [1, 'timeout', 'ETIMEDOUT', 'connect'], [1, 'unreachable', 'EHOSTUNREACH', 'connect'],
+  [4, 'forbidden', 'EACCES', 'connect'], [1, 'limit', 'EAGAIN', 'connect'],
   [1, 'bad-request', 'EINVAL', 'connect'], [1, 'internal', 'EIO', 'connect'], [6, 'ssh-auth', 'EACCES', 'connect'],
   [6, 'ssh-hostkey', 'EACCES', 'connect'], [6, 'ssh-unreachable', 'EHOSTUNREACH', 'connect'],
   [6, 'ssh-timeout', 'ETIMEDOUT', 'connect'], [6, 'ssh-disabled', 'EACCES', 'connect'],
@@ -131,7 +132,8 @@ test('small writes that were corked go together, large ones as they are', async 
 });
 
 test('no more is taken from a gateway than the window and what the stream holds, while nobody reads', async t => {
-  const {net, gateway} = await through(t, {makeTarget: session => ({onData: () => session.respond(Buffer.alloc(4194304))})});
+  const makeTarget = session => ({onData: () => session.respond(Buffer.alloc(4194304))});
+  const {net, gateway} = await through(t, {makeTarget});
   const socket = net.connect({port: 7, host: 'h', window: 65536});
   await told(socket, 'ready');
   socket.write('go');

@@ -1,4 +1,4 @@
-/* ws2s/net and ws2s/tls on each stream that a page may have. Wants WS2S_TEST_NODE_MODULES, see tests/environments.py. */
+/* ws2s/net and ws2s/tls on each stream that a page may have. Wants the packages in WS2S_TEST_NODE_MODULES. */
 'use strict';
 
 const path = require('node:path');
@@ -11,7 +11,8 @@ const STREAMS = ['node', 'readable-stream', 'stream-browserify'];
 const fileUrl = name => pathToFileURL(path.join(FOLDER, name)).href;
 
 async function plainLibrary() {
-  const [net, tls, gateway] = await Promise.all(['net.mjs', 'tls.mjs', 'gateway.mjs'].map(name => import(fileUrl(name))));
+  const names = ['net.mjs', 'tls.mjs', 'gateway.mjs'];
+  const [net, tls, gateway] = await Promise.all(names.map(name => import(fileUrl(name))));
   return {net, tls, configure: gateway.configure};
 }
 

@@ -93,7 +93,8 @@ async function closedPort() {
 
 function beginOtherEnd({serve, secure}, certificate) {
   if (secure) return beginSecureServer(secure, certificate);
-  return beginServer(serve && serve.length > 1 ? socket => serve(socket, plain => upgraded(plain, certificate)) : serve);
+  const upgrade = socket => upgraded(socket, certificate);
+  return beginServer(serve && serve.length > 1 ? socket => serve(socket, upgrade) : serve);
 }
 
 /* Plays a scenario with these modules: what it has noted. `certificate` is that of the other end: {cert, key}. */

@@ -164,7 +164,8 @@ const SCENARIOS = [
     secure: echo,
     async play({net, tls, port, ca, watch}) {
       const plain = new net.Socket();
-      const socket = tls.connect({socket: plain, ca, host: HOST}), closed = watch(socket, ['data', 'secureConnect', 'close']);
+      const socket = tls.connect({socket: plain, ca, host: HOST});
+      const closed = watch(socket, ['data', 'secureConnect', 'close']);
       plain.connect(port, HOST);
       socket.write('hi');
       await told(socket, 'data');

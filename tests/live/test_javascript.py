@@ -20,6 +20,7 @@ FILES = sorted(os.path.basename(path) for path in glob.glob(os.path.join(TESTS, 
 PROGRAMS = {
     'gateway.test.js': ('redis-server', 'redis-server'), 'gateway_cluster.test.js': ('redis-server', 'redis-server'),
     'gateway_tls.test.js': ('openssl', 'openssl'), 'sockets_gateway.test.js': ('openssl', 'openssl'),
+    'net.test.js': ('node', 'nodejs'), 'nettls.test.js': ('openssl', 'openssl'),
 }
 SECONDS = 100
 
