@@ -199,7 +199,7 @@ def browser():
 
 def bundle(project, driver, prelude=OFFLINE):
     """Run what README says."""
-    script = prelude + example('sh', 'NODE=') + commands()[driver] + ' --log-level=warning'
+    script = prelude + example('sh', '--bundle') + commands()[driver] + ' --log-level=warning'
     assert run([needs('sh', 'dash'), '-e', '-c', script], project) == ''
 
 
