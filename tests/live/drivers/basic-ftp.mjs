@@ -9,8 +9,8 @@ async function read(client, path) {
   return Buffer.concat(pieces);
 }
 
-async function used(settings, use) {
-  const client = new Client(10000);
+async function used(settings, use, timeout = 10000) {
+  const client = new Client(timeout);
   try {
     await client.access(settings);
     return await use(client);
@@ -31,7 +31,7 @@ const files = async client => {
   return {list, same, missing, left: (await client.list()).length};
 };
 
-export async function facts({host, port, deadPort, user, password, ca}) {
+export async function facts({host, port, deadPort, silentPort, user, password, ca}) {
   const login = {host, port, user, password, secure: true, secureOptions: {ca}};
   const pwd = client => client.pwd();
   return {
@@ -39,6 +39,7 @@ export async function facts({host, port, deadPort, user, password, ca}) {
     clear: await used({...login, secure: false}, files),
     wrongPassword: await failure(used({...login, password: 'wrong'}, pwd)),
     refused: await failure(used({...login, port: deadPort}, pwd)),
+    silent: await failure(used({...login, port: silentPort}, pwd, 300)),
     untrusted: await failure(used({...login, secureOptions: {}}, pwd)),
     unverified: await used({...login, secureOptions: {rejectUnauthorized: false}}, pwd),
   };

@@ -19,7 +19,7 @@ async function version(settings) {
   return secured;
 }
 
-export async function facts({host, port, tlsPort, deadPort, user, password, ca}) {
+export async function facts({host, port, tlsPort, deadPort, silentPort, user, password, ca}) {
   const login = {host, port, secure: false, auth: {user, pass: password}, tls: {ca}};
   const client = await connected(login);
   const noisy = `Subject: noise\r\n\r\n${Buffer.from(noise(MEGABYTE)).toString('base64').replace(/.{76}/g, '$&\r\n')}\r\n`;
@@ -51,6 +51,7 @@ export async function facts({host, port, tlsPort, deadPort, user, password, ca})
     implicit: await version({...login, port: tlsPort, secure: true}),
     wrongPassword: await failure(connected({...login, auth: {user, pass: 'wrong'}})),
     refused: await failure(connected({...login, port: deadPort})),
+    silent: await failure(connected({...login, port: silentPort, greetingTimeout: 300})),
     untrusted: await failure(connected({...login, tls: {}})),
     unverified: await version({...login, tls: {rejectUnauthorized: false}}),
   };

@@ -20,6 +20,14 @@ const reason = async settings => {
   return error.code ?? error.message;
 };
 
+/* What becomes of a command that nobody answers. */
+async function silent(settings) {
+  const redis = new Redis({...settings, username: undefined, password: undefined, enableReadyCheck: false});
+  const outcome = await failure(redis.ping());
+  redis.disconnect();
+  return outcome;
+}
+
 async function clustered(nodes) {
   const cluster = new Redis.Cluster(nodes.map(([host, port]) => ({host, port})));
   await next(cluster, 'ready');
@@ -30,7 +38,7 @@ async function clustered(nodes) {
   return {values: values.map(Number), masters: held.length, shared: held.every(size => size > 0)};
 }
 
-export async function facts({host, port, tlsPort, deadPort, user, password, ca, nodes}) {
+export async function facts({host, port, tlsPort, deadPort, silentPort, user, password, ca, nodes}) {
   const login = {host, port, username: user, password};
   const redis = new Redis({...login, port: tlsPort, tls: {ca}});
   const value = Buffer.from(noise(2 * MEGABYTE));
@@ -65,6 +73,7 @@ export async function facts({host, port, tlsPort, deadPort, user, password, ca, 
     unverified: await connected({...login, port: tlsPort, tls: {rejectUnauthorized: false}}),
     wrongPassword: await reason({...login, password: 'wrong'}),
     refused: await reason({...login, port: deadPort}),
+    silent: await silent({...login, port: silentPort, commandTimeout: 300}),
     untrusted: await reason({...login, port: tlsPort, tls: {}}),
   };
 }

@@ -10,7 +10,7 @@ async function only(settings, question = "SHOW STATUS LIKE 'Ssl_version'") {
   }
 }
 
-export async function facts({host, port, deadPort, user, password, ca}) {
+export async function facts({host, port, deadPort, silentPort, user, password, ca}) {
   // A page's Content-Security-Policy forbids the functions that this driver compiles.
   const login = {host, port, user, password, ssl: {ca}, disableEval: true, database: 'test'};
   const pool = mysql.createPool({...login, connectionLimit: 4});
@@ -31,13 +31,14 @@ export async function facts({host, port, deadPort, user, password, ca}) {
   await pool.end();
 
   return {
-    words, error, ended, again: again.map(([[row]]) => row.one), large: rows.map((row, i) => row.large === large + (i + 1)),
+    words, error, ended: ended !== 'no failure', again: again.map(([[row]]) => row.one), large: rows.map((row, i) => row.large === large + (i + 1)),
     bytes: Buffer.from(blob.bytes).equals(Buffer.from(bytes)), connections: new Set(parallel.map(([[row]]) => row.id)).size,
     tls: await only(login),
     clear: await only({...login, ssl: undefined}),
     compressed: await only({...login, compress: true}, 'SELECT REPEAT(1, 10000) = ? AS equal'.replace('?', `'${'1'.repeat(10000)}'`)),
     wrongPassword: await failure(only({...login, password: 'wrong'})),
     refused: await failure(only({...login, port: deadPort})),
+    silent: await failure(only({...login, port: silentPort, connectTimeout: 300})),
     untrusted: await failure(only({...login, ssl: {}})),
     unverified: await only({...login, ssl: {rejectUnauthorized: false}}),
   };

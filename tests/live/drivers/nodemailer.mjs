@@ -1,7 +1,7 @@
 import nodemailer from 'nodemailer';
 import {failure, MEGABYTE, noise, numbers} from './facts.mjs';
 
-export async function facts({host, port, deadPort, user, password, ca}) {
+export async function facts({host, port, deadPort, silentPort, user, password, ca}) {
   const login = {host, port, requireTLS: true, auth: {user, pass: password}, tls: {ca}, name: 'page.test'};
   const transport = nodemailer.createTransport({...login, pool: true, maxConnections: 2});
   const verified = await transport.verify();
@@ -16,6 +16,7 @@ export async function facts({host, port, deadPort, user, password, ca}) {
     verified, sent: sent.map(({accepted, response}) => [accepted, response.slice(0, 3)]), large: large.response.slice(0, 3),
     wrongPassword: await verify({auth: {user, pass: 'wrong'}}),
     refused: await verify({port: deadPort}),
+    silent: await verify({port: silentPort, greetingTimeout: 300}),
     untrusted: await verify({tls: {}}),
     unverified: await verify({tls: {rejectUnauthorized: false}}),
   };

@@ -10,7 +10,7 @@ async function connected(settings) {
   return client;
 }
 
-export async function facts({host, port, deadPort, user, password, ca}) {
+export async function facts({host, port, deadPort, silentPort, user, password, ca}) {
   const login = {host, port, user, password, database: 'postgres', ssl: {ca}};
   const client = await connected({...login, application_name: 'first'});
   const [tls] = (await client.query('SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()')).rows;
@@ -43,6 +43,7 @@ export async function facts({host, port, deadPort, user, password, ca}) {
     clear: (await withClient({...login, ssl: false})),
     wrongPassword: await failure(connected({...login, password: 'wrong'})),
     refused: await failure(connected({...login, port: deadPort})),
+    silent: await failure(connected({...login, port: silentPort, connectionTimeoutMillis: 300})),
     untrusted: await failure(connected({...login, ssl: {}})),
     unverified: await withClient({...login, ssl: {rejectUnauthorized: false}}),
     wrongName: await failure(connected({...login, ssl: {ca, servername: 'other.test'}})),

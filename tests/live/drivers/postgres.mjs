@@ -10,9 +10,9 @@ async function only(settings) {
   }
 }
 
-export async function facts({host, port, deadPort, user, password, ca}) {
+export async function facts({host, port, deadPort, silentPort, user, password, ca}) {
   const login = {host, port, username: user, password, database: 'postgres', ssl: {ca, servername: 'target.test'}, onnotice() {}};
-  const sql = postgres({...login, max: 4});
+  const sql = postgres({...login, max: 2});
   const words = await sql`SELECT ${'Grüße \u2603'}::text AS word, ${41}::int + 1 AS number`;
   const error = await failure(sql`SELECT 1 / 0`);
   const large = text(MEGABYTE);
@@ -27,7 +27,7 @@ export async function facts({host, port, deadPort, user, password, ca}) {
   await unlisten();
 
   let seen = 0;
-  for await (const [row] of sql`SELECT n FROM generate_series(1, 1000) n`.cursor(1)) seen += row.n;
+  for await (const [row] of sql`SELECT n FROM generate_series(1, 100) n`.cursor(1)) seen += row.n;
   const transaction = await failure(sql.begin(async sql => {
     await sql`CREATE TABLE undone (n int)`;
     throw new Error('undo');
@@ -52,6 +52,7 @@ export async function facts({host, port, deadPort, user, password, ca}) {
     clear: await only({...login, ssl: false}),
     wrongPassword: await failure(only({...login, password: 'wrong'})),
     refused: await failure(only({...login, port: deadPort})),
+    silent: await failure(only({...login, port: silentPort, connect_timeout: 1})),
     untrusted: await failure(only({...login, ssl: {servername: 'target.test'}})),
     unverified: await only({...login, ssl: 'require'}),
   };

@@ -20,7 +20,7 @@ async function clustered(nodes) {
   return {values: values.map(Number), masters};
 }
 
-export async function facts({host, port, tlsPort, deadPort, user, password, ca, nodes}) {
+export async function facts({host, port, tlsPort, deadPort, silentPort, user, password, ca, nodes}) {
   const login = {username: user, password}, secured = {host, port: tlsPort, tls: true, ca};
   const client = createClient({...login, RESP: 3, socket: {...secured, reconnectStrategy: 10}});
   client.on('error', () => {});
@@ -59,6 +59,7 @@ export async function facts({host, port, tlsPort, deadPort, user, password, ca, 
     unverified: await connected({...login, socket: {...secured, ca: undefined, rejectUnauthorized: false}}),
     wrongPassword: await failure(connected({...login, password: 'wrong', socket: {host, port}})),
     refused: await failure(connected({...login, socket: {host, port: deadPort}})),
+    silent: await failure(connected({socket: {host, port: silentPort, socketTimeout: 300}})),
     untrusted: await failure(connected({...login, socket: {...secured, ca: undefined}})),
   };
 }
