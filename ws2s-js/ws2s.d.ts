@@ -33,6 +33,9 @@ declare namespace WS2S {
   /** As a stream gives them: Uint8Array<ArrayBuffer> where TypeScript knows that, else Uint8Array. */
   type Bytes = ReturnType<Uint8ArrayConstructor['of']>;
 
+  /** What can be written. BufferSource is not among the types of Node, and wants to know where bytes lie. */
+  type AnyBytes = ArrayBufferView | ArrayBuffer;
+
   interface SessionOptions {
     /** The class to use where there is no global one (Node before 22), such as that of Node's package `ws`. */
     WebSocket?: new (url: string, protocols?: string[]) => any;
@@ -119,7 +122,7 @@ declare namespace WS2S {
 
   interface Opened {
     readable: ReadableStream<Bytes>;
-    writable: WritableStream<BufferSource>;
+    writable: WritableStream<AnyBytes>;
     remoteAddress: string;
     remotePort: number;
   }
@@ -129,7 +132,7 @@ declare namespace WS2S {
     /** Ends when the target closes, after its last byte; fails when the connection is lost. */
     readonly readable: ReadableStream<Bytes>;
     /** Closing it closes the connection after what was written; aborting it is abort(). */
-    readonly writable: WritableStream<BufferSource>;
+    readonly writable: WritableStream<AnyBytes>;
     readonly opened: Promise<Opened>;
     /** Null while there is no TLS. */
     readonly tls: Tls | null;
@@ -216,7 +219,7 @@ declare namespace WS2S {
     maxReplyBytes?: number;
   }
 
-  type RedisArgument = string | number | bigint | BufferSource;
+  type RedisArgument = string | number | bigint | AnyBytes;
 
   type RedisReply =
     | string | number | bigint | boolean | null | Uint8Array | RedisError | RedisReply[]
@@ -279,7 +282,7 @@ declare namespace WS2S {
     ): void;
     /** As UTF-8. */
     send(text: string): void;
-    sendb(bytes: BufferSource): void;
+    sendb(bytes: AnyBytes): void;
     close(): void;
     /** The gateway is reached. */
     onReady: () => void;

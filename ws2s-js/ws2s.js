@@ -650,9 +650,9 @@ class Incoming {
     this.#move();
   }
 
-  /** Has something come that nobody has read yet? */
+  /** Has something come that nobody has read yet? A reader that was released may have asked the stream for it. */
   get hasUnread() {
-    return this.#chunks.length > 0;
+    return this.#chunks.length > 0 || this.#controller.desiredSize < 0;
   }
 
   /** No more will come; what is here can still be read, then it ends, or fails with the error of `failure`. */
