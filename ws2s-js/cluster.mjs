@@ -21,8 +21,8 @@ const ASKED = 3;                // nodes at the same time, for their slots
 const RETRY = {first: 250, longest: 2000};
 const PAUSE = {first: 50, longest: 1000};
 const REDIRECTS = ['MOVED', 'ASK'];
-const PASSING = ['TRYAGAIN', 'CLUSTERDOWN'];              // of one command, which was not carried out
-const STARTING = ['LOADING', 'BUSY', 'MASTERDOWN', ...PASSING];  // of a node that may answer later
+const PASSING = ['TRYAGAIN', 'CLUSTERDOWN', 'LOADING'];  // of one command, which was not carried out
+const STARTING = ['BUSY', 'MASTERDOWN', ...PASSING];     // of a node that may answer later
 const UNSURE = ['not-answered', 'transaction-lost'];
 
 function ignore() {}
@@ -170,9 +170,10 @@ function slotOfAll(commands) {
 // Nodes
 // =====================================================================================================================
 
-/** `host:port`, of which the host may be an IPv6 address. */
+/** `host:port`, of which the host may be an IPv6 address, or `host`. */
 function splitAddress(address) {
   const at = address.lastIndexOf(':');
+  if (at < 0) return {host: address, port: PORT};
   return {host: address.slice(0, at).replace(/^\[(.*)\]$/, '$1'), port: Number(address.slice(at + 1))};
 }
 
@@ -203,10 +204,14 @@ class SlotTable {
   #masters = new Array(SLOTS);  // addresses
   isKnown = false;
 
-  /** `ranges`: `{first, last, address}` of all masters. */
+  /** Addresses of nodes that may become masters. */
+  replicas = [];
+
+  /** `ranges`: `{first, last, master, replicas}` of all masters. */
   learn(ranges) {
     this.#masters = new Array(SLOTS);
-    for (const {first, last, address} of ranges) this.#masters.fill(address, first, last + 1);
+    for (const {first, last, master} of ranges) this.#masters.fill(master, first, last + 1);
+    this.replicas = ranges.flatMap(({replicas}) => replicas);
     this.isKnown = true;
   }
 
@@ -225,7 +230,8 @@ class SlotTable {
 
 function isSlotRange(range) {
   const isSlot = value => Number.isInteger(value) && value >= 0 && value < SLOTS;
-  return Array.isArray(range) && isSlot(range[0]) && isSlot(range[1]) && Array.isArray(range[2]);
+  return Array.isArray(range) && isSlot(range[0]) && isSlot(range[1]) && range.length > 2
+    && range.slice(2).every(Array.isArray);
 }
 
 /** What CLUSTER SLOTS has answered, as SlotTable takes it. */
@@ -233,9 +239,11 @@ function rangesOf(reply, book, teller) {
   if (!Array.isArray(reply) || !reply.every(isSlotRange)) {
     throw new WS2SError(1, 'protocol', 'no list of slots is what CLUSTER SLOTS was answered with');
   }
-  return reply.map(([first, last, [host, port]]) => ({
-    first, last, address: book.addressOf(host && DECODER.decode(host), port, teller),
-  }));
+  const addressOfNode = ([host, port]) => book.addressOf(host && DECODER.decode(host), port, teller);
+  return reply.map(([first, last, ...nodes]) => {
+    const [master, ...replicas] = nodes.map(addressOfNode);
+    return {first, last, master, replicas};
+  });
 }
 
 /** A node, and the client that is connected to it. */
@@ -442,6 +450,7 @@ class Topology {
   #nodes;
   #events;
   #refreshing = null;
+  #round = 0;
 
   /** `events`: `known()`, once, and `failed(error)` when there will never be any slots. `connect` as of Nodes. */
   constructor(options, connect, events) {
@@ -512,10 +521,13 @@ class Topology {
     }
   }
 
-  // Those first that are connected.
+  // Some that are connected, and of all others some in turn: those that are connected may be silent.
   #tellers() {
-    const ready = this.nodes.filter(node => node.isReady).map(({address}) => address);
-    return [...new Set([...ready, ...this.#slots.masters, ...this.#seeds])].slice(0, ASKED);
+    const ready = this.nodes.filter(node => node.isReady).map(({address}) => address).slice(0, ASKED - 1);
+    const all = new Set([...this.#slots.masters, ...this.#seeds, ...this.#slots.replicas]);
+    const others = [...all].filter(address => !ready.includes(address));
+    const begin = others.length ? ASKED * this.#round++ % others.length : 0;
+    return [...ready, ...others.slice(begin), ...others.slice(0, begin)].slice(0, ASKED);
   }
 
   async #rangesFrom(node) {
@@ -586,6 +598,11 @@ function optionsOfNodes({nodes, nodeAddress, patience, maxConnections, ...option
   return {...options, retry: {...RETRY, ...options.retry}};
 }
 
+function patienceOf({patience = PATIENCE}) {
+  if (typeof patience === 'number' && patience >= 0) return patience;
+  throw new RangeError('patience must be a number of milliseconds');
+}
+
 function wholeOf(value, name) {
   if (Number.isInteger(value) && value >= 1) return value;
   throw new RangeError(`${name} must be a whole number from 1 on`);
@@ -620,7 +637,7 @@ export class RedisCluster {
   constructor(url, options) {
     this.#url = url;
     this.#options = optionsOfNodes(options);
-    this.#patience = options.patience ?? PATIENCE;
+    this.#patience = patienceOf(options);
     this.#topology = new Topology(options, address => this.#connect(address), {
       known: () => tell(this.onReady), failed: error => this.#end(error),
     });

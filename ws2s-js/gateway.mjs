@@ -74,9 +74,10 @@ function ofMarkup() {
   return meta && urlOf(meta.content, '<meta name="ws2s-gateway">');
 }
 
-/** The URL for a WebSocket. One that is relative is seen from the page. */
+/** The URL for a WebSocket. One that is relative is seen from the page, or from the script of the worker. */
 function urlOf(text, where) {
-  const url = urlOrNull(text, globalThis.document && globalThis.document.baseURI);
+  const {document: page, location} = globalThis;
+  const url = urlOrNull(text, page ? page.baseURI : location && location.href);
   if (!url || !Object.hasOwn(SCHEMES, url.protocol) || url.hash) {
     throw new TypeError(`${where} must be a URL that begins with wss:// or ws://, and has no #`);
   }

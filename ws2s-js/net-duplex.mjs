@@ -1,6 +1,7 @@
 /** What Node's sockets do beyond a Duplex, on each `stream` that a bundler may bring: that of Node, or of npm. */
 import {Duplex} from 'stream';
 import {nodeError} from './net-errors.mjs';
+import {later} from './net-link.mjs';
 
 const LONGEST_TIMER = 2147483647;
 
@@ -57,7 +58,7 @@ export class SocketDuplex extends Duplex {
   [LOWER] = null;
 
   #idle = new IdleTimer(() => this._onTimeout());
-  #closing = null;       // {hadError, then, timer}, until `close` is told
+  #closing = null;       // {hadError, then, isTelling}, until `close` is told
   #isEndTold = false;
 
   constructor({allowHalfOpen, highWaterMark, readableHighWaterMark, writableHighWaterMark, signal} = {}) {
@@ -97,7 +98,9 @@ export class SocketDuplex extends Duplex {
 
   #closeLater() {
     const closing = this.#closing;
-    closing.timer = closing.timer || setTimeout(() => {
+    if (closing.isTelling) return;
+    closing.isTelling = true;
+    later(() => {
       if (this.#closing === closing) this.#closing = null;
       super.emit('close', ...closing.hadError === undefined ? [] : [closing.hadError]);
       closing.then();
@@ -123,7 +126,7 @@ export class SocketDuplex extends Duplex {
   /** To be called by _destroy(): `then` is called when `close` has been told. */
   _closeWith(hadError, then) {
     this.#idle.stop();
-    this.#closing = {hadError, then, timer: null};
+    this.#closing = {hadError, then, isTelling: false};
     this.#setOwn(false);
   }
 

@@ -1,9 +1,11 @@
 /** Errors as Node's net and tls have them, of what a gateway tells. */
 import {WS2SError} from './ws2s.mjs';
 
+// Those of Linux.
 const ERRNO = {
-  EACCES: -13, EAGAIN: -11, ECANCELED: -125, ECONNREFUSED: -111, ECONNRESET: -104, EHOSTUNREACH: -113, EINVAL: -22,
-  EIO: -5, ENETUNREACH: -101, ENOTCONN: -107, ENOTFOUND: -3008, ENOTSUP: -95, EPIPE: -32, EPROTO: -71, ETIMEDOUT: -110,
+  EACCES: -13, EAGAIN: -11, EALREADY: -114, ECANCELED: -125, ECONNREFUSED: -111, ECONNRESET: -104, EHOSTUNREACH: -113,
+  EINVAL: -22, EIO: -5, ENETUNREACH: -101, ENOTCONN: -107, ENOTFOUND: -3008, ENOTSUP: -95, EPIPE: -32, EPROTO: -71,
+  ETIMEDOUT: -110,
 };
 
 // By the reason of a WS2SError.

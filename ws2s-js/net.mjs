@@ -45,13 +45,15 @@ export class Socket extends GatewayStream {
   connect(...values) {
     const [options, callback] = connectArguments(values);
     const port = options.path ? 0 : portOf(options);
+    const isBusy = !this.destroyed && (this.connecting || !this.pending);
     if (this.destroyed) this._reset();
     if (callback) this.once('connect', callback);
     this.connecting = true;
     this.#peer = null;
     this.#host = options.host || 'localhost';
     this._unrefTimer();
-    if (options.path) queueMicrotask(() => this.destroy(pathError(options.path)));
+    if (isBusy) queueMicrotask(() => this.destroy(systemError('EALREADY', 'connect', 'it has a connection already')));
+    else if (options.path) queueMicrotask(() => this.destroy(pathError(options.path)));
     else this.#lookup(options, address => this.#begin({...options, host: address, port}));
     return this;
   }

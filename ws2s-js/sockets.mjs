@@ -615,6 +615,7 @@ export function connect(address, options) {
   const tls = {...common, ...security.tls};
   const isSecure = security.secureTransport === 'on';
   const {signal, allowHalfOpen, highWaterMark = WAITING_BYTES} = given;
+  if (!(typeof highWaterMark === 'number' && highWaterMark >= 0)) throw new SocketError('highWaterMark is a number');
   const wire = new Wire({...settings, ...target, tls: isSecure ? tls : undefined, signal}, socketErrorOf);
   return new Socket(wire, wire.opened, {
     address: target, secureTransport: security.secureTransport, tls, allowHalfOpen: Boolean(allowHalfOpen),
@@ -694,7 +695,7 @@ export class TCPSocket {
     if (readable.locked || writable.locked) throw invalidState('a stream of the socket is locked');
     this.#isClosing = true;
     handled(readable.cancel());
-    handled(writable.abort());
+    handled(writable.abort(new DOMException('the socket has been closed', 'AbortError')));
     return this.closed;
   }
 

@@ -76,14 +76,16 @@ export class TLSSocket extends Socket {
     const fail = () => this.destroy();  // the socket below tells why
     if (socket.destroyed) queueMicrotask(fail);
     // Behind what it has been given to write.
-    else socket[WHEN_CONNECTED](() => socket.writableLength ? this.#await(socket) : this.#startTls(socket), fail);
+    else socket[WHEN_CONNECTED](() => this.#await(socket), fail);
   }
 
   #await(socket) {
-    setTimeout(() => this.destroyed || (socket.writableLength ? this.#await(socket) : this.#startTls(socket)));
+    if (!socket.writableLength) this.#startTls(socket);
+    else socket.write('', error => { if (!error) this.#startTls(socket); });
   }
 
   async #startTls(socket) {
+    if (this.destroyed) return;
     const link = socket[LINK];
     try {
       if (socket.readableLength) throw clearError();

@@ -47,8 +47,9 @@ declare namespace WS2S {
     /** Milliseconds for reaching the gateway and the target together, 60,000; 0 for no limit. */
     timeout?: number;
     /**
-     * Milliseconds without a word of the gateway behind a ping until it is `gateway-lost`, 15,000; 0 for no limit.
-     * After a large message, and behind much data for a target that may not read, it is longer: 8 and 40 times that.
+     * Milliseconds without a word of the gateway behind a ping until it is `gateway-lost`, 15,000; 0 for no limit. There
+     * is a ping every 30 seconds, or after two heartbeats if these are less. After a large message on a slow line, and
+     * behind much data for a target that may not read, it may take up to 8 and 40 times as long.
      */
     heartbeat?: number;
   }

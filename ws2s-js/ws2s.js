@@ -180,7 +180,8 @@ const KEEPALIVE_MILLISECONDS = 30000;
 const TIMES = {timeout: 60000, heartbeat: 15000, commandTimeout: 60000};  // milliseconds
 const PARTS = 3;            // of the shortest of them, in which silence is counted
 const BULK_MESSAGE = 32768; // after one of so many bytes one of 1 MiB may come, which is seen when it is whole
-const BULK_PATIENCE = 8;    // heartbeats for that one
+const MEBIBYTE = 1048576;
+const BULK_PATIENCE = 8;    // heartbeats for that one at most, and so many times as long as the last MiB took
 const STALL_PATIENCE = 40;  // heartbeats for a target that may not read: the gateway itself gives it 300 seconds
 const GATEWAY_READ = 65536; // the gateway may take so much at once, and looks at the target only before
 const AWAITED = ['connect', 'starttls', 'finish', 'close'];  // what the caller waits for
@@ -247,6 +248,24 @@ class Silence {
   }
 }
 
+/** How fast it comes. */
+class Pace {
+  #bytes = 0;
+  #since = performance.now();
+
+  /** Milliseconds that the last MiB took, with the silence in it. */
+  ofMebibyte = Infinity;
+
+  count(bytes) {
+    this.#bytes += bytes;
+    if (this.#bytes < MEBIBYTE) return;
+    const now = performance.now();
+    this.ofMebibyte = (now - this.#since) * MEBIBYTE / this.#bytes;
+    this.#since = now;
+    this.#bytes = 0;
+  }
+}
+
 /**
  * Calls `action` when the network or the page has come back, and the way to the gateway may have broken unheard. Gives
  * what ends that. A worker has no document, and Node none of these events.
@@ -293,6 +312,7 @@ class Session {
   #taken = 0;             // so many of them the gateway has taken for certain
   #unread = 0;            // so many of them the target may not have read
   #isBulk = false;        // was the last message a large one?
+  #pace = new Pace();
 
   /** Is it a gateway that answers `ack`, as 2.1.5 does? That one knows neither binary messages nor windows. */
   isOld = false;
@@ -355,7 +375,7 @@ class Session {
   #onOpen() {
     this.#isOpen = true;
     for (const message of this.#unsent.splice(0)) this.#socket.send(message);
-    this.#timer = setInterval(() => this.#listen(), KEEPALIVE_MILLISECONDS);
+    this.#timer = setInterval(() => this.#listen(), Math.min(KEEPALIVE_MILLISECONDS, 2 * this.#heartbeat));
     if (this.#timer.unref) this.#timer.unref();  // Node must not stay awake for it
     this.#stopListening = onReturn(() => this.#onReturn());
     this.#rest();
@@ -395,12 +415,19 @@ class Session {
   #patience({command, sent}) {
     if (DIALS.includes(command)) return this.#timeout;
     if (sent > this.#taken && this.#unread > GATEWAY_READ) return STALL_PATIENCE * this.#heartbeat;
-    return this.#isBulk ? BULK_PATIENCE * this.#heartbeat : this.#heartbeat;
+    return this.#isBulk ? this.#bulkPatience() : this.#heartbeat;
+  }
+
+  #bulkPatience() {
+    const milliseconds = Math.max(this.#heartbeat, BULK_PATIENCE * this.#pace.ofMebibyte);
+    return Math.min(BULK_PATIENCE * this.#heartbeat, milliseconds);
   }
 
   #onMessage(message) {
     this.#silence.heard();
-    this.#isBulk = (typeof message === 'string' ? message.length : message.byteLength) >= BULK_MESSAGE;
+    const size = typeof message === 'string' ? message.length : message.byteLength;
+    this.#isBulk = size >= BULK_MESSAGE;
+    this.#pace.count(size);
     if (typeof message !== 'string') {
       this.#onData(new Uint8Array(message));
       return;

@@ -153,17 +153,17 @@ test('ASK is followed once, with ASKING in front of the command in the same go',
   await cluster.close();
 });
 
-for (const error of ['TRYAGAIN', 'CLUSTERDOWN']) {
+for (const error of ['TRYAGAIN', 'CLUSTERDOWN', 'LOADING']) {
   test(`${error} is asked again, for as long as the option patience says`, async () => {
     const fake = new FakeCluster();
-    const {cluster} = start(fake, {patience: 200});
+    const {cluster} = start(fake), {cluster: hasty} = start(fake, {patience: 100});
     const {answers} = fake.redises.get('c:3');
     let left = 2;
     answers.GET = () => left-- > 0 ? `-${error} not now\r\n` : '$1\r\nv\r\n';
     assert.strictEqual(await cluster.command('GET', 'foo'), 'v');
     answers.GET = `-${error} never\r\n`;
-    await assert.rejects(cluster.command('GET', 'foo'), {name: 'RedisError', code: error});
-    await cluster.close();
+    await assert.rejects(hasty.command('GET', 'foo'), {name: 'RedisError', code: error});
+    await Promise.all([cluster.close(), hasty.close()]);
   });
 }
 
@@ -255,12 +255,12 @@ test('a node that does not come back rejects with its address', async () => {
 test('slots that nobody has are waited for', async () => {
   const fake = new FakeCluster();
   fake.ranges = [[0, 100, 'a', 1]];
-  const {cluster} = start(fake, {patience: 150});
-  await assert.rejects(cluster.command('GET', 'foo'), {name: 'RedisError', code: 'CLUSTERDOWN'});
+  const {cluster} = start(fake), {cluster: hasty} = start(fake, {patience: 100});
+  await assert.rejects(hasty.command('GET', 'foo'), {name: 'RedisError', code: 'CLUSTERDOWN'});
   const asked = cluster.command('GET', 'foo');
   fake.share(['a:1']);
   await asked;
-  await cluster.close();
+  await Promise.all([cluster.close(), hasty.close()]);
 });
 
 test('it begins with whichever of its nodes is there, and again when none is', async () => {
@@ -274,8 +274,22 @@ test('it begins with whichever of its nodes is there, and again when none is', a
   await cluster.close();
 });
 
+test('when all masters that it knew are gone, their replicas tell of the new ones', async () => {
+  const fake = new FakeCluster(['a:1', 'b:2']);
+  fake.ranges = [[0, 16383, 'a', 1, 'b', 2]];
+  const {cluster, told} = start(fake);
+  await cluster.command('GET', 'foo');
+  fake.ranges = [[0, 16383, 'b', 2]];
+  fake.fail('a:1');
+  await until(() => told.includes('lost a:1 closed'));
+  await cluster.command('GET', 'foo');
+  assert.deepStrictEqual([fake.commands('a:1'), fake.commands('b:2')], [['GET foo'], ['GET foo']]);
+  await cluster.close();
+});
+
 test('a wrong password ends the client, and so does a server that is no cluster', async () => {
-  for (const [name, answer, code] of [['AUTH', '-WRONGPASS no\r\n', 'WRONGPASS'], ['CLUSTER', '-ERR disabled\r\n', 'ERR']]) {
+  const answers = [['AUTH', '-WRONGPASS no\r\n', 'WRONGPASS'], ['CLUSTER', '-ERR disabled\r\n', 'ERR']];
+  for (const [name, answer, code] of answers) {
     const fake = new FakeCluster();
     fake.redises.get('a:1').answers[name] = answer;
     const {cluster, told} = start(fake, {password: 'p'});
@@ -376,9 +390,9 @@ test('no more than maxConnections nodes are connected, and busy ones stay', asyn
   await Promise.all(waiting);
 });
 
-for (const wrong of [{host: undefined}, {nodes: []}, {maxConnections: 0}, {db: 1}]) {
+for (const wrong of [{host: undefined}, {nodes: []}, {maxConnections: 0}, {patience: NaN}, {db: 1}]) {
   test(`${JSON.stringify(wrong)} is refused`, () => {
-    assert.throws(() => start(new FakeCluster(), wrong), /host is wanted|maxConnections|database/);
+    assert.throws(() => start(new FakeCluster(), wrong), /host is wanted|maxConnections|patience|database/);
   });
 }
 

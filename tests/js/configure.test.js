@@ -90,6 +90,12 @@ test('a URL is one of a WebSocket, and a relative one is seen from the page', ()
   assert.strictEqual(configured().gateway, 'ws://[::1]:3613/');
 });
 
+test('in a worker a relative one is seen from its script', () => {
+  globalThis.location = {href: 'http://127.0.0.1:3613/app/worker.mjs'};
+  assert.strictEqual(configured('http://127.0.0.1:3613/sockets.mjs?gateway=/').gateway, 'ws://127.0.0.1:3613/');
+  delete globalThis.location;
+});
+
 test('what is no URL of a gateway is refused at once, and not shown', () => {
   for (const gateway of ['', 'gateway.example', 'ftp://a.example/', 'wss://a.example/#x', 'secret', 5, {}]) {
     assert.throws(() => configure({gateway}), error => error instanceof TypeError && !error.message.includes('secret'));

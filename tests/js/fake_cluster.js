@@ -8,10 +8,14 @@ const SLOTS = 16384;
 
 const addressOf = ({host, port}) => `${host}:${port}`;
 
-/* The reply to CLUSTER SLOTS for `[first, last, host, port]`; a host may be null. */
+function nodeReply(host, port) {
+  return `*3\r\n${host === null ? '$-1\r\n' : bulk(host)}:${port}\r\n${bulk('id')}`;
+}
+
+/* The reply to CLUSTER SLOTS for `[first, last, host, port]`, and host and port of a replica. A host may be null. */
 function slotsReply(ranges) {
-  const parts = ranges.map(([first, last, host, port]) => `*3\r\n:${first}\r\n:${last}\r\n`
-    + `*3\r\n${host === null ? '$-1\r\n' : bulk(host)}:${port}\r\n${bulk('id')}`);
+  const parts = ranges.map(([first, last, host, port, ...replica]) => `*${replica.length ? 4 : 3}\r\n`
+    + `:${first}\r\n:${last}\r\n${nodeReply(host, port)}${replica.length ? nodeReply(...replica) : ''}`);
   return `*${ranges.length}\r\n${parts.join('')}`;
 }
 
@@ -21,7 +25,8 @@ function slotsReply(ranges) {
  */
 class FakeCluster {
   constructor(addresses = ['a:1', 'b:2', 'c:3'], tells = address => address.split(':')) {
-    this.redises = new Map(addresses.map(address => [address, new FakeRedis({CLUSTER: () => slotsReply(this.ranges)})]));
+    const answers = () => ({CLUSTER: () => slotsReply(this.ranges)});
+    this.redises = new Map(addresses.map(address => [address, new FakeRedis(answers())]));
     this.share(addresses, tells);
     this.connects = [];     // the requests, also those that are refused
     this.down = new Set();  // addresses

@@ -7,6 +7,7 @@
 
 const assert = require('node:assert');
 const {execFileSync} = require('node:child_process');
+const {once} = require('node:events');
 const fs = require('node:fs');
 const nodeNet = require('node:net');
 const nodeTls = require('node:tls');
@@ -148,7 +149,9 @@ for (const [how, words] of [['at once', ['Sinjected']], ['in the next piece', ['
     }));
     const plain = net.connect(server.port, HOST);
     plain.write('?');
-    await told(plain, words.length === 1 ? 'readable' : 'data');
+    const [answer] = await once(plain, 'data');
+    // It may all come in one, and a program that reads on gives back what is not its own.
+    if (answer.length > 1) plain.unshift(answer.subarray(1));
     const socket = tls.connect({socket: plain, ca: world.server.cert, host: HOST});
     socket.on('data', assert.fail);
     const error = await told(socket, 'error');

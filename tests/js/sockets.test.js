@@ -91,10 +91,12 @@ for (const address of [
 
 for (const options of [
   5, 'on', {secureTransport: 'yes'}, {secureTransport: null}, {sni: 'n'}, {alpn: ['h2']}, {tls: {ca: 'CA'}},
-  {tls: true}, {secureTransport: 'off', sni: 'n'},
+  {tls: true}, {highWaterMark: -1}, {highWaterMark: NaN}, {highWaterMark: '5'}, {secureTransport: 'off', sni: 'n'},
 ]) {
   test(`connect() throws at the options ${JSON.stringify(options)}`, () => {
-    assert.throws(() => through(new FakeGateway(), options), SocketError);
+    const gateway = new FakeGateway();
+    assert.throws(() => through(gateway, options), SocketError);
+    assert.strictEqual(gateway.sockets.length, 0);
   });
 }
 

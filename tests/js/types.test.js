@@ -194,6 +194,11 @@ test('P9: an older style: require() in CommonJS', {skip}, () => {
   assert.deepStrictEqual(complaints({'program.cts': text}, {module: 'nodenext'}), []);
 });
 
+test('P9: a script has the global', {skip}, () => {
+  const text = "const redis: WS2S.Redis = new WS2S.Redis('x', {host: 'h'});";
+  assert.deepStrictEqual(complaints({'program.ts': text}, {...WAYS[2][2], types: ['ws2s']}), []);
+});
+
 // -- is anything missing in the types? --------------------------------------------------------------------------------
 
 const OF_FUNCTIONS = ['length', 'name', 'prototype'];

@@ -55,6 +55,10 @@ def test_the_version_is_that_of_the_gateway():
     assert MANIFEST['version'] == semantic(ws2s.__version__)
 
 
+def test_the_readme_names_the_file_that_make_dist_makes():
+    assert '`dist/ws2s-%s.tgz`' % MANIFEST['version'] in npm_package.chapter()
+
+
 @pytest.mark.parametrize('name', MANIFEST['files'])
 def test_what_is_packed_is_there(name):
     assert os.path.isfile(os.path.join(npm_package.LIBRARY, name))
