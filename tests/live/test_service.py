@@ -664,7 +664,7 @@ class Places(object):
         for place in self.places:
             place._fork = lambda place=place: setattr(place, 'pid', 1)
             place.begin()
-        self.supervisor._places = self.places
+        self.supervisor.crew.places = self.places
 
     def die(self, place):
         place.pid = None
@@ -1004,6 +1004,9 @@ class Supervising(object):
         self.control = module.ws2s.Stream(self.loop, near, self.place, module.CONTROL_BYTES, budget)
         self.place._control = self.control
         self.far.send(b'ready\n')
+
+    def leads(self):
+        return True
 
     def on_news(self):
         """Nothing hangs on it here."""

@@ -104,6 +104,8 @@ ROWS = [
     row('limits.idleSeconds', 0, NO_SECONDS, 600, 0, 10 ** 7),
     row('limits.stallSeconds', 300, NO_SECONDS, 0, 0, 10 ** 7),
     row('limits.drainSeconds', 5, NO_SECONDS, 0, 0, 10 ** 7),
+    row('limits.announceSeconds', 0, NO_SECONDS, 10, 0, 10 ** 7),
+    row('limits.upgradeSeconds', 3600, NO_SECONDS, 0, 0, 10 ** 7),
     row('raw.enabled', True, NO_FLAG, False),
     row('raw.target', None, NO_TEXT_OR_NULL + BAD_TARGETS, 'vnc.lan:5900'),
     row('raw.tokens', None, NO_TEXT_OR_NULL, u'/srv/w\xe9b/tokens'),
