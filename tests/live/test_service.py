@@ -497,7 +497,8 @@ def test_a_log_that_cannot_be_written_is_one_line(service):
 @pytest.mark.parametrize('words', [[], ['help'], ['--help']], ids=' '.join)
 def test_help_names_every_command(service, words):
     text = service.do(*words) if words else Command([sys.executable, WS2SD], service.user_home).outcome()[1]
-    for word in ('run', 'start', 'stop', 'restart', 'reload', 'status', 'service', 'help', '--home', '--config'):
+    for word in ('run', 'start', 'stop', 'restart', 'reload', 'upgrade', 'status', 'service', 'help', '--home',
+                 '--config'):
         assert word in text
     assert os.listdir(service.home) == ['config.json']
 
@@ -1719,10 +1720,10 @@ def notified(is_abstract=False):
 
 
 @contextlib.contextmanager
-def foreground(service, program, command=None, **environment):
+def foreground(service, program, command=None, path=None, **environment):
     """ws2s.py or ``ws2sd run`` with the configuration of the service."""
     words = ['--config', service.path('config.json')] if program == 'ws2s.py' else ['--home', service.home, 'run']
-    path = WS2S if program == 'ws2s.py' else WS2SD
+    path = path or (WS2S if program == 'ws2s.py' else WS2SD)
     with started(words, service.user_home, command=(command or []) + [path], **environment) as running:
         try:
             yield running
