@@ -87,6 +87,7 @@ PY2 = sys.version_info[0] == 2
 
 HAS_EPOLL = hasattr(select, 'epoll')
 READ, WRITE = 1, 4 if PY2 or HAS_EPOLL else 2
+EXCLUSIVE = 1 << 28 if HAS_EPOLL else 0  # of processes that wait one is woken; systems older than Linux 4.5 wake all
 
 # How far a child stands behind us when there is not enough CPU time for all; where there is, it is as fast as ever.
 NICENESS = 5
@@ -4596,6 +4597,7 @@ DATAGRAMS = 64                 # that wait for a target which is being dialled
 DATAGRAM_BYTES = 65507         # of the longest: what IP carries, without the heads of IPv4 and UDP
 ACCEPT_BURST = 64              # connections taken in one turn
 ACCEPT_PAUSE = 0.2             # seconds without accepting when descriptors have run out
+STAND_BACK_SECONDS = 0.01      # for workers with fewer clients to take a connection
 WARNING_SECONDS = 10           # between two equal warnings about that
 CLIENT_LINES = 20, 2           # of a client in the log: at once, and a second from then on
 ADDRESS_LINES = 1000, 100      # of all clients from one address
@@ -5451,17 +5453,53 @@ class Datagrams(Handler):
         self.owner.on_mistake()
 
 
-class Listener(Handler):
-    """One listening socket; ``on_accepted(sock, address)`` gets each connection."""
+class Load(object):
+    """How many clients a worker of a service has, in ``memory`` that all of them share: an int for each."""
 
-    def __init__(self, loop, sock, on_accepted):
-        self.sock, self._loop, self._on_accepted = sock, loop, on_accepted
+    SHAPE, NOBODY = struct.Struct('i'), -1  # in place of the clients of a worker that is not there
+
+    def __init__(self, memory, number):
+        self._memory, self._place = memory, self.SHAPE.size * number
+        self._all = struct.Struct('%di' % (len(memory) // self.SHAPE.size))
+        self.tell(self.NOBODY)
+
+    def tell(self, clients):
+        self.SHAPE.pack_into(self._memory, self._place, clients)
+
+    def is_above(self):
+        """Has this worker more clients than the others have on average, and is not just one client ahead?"""
+        loads = [load for load in self._all.unpack_from(self._memory) if load >= 0]
+        own, = self.SHAPE.unpack_from(self._memory, self._place)
+        return 16 * (own - 1) * len(loads) > 17 * sum(loads)
+
+
+class Listener(Handler):
+    """One listening socket; ``on_accepted(sock, address)`` gets each connection.
+
+    With a Load the socket is shared with other workers. Of those the system wakes one for a connection, and besides all
+    that have clients above the average: these take it only when nobody has for STAND_BACK_SECONDS.
+    """
+
+    def __init__(self, loop, sock, on_accepted, load=None):
+        self.sock, self._loop, self._on_accepted, self._load = sock, loop, on_accepted, load
         self._burst = 1        # connections to take in one turn: more while more are there
         self._timer = None     # runs while accepting pauses
         self._warned = None    # when the log was last told of that
+        self._is_above = False
         loop.touch(self)
 
     def on_ready(self, events):
+        if self._is_above and self._load.is_above():
+            self._timer = self._loop.call_later(STAND_BACK_SECONDS, self._take_rest)
+            self._loop.touch(self)
+        else:
+            self._accept()
+
+    def _take_rest(self):
+        self._resume()
+        self._accept()
+
+    def _accept(self):
         for _ in range(self._burst):
             try:
                 sock, address = self.sock.accept()
@@ -5470,6 +5508,9 @@ class Listener(Handler):
                 self._on_refused(error)
                 return
             self._on_accepted(sock, address)
+            if self._load is not None and self._load.is_above() != self._is_above:
+                self._loop.touch(self)
+                return
         self._burst = min(2 * self._burst, ACCEPT_BURST)
 
     def _on_refused(self, error):
@@ -5486,8 +5527,13 @@ class Listener(Handler):
         self._loop.touch(self)
 
     def settle(self):
-        if self.sock is not None:
-            self._loop.watch(self, 0 if self._timer else READ)
+        if self.sock is None:
+            return
+        self._is_above = self._load is not None and self._load.is_above()
+        wanted = 0 if self._timer else READ if self._load is None or self._is_above else READ | EXCLUSIVE
+        if wanted != self.events:
+            self._loop.watch(self, 0)  # what is exclusive cannot be changed otherwise, epoll_ctl(2)
+            self._loop.watch(self, wanted)
 
     def on_mistake(self):
         """A connection that could not be taken is that one's loss; the listener goes on."""
@@ -9304,13 +9350,13 @@ class Gateway(object):
     ``resolve(host, port)`` runs in a thread and gives pairs (family, address) or a Failure; ``owns(packed)`` tells
     whether an address is the machine's own. ``socks`` are listening sockets to use instead of binding some, and
     ``listens`` what each is for. ``workers``: how many gateways, each in a process of its own, share what the system
-    allows one user.
+    allows one user; where they share the sockets, too, each has a ``load``, a Load.
     """
 
     def __init__(self, config, dialects=DIALECTS, resolve=blocking_resolve, owns=owns_address, socks=(), workers=1,
-                 listens=()):
+                 listens=(), load=None):
         self.config = config
-        self._dialects, self._resolve, self._workers = tuple(dialects), resolve, workers
+        self._dialects, self._resolve, self._workers, self._load = tuple(dialects), resolve, workers, load
         self.judge, self.places = Judge(config, owns), Places(config)
         self.numbers = itertools.count(1)
         self.budget = Budget(config['limits.totalBytes'])
@@ -9417,8 +9463,9 @@ class Gateway(object):
         self.resolver = Resolver(self.loop, self.lookups, self._resolve, self.judge, Sources(self.config))
         self.tunnels = Tunnels(self.loop, self.config)
         clear_leftovers()
-        self._listeners = [Listener(self.loop, bound.sock, functools.partial(self._on_accepted, bound.listen))
-                           for bound in self._bound]
+        self._tell_load()
+        self._listeners = [Listener(self.loop, bound.sock, functools.partial(self._on_accepted, bound.listen),
+                                    self._load) for bound in self._bound]
         while self._asked:
             self.loop.post(self._asked.pop(0))
 
@@ -9487,6 +9534,7 @@ class Gateway(object):
             sock.setblocking(False)
             close_on_exec(sock.fileno())
             Visit(self, listen, sock, peer, group, is_proxy)
+            self._tell_load()
         else:
             why = 'too many connections' if is_proxy or not listen.proxyProtocol else 'it is none of trustedProxies'
             self.journal.tell_of_address(logging.WARNING, group, '%s is turned away: %s', socket_text(peer), why)
@@ -9495,6 +9543,11 @@ class Gateway(object):
     def on_client_gone(self, client):
         self.clients.discard(client)
         self.places.give_back(client)
+        self._tell_load()
+
+    def _tell_load(self):
+        if self._load is not None:
+            self._load.tell(len(self.clients))
 
     def dialect_for(self, request):
         """The dialect object that serves this request. Raises HttpError."""
