@@ -113,7 +113,7 @@ def test_who_has_no_longer_the_most_clients_takes_a_connection_at_once(clock):
 
 
 @pytest.mark.parametrize('clients, count', [([0, 0, 0, 0], 40), ([9, 0, 3, 0], 28), ([0], 40)], ids=str)
-def test_at_the_end_all_have_nearly_the_same_number_and_nobody_had_to_wait(clock, clients, count):
+def test_nobody_gets_much_more_than_the_average_and_no_connection_has_to_wait(clock, clients, count):
     with contextlib.closing(Crew(clients)) as crew:
         for _ in range(count):
             crew.come()
@@ -121,7 +121,7 @@ def test_at_the_end_all_have_nearly_the_same_number_and_nobody_had_to_wait(clock
             clock.now += ws2s.STAND_BACK_SECONDS
             crew.turn()
         loads = [worker.clients for worker in crew.workers]
-        assert max(loads) - min(loads) <= 4, loads
+        assert max(loads) <= 17 / 16.0 * sum(loads) / len(loads) + 2, loads
 
 
 def test_a_listener_that_is_closed_while_it_stands_back_leaves_nothing(clock):
