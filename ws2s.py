@@ -267,9 +267,6 @@ else:
 # Where a Python and its system let bytes go from socket to socket inside the kernel: Linux, from 3.10 on.
 CAN_SPLICE = hasattr(os, 'splice')
 
-# Some Pythons do not tell this number, though the system knows it.
-SO_REUSEPORT = getattr(socket, 'SO_REUSEPORT', 15 if sys.platform.startswith('linux') else 0x200)
-
 IP_BIND_ADDRESS_NO_PORT = 24 if sys.platform.startswith('linux') else None  # few Pythons know it, ip(7)
 
 # To open a folder that may be searched, but not read. No Python names the other number, that of fcntl(2) on macOS.
@@ -927,6 +924,8 @@ OPTIONS = (
     Option('limits.idleSeconds', 0, seconds(0), 'a TCP connection without data for so long is closed; 0 is never'),
     Option('limits.stallSeconds', 300, seconds(0), 'for a message to go on, or for waiting bytes to go; 0 is for ever'),
     Option('limits.drainSeconds', 5, seconds(0), 'for what is still under way when something is closed'),
+    Option('limits.announceSeconds', 0, seconds(0), 'that /healthz says 503 before a stop closes the listeners'),
+    Option('limits.upgradeSeconds', 3600, seconds(0), 'that clients from before an upgrade have; 0 is for ever'),
     Option('dial.sourceAddresses', (), listing(source_address), 'own addresses to connect from, by turns; empty: any'),
     Option('raw.enabled', True, flag, 'may clients name their target in the URL, as websockify and others have it?'),
     Option('raw.target', None, either(target_text, None), 'HOST:PORT for WebSockets that name none, instead of JSON'),
@@ -5545,11 +5544,8 @@ class Listener(Handler):
             self.let_go().close()
 
 
-def bound_sockets(host, port, shares=False):
-    """Listening sockets for every address of ``host``, all on one port. Raises ServeError.
-
-    ``shares``: others of this user may bind to the same, and the system spreads the connections (SO_REUSEPORT).
-    """
+def bound_sockets(host, port):
+    """Listening sockets for every address of ``host``, all on one port. Raises ServeError."""
     try:
         found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
     except (NetworkError, UnicodeError):
@@ -5557,7 +5553,7 @@ def bound_sockets(host, port, shares=False):
     socks, error = [], None
     for family, address in unique_addresses(found):
         try:
-            socks.append(bound_socket(family, (address[0], port) + address[2:], shares))
+            socks.append(bound_socket(family, (address[0], port) + address[2:]))
             port = socks[0].getsockname()[1]
         except NetworkError as failed_one:
             # `localhost` may stand for ::1 where there is no IPv6.
@@ -5570,13 +5566,11 @@ def bound_sockets(host, port, shares=False):
     raise ServeError('cannot listen on %s: %s' % (with_port(printable(host), port), os.strerror(error.errno)))
 
 
-def bound_socket(family, address, shares):
+def bound_socket(family, address):
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         unblock(sock)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shares:
-            sock.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
         if family == AF_INET6:
             # `::` serves IPv4 too; any other address only itself.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address[0] != '::'))
@@ -8753,11 +8747,11 @@ class Visit(Arrival):
     def _reply(self, request):
         """Whatever is asked for that is not a WebSocket (protocol, 4)."""
         gateway = self.gateway
-        if request.method == 'OPTIONS' and not gateway.draining:
+        if request.method == 'OPTIONS' and not gateway.leaving:
             self._log(204, 'OPTIONS %s' % printable(request.path))
             self._part(OPTIONS_REPLY)
         elif request.method == 'OPTIONS' or request.path == '/healthz':
-            status, word = (503, 'draining') if gateway.draining else (200, 'ok')
+            status, word = (503, 'draining') if gateway.leaving else (200, 'ok')
             self._say(request, status, word, headers_for_readers(request, gateway.config))
         elif gateway.config['auth.pages']:
             self._identify(request, b'', functools.partial(self._show, request))
@@ -8769,11 +8763,11 @@ class Visit(Arrival):
         gateway = self.gateway
         if gateway.config['auth.pages'] and identity is None:
             raise unauthorized(gateway.config)
-        if gateway.web_folder() is not None:
+        if web_folder(gateway) is not None:
             self._send_file(request)
         elif request.path == '/':
             self._say(request, 200, 'This is ws2s %s, a gateway from WebSocket to TCP; it has no pages to show here, '
-                                    'because %s.' % (__version__, gateway.why_no_pages()))
+                                    'because %s.' % (__version__, why_no_pages(gateway.config)))
         else:
             self.refuse(NOT_HERE, request)
 
@@ -8784,7 +8778,7 @@ class Visit(Arrival):
             return
         on_data = self._await(request, b'', functools.partial(self._on_file, request, names[-1]))
         self.gateway.places.offer(self)  # anew: others have asked for nothing
-        self._job = self.gateway.files.submit(self.group, blocking_read_file, (self.gateway.web_folder(), names),
+        self._job = self.gateway.files.submit(self.group, blocking_read_file, (web_folder(self.gateway), names),
                                               on_data)
         if self._job is None:
             self.end()
@@ -9198,6 +9192,16 @@ def pages_folder():
                  or read_packed(folder, ['index.html'])), None)
 
 
+def web_folder(gateway):
+    """The folder whose files are served, or None."""
+    web = gateway.config['web']
+    return gateway.pages if web is None else web or None
+
+
+def why_no_pages(config):
+    return 'the folder ws2s-js is not beside it' if config['web'] is None else 'its configuration says so'
+
+
 class Place(object):
     """The connections of one address group, the WebSockets among them, and the Clients that give way, oldest first."""
 
@@ -9363,6 +9367,8 @@ class Gateway(object):
         self.clients, self.upstreams = self.budget.present, set()
         self._new_config = None   # of a reload that the loop has not carried out yet
         self.draining = self.is_verbose = False  # is each message logged?
+        self.leaving = False      # is it told by /healthz that we stop, or are about to?
+        self._retired = False     # have others our listening sockets, while we only see our clients out?
         self._listeners, self._bound, self._thread = [], [], None
         self._socks, self._listens = list(socks), listens
         self._asked = []
@@ -9370,7 +9376,7 @@ class Gateway(object):
         self.loop = self.journal = self.lookups = self.files = self.logins = self.resolver = self.tunnels = None
         self.contexts = self.certificate = None
         self.address, self.tokens, self.passwords, self.failures = None, Tokens(), Passwords(), Failures()
-        self._pages = pages_folder()
+        self.pages = pages_folder()
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -9395,13 +9401,13 @@ class Gateway(object):
         self._thread.start()
 
     def stop(self):
-        """Drain, and wait until all is gone: `limits.drainSeconds` and a moment at most."""
+        """Drain, and wait until all is gone: `announceSeconds`, `drainSeconds` and a moment at most."""
         if self.loop is None:
             self._close_listeners()
             return
         self.drain()
         if self._thread:
-            self._thread.join(self.config['limits.drainSeconds'] + 5)
+            self._thread.join(self.config['limits.announceSeconds'] + self.config['limits.drainSeconds'] + 5)
             self._thread = None
 
     def run(self):
@@ -9411,8 +9417,9 @@ class Gateway(object):
         self._serve()
 
     def drain(self):
-        """Begin to stop: no more accepting, WebSockets are closed with 1001 when their TCP connections have ended, or
-        after `limits.drainSeconds`. From any thread or signal handler."""
+        """Begin to stop: /healthz says so for `limits.announceSeconds`; then no more accepting, WebSockets are closed
+        with 1001 when their TCP connections have ended, or after `limits.drainSeconds`. From any thread or signal
+        handler."""
         self._ask(self._begin_drain)
 
     def reload(self, config):
@@ -9446,8 +9453,9 @@ class Gateway(object):
         else:
             self._asked.append(callback)  # a signal may come before the loop is there
 
-    def prepare(self):
-        """Bind, and make what serving takes. Raises ServeError or ConfigError."""
+    def prepare(self, accepts=True):
+        """Bind, and make what serving takes. Without ``accepts`` whoever comes waits until accept() is called. Raises
+        ServeError or ConfigError."""
         if self.loop is not None:
             raise ServeError('this gateway has been started before; make another one')
         if self.address is None:
@@ -9463,15 +9471,32 @@ class Gateway(object):
         self.resolver = Resolver(self.loop, self.lookups, self._resolve, self.judge, Sources(self.config))
         self.tunnels = Tunnels(self.loop, self.config)
         clear_leftovers()
-        self._tell_load()
-        self._listeners = [Listener(self.loop, bound.sock, functools.partial(self._on_accepted, bound.listen),
-                                    self._load) for bound in self._bound]
+        if accepts:
+            self.accept()
         while self._asked:
             self.loop.post(self._asked.pop(0))
 
+    def accept(self):
+        """Begin to take connections. In the loop's thread."""
+        self._tell_load()
+        self._listeners = [Listener(self.loop, bound.sock, functools.partial(self._on_accepted, bound.listen),
+                                    self._load) for bound in self._bound]
+
+    def retire(self, seconds):
+        """Take no more connections, since others have our listening sockets, and end when the last client has gone.
+        After ``seconds`` as drain(); 0 is never. In the loop's thread."""
+        self._retired = True
+        for listener in self._listeners:
+            if listener.events:
+                listener.on_ready(READ)  # of all who share the socket we alone may have been woken for a connection
+        LOG.info('ws2s takes no more connections: %d clients are left', len(self.clients))
+        self._close_listeners()
+        if seconds:
+            self.loop.call_later(seconds, self._begin_drain)
+
     def _serve(self):
         try:
-            while not self.draining or self._is_busy():
+            while not (self.draining or self._retired) or self._is_busy():
                 self.loop.turn()
         finally:
             self._end_all()
@@ -9489,7 +9514,12 @@ class Gateway(object):
         return self.clients or self.upstreams or self.tunnels.tunnels
 
     def _begin_drain(self):
+        announced, self.leaving = self.leaving, True
         if self.draining:
+            return
+        if self._listeners and not announced and self.config['limits.announceSeconds']:
+            LOG.info('ws2s is about to stop: %d clients', len(self.clients))
+            self.loop.call_later(self.config['limits.announceSeconds'], self._begin_drain)
             return
         self.draining = True
         LOG.info('ws2s is stopping: %d clients', len(self.clients))
@@ -9505,7 +9535,7 @@ class Gateway(object):
         self.loop.call_later(GOODBYE_SECONDS, self._end_all)
 
     def _end_all(self):
-        self.draining = True
+        self.draining = self.leaving = True
         self._close_listeners()
         for one in list(self.clients) + list(self.upstreams):
             one.end()
@@ -9557,14 +9587,6 @@ class Gateway(object):
             if serves(request, self.config):
                 return dialect(request, self.config)
         raise HttpError(404, 'No dialect is spoken under this path.')
-
-    def web_folder(self):
-        """The folder whose files are served, or None."""
-        web = self.config['web']
-        return self._pages if web is None else web or None
-
-    def why_no_pages(self):
-        return 'the folder ws2s-js is not beside it' if self.config['web'] is None else 'its configuration says so'
 
     def on_left(self, upstream):
         """Upstreams whose client has left are bounded too: of the group that has most goes the first that owes nothing

@@ -495,7 +495,8 @@ def test_a_log_that_cannot_be_written_is_one_line(service):
 @pytest.mark.parametrize('words', [[], ['help'], ['--help']], ids=' '.join)
 def test_help_names_every_command(service, words):
     text = service.do(*words) if words else Command([sys.executable, WS2SD], service.user_home).outcome()[1]
-    for word in ('run', 'start', 'stop', 'restart', 'reload', 'status', 'service', 'help', '--home', '--config'):
+    for word in ('run', 'start', 'stop', 'restart', 'reload', 'upgrade', 'status', 'service', 'help', '--home',
+                 '--config'):
         assert word in text
     assert os.listdir(service.home) == ['config.json']
 
@@ -679,66 +680,6 @@ def test_the_share_of_a_dead_worker_goes_to_the_others_at_once_and_where_there_i
             socket.create_connection(('127.0.0.1', port), 10).close()
         running.signal(signal.SIGTERM)
         assert running.wait() == 0
-
-
-class Places(object):
-    """Those of a supervisor whose workers are numbers, with sockets that share a port."""
-
-    def __init__(self, count, is_shared=False):
-        self.module = module = load_ws2sd()
-        module.PAUSES = (600, 600)
-        self.supervisor = module.Supervisor(None, None, None, module.Report(), None)
-        socks = module.ws2s.bound_sockets('127.0.0.1', 0, shares=True)
-        self.address = socks[0].getsockname()
-        self.places = [module.Place(self.supervisor, socks)]
-        for number in range(1, count):
-            socks = socks if is_shared else module.ws2s.bound_sockets('127.0.0.1', self.address[1], shares=True)
-            self.places.append(module.Place(self.supervisor, socks))
-        for place in self.places:
-            place._fork = lambda place=place: setattr(place, 'pid', 1)
-            place.begin()
-        self.supervisor._places = self.places
-
-    def die(self, place):
-        place.pid = None
-        place.begin_again()
-
-    def listening(self):
-        return [bool(place.socks[0].getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) for place in self.places]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        for place in self.places:
-            place.close()
-        self.supervisor.loop.close()
-
-
-def test_those_who_wait_are_served_by_the_worker_that_begins_first():
-    with Places(3) as them:
-        first, second, third = them.places
-        for place, listening in ((third, [1, 1, 0]), (second, [1, 0, 0]), (first, [1, 0, 0])):
-            them.die(place)
-            assert them.listening() == listening
-        client = socket.create_connection(them.address, 10)
-        second.begin()
-        assert them.listening() == [0, 1, 0]
-        accepted, name = second.socks[0].accept()
-        assert name == client.getsockname()
-        for sock in (accepted, client):
-            sock.close()
-        first.begin()
-        third.begin()
-        assert them.listening() == [1, 1, 1]
-        them.die(second)
-        assert them.listening() == [1, 0, 1]
-
-
-def test_sockets_that_all_workers_share_go_on_listening():
-    with Places(2, is_shared=True) as them:
-        them.die(them.places[0])
-        assert them.listening() == [1, 1]
 
 
 def test_a_killed_supervisor_ends_its_workers_and_does_not_hinder_the_next_start(service):
@@ -1060,6 +1001,9 @@ class Supervising(object):
         self.control = module.ws2s.Stream(self.loop, near, self.place, module.CONTROL_BYTES, budget)
         self.place._control = self.control
         self.far.send(b'ready\n')
+
+    def leads(self):
+        return True
 
     def on_news(self):
         """Nothing hangs on it here."""
@@ -1772,10 +1716,10 @@ def notified(is_abstract=False):
 
 
 @contextlib.contextmanager
-def foreground(service, program, command=None, **environment):
+def foreground(service, program, command=None, path=None, **environment):
     """ws2s.py or ``ws2sd run`` with the configuration of the service."""
     words = ['--config', service.path('config.json')] if program == 'ws2s.py' else ['--home', service.home, 'run']
-    path = WS2S if program == 'ws2s.py' else WS2SD
+    path = path or (WS2S if program == 'ws2s.py' else WS2SD)
     with started(words, service.user_home, command=(command or []) + [path], **environment) as running:
         try:
             yield running

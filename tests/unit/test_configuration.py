@@ -104,6 +104,8 @@ ROWS = [
     row('limits.idleSeconds', 0, NO_SECONDS, 600, 0, 10 ** 7),
     row('limits.stallSeconds', 300, NO_SECONDS, 0, 0, 10 ** 7),
     row('limits.drainSeconds', 5, NO_SECONDS, 0, 0, 10 ** 7),
+    row('limits.announceSeconds', 0, NO_SECONDS, 10, 0, 10 ** 7),
+    row('limits.upgradeSeconds', 3600, NO_SECONDS, 0, 0, 10 ** 7),
     row('dial.sourceAddresses', (), NO_LIST_OF_TEXT + [
         ['localhost'], ['0.0.0.0'], ['::'], ['127.1'], ['10.0.0.0/8'], ['[::1]'], ['10.0.0.1:80'], ['fe80::1%lo']],
         ['192.0.2.1', '2001:db8::1']),
