@@ -5494,6 +5494,11 @@ class Listener(Handler):
         else:
             self._accept()
 
+    def take_last(self):
+        """Before it is closed: of all who share the socket this worker alone may have been woken for a connection."""
+        if self.events:
+            self.on_ready(self.events)
+
     def _take_rest(self):
         self._resume()
         self._accept()
@@ -6378,6 +6383,10 @@ class Resolver(object):
     def __init__(self, loop, workers, resolve, judge, sources):
         self.loop, self._workers, self._resolve, self._judge, self.sources = loop, workers, resolve, judge, sources
         self._known = collections.OrderedDict()  # zones that were quick, the last one last
+
+    def use(self, config):
+        self._judge.use(config)
+        self.sources.use(config)
 
     def narrowed(self, identity):
         """The Resolver for an Identity."""
@@ -9219,11 +9228,12 @@ class Places(Ranked):
     First goes the oldest of the group that has most of those. So there is always a place to ask from, for /healthz say.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, load=None):
         Ranked.__init__(self)
-        self.config = config
+        self.config, self.load = config, load  # a Load, where there are other workers
         self._connections = self._open = self._yielding = 0
         self._groups, self._numbers = {}, itertools.count()
+        self._count(0)
 
     def take(self, group, is_proxy=False):
         """Is there a place for one more connection, or is one made? Then it is taken. Whose it is that a trusted proxy
@@ -9243,8 +9253,13 @@ class Places(Ranked):
         return True
 
     def _enter(self, group):
-        self._connections += 1
+        self._count(1)
         self._groups.setdefault(group, Place()).connections += 1
+
+    def _count(self, change):
+        self._connections += change
+        if self.load is not None:
+            self.load.tell(self._connections)
 
     def move(self, client, group):
         """A client that gives way is of another group than it seemed. Is there a place for it? Else it stays."""
@@ -9271,7 +9286,7 @@ class Places(Ranked):
     def give_back(self, client):
         self.hold(client)
         place = self._groups[client.group]
-        self._connections -= 1
+        self._count(-1)
         place.connections -= 1
         if not place.connections:
             del self._groups[client.group]  # the groups are strangers' addresses: none is kept for nothing
@@ -9360,8 +9375,8 @@ class Gateway(object):
     def __init__(self, config, dialects=DIALECTS, resolve=blocking_resolve, owns=owns_address, socks=(), workers=1,
                  listens=(), load=None):
         self.config = config
-        self._dialects, self._resolve, self._workers, self._load = tuple(dialects), resolve, workers, load
-        self.judge, self.places = Judge(config, owns), Places(config)
+        self._dialects, self._resolve, self._workers = tuple(dialects), resolve, workers
+        self.judge, self.places = Judge(config, owns), Places(config, load)
         self.numbers = itertools.count(1)
         self.budget = Budget(config['limits.totalBytes'])
         self.clients, self.upstreams = self.budget.present, set()
@@ -9433,8 +9448,7 @@ class Gateway(object):
 
     def _use_new_config(self):
         config = self.config = self.places.config = self._new_config
-        self.judge.use(config)
-        self.resolver.sources.use(config)
+        self.resolver.use(config)
         self.tunnels.use(config)
         self.contexts.forget()
         if self.certificate:
@@ -9478,17 +9492,15 @@ class Gateway(object):
 
     def accept(self):
         """Begin to take connections. In the loop's thread."""
-        self._tell_load()
         self._listeners = [Listener(self.loop, bound.sock, functools.partial(self._on_accepted, bound.listen),
-                                    self._load) for bound in self._bound]
+                                    self.places.load) for bound in self._bound]
 
     def retire(self, seconds):
         """Take no more connections, since others have our listening sockets, and end when the last client has gone.
         After ``seconds`` as drain(); 0 is never. In the loop's thread."""
         self._retired = True
         for listener in self._listeners:
-            if listener.events:
-                listener.on_ready(READ)  # of all who share the socket we alone may have been woken for a connection
+            listener.take_last()
         LOG.info('ws2s takes no more connections: %d clients are left', len(self.clients))
         self._close_listeners()
         if seconds:
@@ -9564,7 +9576,6 @@ class Gateway(object):
             sock.setblocking(False)
             close_on_exec(sock.fileno())
             Visit(self, listen, sock, peer, group, is_proxy)
-            self._tell_load()
         else:
             why = 'too many connections' if is_proxy or not listen.proxyProtocol else 'it is none of trustedProxies'
             self.journal.tell_of_address(logging.WARNING, group, '%s is turned away: %s', socket_text(peer), why)
@@ -9573,11 +9584,6 @@ class Gateway(object):
     def on_client_gone(self, client):
         self.clients.discard(client)
         self.places.give_back(client)
-        self._tell_load()
-
-    def _tell_load(self):
-        if self._load is not None:
-            self._load.tell(len(self.clients))
 
     def dialect_for(self, request):
         """The dialect object that serves this request. Raises HttpError."""
