@@ -133,3 +133,11 @@ def test_a_listener_that_is_closed_while_it_stands_back_leaves_nothing(clock):
         clock.now += ws2s.STAND_BACK_SECONDS
         busy.turn()
         assert busy.loop.live_timers() == 0 and crew.taken() == [0, 0]
+
+
+@pytest.mark.parametrize('clients, taken', [([0, 0], [1, 0]), ([9, 1], [0, 0])], ids=str)
+def test_who_leaves_a_socket_to_others_takes_a_connection_first_that_may_be_known_to_nobody_else(clock, clients, taken):
+    with contextlib.closing(Crew(clients)) as crew:
+        crew.come()
+        crew.workers[0].listener.take_last()
+        assert crew.taken() == taken
