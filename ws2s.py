@@ -87,6 +87,7 @@ PY2 = sys.version_info[0] == 2
 
 HAS_EPOLL = hasattr(select, 'epoll')
 READ, WRITE = 1, 4 if PY2 or HAS_EPOLL else 2
+EXCLUSIVE = 1 << 28 if HAS_EPOLL else 0  # of processes that wait one is woken; systems older than Linux 4.5 wake all
 
 # How far a child stands behind us when there is not enough CPU time for all; where there is, it is as fast as ever.
 NICENESS = 5
@@ -266,8 +267,7 @@ else:
 # Where a Python and its system let bytes go from socket to socket inside the kernel: Linux, from 3.10 on.
 CAN_SPLICE = hasattr(os, 'splice')
 
-# Some Pythons do not tell this number, though the system knows it.
-SO_REUSEPORT = getattr(socket, 'SO_REUSEPORT', 15 if sys.platform.startswith('linux') else 0x200)
+IP_BIND_ADDRESS_NO_PORT = 24 if sys.platform.startswith('linux') else None  # few Pythons know it, ip(7)
 
 # To open a folder that may be searched, but not read. No Python names the other number, that of fcntl(2) on macOS.
 O_PATH = getattr(os, 'O_PATH', 0o10000000 if sys.platform.startswith('linux') else os.O_RDONLY)
@@ -369,6 +369,8 @@ UNREACHABLE = Failure(1, 'unreachable', 'the target cannot be reached')
 TLS_CUT = Failure(1, 'tls', 'the target has ended the connection in the TLS handshake')
 TLS_SILENT = Failure(1, 'tls', 'the target did not answer in time to the TLS handshake')
 NO_ROOM = Failure(1, 'limit', 'the gateway has too much to do just now, please try again')
+NO_PORT = Failure(1, 'limit', 'the gateway has no address or port left from which this target can be connected to',
+                  'no port left; more of dial.sourceAddresses help')
 SSH_AUTH = Failure(6, 'ssh-auth', 'the SSH server did not accept the login')
 SSH_NO_PASSWORD = Failure(6, 'ssh-auth', 'the SSH server did not accept the login; it takes keys only')
 SSH_NO_KEY = Failure(6, 'ssh-auth', 'the SSH server did not accept the login; it takes passwords only')
@@ -838,6 +840,13 @@ def address_rule(text):
     return rule
 
 
+def source_address(text):
+    packed = packed_address(text)
+    if packed is None or not packed.strip(b'\0'):
+        raise ConfigError('"%s" is no address to connect from' % printable(text))
+    return text_type(address_text(packed))
+
+
 def octal_mode(value):
     if not re.match(r'0?[0-7]{3}\Z', words(value)):
         raise ConfigError('must be the octal mode of a file, such as "0660"')
@@ -915,6 +924,9 @@ OPTIONS = (
     Option('limits.idleSeconds', 0, seconds(0), 'a TCP connection without data for so long is closed; 0 is never'),
     Option('limits.stallSeconds', 300, seconds(0), 'for a message to go on, or for waiting bytes to go; 0 is for ever'),
     Option('limits.drainSeconds', 5, seconds(0), 'for what is still under way when something is closed'),
+    Option('limits.announceSeconds', 0, seconds(0), 'that /healthz says 503 before a stop closes the listeners'),
+    Option('limits.upgradeSeconds', 3600, seconds(0), 'that clients from before an upgrade have; 0 is for ever'),
+    Option('dial.sourceAddresses', (), listing(source_address), 'own addresses to connect from, by turns; empty: any'),
     Option('raw.enabled', True, flag, 'may clients name their target in the URL, as websockify and others have it?'),
     Option('raw.target', None, either(target_text, None), 'HOST:PORT for WebSockets that name none, instead of JSON'),
     Option('raw.tokens', None, either(words, None), 'file or folder of lines TOKEN: HOST:PORT, for ?token='),
@@ -4584,6 +4596,7 @@ DATAGRAMS = 64                 # that wait for a target which is being dialled
 DATAGRAM_BYTES = 65507         # of the longest: what IP carries, without the heads of IPv4 and UDP
 ACCEPT_BURST = 64              # connections taken in one turn
 ACCEPT_PAUSE = 0.2             # seconds without accepting when descriptors have run out
+STAND_BACK_SECONDS = 0.01      # for workers with fewer clients to take a connection
 WARNING_SECONDS = 10           # between two equal warnings about that
 CLIENT_LINES = 20, 2           # of a client in the log: at once, and a second from then on
 ADDRESS_LINES = 1000, 100      # of all clients from one address
@@ -5439,17 +5452,58 @@ class Datagrams(Handler):
         self.owner.on_mistake()
 
 
-class Listener(Handler):
-    """One listening socket; ``on_accepted(sock, address)`` gets each connection."""
+class Load(object):
+    """How many clients a worker of a service has, in ``memory`` that all of them share: an int for each."""
 
-    def __init__(self, loop, sock, on_accepted):
-        self.sock, self._loop, self._on_accepted = sock, loop, on_accepted
+    SHAPE, NOBODY = struct.Struct('i'), -1  # in place of the clients of a worker that is not there
+
+    def __init__(self, memory, number):
+        self._memory, self._place = memory, self.SHAPE.size * number
+        self._all = struct.Struct('%di' % (len(memory) // self.SHAPE.size))
+        self.tell(self.NOBODY)
+
+    def tell(self, clients):
+        self.SHAPE.pack_into(self._memory, self._place, clients)
+
+    def is_above(self):
+        """Has this worker more clients than the others have on average, and is not just one client ahead?"""
+        loads = [load for load in self._all.unpack_from(self._memory) if load >= 0]
+        own, = self.SHAPE.unpack_from(self._memory, self._place)
+        return 16 * (own - 1) * len(loads) > 17 * sum(loads)
+
+
+class Listener(Handler):
+    """One listening socket; ``on_accepted(sock, address)`` gets each connection.
+
+    With a Load the socket is shared with other workers. Of those the system wakes one for a connection, and besides all
+    that have clients above the average: these take it only when nobody has for STAND_BACK_SECONDS.
+    """
+
+    def __init__(self, loop, sock, on_accepted, load=None):
+        self.sock, self._loop, self._on_accepted, self._load = sock, loop, on_accepted, load
         self._burst = 1        # connections to take in one turn: more while more are there
         self._timer = None     # runs while accepting pauses
         self._warned = None    # when the log was last told of that
+        self._is_above = False
         loop.touch(self)
 
     def on_ready(self, events):
+        if self._is_above and self._load.is_above():
+            self._timer = self._loop.call_later(STAND_BACK_SECONDS, self._take_rest)
+            self._loop.touch(self)
+        else:
+            self._accept()
+
+    def take_last(self):
+        """Before it is closed: of all who share the socket this worker alone may have been woken for a connection."""
+        if self.events:
+            self.on_ready(self.events)
+
+    def _take_rest(self):
+        self._resume()
+        self._accept()
+
+    def _accept(self):
         for _ in range(self._burst):
             try:
                 sock, address = self.sock.accept()
@@ -5458,6 +5512,9 @@ class Listener(Handler):
                 self._on_refused(error)
                 return
             self._on_accepted(sock, address)
+            if self._load is not None and self._load.is_above() != self._is_above:
+                self._loop.touch(self)
+                return
         self._burst = min(2 * self._burst, ACCEPT_BURST)
 
     def _on_refused(self, error):
@@ -5474,8 +5531,13 @@ class Listener(Handler):
         self._loop.touch(self)
 
     def settle(self):
-        if self.sock is not None:
-            self._loop.watch(self, 0 if self._timer else READ)
+        if self.sock is None:
+            return
+        self._is_above = self._load is not None and self._load.is_above()
+        wanted = 0 if self._timer else READ if self._load is None or self._is_above else READ | EXCLUSIVE
+        if wanted != self.events:
+            self._loop.watch(self, 0)  # what is exclusive cannot be changed otherwise, epoll_ctl(2)
+            self._loop.watch(self, wanted)
 
     def on_mistake(self):
         """A connection that could not be taken is that one's loss; the listener goes on."""
@@ -5487,11 +5549,8 @@ class Listener(Handler):
             self.let_go().close()
 
 
-def bound_sockets(host, port, shares=False):
-    """Listening sockets for every address of ``host``, all on one port. Raises ServeError.
-
-    ``shares``: others of this user may bind to the same, and the system spreads the connections (SO_REUSEPORT).
-    """
+def bound_sockets(host, port):
+    """Listening sockets for every address of ``host``, all on one port. Raises ServeError."""
     try:
         found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
     except (NetworkError, UnicodeError):
@@ -5499,7 +5558,7 @@ def bound_sockets(host, port, shares=False):
     socks, error = [], None
     for family, address in unique_addresses(found):
         try:
-            socks.append(bound_socket(family, (address[0], port) + address[2:], shares))
+            socks.append(bound_socket(family, (address[0], port) + address[2:]))
             port = socks[0].getsockname()[1]
         except NetworkError as failed_one:
             # `localhost` may stand for ::1 where there is no IPv6.
@@ -5512,13 +5571,11 @@ def bound_sockets(host, port, shares=False):
     raise ServeError('cannot listen on %s: %s' % (with_port(printable(host), port), os.strerror(error.errno)))
 
 
-def bound_socket(family, address, shares):
+def bound_socket(family, address):
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         unblock(sock)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shares:
-            sock.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
         if family == AF_INET6:
             # `::` serves IPv4 too; any other address only itself.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address[0] != '::'))
@@ -5623,8 +5680,10 @@ def failure_of(number):
     """The Failure of a connect that ended with this errno."""
     if number == errno.ECONNREFUSED:
         return REFUSED
-    if number in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL):
+    if number in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
         return NO_ROOM
+    if number == errno.EADDRNOTAVAIL:
+        return NO_PORT
     return TIMEOUT if number == errno.ETIMEDOUT else UNREACHABLE
 
 
@@ -6100,6 +6159,8 @@ CLIENT_LOOKUPS = 2     # under way for one client: one that it has given up, and
 KNOWN_ZONES = 1024     # that are remembered
 CONTEXTS = 64          # of TLS with the system's authorities
 SPARE_DESCRIPTORS = 64  # that targets leave for clients
+RACE_SECONDS = 0.25    # after which a silent address has a rival, RFC 8305 section 8
+RIVALS = 5             # addresses of one target that are tried at one time: each takes a descriptor
 
 
 def zone_of(host, labels):
@@ -6312,22 +6373,27 @@ class Resolver(object):
     """What it takes to find addresses that may be dialled.
 
     ``resolve(host, port)`` runs in a thread of ``workers`` and gives pairs (family, address), each with the canonical
-    names behind it where they are known, or a Failure; ``judge`` is a Judge.
+    names behind it where they are known, or a Failure; ``judge`` is a Judge, ``sources`` are Sources.
 
     A look-up cannot be stopped: where a zone's servers are silent it keeps its thread for half a minute, long after its
     client has left. So each zone and each client has few threads, and zones of which nothing is known have three
     quarters of all: the names of quick ones are found however many others hang.
     """
 
-    def __init__(self, loop, workers, resolve, judge):
-        self.loop, self._workers, self._resolve, self._judge = loop, workers, resolve, judge
+    def __init__(self, loop, workers, resolve, judge, sources):
+        self.loop, self._workers, self._resolve, self._judge, self.sources = loop, workers, resolve, judge, sources
         self._known = collections.OrderedDict()  # zones that were quick, the last one last
+
+    def use(self, config):
+        self._judge.use(config)
+        self.sources.use(config)
 
     def narrowed(self, identity):
         """The Resolver for an Identity."""
         if not identity.targets:
             return self
-        narrow = Resolver(self.loop, self._workers, self._resolve, NarrowJudge(self._judge, identity.targets))
+        narrow = Resolver(self.loop, self._workers, self._resolve, NarrowJudge(self._judge, identity.targets),
+                          self.sources)
         narrow._known = self._known
         return narrow
 
@@ -6424,87 +6490,170 @@ def most_descriptors():
     return soft - min(SPARE_DESCRIPTORS, soft // 8) if soft != resource.RLIM_INFINITY else float('inf')
 
 
+class Sources(object):
+    """The machine's own addresses from which targets are connected to, by turns: each has ports of its own."""
+
+    def __init__(self, config):
+        self.use(config)
+
+    def use(self, config):
+        self._turns = {}
+        for text in config['dial.sourceAddresses']:
+            self._turns.setdefault(AF_INET6 if ':' in text else AF_INET, collections.deque()).append(text)
+
+    def choices(self, family):
+        """Those of this family, the one whose turn has come first; None is what the system chooses."""
+        turns = self._turns.get(family)
+        if not turns:
+            return SYSTEM_CHOICE
+        choices = tuple(turns)
+        turns.rotate(-1)
+        return choices
+
+
+SYSTEM_CHOICE = (None,)
+
+
+def bind_source(sock, text):
+    """Have ``sock`` connect from the own address ``text``. The port is chosen with the target known: one port serves
+    for many targets. Raises NetworkError."""
+    if IP_BIND_ADDRESS_NO_PORT is not None:
+        sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+    sock.bind((text, 0))
+
+
+def check_sources(config):
+    """Raises ConfigError."""
+    for text in config['dial.sourceAddresses']:
+        try:
+            with contextlib.closing(socket.socket(AF_INET6 if ':' in text else AF_INET)) as sock:
+                bind_source(sock, text)
+        except NetworkError as error:
+            raise ConfigError('"dial.sourceAddresses": %s is no address of this machine (%s)'
+                              % (text, os.strerror(error.errno)))
+
+
+def interleaved(addresses):
+    """Pairs (family, address), the families by turns; that of the first one leads (RFC 8305 section 4)."""
+    first = [pair for pair in addresses if pair[0] == addresses[0][0]]
+    others = [pair for pair in addresses if pair[0] != addresses[0][0]]
+    shorter = min(len(first), len(others))
+    return [pair for both in zip(first, others) for pair in both] + first[shorter:] + others[shorter:]
+
+
+class Attempt(Handler):
+    """A socket on its way to one address of a Connect."""
+
+    __slots__ = ('sock', 'events', 'address', '_loop', '_connect')
+
+    def __init__(self, loop, connect, sock, address):
+        self.sock, self.events, self.address, self._loop, self._connect = sock, 0, address, loop, connect
+        loop.watch(self, WRITE)
+
+    def on_ready(self, events):
+        self._connect.on_answer(self, self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+
+    def on_mistake(self):
+        self._connect.on_mistake()
+
+
 class Connect(Step):
-    """Tries addresses in turn, for ``seconds`` in all. The result is a connected socket; with RESET when its target has
-    taken the connection and has reset it already."""
+    """Races addresses, for ``seconds`` in all (RFC 8305 section 5): the next one is tried when one has failed, or all
+    have been silent for RACE_SECONDS. The result is a connected socket; with RESET when its target has taken the
+    connection and has reset it already."""
 
     kind = socket.SOCK_STREAM
+    _sources = Sources(DEFAULTS)
 
     def __init__(self, loop, addresses, seconds, on_done):
         self._loop, self._on_done = loop, on_done
         self._left, self._deadline = collections.deque(addresses), loop.now + seconds
         self._failure = UNREACHABLE  # what is told when none has answered
-        self._address = self._timer = self._lookup = None
+        self._attempts = []          # under way, the oldest first
+        self._timer = self._lookup = None
 
     def _start(self):
         self._try_next()
 
     def _try_next(self):
-        """A silent address must not use up the time of those after it."""
-        while self._left and self._on_done is not None:
-            share = max(0, self._deadline - self._loop.now) / len(self._left)
-            family, self._address = self._left.popleft()
-            if self._is_dialling(family):
-                self._timer = self._loop.call_later(share, self._on_silence)
-                self._loop.watch(self, WRITE)
-                return
-        self.fail(self._failure)
-
-    def _is_dialling(self, family):
-        """Begin to connect. False when the answer is there at once, as it mostly is on this machine."""
-        try:
-            self.sock = socket.socket(family, self.kind)
-            if self.sock.fileno() >= most_descriptors():
-                raise NetworkError(errno.EMFILE, 'the rest is for clients')
-            (prepare if self.kind == socket.SOCK_STREAM else unblock)(self.sock)
-            number = self.sock.connect_ex(self._address)
-            if number == errno.EINPROGRESS:
-                number = self.sock.connect_ex(self._address)  # asking again costs less than the poller
-        except NetworkError as error:
-            number = error.errno
-        if number in (errno.EALREADY, errno.EINPROGRESS):
-            return True
-        self._on_answer(number)
-        return False
-
-    def on_ready(self, events):
-        self._on_answer(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-        self._try_next()
-
-    def _on_answer(self, number):
-        number = 0 if number == errno.EISCONN else number
-        if number in (0, errno.ECONNRESET) and not is_self_connected(self.sock, self._address[1]):
-            # A target that refuses is ECONNREFUSED: this one has accepted, and has reset the connection already.
-            self._finish(self.let_go(), RESET if number == errno.ECONNRESET else None)
-        else:
-            self._skip(connect_failure(number or errno.ECONNREFUSED, self._address[0]))
-
-    def _on_silence(self):
-        self._skip(TIMEOUT)
-        self._try_next()
-
-    def _skip(self, failure):
-        """Of an address. That one refuses tells more than that another is silent."""
-        if self._failure is not REFUSED:
-            self._failure = failure
-        if self.sock is not None:
-            self.let_go().close()
-
-    def let_go(self):
+        """Until one takes its time. None may use up the time of those after it."""
         if self._timer is not None:
             self._timer.cancel()
-        if self.events:
-            self._loop.forget(self)
-        sock, self.sock = self.sock, None
-        return sock
+        is_silent = False
+        while self._left and self._on_done is not None and not is_silent:
+            is_silent = self._is_dialling(*self._left.popleft())
+        if not self._attempts:
+            self.fail(self._failure)  # or one has connected, and that is told already
+        elif self._on_done is not None:
+            share = max(0, self._deadline - self._loop.now) / (len(self._left) + 1)
+            self._timer = self._loop.call_later(min(RACE_SECONDS, share) if self._left else share, self._on_silence)
+
+    def _is_dialling(self, family, address):
+        """Begin to connect. False when the answer is there at once, as it mostly is on this machine."""
+        for source in self._sources.choices(family):
+            sock, number = self._begin_from(source, family, address)
+            if number in (errno.EALREADY, errno.EINPROGRESS):
+                self._attempts.append(Attempt(self._loop, self, sock, address))
+                return True
+            if number != errno.EADDRNOTAVAIL:
+                break
+            self._skip(sock, number, address)
+        else:
+            return False
+        self._on_end(sock, number, address)
+        return False
+
+    def _begin_from(self, source, family, address):
+        """A socket, or None, and what connect(2) says."""
+        sock = None
+        try:
+            sock = socket.socket(family, self.kind)
+            if sock.fileno() >= most_descriptors():
+                raise NetworkError(errno.EMFILE, 'the rest is for clients')
+            (prepare if self.kind == socket.SOCK_STREAM else unblock)(sock)
+            if source is not None:
+                bind_source(sock, source)
+            number = sock.connect_ex(address)
+            if number == errno.EINPROGRESS:
+                number = sock.connect_ex(address)  # asking again costs less than the poller
+            return sock, number
+        except NetworkError as error:
+            return sock, error.errno
+
+    def on_answer(self, attempt, number):
+        self._attempts.remove(attempt)
+        self._on_end(attempt.let_go(), number, attempt.address)
+        if self._on_done is not None and (self._left or not self._attempts):
+            self._try_next()
+
+    def _on_end(self, sock, number, address):
+        number = 0 if number == errno.EISCONN else number
+        if number in (0, errno.ECONNRESET) and not is_self_connected(sock, address[1]):
+            # A target that refuses is ECONNREFUSED: this one has accepted, and has reset the connection already.
+            self._finish(sock, RESET if number == errno.ECONNRESET else None)
+        else:
+            self._skip(sock, number or errno.ECONNREFUSED, address)
+
+    def _on_silence(self):
+        while self._attempts and (len(self._attempts) >= RIVALS or not self._left):
+            attempt = self._attempts.pop(0)
+            self._skip(attempt.let_go(), errno.ETIMEDOUT, attempt.address)
+        self._try_next()
+
+    def _skip(self, sock, number, address):
+        """That one address refuses tells more than that another is silent."""
+        if self._failure is not REFUSED:
+            self._failure = connect_failure(number, address[0])
+        if sock is not None:
+            sock.close()
 
     def cancel(self):
-        self._on_done = None
+        Step.cancel(self)
         self._left.clear()
         if self._lookup is not None:
             self._lookup.cancel()
-        if self.sock is not None:
-            self.let_go().close()
+        while self._attempts:
+            self._attempts.pop().let_go().close()
 
 
 class Dial(Connect):
@@ -6513,6 +6662,7 @@ class Dial(Connect):
     def __init__(self, resolver, host, port, client, seconds, on_done):
         Connect.__init__(self, resolver.loop, (), seconds, on_done)
         self._resolver, self._host, self._port, self._client = resolver, host, port, client
+        self._sources = resolver.sources
 
     def _start(self):
         literal = literal_addresses(self._host, self._port)
@@ -6528,7 +6678,7 @@ class Dial(Connect):
         if failure is not None:
             self.fail(failure)
         else:
-            self._left.extend(addresses)
+            self._left.extend(addresses if len(addresses) == 1 else interleaved(addresses))
             self._try_next()
 
 
@@ -8606,11 +8756,11 @@ class Visit(Arrival):
     def _reply(self, request):
         """Whatever is asked for that is not a WebSocket (protocol, 4)."""
         gateway = self.gateway
-        if request.method == 'OPTIONS' and not gateway.draining:
+        if request.method == 'OPTIONS' and not gateway.leaving:
             self._log(204, 'OPTIONS %s' % printable(request.path))
             self._part(OPTIONS_REPLY)
         elif request.method == 'OPTIONS' or request.path == '/healthz':
-            status, word = (503, 'draining') if gateway.draining else (200, 'ok')
+            status, word = (503, 'draining') if gateway.leaving else (200, 'ok')
             self._say(request, status, word, headers_for_readers(request, gateway.config))
         elif gateway.config['auth.pages']:
             self._identify(request, b'', functools.partial(self._show, request))
@@ -8622,11 +8772,11 @@ class Visit(Arrival):
         gateway = self.gateway
         if gateway.config['auth.pages'] and identity is None:
             raise unauthorized(gateway.config)
-        if gateway.web_folder() is not None:
+        if web_folder(gateway) is not None:
             self._send_file(request)
         elif request.path == '/':
             self._say(request, 200, 'This is ws2s %s, a gateway from WebSocket to TCP; it has no pages to show here, '
-                                    'because %s.' % (__version__, gateway.why_no_pages()))
+                                    'because %s.' % (__version__, why_no_pages(gateway.config)))
         else:
             self.refuse(NOT_HERE, request)
 
@@ -8637,7 +8787,7 @@ class Visit(Arrival):
             return
         on_data = self._await(request, b'', functools.partial(self._on_file, request, names[-1]))
         self.gateway.places.offer(self)  # anew: others have asked for nothing
-        self._job = self.gateway.files.submit(self.group, blocking_read_file, (self.gateway.web_folder(), names),
+        self._job = self.gateway.files.submit(self.group, blocking_read_file, (web_folder(self.gateway), names),
                                               on_data)
         if self._job is None:
             self.end()
@@ -9025,6 +9175,7 @@ def check_settings(config):
         if listen.metrics:
             raise ConfigError('"listen": "metrics" cannot be served yet')
     check_ssh_settings(config)
+    check_sources(config)
     if speaks_tls(config):
         blocking_server_context(config)
     elif any(config[key] for key in TLS_FILES):
@@ -9050,6 +9201,16 @@ def pages_folder():
                  or read_packed(folder, ['index.html'])), None)
 
 
+def web_folder(gateway):
+    """The folder whose files are served, or None."""
+    web = gateway.config['web']
+    return gateway.pages if web is None else web or None
+
+
+def why_no_pages(config):
+    return 'the folder ws2s-js is not beside it' if config['web'] is None else 'its configuration says so'
+
+
 class Place(object):
     """The connections of one address group, the WebSockets among them, and the Clients that give way, oldest first."""
 
@@ -9067,11 +9228,12 @@ class Places(Ranked):
     First goes the oldest of the group that has most of those. So there is always a place to ask from, for /healthz say.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, load=None):
         Ranked.__init__(self)
-        self.config = config
+        self.config, self.load = config, load  # a Load, where there are other workers
         self._connections = self._open = self._yielding = 0
         self._groups, self._numbers = {}, itertools.count()
+        self._count(0)
 
     def take(self, group, is_proxy=False):
         """Is there a place for one more connection, or is one made? Then it is taken. Whose it is that a trusted proxy
@@ -9091,8 +9253,13 @@ class Places(Ranked):
         return True
 
     def _enter(self, group):
-        self._connections += 1
+        self._count(1)
         self._groups.setdefault(group, Place()).connections += 1
+
+    def _count(self, change):
+        self._connections += change
+        if self.load is not None:
+            self.load.tell(self._connections)
 
     def move(self, client, group):
         """A client that gives way is of another group than it seemed. Is there a place for it? Else it stays."""
@@ -9119,7 +9286,7 @@ class Places(Ranked):
     def give_back(self, client):
         self.hold(client)
         place = self._groups[client.group]
-        self._connections -= 1
+        self._count(-1)
         place.connections -= 1
         if not place.connections:
             del self._groups[client.group]  # the groups are strangers' addresses: none is kept for nothing
@@ -9202,19 +9369,21 @@ class Gateway(object):
     ``resolve(host, port)`` runs in a thread and gives pairs (family, address) or a Failure; ``owns(packed)`` tells
     whether an address is the machine's own. ``socks`` are listening sockets to use instead of binding some, and
     ``listens`` what each is for. ``workers``: how many gateways, each in a process of its own, share what the system
-    allows one user.
+    allows one user; where they share the sockets, too, each has a ``load``, a Load.
     """
 
     def __init__(self, config, dialects=DIALECTS, resolve=blocking_resolve, owns=owns_address, socks=(), workers=1,
-                 listens=()):
+                 listens=(), load=None):
         self.config = config
         self._dialects, self._resolve, self._workers = tuple(dialects), resolve, workers
-        self.judge, self.places = Judge(config, owns), Places(config)
+        self.judge, self.places = Judge(config, owns), Places(config, load)
         self.numbers = itertools.count(1)
         self.budget = Budget(config['limits.totalBytes'])
         self.clients, self.upstreams = self.budget.present, set()
         self._new_config = None   # of a reload that the loop has not carried out yet
         self.draining = self.is_verbose = False  # is each message logged?
+        self.leaving = False      # is it told by /healthz that we stop, or are about to?
+        self._retired = False     # have others our listening sockets, while we only see our clients out?
         self._listeners, self._bound, self._thread = [], [], None
         self._socks, self._listens = list(socks), listens
         self._asked = []
@@ -9222,7 +9391,7 @@ class Gateway(object):
         self.loop = self.journal = self.lookups = self.files = self.logins = self.resolver = self.tunnels = None
         self.contexts = self.certificate = None
         self.address, self.tokens, self.passwords, self.failures = None, Tokens(), Passwords(), Failures()
-        self._pages = pages_folder()
+        self.pages = pages_folder()
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -9247,13 +9416,13 @@ class Gateway(object):
         self._thread.start()
 
     def stop(self):
-        """Drain, and wait until all is gone: `limits.drainSeconds` and a moment at most."""
+        """Drain, and wait until all is gone: `announceSeconds`, `drainSeconds` and a moment at most."""
         if self.loop is None:
             self._close_listeners()
             return
         self.drain()
         if self._thread:
-            self._thread.join(self.config['limits.drainSeconds'] + 5)
+            self._thread.join(self.config['limits.announceSeconds'] + self.config['limits.drainSeconds'] + 5)
             self._thread = None
 
     def run(self):
@@ -9263,8 +9432,9 @@ class Gateway(object):
         self._serve()
 
     def drain(self):
-        """Begin to stop: no more accepting, WebSockets are closed with 1001 when their TCP connections have ended, or
-        after `limits.drainSeconds`. From any thread or signal handler."""
+        """Begin to stop: /healthz says so for `limits.announceSeconds`; then no more accepting, WebSockets are closed
+        with 1001 when their TCP connections have ended, or after `limits.drainSeconds`. From any thread or signal
+        handler."""
         self._ask(self._begin_drain)
 
     def reload(self, config):
@@ -9278,7 +9448,7 @@ class Gateway(object):
 
     def _use_new_config(self):
         config = self.config = self.places.config = self._new_config
-        self.judge.use(config)
+        self.resolver.use(config)
         self.tunnels.use(config)
         self.contexts.forget()
         if self.certificate:
@@ -9297,8 +9467,9 @@ class Gateway(object):
         else:
             self._asked.append(callback)  # a signal may come before the loop is there
 
-    def prepare(self):
-        """Bind, and make what serving takes. Raises ServeError or ConfigError."""
+    def prepare(self, accepts=True):
+        """Bind, and make what serving takes. Without ``accepts`` whoever comes waits until accept() is called. Raises
+        ServeError or ConfigError."""
         if self.loop is not None:
             raise ServeError('this gateway has been started before; make another one')
         if self.address is None:
@@ -9311,17 +9482,33 @@ class Gateway(object):
         self.contexts = Contexts(self.files)
         if self.certificate:
             self.certificate.watch(self.loop, self.files)
-        self.resolver = Resolver(self.loop, self.lookups, self._resolve, self.judge)
+        self.resolver = Resolver(self.loop, self.lookups, self._resolve, self.judge, Sources(self.config))
         self.tunnels = Tunnels(self.loop, self.config)
         clear_leftovers()
-        self._listeners = [Listener(self.loop, bound.sock, functools.partial(self._on_accepted, bound.listen))
-                           for bound in self._bound]
+        if accepts:
+            self.accept()
         while self._asked:
             self.loop.post(self._asked.pop(0))
 
+    def accept(self):
+        """Begin to take connections. In the loop's thread."""
+        self._listeners = [Listener(self.loop, bound.sock, functools.partial(self._on_accepted, bound.listen),
+                                    self.places.load) for bound in self._bound]
+
+    def retire(self, seconds):
+        """Take no more connections, since others have our listening sockets, and end when the last client has gone.
+        After ``seconds`` as drain(); 0 is never. In the loop's thread."""
+        self._retired = True
+        for listener in self._listeners:
+            listener.take_last()
+        LOG.info('ws2s takes no more connections: %d clients are left', len(self.clients))
+        self._close_listeners()
+        if seconds:
+            self.loop.call_later(seconds, self._begin_drain)
+
     def _serve(self):
         try:
-            while not self.draining or self._is_busy():
+            while not (self.draining or self._retired) or self._is_busy():
                 self.loop.turn()
         finally:
             self._end_all()
@@ -9339,7 +9526,12 @@ class Gateway(object):
         return self.clients or self.upstreams or self.tunnels.tunnels
 
     def _begin_drain(self):
+        announced, self.leaving = self.leaving, True
         if self.draining:
+            return
+        if self._listeners and not announced and self.config['limits.announceSeconds']:
+            LOG.info('ws2s is about to stop: %d clients', len(self.clients))
+            self.loop.call_later(self.config['limits.announceSeconds'], self._begin_drain)
             return
         self.draining = True
         LOG.info('ws2s is stopping: %d clients', len(self.clients))
@@ -9355,7 +9547,7 @@ class Gateway(object):
         self.loop.call_later(GOODBYE_SECONDS, self._end_all)
 
     def _end_all(self):
-        self.draining = True
+        self.draining = self.leaving = True
         self._close_listeners()
         for one in list(self.clients) + list(self.upstreams):
             one.end()
@@ -9401,14 +9593,6 @@ class Gateway(object):
             if serves(request, self.config):
                 return dialect(request, self.config)
         raise HttpError(404, 'No dialect is spoken under this path.')
-
-    def web_folder(self):
-        """The folder whose files are served, or None."""
-        web = self.config['web']
-        return self._pages if web is None else web or None
-
-    def why_no_pages(self):
-        return 'the folder ws2s-js is not beside it' if self.config['web'] is None else 'its configuration says so'
 
     def on_left(self, upstream):
         """Upstreams whose client has left are bounded too: of the group that has most goes the first that owes nothing

@@ -9,8 +9,10 @@ EACH = 'binary', 'json', 'raw', 'wisp'  # the ways to say the same; peers know o
 PERCENT = (50, 99)
 
 # Of one run: seconds and CPU seconds of the server while it was measured, bytes and round trips done then, the sorted
-# times of the round trips, kilobytes that the server has grown by, and how busy our own busiest process was, 0 to 1.
-Run = collections.namedtuple('Run', 'seconds cpu size count times kilobytes busy')
+# times of the round trips, how busy our own busiest process was, 0 to 1, and for each client that does nothing: the
+# kilobytes that the server has grown by, and the kernel for it.
+Run = collections.namedtuple('Run', 'seconds cpu size count times busy kilobytes kernel')
+Run.__new__.__defaults__ = (0, 0)
 
 # Unit and direction of each figure; the first of a mode is the one that charts and tables show first.
 Figure = collections.namedtuple('Figure', 'unit more_is_better of')
@@ -31,6 +33,7 @@ PER_SECOND = Figure('/s', True, lambda run: run.count / run.seconds)
 CPU_OF_EACH = Figure('CPU µs each', False, lambda run: run.cpu / run.count * 1e6)
 P50, P99 = (Figure('p%d µs' % percent, False, microseconds(percent)) for percent in PERCENT)
 MEMORY = Figure('KB each', False, lambda run: run.kilobytes)
+KERNEL = Figure('KB of the kernel each', False, lambda run: run.kernel)
 
 TRANSFER = (CPU_OF_SIZE, RATE)
 TRIPS = (CPU_OF_EACH, PER_SECOND, P50, P99)
@@ -59,7 +62,7 @@ MODES = (
     Mode('round-trip', EACH, 1, spread(load.round_trips), TRIPS),
     Mode('streams', ('wisp',), 100, spread(load.stream_round_trips), TRIPS),
     Mode('open', EACH, 64, spread(load.open_and_close), TRIPS),
-    Mode('idle', EACH, 1000, spread(load.idle), (MEMORY,)),
+    Mode('idle', EACH, 1000, spread(load.idle), (MEMORY, KERNEL)),
     Mode('latency', EACH, DOWNLOADERS, one_and_downloads, (P50, P99, RATE)),
 )
 NAMES = tuple(collections.OrderedDict.fromkeys(mode.name for mode in MODES))

@@ -174,14 +174,15 @@ def idled(running, cast, wires, board):
     """
     spare = [(play, math.ceil(clients * SPARE_SHARE)) for play, clients in cast]
     with playing(spare, wires, running.port, board) as few:
-        before = settled(running.resident_kilobytes)
+        before, kernel = settled(running.resident_kilobytes), usage.kernel_kilobytes()
         with playing(cast, wires, running.port, board) as many:
-            kilobytes = settled(running.resident_kilobytes) - before
+            kilobytes, kernel = settled(running.resident_kilobytes) - before, usage.kernel_kilobytes() - kernel
             board.phase = STOPPING
             finish(few + many)
     running.demand_alive()
     clients = sum(clients for _, clients in cast)
-    return modes.Run(0, 0, 0, clients, (), kilobytes / clients, 0)
+    # Of each connection, our own end is here, too, and takes as much.
+    return modes.Run(0, 0, 0, clients, (), 0, kilobytes / clients, kernel / 2 / clients)
 
 
 def settled(value):
@@ -207,7 +208,7 @@ def timed(running, players, board, seconds, ours):
     times = finish(players)
     running.demand_alive()
     took, cpu, size, count, *work = (after - before for after, before in zip(stop, start))
-    return modes.Run(took, cpu, size, count, times, 0, max(work) / took)
+    return modes.Run(took, cpu, size, count, times, max(work) / took)
 
 
 def sample(running, board, ours):

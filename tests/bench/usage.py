@@ -78,3 +78,11 @@ def proc_kilobytes(pid):
 def rss_kilobytes(pid):
     fields = proc_stat(pid)
     return int(fields[21]) * os.sysconf('SC_PAGE_SIZE') // 1024 if fields else 0
+
+
+def kernel_kilobytes():
+    """What the kernel holds for all processes (slab), sockets and files among it; 0 where it does not tell."""
+    if not PROC:
+        return 0
+    with open('/proc/meminfo') as file:
+        return int(re.search(r'^Slab: *([0-9]+) kB$', file.read(), re.MULTILINE).group(1))

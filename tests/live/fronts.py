@@ -44,10 +44,12 @@ http {
 '''
 
 
-def recommended(language='nginx'):
-    """The configuration in README.md."""
+def recommended(language='nginx', chapter='Behind '):
+    """The configuration in the chapter of README.md whose title begins so."""
     with io.open(os.path.join(REPOSITORY, 'README.md'), encoding='utf-8') as file:
-        blocks = re.findall(r'^```%s\n(.*?)^```$' % language, file.read(), re.MULTILINE | re.DOTALL)
+        chapters = re.split('^## ', file.read(), flags=re.MULTILINE)
+    text = ''.join(one for one in chapters if one.startswith(chapter))
+    blocks = re.findall(r'^```%s\n(.*?)^```$' % language, text, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 1, blocks
     return blocks[0]
 
@@ -169,6 +171,33 @@ class Haproxy(Front):
         return ['-db', '-f', config]
 
 
+class ScaledHaproxy(Haproxy):
+    """In front of the gateways at the two addresses ``upstream``."""
+
+    def _text(self, upstream):
+        both = self.certificate + '.both'
+        with open(self.certificate) as certificate, open(self._key) as key:
+            write(both, (certificate.read() + key.read()))
+        return replaced(recommended('haproxy', 'Scale'), {
+            'bind :443 ': 'bind %s:%d ' % (HOST, self.port), '/etc/haproxy/gateway.pem': both,
+            '10.0.0.11:3613': '%s:%d' % upstream[0], '10.0.0.12:3613': '%s:%d' % upstream[1]})
+
+
+class ScaledNginx(Front):
+    """In front of the gateways at the two addresses ``upstream``."""
+
+    prefix = '/'
+
+    def _text(self, upstream):
+        return FRAME % replaced(recommended('nginx', 'Scale'), {
+            'listen 443 ': 'listen %s:%d ' % (HOST, self.port), '/etc/ssl/certs/gateway.pem': self.certificate,
+            '/etc/ssl/private/gateway.key': self._key,
+            '10.0.0.11:3613': '%s:%d' % upstream[0], '10.0.0.12:3613': '%s:%d' % upstream[1]})
+
+    def _words(self, folder, config):
+        return ['-p', folder + '/', '-c', config]
+
+
 class Caddy(Front):
     """Without a certificate authority."""
 
@@ -185,7 +214,7 @@ class Caddy(Front):
 @contextlib.contextmanager
 def running(front, upstream, *options):
     """A Front of this class that serves. Nothing of it is left in the end."""
-    name = front.__name__.lower()
+    name = front.__name__.replace('Scaled', '').lower()
     program, folder = administrative(name, name), tempfile.mkdtemp()
     begun = []
     try:

@@ -235,12 +235,12 @@ def echo_once(sock):
 class Crowd(object):
     """Many clients, each with an echo target of its own."""
 
-    def __init__(self, address, count, port):
+    def __init__(self, address, count, port, client=RawClient):
         self.clients, self.rounds = [], 0
         self._error, self._stopped, self._thread = None, threading.Event(), None
         try:
             for _ in range(count):
-                self.clients.append(RawClient(address, timeout=20))
+                self.clients.append(client(address, timeout=20))
                 self.clients[-1].open().connect_to(port, binary=True)
         except BaseException:
             self.close()
@@ -293,6 +293,47 @@ class Crowd(object):
         self._thread.join(30)
         assert not self._thread.is_alive()
         assert self._error is None, self._error
+
+
+class Newcomers(object):
+    """One client after the other, each of whom has an echo target say something and leaves."""
+
+    def __init__(self, address, port, client=RawClient):
+        self._address, self._port, self._client = address, port, client
+        self.count, self._error, self._stopped = 0, None, threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.daemon = True
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception):
+        self._stopped.set()
+        self._thread.join(30)
+
+    def _run(self):
+        try:
+            while not self._stopped.is_set():
+                with self._client(self._address, timeout=20) as client:
+                    client.open().connect_to(self._port, binary=True)
+                    client.send_frame(BINARY, b'here I am')
+                    assert client.receive_data(9) == b'here I am'
+                self.count += 1
+        except BaseException as error:  # the test gets it from go_on() and finish()
+            self._error = error
+
+    def go_on(self, seconds=20):
+        """Some more have come since, and none was refused."""
+        goal = self.count + 3
+        wait_until(lambda: self._error or self.count >= goal, seconds, 'more clients to come')
+        assert self._error is None, repr(self._error)
+
+    def finish(self):
+        self._stopped.set()
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+        assert self._error is None, repr(self._error)
 
 
 class Victim(object):

@@ -22,7 +22,7 @@ class Bench(object):
         config = ws2s.parse_config('{"ssh": {"enabled": false}, "limits": {"connectSeconds": 5}}')
         judge = ws2s.Judge(config, lambda packed: False)
         self.workers = ws2s.Workers(self.loop, 0, 0)
-        self.resolver = ws2s.Resolver(self.loop, self.workers, None, judge)
+        self.resolver = ws2s.Resolver(self.loop, self.workers, None, judge, ws2s.Sources(config))
         self.tunnels = ws2s.Tunnels(self.loop, config)
 
     def on_done(self, result, failure):

@@ -270,7 +270,7 @@ def outcome(allow, deny, host, canonical):
     found = ws2s.literal_addresses(host, 80)
     if '%' in host:
         found = [(socket.AF_INET6, (host, 80, 0, 2))]
-    addresses, failure = Resolver(None, None, None, judge).allowed(
+    addresses, failure = Resolver(None, None, None, judge, None).allowed(
         host, 80, found or [(socket.AF_INET, ('10.1.2.3', 80), canonical or host)])
     assert addresses is None or [len(address) for address in addresses] == [2]
     return failure.reason if failure else 'allowed'
@@ -286,7 +286,7 @@ def test_what_becomes_of_a_host(allow, deny, host, canonical, expected):
 def test_a_look_up_may_tell_any_number_of_names(aliases):
     judge = Judge(DEFAULTS.replace({'denyTargets': ['*.corp.example']}), lambda packed: False)
     found = [(socket.AF_INET, ('10.1.2.3', 80)) + aliases, (socket.AF_INET, ('10.1.2.4', 80))]
-    addresses, failure = Resolver(None, None, None, judge).allowed(u'a', 80, found)
+    addresses, failure = Resolver(None, None, None, judge, None).allowed(u'a', 80, found)
     assert (addresses, failure) == ([pair[:2] for pair in found if len(pair) == 2], None)
 
 

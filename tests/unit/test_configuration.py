@@ -104,6 +104,11 @@ ROWS = [
     row('limits.idleSeconds', 0, NO_SECONDS, 600, 0, 10 ** 7),
     row('limits.stallSeconds', 300, NO_SECONDS, 0, 0, 10 ** 7),
     row('limits.drainSeconds', 5, NO_SECONDS, 0, 0, 10 ** 7),
+    row('limits.announceSeconds', 0, NO_SECONDS, 10, 0, 10 ** 7),
+    row('limits.upgradeSeconds', 3600, NO_SECONDS, 0, 0, 10 ** 7),
+    row('dial.sourceAddresses', (), NO_LIST_OF_TEXT + [
+        ['localhost'], ['0.0.0.0'], ['::'], ['127.1'], ['10.0.0.0/8'], ['[::1]'], ['10.0.0.1:80'], ['fe80::1%lo']],
+        ['192.0.2.1', '2001:db8::1']),
     row('raw.enabled', True, NO_FLAG, False),
     row('raw.target', None, NO_TEXT_OR_NULL + BAD_TARGETS, 'vnc.lan:5900'),
     row('raw.tokens', None, NO_TEXT_OR_NULL, u'/srv/w\xe9b/tokens'),

@@ -538,7 +538,7 @@ def narrow_judge(targets, **rules):
 def test_the_targets_of_an_identity_narrow_those_of_the_gateway(targets, rules, host, address, is_allowed):
     judge = narrow_judge(targets, **rules)
     assert judge.judge(host, 5432, address).allowed is is_allowed
-    resolver = ws2s.Resolver(None, None, None, judge)
+    resolver = ws2s.Resolver(None, None, None, judge, None)
     found, failure = resolver.allowed(host, 5432, [(2, (address, 5432))])
     assert found == ([(2, (address, 5432))] if is_allowed else None)
     assert is_allowed or (failure.code, failure.reason) == (4, 'forbidden')
@@ -548,7 +548,7 @@ def test_the_targets_of_an_identity_narrow_those_of_the_gateway(targets, rules, 
 
 def test_an_identity_is_told_that_it_may_not_go_there():
     judge = narrow_judge([['db.lan']])
-    failure = ws2s.Resolver(None, None, None, judge).refusal('www.lan', 80)
+    failure = ws2s.Resolver(None, None, None, judge, None).refusal('www.lan', 80)
     assert failure.message == 'the rules of this gateway forbid this target (this identity may not go there)'
     assert judge.judge_name('www.lan', 80).allowed is False and judge.judge_name('db.lan', 80) is None
     assert narrow_judge([['10.0.0.0/8']]).judge_name('www.lan', 80) is None  # its address may be one of these
@@ -559,7 +559,7 @@ def test_an_identity_is_told_that_it_may_not_go_there():
 def test_two_identities_do_not_share_verdicts():
     settings = ws2s.parse_config('{}')
     judge = ws2s.Judge(settings, lambda packed: False)
-    resolver = ws2s.Resolver(None, None, None, judge)
+    resolver = ws2s.Resolver(None, None, None, judge, None)
     of_each = [resolver.narrowed(Identity(name, 'token', ((ws2s.read_target_rule(target),),), False))
                for name, target in (('a', 'a.lan'), ('b', 'b.lan'))]
     found = [(2, (PUBLIC, 80))]

@@ -1,0 +1,115 @@
+# -*- coding: utf-8 -*-
+"""Two gateways of two workers behind haproxy and nginx, configured as README.md says."""
+
+import contextlib
+import functools
+
+import pytest
+
+from fronts import ScaledHaproxy, ScaledNginx, TlsClient, running
+from raw_client import RawClient, exchange
+from service import Crowd, Newcomers, Service, echoing, ended
+from targets import echo, serving
+from waiting import wait_until
+
+pytestmark = [pytest.mark.programs, pytest.mark.independent]
+
+HEALTHZ = b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'
+FRONTS = pytest.mark.parametrize('kind', [ScaledHaproxy, ScaledNginx])
+
+
+@contextlib.contextmanager
+def two_gateways(tmpdir, kind, **limits):
+    """(their Services, a class of clients that trust the front, its address)."""
+    with contextlib.ExitStack() if hasattr(contextlib, 'ExitStack') else _Stack() as stack:
+        services = []
+        for name in ('one', 'two'):
+            service = stack.enter_context(ended(Service(
+                tmpdir.mkdir(name), web=False, trustedProxies=['127.0.0.1'], limits=dict({'drainSeconds': 1}, **limits),
+                listen={'port': 0, 'proxyProtocol': kind is ScaledHaproxy})))
+            services.append(service.start())
+        front = stack.enter_context(running(kind, [service.address for service in services]))
+        yield services, functools.partial(TlsClient, certificate=front.certificate), ('127.0.0.1', front.port)
+
+
+class _Stack(object):
+    """contextlib.ExitStack of a Python that has none, as far as it is needed here."""
+
+    def __init__(self):
+        self._entered = []
+
+    def enter_context(self, context):
+        self._entered.append(context)
+        return context.__enter__()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        while self._entered:
+            self._entered.pop().__exit__(*exception)
+
+
+@pytest.mark.parametrize('count', [60, pytest.param(1000, marks=pytest.mark.soak)])
+def test_clients_behind_haproxy_lose_nothing_in_three_upgrades_of_each_gateway(tmpdir, many_descriptors, count):
+    with two_gateways(tmpdir, ScaledHaproxy) as (services, client, address), echoing() as port:
+        with Crowd(address, count, port, client) as crowd, Newcomers(address, port, client) as newcomers:
+            crowd.begin()
+            for service in 3 * services:
+                before = service.pid
+                service.do('upgrade')
+                assert service.pid != before
+                crowd.goes_on(60)
+                newcomers.go_on(60)
+            crowd.finish()
+            newcomers.finish()
+            print('%d clients: %d rounds, %d newcomers' % (count, crowd.rounds, newcomers.count))
+        for service in services:
+            wait_until(lambda: sorted(service.processes()) == sorted([service.pid] + service.workers), 10)
+
+
+def checks(lines):
+    """How many health checks were answered well."""
+    return sum('got 200: GET /healthz' in line for line in lines)
+
+
+@FRONTS
+def test_of_two_gateways_one_may_be_stopped_and_started_and_no_newcomer_is_refused(tmpdir, kind):
+    with two_gateways(tmpdir, kind, announceSeconds=3) as (services, client, address), echoing() as port:
+        with Newcomers(address, port, client) as newcomers:
+            for service in services:
+                service.configure(listen=dict(service.config['listen'], port=service.address[1]))
+                newcomers.go_on()
+                service.do('stop')
+                newcomers.go_on()
+                begun = len(service.log)
+                service.do('start')
+                wait_until(lambda: kind is ScaledNginx or checks(service.log[begun:]) > 2, 30)
+                newcomers.go_on()
+            newcomers.finish()
+
+
+def test_a_gateway_that_is_about_to_stop_says_so_and_serves_as_before(running_gateway):
+    gateway = running_gateway({'limits': {'announceSeconds': 1.5, 'drainSeconds': 1}})
+    assert exchange(gateway.address, HEALTHZ)[0] == 200
+    with serving(echo) as port, RawClient(gateway.address) as old:
+        old.open().connect_to(port)
+        gateway.drain()
+        wait_until(lambda: exchange(gateway.address, HEALTHZ)[0] == 503, 1)
+        with RawClient(gateway.address) as new:
+            new.open().connect_to(port)
+            for client in (old, new):
+                client.send_json(command='send', data='12345')
+                assert client.receive_data(5) == b'12345'
+            assert not gateway.draining
+            assert old.receive_close()[0] == new.receive_close()[0] == 1001
+        assert gateway.draining
+
+
+def test_a_service_that_stops_announces_that_first(tmpdir):
+    with ended(Service(tmpdir, workers=1, web=False, limits={'announceSeconds': 2, 'drainSeconds': 1})) as service:
+        address = service.start().address
+        command = service.begin('stop')
+        wait_until(lambda: exchange(address, HEALTHZ)[0] == 503, 10)
+        assert command.outcome()[0] == 0
+        assert service.processes() == []
