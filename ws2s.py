@@ -9446,7 +9446,7 @@ class Counts(Handler):
 
     def text(self):
         cells = self._cells()
-        return metrics_text(self._exchange(cells) if self._exchange else [Cells(0, True, cells)])
+        return metrics_text(list(self._exchange(cells)) if self._exchange else [Cells(0, True, cells)])
 
     def _cells(self):
         return [value for family in FAMILIES for value in family.read(self._gateway)]
@@ -9567,6 +9567,7 @@ class Gateway(object):
         if self.certificate:
             self.certificate.use(config)
         self.budget.resize(config['limits.totalBytes'])
+        self.counts.publish()
         for client in self.clients:
             client.on_config()
 
@@ -9605,9 +9606,10 @@ class Gateway(object):
     def _serve(self):
         turns = self.counts.turns
         try:
+            self.counts.publish()
             while not self.draining or self.is_busy():
                 self.loop.turn()
-                spent = max(0.0, stopwatch() - self.loop.woke)  # not in a method: most messages have a turn of their own
+                spent = max(0.0, stopwatch() - self.loop.woke)  # in place: most messages have a turn to themselves
                 turns.counts[bisect.bisect_left(turns.bounds, spent)] += 1
                 turns.sum += spent
         finally:
