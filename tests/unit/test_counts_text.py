@@ -65,8 +65,8 @@ ws2s_build_info{version="%s",python="%s"} 1
 
 
 @pytest.mark.parametrize('value, escaped', [
-    ('plain', 'plain'), ('a"b', 'a\\"b'), ('a\\b', 'a\\\\b'), ('a\nb', 'a\\nb'), ('\\n', '\\\\n'), ('"\\\n', '\\"\\\\\\n'),
-    (0.0005, '0.0005'), (10, '10')])
+    ('plain', 'plain'), ('a"b', 'a\\"b'), ('a\\b', 'a\\\\b'), ('a\nb', 'a\\nb'), ('\\n', '\\\\n'),
+    ('"\\\n', '\\"\\\\\\n'), (0.0005, '0.0005'), (10, '10')])
 def test_the_value_of_a_label_is_escaped(value, escaped):
     assert ws2s.series_name('a', [('l', value)]) == 'a{l="%s"}' % escaped
 
@@ -154,8 +154,8 @@ def test_programs_of_this_machine_see_counts(host):
     assert not may_see(host, client=ELSEWHERE)
 
 
-@pytest.mark.parametrize('host', ['evil.example', 'evil.example:3613', '192.0.2.1', '10.0.0.1:3613', 'localhost.evil.org',
-                                  '127.0.0.1.evil.org'])
+@pytest.mark.parametrize('host', ['evil.example', 'evil.example:3613', '192.0.2.1', '10.0.0.1:3613',
+                                  'localhost.evil.org', '127.0.0.1.evil.org'])
 def test_a_page_under_a_name_that_leads_here_sees_nothing(host):
     assert not may_see(host)
     assert not may_see(host, allowedHosts=['evil.example'])
