@@ -9629,6 +9629,49 @@ class Counts(Handler):
             self._exchange(self._cells())
 
 
+class Entrance(object):
+    """The listeners of a gateway. ``socks`` were handed to us, for ``listens``; without them we bind some."""
+
+    def __init__(self, socks, listens, load):
+        self._socks, self._listens, self._load = list(socks), listens, load
+        self._bound, self.listeners = [], []
+
+    def bind(self, config):
+        """The names of the sockets. Raises ServeError."""
+        listens = self._listens or [listen_of(sock, config) for sock in self._socks]
+        self._bound = [Bound(*pair + (None,)) for pair in zip(self._socks, listens)] or bound_listeners(config)
+        names = [bound.sock.getsockname() for bound in self._bound]
+        for bound, name in zip(self._bound, names):
+            (prepare if isinstance(name, tuple) else unblock)(bound.sock)  # what is accepted has the same options
+            LOG.info('ws2s %s listens on %s', __version__, socket_text(name))
+        return names
+
+    def open(self, loop, on_accepted):
+        self.tell_load(0)
+        self.listeners = [Listener(loop, bound.sock, functools.partial(on_accepted, bound.listen), self._load)
+                          for bound in self._bound]
+
+    def is_open(self):
+        return bool(self.listeners)
+
+    def tell_load(self, count):
+        """How many clients there are, for those who share the sockets."""
+        if self._load is not None:
+            self._load.tell(count)
+
+    def accept_rest(self):
+        """Of all who share a socket we alone may have been woken for a connection."""
+        for listener in self.listeners:
+            if listener.events:
+                listener.on_ready(READ)
+
+    def close(self):
+        for listener in self.listeners:
+            listener.close()
+        close_bound(self._bound)
+        self.listeners, self._bound = [], []
+
+
 class Gateway(object):
     """Listeners, clients, limits and counts.
 
@@ -9644,17 +9687,15 @@ class Gateway(object):
     def __init__(self, config, dialects=DIALECTS, resolve=blocking_resolve, owns=owns_address, socks=(), workers=1,
                  listens=(), load=None, exchange=None):
         self.config = config
-        self._dialects, self._resolve, self._workers, self._load = tuple(dialects), resolve, workers, load
+        self._dialects, self._resolve, self._workers = tuple(dialects), resolve, workers
         self.judge, self.places = Judge(config, owns), Places(config)
         self.numbers, self.counts = itertools.count(1), Counts(self, exchange)
         self.budget = Budget(config['limits.totalBytes'])
         self.clients, self.upstreams = self.budget.present, set()
         self._new_config = None   # of a reload that the loop has not carried out yet
         self.draining = self.is_verbose = False  # is each message logged?
-        self.leaving = False      # is it told by /healthz that we stop, or are about to?
-        self._retired = False     # have others our listening sockets, while we only see our clients out?
-        self._listeners, self._bound, self._thread = [], [], None
-        self._socks, self._listens = list(socks), listens
+        self.leaving = self._retired = False  # does /healthz say that we stop? do we only see our clients out?
+        self.entrance, self._thread = Entrance(socks, listens, load), None
         self._asked = []
         self._given_up_at = None  # when the loop ends at the latest, once all was ended
         self.loop = self.journal = self.lookups = self.files = self.logins = self.resolver = self.tunnels = None
@@ -9668,12 +9709,7 @@ class Gateway(object):
         """Bind. Raises ServeError or ConfigError."""
         check_settings(self.config)
         self.certificate = Certificate(self.config) if speaks_tls(self.config) else None
-        listens = self._listens or [listen_of(sock, self.config) for sock in self._socks]
-        self._bound = [Bound(*pair + (None,)) for pair in zip(self._socks, listens)] or bound_listeners(self.config)
-        names = [bound.sock.getsockname() for bound in self._bound]
-        for bound, name in zip(self._bound, names):
-            (prepare if isinstance(name, tuple) else unblock)(bound.sock)  # what is accepted has the same options
-            LOG.info('ws2s %s listens on %s', __version__, socket_text(name))
+        names = self.entrance.bind(self.config)
         self.address = names[0][:2] if isinstance(names[0], tuple) else names[0]
         self.judge.ports = set(name[1] for name in names if isinstance(name, tuple))
 
@@ -9701,9 +9737,8 @@ class Gateway(object):
         self._serve()
 
     def drain(self):
-        """Begin to stop: /healthz says so for `limits.announceSeconds`; then no more accepting, WebSockets are closed
-        with 1001 when their TCP connections have ended, or after `limits.drainSeconds`. From any thread or signal
-        handler."""
+        """Begin to stop: /healthz says so for `announceSeconds`; then no more accepting, WebSockets are closed by 1001
+        when their TCP connections have ended, or after `drainSeconds`. From any thread or signal handler."""
         self._ask(self._begin_drain)
 
     def reload(self, config):
@@ -9763,17 +9798,13 @@ class Gateway(object):
 
     def accept(self):
         """Begin to take connections. In the loop's thread."""
-        self._tell_load()
-        self._listeners = [Listener(self.loop, bound.sock, functools.partial(self._on_accepted, bound.listen),
-                                    self._load) for bound in self._bound]
+        self.entrance.open(self.loop, self._on_accepted)
 
     def retire(self, seconds):
         """Take no more connections, since others have our listening sockets, and end when the last client has gone.
         After ``seconds`` as drain(); 0 is never. In the loop's thread."""
         self._retired = True
-        for listener in self._listeners:
-            if listener.events:
-                listener.on_ready(READ)  # of all who share the socket we alone may have been woken for a connection
+        self.entrance.accept_rest()
         LOG.info('ws2s takes no more connections: %d clients are left', len(self.clients))
         self._close_listeners()
         if seconds:
@@ -9808,7 +9839,7 @@ class Gateway(object):
         announced, self.leaving = self.leaving, True
         if self.draining:
             return
-        if self._listeners and not announced and self.config['limits.announceSeconds']:
+        if self.entrance.is_open() and not announced and self.config['limits.announceSeconds']:
             LOG.info('ws2s is about to stop: %d clients', len(self.clients))
             self.loop.call_later(self.config['limits.announceSeconds'], self._begin_drain)
             return
@@ -9836,12 +9867,9 @@ class Gateway(object):
             self.loop.call_later(GIVE_UP_SECONDS, self._close_listeners)  # anything, so that the loop turns then
 
     def _close_listeners(self):
-        for listener in self._listeners:
-            listener.close()
-        close_bound(self._bound)
+        self.entrance.close()
         if self.certificate:
             self.certificate.close()
-        self._listeners, self._bound = [], []
 
     def on_mistake(self):
         """The loop has logged it; the next turn goes on."""
@@ -9856,7 +9884,7 @@ class Gateway(object):
             sock.setblocking(False)
             close_on_exec(sock.fileno())
             Visit(self, listen, sock, peer, group, is_proxy)
-            self._tell_load()
+            self.entrance.tell_load(len(self.clients))
         else:
             why = 'too many connections' if is_proxy or not listen.proxyProtocol else 'it is none of trustedProxies'
             self.journal.tell_of_address(logging.WARNING, group, '%s is turned away: %s', socket_text(peer), why)
@@ -9866,11 +9894,7 @@ class Gateway(object):
     def on_client_gone(self, client):
         self.clients.discard(client)
         self.places.give_back(client)
-        self._tell_load()
-
-    def _tell_load(self):
-        if self._load is not None:
-            self._load.tell(len(self.clients))
+        self.entrance.tell_load(len(self.clients))
 
     def dialect_for(self, request):
         """The dialect object that serves this request. Raises HttpError."""

@@ -254,7 +254,7 @@ def test_a_client_for_which_there_is_no_place_is_counted(running_gateway):
 def test_who_is_closed_without_an_answer_is_counted(running_gateway):
     gateway = running_gateway({'listen': [{'port': 0, 'proxyProtocol': True}, {'port': 0, 'metrics': True}],
                                'trustedProxies': ['127.0.0.2']})
-    counts = gateway._listeners[1].sock.getsockname()
+    counts = gateway.entrance.listeners[1].sock.getsockname()
     for source in ('127.0.0.1', '127.0.0.2'):  # none of the proxies, and one that says nothing of its client
         with RawClient(gateway.address, source=source) as client:
             client.send(b'x' * 200)
@@ -308,7 +308,7 @@ def test_an_identity_needs_the_permission(running_gateway):
                                    b'OPTIONS /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n', request('/metrics/')])
 def test_a_listener_for_counts_shows_nothing_else_and_the_others_show_none(running_gateway, asked):
     gateway = running_gateway({'listen': [{'port': 0}, {'port': 0, 'metrics': True}]})
-    address = gateway._listeners[1].sock.getsockname()
+    address = gateway.entrance.listeners[1].sock.getsockname()
     assert exchange(address, asked)[0] == 404
     assert status_of(gateway.address) == 404
     assert total(scrape(address), 'ws2s_refusals_total', status='404') == 2
@@ -319,7 +319,7 @@ def test_a_listener_for_counts_may_speak_tls(running_gateway, good):
     gateway = running_gateway({'listen': [{'port': 0}, {'port': 0, 'metrics': True, 'tls': True}],
                                'tls': {'certificate': good.path, 'key': good.key}})
     context = trusting(good.path, check_hostname=False, verify_mode=ssl.CERT_NONE)
-    with TlsClient(gateway._listeners[1].sock.getsockname(), context) as client:
+    with TlsClient(gateway.entrance.listeners[1].sock.getsockname(), context) as client:
         client.send(request())
         assert client.receive_reply()[0] == 200
 

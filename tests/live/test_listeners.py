@@ -87,7 +87,7 @@ def is_served(address):
 
 def names(gateway):
     """The addresses of all its listeners."""
-    return [listener.sock.getsockname() for listener in gateway._listeners]
+    return [listener.sock.getsockname() for listener in gateway.entrance.listeners]
 
 
 def forget_none(gateway):
