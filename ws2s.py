@@ -8809,7 +8809,7 @@ class Visit(Arrival):
         """Whatever is asked for that is not a WebSocket (protocol, 4)."""
         gateway = self.gateway
         is_open = may_see_counts(request, self.listen, peer_address(self.peer), self.is_proxy, gateway.config)
-        if self.listen.metrics or is_open and request.path == COUNTS_PATH:
+        if self.listen.metrics:
             self._show_counts(request, is_open)
         elif request.method == 'OPTIONS' and not gateway.leaving:
             self._log(204, 'OPTIONS %s' % printable(request.path))
@@ -8817,6 +8817,8 @@ class Visit(Arrival):
         elif request.method == 'OPTIONS' or request.path == '/healthz':
             status, word = (503, 'draining') if gateway.leaving else (200, 'ok')
             self._say(request, status, word, headers_for_readers(request, gateway.config))
+        elif request.path == COUNTS_PATH and is_open:
+            self._show_counts(request, True)
         elif request.path == COUNTS_PATH:
             self._identify(request, b'', lambda who: self._show_counts(request, who is not None and who.metrics))
         elif gateway.config['auth.pages']:

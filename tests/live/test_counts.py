@@ -281,6 +281,10 @@ def test_head_has_no_body(gateway):
     assert not [name for name in headers if name.startswith('access-control')]
 
 
+def test_a_health_check_by_options_is_answered_there_as_everywhere(gateway):
+    assert exchange(gateway.address, request().replace(b'GET', b'OPTIONS'))[0] == 204
+
+
 @pytest.mark.parametrize('headers', [[('X-Forwarded-For', '127.0.0.1')], [('Origin', 'http://localhost')],
                                      [('Connection', 'close')]])
 def test_others_find_nothing_there(gateway, headers):

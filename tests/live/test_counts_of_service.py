@@ -608,5 +608,6 @@ def test_a_prometheus_sees_what_the_clients_have_done_and_answers_the_questions_
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(300)
 def test_a_prometheus_of_two_minutes(service, tmpdir):
     scraped_for(service, tmpdir.mkdir('prometheus'), 120)
