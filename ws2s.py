@@ -5535,6 +5535,11 @@ class Listener(Handler):
         else:
             self._accept()
 
+    def take_last(self):
+        """Before it is closed: of all who share the socket this worker alone may have been woken for a connection."""
+        if self.events:
+            self.on_ready(self.events)
+
     def _take_rest(self):
         self._resume()
         self._accept()
@@ -6422,6 +6427,10 @@ class Resolver(object):
     def __init__(self, loop, workers, resolve, judge, sources):
         self.loop, self._workers, self._resolve, self._judge, self.sources = loop, workers, resolve, judge, sources
         self._known = collections.OrderedDict()  # zones that were quick, the last one last
+
+    def use(self, config):
+        self._judge.use(config)
+        self.sources.use(config)
 
     def narrowed(self, identity):
         """The Resolver for an Identity."""
@@ -9296,11 +9305,12 @@ class Places(Ranked):
     First goes the oldest of the group that has most of those. So there is always a place to ask from, for /healthz say.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, load=None):
         Ranked.__init__(self)
-        self.config = config
+        self.config, self.load = config, load  # a Load, where there are other workers
         self._connections = self._open = self._yielding = 0
         self._groups, self._numbers = {}, itertools.count()
+        self._count(0)
 
     def take(self, group, is_proxy=False):
         """Is there a place for one more connection, or is one made? Then it is taken. Whose it is that a trusted proxy
@@ -9320,8 +9330,13 @@ class Places(Ranked):
         return True
 
     def _enter(self, group):
-        self._connections += 1
+        self._count(1)
         self._groups.setdefault(group, Place()).connections += 1
+
+    def _count(self, change):
+        self._connections += change
+        if self.load is not None:
+            self.load.tell(self._connections)
 
     def move(self, client, group):
         """A client that gives way is of another group than it seemed. Is there a place for it? Else it stays."""
@@ -9348,7 +9363,7 @@ class Places(Ranked):
     def give_back(self, client):
         self.hold(client)
         place = self._groups[client.group]
-        self._connections -= 1
+        self._count(-1)
         place.connections -= 1
         if not place.connections:
             del self._groups[client.group]  # the groups are strangers' addresses: none is kept for nothing
@@ -9634,8 +9649,8 @@ class Counts(Handler):
 class Entrance(object):
     """The listeners of a gateway. ``socks`` were handed to us, for ``listens``; without them we bind some."""
 
-    def __init__(self, socks, listens, load):
-        self._socks, self._listens, self._load = list(socks), listens, load
+    def __init__(self, socks, listens):
+        self._socks, self._listens = list(socks), listens
         self._bound, self.listeners = [], []
 
     def bind(self, config):
@@ -9648,24 +9663,16 @@ class Entrance(object):
             LOG.info('ws2s %s listens on %s', __version__, socket_text(name))
         return names
 
-    def open(self, loop, on_accepted):
-        self.tell_load(0)
-        self.listeners = [Listener(loop, bound.sock, functools.partial(on_accepted, bound.listen), self._load)
+    def open(self, loop, on_accepted, load):
+        self.listeners = [Listener(loop, bound.sock, functools.partial(on_accepted, bound.listen), load)
                           for bound in self._bound]
 
     def is_open(self):
         return bool(self.listeners)
 
-    def tell_load(self, count):
-        """How many clients there are, for those who share the sockets."""
-        if self._load is not None:
-            self._load.tell(count)
-
-    def accept_rest(self):
-        """Of all who share a socket we alone may have been woken for a connection."""
+    def take_last(self):
         for listener in self.listeners:
-            if listener.events:
-                listener.on_ready(READ)
+            listener.take_last()
 
     def close(self):
         for listener in self.listeners:
@@ -9690,14 +9697,14 @@ class Gateway(object):
                  listens=(), load=None, exchange=None):
         self.config = config
         self._dialects, self._resolve, self._workers = tuple(dialects), resolve, workers
-        self.judge, self.places = Judge(config, owns), Places(config)
+        self.judge, self.places = Judge(config, owns), Places(config, load)
         self.numbers, self.counts = itertools.count(1), Counts(self, exchange)
         self.budget = Budget(config['limits.totalBytes'])
         self.clients, self.upstreams = self.budget.present, set()
         self._new_config = None   # of a reload that the loop has not carried out yet
         self.draining = self.is_verbose = False  # is each message logged?
         self.leaving = self._retired = False  # does /healthz say that we stop? do we only see our clients out?
-        self.entrance, self._thread = Entrance(socks, listens, load), None
+        self.entrance, self._thread = Entrance(socks, listens), None
         self._asked = []
         self._given_up_at = None  # when the loop ends at the latest, once all was ended
         self.loop = self.journal = self.lookups = self.files = self.logins = self.resolver = self.tunnels = None
@@ -9754,8 +9761,7 @@ class Gateway(object):
 
     def _use_new_config(self):
         config = self.config = self.places.config = self._new_config
-        self.judge.use(config)
-        self.resolver.sources.use(config)
+        self.resolver.use(config)
         self.tunnels.use(config)
         self.contexts.forget()
         if self.certificate:
@@ -9800,13 +9806,13 @@ class Gateway(object):
 
     def accept(self):
         """Begin to take connections. In the loop's thread."""
-        self.entrance.open(self.loop, self._on_accepted)
+        self.entrance.open(self.loop, self._on_accepted, self.places.load)
 
     def retire(self, seconds):
         """Take no more connections, since others have our listening sockets, and end when the last client has gone.
         After ``seconds`` as drain(); 0 is never. In the loop's thread."""
         self._retired = True
-        self.entrance.accept_rest()
+        self.entrance.take_last()
         LOG.info('ws2s takes no more connections: %d clients are left', len(self.clients))
         self._close_listeners()
         if seconds:
@@ -9886,7 +9892,6 @@ class Gateway(object):
             sock.setblocking(False)
             close_on_exec(sock.fileno())
             Visit(self, listen, sock, peer, group, is_proxy)
-            self.entrance.tell_load(len(self.clients))
         else:
             why = 'too many connections' if is_proxy or not listen.proxyProtocol else 'it is none of trustedProxies'
             self.journal.tell_of_address(logging.WARNING, group, '%s is turned away: %s', socket_text(peer), why)
@@ -9896,7 +9901,6 @@ class Gateway(object):
     def on_client_gone(self, client):
         self.clients.discard(client)
         self.places.give_back(client)
-        self.entrance.tell_load(len(self.clients))
 
     def dialect_for(self, request):
         """The dialect object that serves this request. Raises HttpError."""
