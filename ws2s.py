@@ -37,6 +37,7 @@ from __future__ import absolute_import, division
 import argparse
 import base64
 import binascii
+import bisect
 import codecs
 import collections
 import contextlib
@@ -84,6 +85,7 @@ __all__ = ['Gateway', 'Dialect', 'Send', 'Open', 'Write', 'Grant', 'Carry', 'Shu
 # Everything that differs between Pythons, and nothing else. No later room asks which Python it runs on.
 
 PY2 = sys.version_info[0] == 2
+PYTHON_VERSION = '%d.%d.%d' % sys.version_info[:3]
 
 HAS_EPOLL = hasattr(select, 'epoll')
 READ, WRITE = 1, 4 if PY2 or HAS_EPOLL else 2
@@ -310,6 +312,24 @@ def open_descriptors():
         if found:
             return found
     return range(3, 65536)
+
+
+def count_descriptors():
+    """How many this process has open."""
+    size = os.path.isdir('/proc/self/fd') and os.stat('/proc/self/fd').st_size  # since Linux 6.2 that tells it
+    try:
+        return size or len(os.listdir('/dev/fd')) - 1
+    except OSError:  # there is none left to look with
+        return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def resident_bytes():
+    """What this process has in memory; where the system does not tell, the most that it has had."""
+    try:
+        with open('/proc/self/statm') as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except (IOError, OSError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
 
 
 OP_NO_RENEGOTIATION = getattr(ssl, 'OP_NO_RENEGOTIATION', 0x40000000)  # OpenSSL 1.1.0h and newer
@@ -2163,6 +2183,26 @@ def is_loopback_page(origin):
     packed = packed_address(origin.host)
     return origin.scheme in ('http', 'https') and bool(LOOPBACK_NAME.match(origin.host) or packed and any(
         in_network(packed, network) for network in LOOPBACK_NETWORKS))
+
+
+# What proxies say of the client, and browsers of the page: a request that has any of these was passed on.
+PASSED_ON = re.compile(r'(x-forwarded-.*|x-real-ip|x-client-ip|true-client-ip|cf-connecting-ip|forwarded|via|origin)\Z')
+
+
+def may_see_counts(request, listen, client, is_proxy, config):
+    """May whoever shows no identity see the counts? On a listener that is there for them, whoever knows its name (DNS
+    rebinding); where there is none such, programs of this machine, ``client`` being their packed address. What a proxy
+    may have passed on is nobody's of this machine: those that add no header of theirs end each connection, as nginx
+    does, or name another host."""
+    origin = read_origin('http://%s' % re.sub(r':\Z', '', request.one('host') or 'localhost'))
+    name, is_for_all = re.sub(r'\.\Z', '', origin.host), any(one.metrics for one in listeners(config))
+    if listen.metrics or not is_loopback_page(origin):
+        return listen.metrics and (is_loopback_page(origin) or packed_address(name) is not None or any(
+            entry.rpartition('/')[2] == name for entry in config['allowedHosts']))
+    was_passed_on = is_proxy or listen.proxyProtocol or any(
+        PASSED_ON.match(header) or header == config['auth.proxyHeader'] for header, _ in request.headers)
+    is_direct = not was_passed_on and set(request.tokens('connection')) <= {'', 'keep-alive'}
+    return is_direct and not is_for_all and any(in_network(client, network) for network in LOOPBACK_NETWORKS)
 
 
 def headers_for_readers(request, config):
@@ -4379,7 +4419,7 @@ class Loop(object):
 
     def __init__(self, workers=1):
         """``workers``: how many loops of one service there are, each in a process of its own."""
-        self.now = monotonic()
+        self.now, self.woke = monotonic(), stopwatch()  # woke: when the poll of this turn came back
         self._poller = Poller()
         self._timers = []           # a heap of (when, number, Timer)
         self.cancelled = 0          # Timers among them that wait for nothing any more
@@ -4471,7 +4511,8 @@ class Loop(object):
         # The more are ready the shorter each must be, or whoever comes last waits for many long ones.
         self.share = max(FAIR_BYTES, BULK_BYTES // max(1, len(ready) ** 2))
         # Many in the row would be told of by each poll.
-        self.is_late, self.is_crowded, end = False, self._row.count > CROWD, stopwatch() + TURN_SECONDS
+        self.is_late, self.is_crowded, self.woke = False, self._row.count > CROWD, stopwatch()
+        end = self.woke + TURN_SECONDS
         for key, events in ready:
             handler = key.data
             if handler.events & events:  # 0 when the handler was closed earlier in this very batch
@@ -5847,6 +5888,9 @@ class Workers(object):
             if not self._loop.post(job.come_home):
                 job.throw_away()
             del job  # an idle thread must not keep what it did last
+
+    def count_waiting(self):
+        return self._waiting[None]
 
     def withdraw(self, job):
         """Was ``job`` still waiting? Then it is not run."""
@@ -7885,26 +7929,27 @@ class Upstream(StreamOwner, Holder):
 
     __slots__ = ('channel', 'group', 'state', 'stream', 'name', 'host', 'weight', 'sent', 'received', 'credit',
                  'is_udp', 'way', '_gateway', '_talk', '_number', '_half_open', '_prefix', '_window', '_timer', '_born',
-                 '_early', '_discarded')
+                 '_early', '_discarded', '_tally', '_kind')
 
     def __init__(self, gateway, talk, action):
         self.channel, self.state, self.stream, self.credit = action.channel, DIALLING, None, action.window
         self.group, self._number = talk.session.group, talk.session.number
         self._gateway, self._talk, self._prefix, self._window = gateway, talk, action.prefix, action.window
+        self._tally, self._kind = talk.tally, None
         self.is_udp, self.host, self._half_open = action.udp, action.host, action.half_open
         self.name = 'udp ' * self.is_udp + with_port(printable(action.host), action.port)
-        self._born = gateway.loop.now
         self.sent = self.received = self._discarded = 0
         self.weight = 0  # bytes that TLS holds for it, beyond what every connection takes
         self._timer = self._early = self.way = None
         gateway.upstreams.add(self)
 
-    def dial(self, way, is_new):
+    def dial(self, way, kind, is_new):
         """Take the way, a Step whose on_done is on_dialled(), in the row: nobody's connects delay what flows. A stream
         that is there already is the way's now."""
         if self.stream:
             self._move(DIALLING)
             self.stream = None
+        self._kind, self._born = kind, self._gateway.loop.now
         self.way, self.name = way, self.name + way.via
         self._gateway.loop.line_up(way, self.group, NEW if is_new else HEAVY)
 
@@ -7915,7 +7960,9 @@ class Upstream(StreamOwner, Holder):
     def on_dialled(self, sock, failure):
         """The way has come to its end: a connected socket, which may be RESET already, or a Failure."""
         seconds = self._gateway.loop.now - self._born
+        self._gateway.counts.note_dial(self._kind, seconds, failure if sock is None else None)
         if sock is None:
+            self.way = None
             self._gateway.journal.tell(self.group, self._number, 'did not reach %s in %.3f s: %s', self.name, seconds,
                                        failure.why or failure.reason)
             talk = self._talk
@@ -7934,7 +7981,8 @@ class Upstream(StreamOwner, Holder):
         if self._early:
             early, self._early = self._early, None
             self._gateway.budget.bytes -= sum(map(len, early))
-            self.sent += self.stream.write(*early)
+            self.sent = self.stream.write(*early)
+            self._tally.up += self.sent
         if self._talk:
             self._talk.on_opened(self, sock)
         elif self.stream.broken:
@@ -7946,7 +7994,9 @@ class Upstream(StreamOwner, Holder):
 
     def write(self, data):
         if self.state == FLOWING:
-            self.sent += self.stream.write(data)
+            count = self.stream.write(data)
+            self.sent += count
+            self._tally.up += count
         elif self.state == DIALLING:
             if self._early is None:
                 self._early = DatagramQueue() if self.is_udp else OutQueue()
@@ -7988,6 +8038,7 @@ class Upstream(StreamOwner, Holder):
                 self.end()
             return
         self.received += count
+        self._tally.down += count
         if self.credit is not None:
             self.credit -= count
         if self._prefix is None:
@@ -8003,6 +8054,7 @@ class Upstream(StreamOwner, Holder):
     def on_pipe(self, stream, pipe):
         count = len(pipe)
         self.received += count
+        self._tally.down += count
         if self.credit is not None:
             self.credit -= count
         self._talk.session.pour(self._prefix, pipe)
@@ -8039,6 +8091,8 @@ class Upstream(StreamOwner, Holder):
     def lose(self, failure):
         """The connection is over for the client; what it had sent before still goes out."""
         talk = self._talk
+        if failure is not CLOSED:
+            self._gateway.counts.note_failure(failure)
         self.drain()
         talk.on_closed(self, failure)
 
@@ -8079,6 +8133,8 @@ class Upstream(StreamOwner, Holder):
     def end(self):
         if self.state == ENDED:
             return
+        if self.state == DIALLING and self.way:
+            self._gateway.counts.dials[self._kind, ABANDONED] += 1
         self._move(ENDED)
         if self._timer:
             self._timer.cancel()
@@ -8229,7 +8285,8 @@ class Performance(object):
         upstream = self.upstreams[action.channel] = Upstream(self._gateway, self, action)
         make_way = functools.partial(self._way, action)
         way = self._with_tls(upstream, action.tls, make_way) if action.tls else make_way(upstream.on_dialled)
-        upstream.dial(way, is_new=not self.targets)
+        kind = BY_TLS if action.tls else BY_SSH if action.hop is not None else DIRECT
+        upstream.dial(way, kind, is_new=not self.targets)
         self.target, self.targets = upstream.name, self.targets + 1
 
     def _way(self, action, on_done):
@@ -8256,7 +8313,7 @@ class Performance(object):
         if upstream is not None and upstream.stream:  # else the client has left meanwhile
             seconds = self._gateway.config['limits.connectSeconds']
             make_way = functools.partial(Handover, self._gateway.loop, upstream.stream, upstream.way, seconds)
-            upstream.dial(self._with_tls(upstream, action.tls, make_way), is_new=False)
+            upstream.dial(self._with_tls(upstream, action.tls, make_way), BY_TLS, is_new=False)
 
     def _do_write(self, action):
         assert isinstance(action.data, (bytes, bytearray)), 'a mistake of the dialect'
@@ -8296,10 +8353,12 @@ class Performance(object):
 class Conversation(Performance):
     """What a session's dialect says and hears, and its upstreams by channel."""
 
-    __slots__ = ('may_choke', 'sent', 'received')
+    __slots__ = ('may_choke', 'sent', 'received', 'tally')
 
     def __init__(self, gateway, session, dialect, resolver):
         Performance.__init__(self, gateway, session, dialect, resolver)
+        tallies = gateway.counts.tallies
+        self.tally = tallies.get(dialect.name) or tallies[Dialect.name]
         self.may_choke = False    # is one of the upstreams perhaps full?
         self.sent = self.received = 0            # bytes of upstreams that are no longer ours
 
@@ -8570,6 +8629,7 @@ class Arrival(Client):
                 self._begin()
         except RemoteError as error:
             self._tell(logging.WARNING, ' is turned away: %s', error)
+            self.gateway.counts.note_refusal(NO_ANSWER)
             self.end()
 
     def meet(self, first):
@@ -8599,6 +8659,7 @@ class Arrival(Client):
                 self._become((address_text(client),))
 
     def refuse(self, error, request=None):
+        self.gateway.counts.note_refusal(error.status)
         self._log(error.status, error.sentence)
         with_body = request is None or request.method != 'HEAD'
         self._part(sentence_reply(error.status, error.sentence, error.headers, with_body))
@@ -8643,7 +8704,7 @@ class Visit(Arrival):
             parsed = self._parser.receive(data)
             if parsed:
                 self.find_client(parsed[0])
-            if parsed and parsed[0].wants_websocket():
+            if parsed and parsed[0].wants_websocket() and not self.listen.metrics:
                 session = self._upgrade(*parsed)
             elif parsed:
                 self._reply(parsed[0])
@@ -8756,16 +8817,31 @@ class Visit(Arrival):
     def _reply(self, request):
         """Whatever is asked for that is not a WebSocket (protocol, 4)."""
         gateway = self.gateway
-        if request.method == 'OPTIONS' and not gateway.leaving:
+        is_open = may_see_counts(request, self.listen, peer_address(self.peer), self.is_proxy, gateway.config)
+        if self.listen.metrics:
+            self._show_counts(request, is_open)
+        elif request.method == 'OPTIONS' and not gateway.leaving:
             self._log(204, 'OPTIONS %s' % printable(request.path))
             self._part(OPTIONS_REPLY)
         elif request.method == 'OPTIONS' or request.path == '/healthz':
             status, word = (503, 'draining') if gateway.leaving else (200, 'ok')
             self._say(request, status, word, headers_for_readers(request, gateway.config))
+        elif request.path == COUNTS_PATH and is_open:
+            self._show_counts(request, True)
+        elif request.path == COUNTS_PATH:
+            self._identify(request, b'', lambda who: self._show_counts(request, who is not None and who.metrics))
         elif gateway.config['auth.pages']:
             self._identify(request, b'', functools.partial(self._show, request))
         else:
             self._show(request, None)
+
+    def _show_counts(self, request, is_allowed):
+        if not is_allowed or request.path != COUNTS_PATH or request.method == 'OPTIONS':
+            self.refuse(NOT_HERE, request)
+            return
+        text = self.gateway.counts.text().encode('ascii')
+        self._log(200, '%s %s' % (request.method, COUNTS_PATH))
+        self._part(page_head(200, COUNTS_TYPE, len(text)) + (text if request.method == 'GET' else b''))
 
     def _show(self, request, identity):
         """A page, or none."""
@@ -8808,6 +8884,7 @@ class Visit(Arrival):
     def on_end(self, stream, is_reset):
         if is_reset and getattr(stream.wire, 'why', None):
             self._tell(logging.INFO, ': no TLS: %s', printable(stream.wire.why))
+            self.gateway.counts.note_refusal(NO_ANSWER)
         self.end()
 
     def on_finished(self, stream):
@@ -8947,6 +9024,8 @@ class Session(Silence):
         self._request = welcome.request.one('origin'), welcome.request.path
         self.take_over(visit, OPEN)  # last: until here a mistake is the visit's
         gateway.places.count_open(self.group, 1)
+        self.talk.tally.now += 1
+        self.talk.tally.ever += 1
 
     def begin(self, data):
         """``data`` has come behind the request."""
@@ -9070,6 +9149,7 @@ class Session(Silence):
         if self._ending is None:
             self._ending = by, self.talk.phase(), code or '-'
             self.gateway.places.count_open(self.group, -1)
+            self.talk.tally.now -= 1
 
     def hang_up(self, code, reason, by=GATEWAY):
         """Begin the close handshake (RFC 6455 section 7.1.2) and give it `drainSeconds`."""
@@ -9171,9 +9251,6 @@ def check_settings(config):
         raise ConfigError('"raw.tokens": %s cannot be read' % printable(tokens))
     if config['auth.pages'] and not needs_identity(config):
         raise ConfigError('"auth.pages": nothing in "auth" can let anybody in')
-    for listen in listeners(config):
-        if listen.metrics:
-            raise ConfigError('"listen": "metrics" cannot be served yet')
     check_ssh_settings(config)
     check_sources(config)
     if speaks_tls(config):
@@ -9361,6 +9438,249 @@ class Certificate(Handler):
                 one.cancel()
 
 
+# What is counted: the rows of one table. A row is a list of integers, one for each way of choosing one value for each
+# of its labels, and all rows together are the cells of a gateway. Nothing that a client says becomes a label.
+Family = collections.namedtuple('Family', 'name kind help labels read')
+
+COUNTER, GAUGE, HISTOGRAM = 'counter', 'gauge', 'histogram'
+INTERNAL_GAUGE = 'internal'    # for `ws2sd status`, not for /metrics
+
+COUNTS_PATH, COUNTS_TYPE = '/metrics', 'text/plain; version=0.0.4; charset=utf-8'
+PUBLISH_SECONDS = 1            # between copies of the cells for other workers, while there are clients
+DIAL_BOUNDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+TURN_BOUNDS = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
+MICRO = 1000000.0              # sums of seconds are kept as integers, too
+
+NO_ANSWER, OTHER = 'none', 'other'
+STATUSES = tuple(sorted(status for status in REASONS if status >= 400)) + (NO_ANSWER, OTHER)
+FAILURE_REASONS = ('bad-request', 'dns', 'forbidden', 'idle', 'internal', 'limit', 'refused', 'reset', 'ssh-auth',
+                   'ssh-disabled', 'ssh-failed', 'ssh-hostkey', 'ssh-missing', 'ssh-timeout', 'ssh-unreachable',
+                   'timeout', 'tls', 'unreachable', OTHER)
+DIRECT, BY_SSH, BY_TLS = KINDS = 'direct', 'ssh', 'tls'
+REACHED, FAILED, ABANDONED = OUTCOMES = 'reached', 'failed', 'abandoned'
+DIALECT_NAMES = tuple(dialect.name for _, dialect in DIALECTS) + (Dialect.name,)
+
+DIALECT_LABEL, KIND_LABEL = ('dialect', DIALECT_NAMES), ('kind', KINDS)
+
+FAMILIES = (
+    Family('ws2s_clients', GAUGE, 'WebSockets that are open.', (DIALECT_LABEL,),
+           lambda gateway: [tally.now for tally in gateway.counts.tallies.values()]),
+    Family('ws2s_clients_total', COUNTER, 'WebSockets that were opened.', (DIALECT_LABEL,),
+           lambda gateway: [tally.ever for tally in gateway.counts.tallies.values()]),
+    Family('ws2s_refusals_total', COUNTER, 'Requests that were refused, by HTTP status; none: without an answer.',
+           (('status', STATUSES),), lambda gateway: gateway.counts.refusals.values()),
+    Family('ws2s_failures_total', COUNTER, 'Targets that were not reached, or lost other than by their end.',
+           (('reason', FAILURE_REASONS),), lambda gateway: gateway.counts.failures.values()),
+    Family('ws2s_dials_total', COUNTER, 'Dials that are over; abandoned: the client has left or changed its mind.',
+           (KIND_LABEL, ('outcome', OUTCOMES)), lambda gateway: gateway.counts.dials.values()),
+    Family('ws2s_dial_seconds', HISTOGRAM, 'Time that it took to reach targets.', (KIND_LABEL, ('le', DIAL_BOUNDS)),
+           lambda gateway: itertools.chain(*[dials.cells() for dials in gateway.counts.dial_seconds.values()])),
+    Family('ws2s_bytes_total', COUNTER, 'Bytes to targets (up) and from them (down).',
+           (DIALECT_LABEL, ('direction', ('up', 'down'))),
+           lambda gateway: itertools.chain(*[(tally.up, tally.down) for tally in gateway.counts.tallies.values()])),
+    Family('ws2s_held_bytes', GAUGE, 'Bytes that clients make the gateway hold.', (),
+           lambda gateway: [gateway.budget.bytes]),
+    Family('ws2s_held_bytes_limit', GAUGE, 'Bytes that they may (limits.totalBytes).', (),
+           lambda gateway: [gateway.budget.most]),
+    Family('ws2s_tunnels', GAUGE, 'Processes of ssh.', (), lambda gateway: [len(gateway.tunnels.tunnels)]),
+    Family('ws2s_lookups_waiting', GAUGE, 'Look-ups of names that wait for a thread.', (),
+           lambda gateway: [gateway.lookups.count_waiting()]),
+    Family('ws2s_turn_seconds', HISTOGRAM, 'Turns of the event loop, without the time in which it slept.',
+           (('le', TURN_BOUNDS),), lambda gateway: gateway.counts.turns.cells()),
+    Family('ws2s_descriptors', GAUGE, 'Open descriptors.', (), lambda gateway: [count_descriptors()]),
+    Family('ws2s_resident_bytes', GAUGE, 'Resident memory.', (), lambda gateway: [resident_bytes()]),
+    Family('ws2s_workers', GAUGE, 'Processes that serve.', (), lambda gateway: [1]),
+    Family('ws2s_rates', INTERNAL_GAUGE, '', (('of', ('opened', 'up', 'down')),),
+           lambda gateway: gateway.counts.rates),
+)
+# Of one worker each, or of none: not cells.
+WORKER_CLIENTS = 'ws2s_worker_clients', 'WebSockets that are open in each worker.'
+BUILD_INFO = 'ws2s_build_info', 'Version of ws2s and of the Python that runs it.'
+
+
+def series_name(name, labels):
+    """``labels``: pairs."""
+    if not labels:
+        return name
+    escaped = [(label, re.sub(r'(["\\])', r'\\\1', '%s' % value).replace('\n', '\\n')) for label, value in labels]
+    return '%s{%s}' % (name, ','.join('%s="%s"' % pair for pair in escaped))
+
+
+def cells_of(family):
+    """A pair (series, does it only ever grow?) for each of the family's cells."""
+    if family.kind == HISTOGRAM:
+        for labels in label_pairs(family.labels[:-1]):
+            for bound in family.labels[-1][1] + ('+Inf',):
+                yield series_name(family.name + '_bucket', labels + (('le', bound),)), True
+            yield series_name(family.name + '_sum', labels), True
+    else:
+        for labels in label_pairs(family.labels):
+            yield series_name(family.name, labels), family.kind == COUNTER
+
+
+def label_pairs(labels):
+    return itertools.product(*[[(label, value) for value in values] for label, values in labels])
+
+
+CELLS = tuple(cell for family in FAMILIES for cell in cells_of(family))
+
+# The cells of a gateway: ``number`` of its worker, ``is_alive``: else only those that grow count.
+Cells = collections.namedtuple('Cells', 'number is_alive values')
+
+
+def metrics_text(rows, families=FAMILIES):
+    """The sum of all the Cells in ``rows``, in the text format 0.0.4 of Prometheus."""
+    live = [row for row in rows if row.is_alive]
+    ever, now = [[sum(column) for column in zip(*[row.values for row in some])] for some in (rows, live)]
+    totals, lines = iter(zip(ever, now)), []
+    for family in families:
+        found = [(series, next(totals)[not grows]) for series, grows in cells_of(family)]
+        if family.kind != INTERNAL_GAUGE:
+            lines += ['# HELP %s %s' % (family.name, family.help), '# TYPE %s %s' % (family.name, family.kind)]
+            lines += histogram_lines(found) if family.kind == HISTOGRAM else ['%s %d' % pair for pair in found]
+    width = len(DIALECT_NAMES)  # FAMILIES begins with the clients of each
+    for (name, words), series in (
+            (WORKER_CLIENTS, [((('worker', row.number),), sum(row.values[:width])) for row in live]),
+            (BUILD_INFO, [((('version', __version__), ('python', PYTHON_VERSION)), 1)])):
+        lines += ['# HELP %s %s' % (name, words), '# TYPE %s gauge' % name]
+        lines += ['%s %d' % (series_name(name, labels), value) for labels, value in series]
+    return '\n'.join(lines) + '\n'
+
+
+def histogram_lines(found):
+    """Cells count what is within one bound and beyond the one before; the text wants all that is within it."""
+    lines, count = [], 0
+    for series, value in found:
+        if '_sum' in series:
+            count_series = series.replace('_sum', '_count')
+            lines += ['%s %.6f' % (series, value / MICRO), '%s %d' % (count_series, count)]
+            count = 0
+        else:
+            count += value
+            lines.append('%s %d' % (series, count))
+    return lines
+
+
+class Histogram(object):
+    """How many values were within which bound and beyond the one before, and the sum of all."""
+
+    __slots__ = ('bounds', 'counts', 'sum')
+
+    def __init__(self, bounds):
+        self.bounds, self.counts, self.sum = bounds, [0] * (len(bounds) + 1), 0.0
+
+    def note(self, seconds):
+        self.counts[bisect.bisect_left(self.bounds, seconds)] += 1
+        self.sum += seconds
+
+    def cells(self):
+        return self.counts + [int(self.sum * MICRO)]
+
+
+class Tally(object):
+    """What clients of one dialect do: how many there are ``now`` and were ``ever``, and their bytes."""
+
+    __slots__ = ('now', 'ever', 'up', 'down')
+
+    def __init__(self):
+        self.now = self.ever = self.up = self.down = 0
+
+
+class Counts(Handler):
+    """What has happened in a gateway: plain integers, which FAMILIES names. ``exchange(cells)`` gives those of this
+    gateway to others, and has the Cells of all."""
+
+    def __init__(self, gateway, exchange=None):
+        self._gateway, self._exchange, self._timer = gateway, exchange, None
+        self.tallies = collections.OrderedDict((name, Tally()) for name in DIALECT_NAMES)
+        self.refusals = collections.OrderedDict.fromkeys(STATUSES, 0)
+        self.failures = collections.OrderedDict.fromkeys(FAILURE_REASONS, 0)
+        self.dials = collections.OrderedDict.fromkeys(itertools.product(KINDS, OUTCOMES), 0)
+        self.dial_seconds = collections.OrderedDict((kind, Histogram(DIAL_BOUNDS)) for kind in KINDS)
+        self.turns = Histogram(TURN_BOUNDS)
+        self.rates, self._before = [0, 0, 0], (0, 0, 0, 0)
+
+    def note_refusal(self, status):
+        self.refusals[status if status in self.refusals else OTHER] += 1
+
+    def note_failure(self, failure):
+        self.failures[failure.reason if failure.reason in self.failures else OTHER] += 1
+
+    def note_dial(self, kind, seconds, failure):
+        self.dials[kind, FAILED if failure else REACHED] += 1
+        if failure:
+            self.note_failure(failure)
+        else:
+            self.dial_seconds[kind].note(seconds)
+
+    def text(self):
+        cells = self._cells()
+        return metrics_text(list(self._exchange(cells)) if self._exchange else [Cells(0, True, cells)])
+
+    def _cells(self):
+        return [value for family in FAMILIES for value in family.read(self._gateway)]
+
+    def wake(self):
+        """A client has come: others are told of what it does, as long as there is any."""
+        if self._exchange and self._timer is None:
+            self._before = self._progress()
+            self._timer = self._gateway.loop.call_later(PUBLISH_SECONDS, self._on_time)
+
+    def _progress(self):
+        tallies = self.tallies.values()
+        sums = [sum(getattr(tally, name) for tally in tallies) for name in ('ever', 'up', 'down')]
+        return [self._gateway.loop.now] + sums
+
+    def _on_time(self):
+        before, after, self._timer = self._before, self._progress(), None
+        seconds = max(PUBLISH_SECONDS, after[0] - before[0])
+        self.rates = [int((new - old) / seconds) for old, new in zip(before[1:], after[1:])]
+        if self._gateway.is_busy():
+            self.wake()
+        else:
+            self.rates = [0, 0, 0]
+        self.publish()
+
+    def publish(self):
+        if self._exchange:
+            self._exchange(self._cells())
+
+
+class Entrance(object):
+    """The listeners of a gateway. ``socks`` were handed to us, for ``listens``; without them we bind some."""
+
+    def __init__(self, socks, listens):
+        self._socks, self._listens = list(socks), listens
+        self._bound, self.listeners = [], []
+
+    def bind(self, config):
+        """The names of the sockets. Raises ServeError."""
+        listens = self._listens or [listen_of(sock, config) for sock in self._socks]
+        self._bound = [Bound(*pair + (None,)) for pair in zip(self._socks, listens)] or bound_listeners(config)
+        names = [bound.sock.getsockname() for bound in self._bound]
+        for bound, name in zip(self._bound, names):
+            (prepare if isinstance(name, tuple) else unblock)(bound.sock)  # what is accepted has the same options
+            LOG.info('ws2s %s listens on %s', __version__, socket_text(name))
+        return names
+
+    def open(self, loop, on_accepted, load):
+        self.listeners = [Listener(loop, bound.sock, functools.partial(on_accepted, bound.listen), load)
+                          for bound in self._bound]
+
+    def is_open(self):
+        return bool(self.listeners)
+
+    def take_last(self):
+        for listener in self.listeners:
+            listener.take_last()
+
+    def close(self):
+        for listener in self.listeners:
+            listener.close()
+        close_bound(self._bound)
+        self.listeners, self._bound = [], []
+
+
 class Gateway(object):
     """Listeners, clients, limits and counts.
 
@@ -9369,23 +9689,22 @@ class Gateway(object):
     ``resolve(host, port)`` runs in a thread and gives pairs (family, address) or a Failure; ``owns(packed)`` tells
     whether an address is the machine's own. ``socks`` are listening sockets to use instead of binding some, and
     ``listens`` what each is for. ``workers``: how many gateways, each in a process of its own, share what the system
-    allows one user; where they share the sockets, too, each has a ``load``, a Load.
+    allows one user; where they share the sockets, too, each has a ``load``, a Load. ``exchange(cells)`` is how they
+    share their Counts.
     """
 
     def __init__(self, config, dialects=DIALECTS, resolve=blocking_resolve, owns=owns_address, socks=(), workers=1,
-                 listens=(), load=None):
+                 listens=(), load=None, exchange=None):
         self.config = config
         self._dialects, self._resolve, self._workers = tuple(dialects), resolve, workers
         self.judge, self.places = Judge(config, owns), Places(config, load)
-        self.numbers = itertools.count(1)
+        self.numbers, self.counts = itertools.count(1), Counts(self, exchange)
         self.budget = Budget(config['limits.totalBytes'])
         self.clients, self.upstreams = self.budget.present, set()
         self._new_config = None   # of a reload that the loop has not carried out yet
         self.draining = self.is_verbose = False  # is each message logged?
-        self.leaving = False      # is it told by /healthz that we stop, or are about to?
-        self._retired = False     # have others our listening sockets, while we only see our clients out?
-        self._listeners, self._bound, self._thread = [], [], None
-        self._socks, self._listens = list(socks), listens
+        self.leaving = self._retired = False  # does /healthz say that we stop? do we only see our clients out?
+        self.entrance, self._thread = Entrance(socks, listens), None
         self._asked = []
         self._given_up_at = None  # when the loop ends at the latest, once all was ended
         self.loop = self.journal = self.lookups = self.files = self.logins = self.resolver = self.tunnels = None
@@ -9399,12 +9718,7 @@ class Gateway(object):
         """Bind. Raises ServeError or ConfigError."""
         check_settings(self.config)
         self.certificate = Certificate(self.config) if speaks_tls(self.config) else None
-        listens = self._listens or [listen_of(sock, self.config) for sock in self._socks]
-        self._bound = [Bound(*pair + (None,)) for pair in zip(self._socks, listens)] or bound_listeners(self.config)
-        names = [bound.sock.getsockname() for bound in self._bound]
-        for bound, name in zip(self._bound, names):
-            (prepare if isinstance(name, tuple) else unblock)(bound.sock)  # what is accepted has the same options
-            LOG.info('ws2s %s listens on %s', __version__, socket_text(name))
+        names = self.entrance.bind(self.config)
         self.address = names[0][:2] if isinstance(names[0], tuple) else names[0]
         self.judge.ports = set(name[1] for name in names if isinstance(name, tuple))
 
@@ -9432,9 +9746,8 @@ class Gateway(object):
         self._serve()
 
     def drain(self):
-        """Begin to stop: /healthz says so for `limits.announceSeconds`; then no more accepting, WebSockets are closed
-        with 1001 when their TCP connections have ended, or after `limits.drainSeconds`. From any thread or signal
-        handler."""
+        """Begin to stop: /healthz says so for `announceSeconds`; then no more accepting, WebSockets are closed by 1001
+        when their TCP connections have ended, or after `drainSeconds`. From any thread or signal handler."""
         self._ask(self._begin_drain)
 
     def reload(self, config):
@@ -9454,6 +9767,7 @@ class Gateway(object):
         if self.certificate:
             self.certificate.use(config)
         self.budget.resize(config['limits.totalBytes'])
+        self.counts.publish()
         for client in self.clients:
             client.on_config()
 
@@ -9492,26 +9806,30 @@ class Gateway(object):
 
     def accept(self):
         """Begin to take connections. In the loop's thread."""
-        self._listeners = [Listener(self.loop, bound.sock, functools.partial(self._on_accepted, bound.listen),
-                                    self.places.load) for bound in self._bound]
+        self.entrance.open(self.loop, self._on_accepted, self.places.load)
 
     def retire(self, seconds):
         """Take no more connections, since others have our listening sockets, and end when the last client has gone.
         After ``seconds`` as drain(); 0 is never. In the loop's thread."""
         self._retired = True
-        for listener in self._listeners:
-            listener.take_last()
+        self.entrance.take_last()
         LOG.info('ws2s takes no more connections: %d clients are left', len(self.clients))
         self._close_listeners()
         if seconds:
             self.loop.call_later(seconds, self._begin_drain)
 
     def _serve(self):
+        turns = self.counts.turns
         try:
-            while not (self.draining or self._retired) or self._is_busy():
+            self.counts.publish()
+            while not (self.draining or self._retired) or self.is_busy():
                 self.loop.turn()
+                spent = max(0.0, stopwatch() - self.loop.woke)  # in place: most messages have a turn to themselves
+                turns.counts[bisect.bisect_left(turns.bounds, spent)] += 1
+                turns.sum += spent
         finally:
             self._end_all()
+            self.counts.publish()
             self.lookups.close(1)
             self.files.close(1)
             self.logins.close(1)
@@ -9520,7 +9838,7 @@ class Gateway(object):
             self.loop.close()
             LOG.info('ws2s has stopped')
 
-    def _is_busy(self):
+    def is_busy(self):
         if self._given_up_at is not None and self.loop.now >= self._given_up_at:
             return False  # only threads that hang are left
         return self.clients or self.upstreams or self.tunnels.tunnels
@@ -9529,7 +9847,7 @@ class Gateway(object):
         announced, self.leaving = self.leaving, True
         if self.draining:
             return
-        if self._listeners and not announced and self.config['limits.announceSeconds']:
+        if self.entrance.is_open() and not announced and self.config['limits.announceSeconds']:
             LOG.info('ws2s is about to stop: %d clients', len(self.clients))
             self.loop.call_later(self.config['limits.announceSeconds'], self._begin_drain)
             return
@@ -9557,12 +9875,9 @@ class Gateway(object):
             self.loop.call_later(GIVE_UP_SECONDS, self._close_listeners)  # anything, so that the loop turns then
 
     def _close_listeners(self):
-        for listener in self._listeners:
-            listener.close()
-        close_bound(self._bound)
+        self.entrance.close()
         if self.certificate:
             self.certificate.close()
-        self._listeners, self._bound = [], []
 
     def on_mistake(self):
         """The loop has logged it; the next turn goes on."""
@@ -9572,6 +9887,7 @@ class Gateway(object):
     def _on_accepted(self, listen, sock, peer):
         peer = peer[:2] if isinstance(peer, tuple) else UNIX_PEER
         group, is_proxy = address_group(peer[0]), is_trusted(peer_address(peer), self.config)
+        self.counts.wake()
         if (is_proxy or not listen.proxyProtocol) and self.places.take(group, is_proxy):
             sock.setblocking(False)
             close_on_exec(sock.fileno())
@@ -9579,6 +9895,7 @@ class Gateway(object):
         else:
             why = 'too many connections' if is_proxy or not listen.proxyProtocol else 'it is none of trustedProxies'
             self.journal.tell_of_address(logging.WARNING, group, '%s is turned away: %s', socket_text(peer), why)
+            self.counts.note_refusal(NO_ANSWER)
             sock.close()
 
     def on_client_gone(self, client):

@@ -2,6 +2,7 @@
 """``ws2sd upgrade``: the files that are on the disk now take over, and nobody loses a connection."""
 
 import contextlib
+import json
 import os
 import py_compile
 import shutil
@@ -19,7 +20,7 @@ from targets import echo, serving
 from test_service import HANDING, answers, foreground, hear, notified
 from waiting import assert_holds, wait_until
 
-pytestmark = pytest.mark.programs
+pytestmark = [pytest.mark.programs, pytest.mark.independent]
 
 
 class Installed(Service):
@@ -126,14 +127,14 @@ def test_the_new_files_serve_and_the_old_ones_see_their_clients_out(service):
         assert service.read('pid') == '%d\n' % service.pid
         (left,) = service.older()
         assert len(left) == 1 and left[0] in workers
-        first, second = service.do('status').splitlines()
+        first, second = service.do('status').splitlines()[:2]
         assert str(service.pid) in first and str(old) in second and str(left[0]) in second
         assert echoes(client)
         for _ in range(20):
             assert answers(address)
         wait_until(lambda: sorted(service.processes()) == sorted([service.pid, old] + service.workers + left))
         leave(client, service, left + [old])
-    assert service.do('status').count('\n') == 1
+    assert 'sees its clients out' not in service.do('status')
     assert service.is_alone()
     service.do('reload')
     service.do('stop')
@@ -265,19 +266,34 @@ def test_a_tunnel_lives_as_long_as_its_client(service, tmpdir):
             wait_until(lambda: not fake.alive(), 3)
 
 
+def test_counts_go_on_from_version_to_version_and_are_those_of_all_generations(service):
+    service.start()
+    with serving(echo) as port, connected(service.address, port), connected(service.address, port):
+        wait_until(lambda: figures(service) == (2, 2), 10, 'the counts of the old workers')
+        with connected(service.upgrade().address, port):
+            wait_until(lambda: figures(service) == (3, 3), 10, 'the counts of all workers')
+    wait_until(lambda: figures(service) == (0, 3) and service.is_alone(), 10, 'nothing to be forgotten')
+
+
+def figures(service):
+    """How many clients there are, and how many there ever were."""
+    total = json.loads(service.do('status', '--json'))['total']
+    return total['clients'], total['clients_total']
+
+
 # -- a new version that is no good -------------------------------------------------------------------------------------
 
 BROKEN = {
     'no Python': ('ws2s.py', '\n__version__ = ', '\n__version__ = = ', 'this is no whole ws2s.py'),
-    'no Python in ws2sd': ('ws2sd', '\nSTDOUT = 1\n', '\nSTDOUT = = 1\n', 'SyntaxError'),
-    'raises at once': ('ws2sd', '\nSTDOUT = 1\n', '\nraise RuntimeError("so it is")\n', 'RuntimeError: so it is'),
+    'no Python in ws2sd': ('ws2sd', '\nNOT_RUNNING = 3\n', '\nNOT_RUNNING = = 3\n', 'SyntaxError'),
+    'raises at once': ('ws2sd', '\nNOT_RUNNING = 3\n', '\nraise RuntimeError("so it is")\n', 'RuntimeError: so it is'),
     'worker ends at once': ('ws2sd', '\n    log.enter_worker()\n', '\n    os._exit(7)\n', 'a worker could not begin'),
     'worker dies young': ('ws2sd', '            self._say(READY)\n',
                           '            self._say(READY)\n            signal.setitimer(signal.ITIMER_REAL, 0.1)\n',
                           'a worker could not begin'),
     'worker hangs': ('ws2sd', '\n    log.enter_worker()\n', '\n    time.sleep(600)\n', 'not ready in time'),
-    'supervisor hangs': ('ws2sd', '\nSTDOUT = 1\n', '\ntime.sleep(600)\n', 'hangs'),
-    'supervisor ends': ('ws2sd', '\nSTDOUT = 1\n', '\nos._exit(0)\n', 'without a word'),
+    'supervisor hangs': ('ws2sd', '\nNOT_RUNNING = 3\n', '\ntime.sleep(600)\n', 'hangs'),
+    'supervisor ends': ('ws2sd', '\nNOT_RUNNING = 3\n', '\nos._exit(0)\n', 'without a word'),
 }
 
 
@@ -550,7 +566,6 @@ def resources(pids):
     return found
 
 
-@pytest.mark.independent
 @pytest.mark.parametrize('count', [300, pytest.param(2000, marks=pytest.mark.soak)])
 def test_with_the_last_client_the_old_generation_is_gone_and_all_that_it_had(service, many_descriptors, count):
     service.start()
