@@ -39,7 +39,7 @@ bench: ## measure speed, CPU and memory [PYTHON=...] [ARGS='--compare --only dow
 bench-peers: ## install what `make bench ARGS=--compare` compares with [PYTHON=...]
 	@$(ENVIRONMENTS) bench-peers $(PYTHON)
 
-dist: ## build the wheel and the source archive into dist/
+dist: ## build the wheel, the source archive and the package of npm into dist/
 	@$(ENVIRONMENTS) dist $(PYTHON)
 
 install: ## copy all that runs to DESTDIR/PREFIX [PREFIX=/usr/local] [DESTDIR=]

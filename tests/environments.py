@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 
+import npm_package
 import proof
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -26,12 +27,19 @@ ENVS = os.path.join(ROOT, '.envs')
 VERSIONS = ('2.7', '3.6', '3.7', '3.8', '3.9', '3.10', '3.11', '3.12', '3.13')
 NEWEST = VERSIONS[-1]
 # Tests with these marks run on these Pythons only; setup.cfg says what the marks mean.
-ONLY_ON = {'programs': ('2.7', '3.6', '3.11', NEWEST), 'independent': ('2.7', NEWEST), 'trials': ('3.11',),
+ONLY_ON = {'programs': ('2.7', '3.6', NEWEST), 'independent': ('2.7', NEWEST), 'trials': ('3.11',),
            'pages': ()}
 STRICT = os.environ.get('WS2S_TEST_STRICT') == '1'
 NODE_PACKAGES = ('ws@8', 'axe-core@4.14.1', 'typescript@5.9.3', '@novnc/novnc@1.7.0', 'mqtt@5.16.0',
                  '@neondatabase/serverless@1.2.0', 'v86@0.5.462', '@mercuryworkshop/wisp-js@0.5.0', 'libcurl.js@0.7.4',
-                 '@mercuryworkshop/epoxy-tls@2.1.19-1')
+                 '@mercuryworkshop/epoxy-tls@2.1.19-1', 'publint@0.3.25', '@arethetypeswrong/cli@0.18.5',
+                 'esbuild@0.28.2', 'vite@8.4.0', '@types/ws@8.18.1', 'node@22.23.3', 'readable-stream@4.8.0',
+                 'stream-browserify@3.0.0', 'buffer@6.0.3')
+# As README.md has them: the drivers, and what pages have in the place of Node's modules.
+DRIVER_PACKAGES = ('pg@8.23.1', 'postgres@3.4.9', 'mysql2@3.24.6', 'ioredis@6.0.0', 'redis@5.12.1', 'nodemailer@10.6.1',
+                   'imapflow@2.10.2', 'mqtt@5.16.0', 'basic-ftp@6.2.6', 'esbuild@0.28.2', 'unenv@2.0.0-rc.24',
+                   'assert@2.1.0', 'browserify-zlib@0.2.0', 'buffer@6.0.3', 'crypto-browserify@3.12.1', 'events@3.3.0',
+                   'readable-stream@4.8.0', 'string_decoder@1.3.0', 'url@0.11.4')
 PEER_NODE_PACKAGES = ('ws@8', '@mercuryworkshop/wisp-js@0.5.0')
 SUITE = ('tests/unit', 'tests/live')
 PEER_ENVIRONMENTS = ('bench-peers', 'bench-original')
@@ -256,6 +264,7 @@ def run_pytest(interpreter, arguments):
     modules = node_modules()
     if modules:
         environ['WS2S_TEST_NODE_MODULES'] = modules
+        environ['WS2S_TEST_DRIVER_MODULES'] = node_modules('drivers', DRIVER_PACKAGES)
         environ['WS2S_TEST_NOVNC'] = novnc_archive()
     say('pytest on %s' % full(interpreter))
     return call([python] + errors(interpreter, WARNINGS_OF_PYTHON) +
@@ -313,9 +322,22 @@ def command_dist(wanted, arguments):
     python = environment('dist', builder, '-r', 'tests/requirements-dist.txt')
     must([python, '-m', 'build', '--outdir', 'dist'], 'build failed for', ['dist'])
     try:
-        return prove_archives(builder)
+        status = prove_archives(builder)
+        make_npm_package()
     except proof.Unproven as error:
         raise Problem(error)
+    return status
+
+
+def make_npm_package():
+    node, npm = shutil.which('node'), shutil.which('npm')
+    if not (node and npm):
+        raise Problem('wheel and source archive are in dist/, but the package of npm needs node and npm (%s)'
+                      % npm_package.HOW_TO_GET)
+    path = npm_package.pack(npm, os.path.join(ROOT, 'dist'))
+    with tempfile.TemporaryDirectory() as folder:
+        proof.prove_npm_package(node, npm, path, folder)
+    say('%s holds what it should; import and require find it' % os.path.basename(path))
 
 
 def prove_archives(builder):

@@ -13,11 +13,13 @@ import tarfile
 import urllib.request
 import zipfile
 
+import npm_package
+
 SECONDS = 60
 LIBRARY = 'share/ws2s/ws2s-js/'
 IN_SDIST = ('ws2s.py', 'ws2sd', 'Makefile', 'README.md', 'LICENSE', 'ws2s-js/ws2s.js', 'ws2s-js/ws2s.mjs',
-            'ws2s-js/ws2s.d.ts', 'ws2s-js/index.html', 'ws2s-js/redis.html',
-            'tests/environments.py', 'tests/proof.py', 'tests/live/pages/index.html',
+            'ws2s-js/ws2s.d.ts', 'ws2s-js/package.json', 'ws2s-js/index.html', 'ws2s-js/redis.html',
+            'tests/environments.py', 'tests/proof.py', 'tests/npm_package.py', 'tests/live/pages/index.html',
             'tests/requirements.txt')
 WHERE = 'import json, sys, ws2s; print(json.dumps([ws2s.__file__, sys.prefix]))'
 
@@ -183,3 +185,29 @@ def prove_what_is_left(python, wheel, folder):
     prove_output([os.path.join(os.path.dirname(python), 'ws2sd'), 'help'], folder, 'usage: ws2sd ')
     config = output_of([os.path.join(os.path.dirname(python), 'ws2s'), '--print-config'], folder)
     demand('"allowConnectToServerLocal": true' in config, 'the configuration is not in force')
+
+
+# --- The package of npm ---------------------------------------------------------------------------
+
+IMPORT = "import WS2S, {WS2SError, RedisError, Redis} from 'ws2s'; console.log(WS2S.Redis === Redis)"
+REQUIRE = "const WS2S = require('ws2s'); console.log(new WS2S.WS2SError(1, 'r', 'm').name)"
+BOTH = "import('ws2s').then(file => console.log(file.default === require('ws2s')))"
+IMPORT_ALL = "for (const name of %s) import(name).then(file => console.log('found', Object.keys(file).length > 0))"
+
+
+def prove_npm_package(node, npm, path, folder):
+    """Install it in ``folder``, which is empty, and find it there in each way."""
+    manifest = npm_package.manifest()
+    demand(os.path.basename(path) == 'ws2s-%s.tgz' % manifest['version'], 'not the version of package.json:', path)
+    with tarfile.open(path) as archive:
+        names = {name.partition('/')[2] for name in archive.getnames()}
+    demand(names == set(npm_package.contents()), 'the package of npm has, or lacks:',
+           *sorted(names ^ set(npm_package.contents())))
+    with open(os.path.join(folder, 'package.json'), 'w') as project:
+        json.dump({'name': 'empty', 'private': True}, project)
+    output_of([npm, 'install', '--offline', '--no-audit', '--no-fund', path], folder)
+    prove_output([node, '--input-type=module', '-e', IMPORT], folder, r'true\n\Z')
+    prove_output([node, '-e', REQUIRE], folder, r'WS2SError\n\Z')
+    prove_output([node, '-e', BOTH], folder, r'true\n\Z')
+    entries = ['ws2s' + entry[1:] for entry in manifest['exports'] if entry != './package.json']
+    prove_output([node, '-e', IMPORT_ALL % json.dumps(entries)], folder, r'(found true\n){%d}\Z' % len(entries))

@@ -8,7 +8,9 @@
  * What needs no page stands in modules of its own: the transcript, the connection, what is typed as bytes.
  */
 import WS2S from './ws2s.mjs';
-import {byteCount, Choices, element, failureText, guardLeaving, saveFile, Status, visible} from './page.mjs';
+import {
+  byteCount, Choices, ConnectButton, element, failureText, guardLeaving, saveFile, Status, visible,
+} from './page.mjs';
 import {admitted} from './admission.mjs';
 import {addressText, targetFields} from './targets.mjs';
 import {bodyText, NARROW, savedText, timeText, Transcript, WIDE} from './console-transcript.mjs';
@@ -315,6 +317,7 @@ class Page {
   #status = new Status(byId('status'));
   #sendStatus = new Status(byId('send-status'));
   #fields = targetFields(byId('connect-form'), {store: 'ws2s.console.targets'});
+  #button = new ConnectButton(byId('connect'));
   #choices = new Choices('ws2s.console.choices');
   #state = 'idle';
   #attempt = null;     // an AbortController
@@ -410,6 +413,7 @@ class Page {
     this.#setState('idle');
     this.#status.sayError(error);
     this.#tell(failureText(error), error.name === 'AbortError' ? '' : 'bad');
+    this.#button.offerRetry(error.name !== 'AbortError');
     if (hadFocus) (error.field || byId('connect')).focus();
   }
 
@@ -433,6 +437,7 @@ class Page {
     const {waiting} = this.#line;
     const isFailure = error && error.reason !== 'closed';
     this.#setState('idle');
+    this.#button.offerRetry(isFailure);
     if (error) this.#status.say(failureText(error), isFailure ? 'bad' : '');
     else this.#status.say('Disconnected.');
     this.#tell(error ? failureText(error) : 'Disconnected.', isFailure ? 'bad' : '');

@@ -71,6 +71,20 @@ export function guardLeaving(isUnsaved) {
   setInterval(look, GUARD_MILLISECONDS);  // it also is saved, or lost, by itself
 }
 
+/** Of a form for a target: after a failure it reads Retry, until the form is changed. */
+export class ConnectButton {
+  #button;
+
+  constructor(button) {
+    this.#button = button;
+    button.form.addEventListener('input', () => this.offerRetry(false));
+  }
+
+  offerRetry(hasFailed) {
+    this.#button.textContent = hasFailed ? 'Retry' : 'Connect';
+  }
+}
+
 /** A line that tells how things stand, and is read out when it changes. */
 export class Status {
   #node;
@@ -387,9 +401,13 @@ function notAnsweredSentence(message, cause, endedAt) {
   if (cause.cause?.name === 'RedisError') return sentenceOf(cause.message);
   const isEnd = cause.name === 'WS2SError' && cause.code === 5 && ['closed', 'reset'].includes(cause.reason);
   const what = isEnd ? `The server has ended the connection at ${wordOf(endedAt || command)}`
-    : `The connection was lost before the answer to ${wordOf(command)} came`;
+    : `The connection was lost before the answer to ${wordOf(command)} came${ofLimit(cause)}`;
   const which = endedAt && endedAt !== command ? wordOf(command) : 'The command';
   return `${what}. ${which} may have been carried out, or not.`;
+}
+
+function ofLimit({name, reason, message}) {
+  return name === 'WS2SError' && reason === 'limit' ? `: ${message}` : '';
 }
 
 function protocolSentence(message) {

@@ -1,7 +1,7 @@
 /** The Redis page: connects, and holds together what redis-*.mjs show. */
 
 import {admitted} from './admission.mjs';
-import {element, FieldError, guardLeaving, visible} from './page.mjs';
+import {ConnectButton, element, FieldError, guardLeaving, visible} from './page.mjs';
 import {bindDialogs, closeDialogs, freeDialogs, hasTypedDialog} from './redis-dialog.mjs';
 import {failure} from './redis-fields.mjs';
 import {InfoView} from './redis-figures.mjs';
@@ -61,6 +61,7 @@ class RedisPage {
   infoStatus = this.statuses.of('tab-info');
 
   #fields = targetFields(byId('connect-form'), {store: 'ws2s.redis', host: '127.0.0.1', port: '6379', extra: EXTRA});
+  #button = new ConnectButton(byId('connect'));
   #attempt = null;
   #way = '';              // to the last server: all that was filled in but secrets
   #hasRunCommands = false;
@@ -125,6 +126,7 @@ class RedisPage {
       this.#begin(wayOf(target), isKept);
     } catch (error) {
       this.statuses.say(failure(error), error.name === 'AbortError' ? '' : 'bad');
+      this.#button.offerRetry(error.name !== 'AbortError');
       next = error.field || next;
     }
     this.#setConnecting(null);
@@ -155,6 +157,7 @@ class RedisPage {
     this.#way = way;
     byId('session-target').textContent = this.target;
     byId('session-version').textContent = major ? `Redis ${major}.${minor}` : '';
+    this.#button.offerRetry(false);
     this.#show(true);
     this.#avoided.show();
     if (isKept) this.#beginAgain();
@@ -240,6 +243,7 @@ class RedisPage {
   }
 
   #onOver(error) {
+    this.#button.offerRetry(true);
     const text = `Disconnected. ${failure(error)}`;
     if (!this.#isUnsaved) {
       this.#end(text, 'bad');

@@ -33,6 +33,9 @@ declare namespace WS2S {
   /** As a stream gives them: Uint8Array<ArrayBuffer> where TypeScript knows that, else Uint8Array. */
   type Bytes = ReturnType<Uint8ArrayConstructor['of']>;
 
+  /** What can be written. BufferSource is not among the types of Node, and wants to know where bytes lie. */
+  type AnyBytes = ArrayBufferView | ArrayBuffer;
+
   interface SessionOptions {
     /** The class to use where there is no global one (Node before 22), such as that of Node's package `ws`. */
     WebSocket?: new (url: string, protocols?: string[]) => any;
@@ -44,8 +47,9 @@ declare namespace WS2S {
     /** Milliseconds for reaching the gateway and the target together, 60,000; 0 for no limit. */
     timeout?: number;
     /**
-     * Milliseconds without a word of the gateway behind a ping until it is `gateway-lost`, 15,000; 0 for no limit.
-     * After a large message, and behind much data for a target that may not read, it is longer: 8 and 40 times that.
+     * Milliseconds without a word of the gateway behind a ping until it is `gateway-lost`, 15,000; 0 for no limit. There
+     * is a ping every 30 seconds, or after two heartbeats if these are less. After a large message on a slow line, and
+     * behind much data for a target that may not read, it may take up to 8 and 40 times as long.
      */
     heartbeat?: number;
   }
@@ -58,6 +62,8 @@ declare namespace WS2S {
     retry?: Retry;
     /** Of newRedisClient(): see RedisOptions. */
     commandTimeout?: number;
+    /** Of newRedisClient(): see RedisOptions. */
+    maxReplyBytes?: number;
   }
 
   interface ConnectOptions extends SessionOptions {
@@ -116,7 +122,7 @@ declare namespace WS2S {
 
   interface Opened {
     readable: ReadableStream<Bytes>;
-    writable: WritableStream<BufferSource>;
+    writable: WritableStream<AnyBytes>;
     remoteAddress: string;
     remotePort: number;
   }
@@ -126,7 +132,7 @@ declare namespace WS2S {
     /** Ends when the target closes, after its last byte; fails when the connection is lost. */
     readonly readable: ReadableStream<Bytes>;
     /** Closing it closes the connection after what was written; aborting it is abort(). */
-    readonly writable: WritableStream<BufferSource>;
+    readonly writable: WritableStream<AnyBytes>;
     readonly opened: Promise<Opened>;
     /** Null while there is no TLS. */
     readonly tls: Tls | null;
@@ -205,9 +211,15 @@ declare namespace WS2S {
      * has EXEC with one of them.
      */
     commandTimeout?: number;
+    /**
+     * The largest reply, 268,435,456 bytes by default; 0 for no limit. Each item counts as 64 bytes beside its own. At a
+     * larger one, before memory is taken for it, the connection ends, and its command rejects with `not-answered`,
+     * whose `cause` has the reason `limit`.
+     */
+    maxReplyBytes?: number;
   }
 
-  type RedisArgument = string | number | bigint | BufferSource;
+  type RedisArgument = string | number | bigint | AnyBytes;
 
   type RedisReply =
     | string | number | bigint | boolean | null | Uint8Array | RedisError | RedisReply[]
@@ -270,7 +282,7 @@ declare namespace WS2S {
     ): void;
     /** As UTF-8. */
     send(text: string): void;
-    sendb(bytes: BufferSource): void;
+    sendb(bytes: AnyBytes): void;
     close(): void;
     /** The gateway is reached. */
     onReady: () => void;

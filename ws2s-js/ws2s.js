@@ -180,7 +180,8 @@ const KEEPALIVE_MILLISECONDS = 30000;
 const TIMES = {timeout: 60000, heartbeat: 15000, commandTimeout: 60000};  // milliseconds
 const PARTS = 3;            // of the shortest of them, in which silence is counted
 const BULK_MESSAGE = 32768; // after one of so many bytes one of 1 MiB may come, which is seen when it is whole
-const BULK_PATIENCE = 8;    // heartbeats for that one
+const MEBIBYTE = 1048576;
+const BULK_PATIENCE = 8;    // heartbeats for that one at most, and so many times as long as the last MiB took
 const STALL_PATIENCE = 40;  // heartbeats for a target that may not read: the gateway itself gives it 300 seconds
 const GATEWAY_READ = 65536; // the gateway may take so much at once, and looks at the target only before
 const AWAITED = ['connect', 'starttls', 'finish', 'close'];  // what the caller waits for
@@ -247,6 +248,24 @@ class Silence {
   }
 }
 
+/** How fast it comes. */
+class Pace {
+  #bytes = 0;
+  #since = performance.now();
+
+  /** Milliseconds that the last MiB took, with the silence in it. */
+  ofMebibyte = Infinity;
+
+  count(bytes) {
+    this.#bytes += bytes;
+    if (this.#bytes < MEBIBYTE) return;
+    const now = performance.now();
+    this.ofMebibyte = (now - this.#since) * MEBIBYTE / this.#bytes;
+    this.#since = now;
+    this.#bytes = 0;
+  }
+}
+
 /**
  * Calls `action` when the network or the page has come back, and the way to the gateway may have broken unheard. Gives
  * what ends that. A worker has no document, and Node none of these events.
@@ -256,7 +275,8 @@ function onReturn(action) {
   const onShow = event => { if (event.persisted) action(); };
   const onVisible = () => { if (page.visibilityState === 'visible') action(); };
   const events = [
-    [globalThis, 'online', action], [globalThis, 'pageshow', onShow], [page, 'visibilitychange', onVisible],
+    [globalThis, 'online', action], [globalThis, 'pageshow', onShow],
+    [page, 'visibilitychange', onVisible], [page, 'resume', action],
   ].filter(([target]) => target && typeof target.addEventListener === 'function');
   for (const [target, name, listener] of events) target.addEventListener(name, listener);
   return () => {
@@ -292,6 +312,7 @@ class Session {
   #taken = 0;             // so many of them the gateway has taken for certain
   #unread = 0;            // so many of them the target may not have read
   #isBulk = false;        // was the last message a large one?
+  #pace = new Pace();
 
   /** Is it a gateway that answers `ack`, as 2.1.5 does? That one knows neither binary messages nor windows. */
   isOld = false;
@@ -354,7 +375,7 @@ class Session {
   #onOpen() {
     this.#isOpen = true;
     for (const message of this.#unsent.splice(0)) this.#socket.send(message);
-    this.#timer = setInterval(() => this.#listen(), KEEPALIVE_MILLISECONDS);
+    this.#timer = setInterval(() => this.#listen(), Math.min(KEEPALIVE_MILLISECONDS, 2 * this.#heartbeat));
     if (this.#timer.unref) this.#timer.unref();  // Node must not stay awake for it
     this.#stopListening = onReturn(() => this.#onReturn());
     this.#rest();
@@ -394,12 +415,19 @@ class Session {
   #patience({command, sent}) {
     if (DIALS.includes(command)) return this.#timeout;
     if (sent > this.#taken && this.#unread > GATEWAY_READ) return STALL_PATIENCE * this.#heartbeat;
-    return this.#isBulk ? BULK_PATIENCE * this.#heartbeat : this.#heartbeat;
+    return this.#isBulk ? this.#bulkPatience() : this.#heartbeat;
+  }
+
+  #bulkPatience() {
+    const milliseconds = Math.max(this.#heartbeat, BULK_PATIENCE * this.#pace.ofMebibyte);
+    return Math.min(BULK_PATIENCE * this.#heartbeat, milliseconds);
   }
 
   #onMessage(message) {
     this.#silence.heard();
-    this.#isBulk = (typeof message === 'string' ? message.length : message.byteLength) >= BULK_MESSAGE;
+    const size = typeof message === 'string' ? message.length : message.byteLength;
+    this.#isBulk = size >= BULK_MESSAGE;
+    this.#pace.count(size);
     if (typeof message !== 'string') {
       this.#onData(new Uint8Array(message));
       return;
@@ -622,9 +650,9 @@ class Incoming {
     this.#move();
   }
 
-  /** Has something come that nobody has read yet? */
+  /** Has something come that nobody has read yet? A reader that was released may have asked the stream for it. */
   get hasUnread() {
-    return this.#chunks.length > 0;
+    return this.#chunks.length > 0 || this.#controller.desiredSize < 0;
   }
 
   /** No more will come; what is here can still be read, then it ends, or fails with the error of `failure`. */
@@ -1205,7 +1233,8 @@ function promised() {
 
 const CARRIAGE_RETURN = 13, LINE_FEED = 10;
 const LINE_BYTES = 1048576;    // the longest line that is no bulk string
-const BULK_BYTES = 536870912;  // Redis has none that are longer
+const REPLY_BYTES = 268435456; // by default
+const ITEM_BYTES = 64;         // about what one item of a reply takes beside its bytes
 const NESTING = 256;
 const TYPE_BYTES = 7;          // as long as an alert of TLS; with so many the type of a reply is judged, line or not
 const HEAD_BYTES = 256;
@@ -1299,8 +1328,13 @@ function keyOf(value) {
  *
  * Simple and verbatim strings become strings, bulk strings Uint8Arrays, integers numbers (a BigInt where a number would
  * not be exact), maps Maps (whose keys are strings where they are UTF-8), sets Sets, nulls null, errors RedisErrors.
+ *
+ * A reply of more than `maxReplyBytes`, each of its items counted as 64 bytes beside its own, is an error as soon as
+ * its sizes tell, before memory is taken for it.
  */
 class RespParser {
+  #maxReplyBytes;
+  #replyBytes = 0;   // of the reply that is not complete, as its sizes tell
   #chunk = EMPTY;
   #at = 0;           // so much of the chunk is understood
   #line = [];        // pieces of a line that is not complete
@@ -1310,6 +1344,10 @@ class RespParser {
   #readBulk = null;
   #open = [];        // the aggregates that are not complete, outermost first
   #replies = [];
+
+  constructor(maxReplyBytes = REPLY_BYTES) {
+    this.#maxReplyBytes = maxReplyBytes;
+  }
 
   /** The replies that are complete with this piece. Throws a WS2SError at what is not RESP. */
   push(bytes) {
@@ -1355,18 +1393,28 @@ class RespParser {
       return;
     }
     const type = String.fromCharCode(line[0]), text = textOfLine(line.subarray(1));
-    if (Object.hasOwn(LINES, type)) this.#deliver(LINES[type](text));
+    if (Object.hasOwn(LINES, type)) this.#onValue(LINES[type](text), line.length);
     else if (Object.hasOwn(BULKS, type)) this.#beginBulk(type, readSize(text));
     else if (Object.hasOwn(AGGREGATES, type)) this.#beginAggregate(type, readSize(text));
     else refuseUnknown(type);
   }
 
+  #onValue(value, bytes) {
+    this.#count(bytes);
+    this.#deliver(value);
+  }
+
+  #count(bytes) {
+    this.#replyBytes += bytes;
+    if (this.#replyBytes > this.#maxReplyBytes) throw replyBytesError(this.#maxReplyBytes);
+  }
+
   #beginBulk(type, size) {
-    if (size > BULK_BYTES) throw respError('a string is too long');
     if (size < 0) {
       this.#deliver(null);
       return;
     }
+    this.#count(size);
     this.#bulk = new Uint8Array(size);
     this.#filled = 0;
     this.#readBulk = BULKS[type];
@@ -1382,10 +1430,11 @@ class RespParser {
   #beginAggregate(type, size) {
     if (type === '>' && this.#open.length) throw respError('a push within a reply');
     if (this.#open.length === NESTING) throw respError('nested too deep');
-    const read = AGGREGATES[type];
+    const read = AGGREGATES[type], left = type === '%' || type === '|' ? 2 * size : size;
+    this.#count(ITEM_BYTES * Math.max(0, left));
     if (size < 0) this.#deliver(null);
     else if (size === 0) this.#deliver(read([]));
-    else this.#open.push({left: type === '%' || type === '|' ? 2 * size : size, items: [], read});
+    else this.#open.push({left, items: [], read});
   }
 
   #deliver(value) {
@@ -1396,8 +1445,14 @@ class RespParser {
       this.#open.pop();
       value = aggregate.read(aggregate.items);
     }
-    if (value !== undefined) this.#replies.push(value);
+    if (value === undefined) return;
+    this.#replyBytes = 0;
+    this.#replies.push(value);
   }
+}
+
+function replyBytesError(maxReplyBytes) {
+  return new WS2SError(1, 'limit', `a reply would take more than ${maxReplyBytes} bytes, the option maxReplyBytes`);
 }
 
 function refuseUnknown(type) {
@@ -1479,9 +1534,13 @@ function foreignError(head, error) {
 
 /** The replies of a server. Its first bytes must be those of a Redis; what has come before the first reply is kept. */
 class ReplyReader {
-  #parser = new RespParser();
+  #parser;
   #head = EMPTY;
   #isFirst = true;
+
+  constructor(maxReplyBytes) {
+    this.#parser = new RespParser(maxReplyBytes);
+  }
 
   push(bytes) {
     if (this.#isFirst) this.#head = joined([this.#head, bytes.subarray(0, HEAD_BYTES - this.#head.length)]);
@@ -1508,8 +1567,8 @@ class ReplyReader {
 }
 
 /** Replies of a stream of bytes, one by one, and `heard()` is called for each piece. Ends when the stream does. */
-async function* repliesFrom(readable, heard) {
-  const replies = new ReplyReader();
+async function* repliesFrom(readable, maxReplyBytes, heard) {
+  const replies = new ReplyReader(maxReplyBytes);
   const reader = readable.getReader();
   for (;;) {
     const {done, value} = await reader.read();
@@ -1611,6 +1670,7 @@ class RedisLink {
   #queued = null;    // while Redis queues for EXEC: `{options, mayTakeLong}` of each command, as of callOf()
   #ending = {name: null, times: 0};  // at which command, and how often in a row, the server has ended the connection
   #commandTimeout;
+  #maxReplyBytes;
   #silence;
 
   constructor(url, options, events) {
@@ -1620,6 +1680,7 @@ class RedisLink {
     this.#retry = {...RETRY, ...options.retry};
     this.#events = events;
     this.#commandTimeout = timeOf(options, 'commandTimeout');
+    this.#maxReplyBytes = replyBytesOf(options);
     this.#silence = new Silence(this.#commandTimeout, silent => this.#onSilence(silent));
     this.#run();
   }
@@ -1662,7 +1723,7 @@ class RedisLink {
     this.#connection = await Connection.open(
       this.#url, {...this.#options, signal: this.#stop.signal}, () => this.#events.reached());
     const writer = this.#connection.writable.getWriter();
-    const replies = repliesFrom(this.#connection.readable, () => this.#silence.heard());
+    const replies = repliesFrom(this.#connection.readable, this.#maxReplyBytes, () => this.#silence.heard());
     try {
       await this.#greet(writer, replies);
       this.#begun = performance.now();
@@ -1751,19 +1812,37 @@ class RedisLink {
     return Object.assign(new WS2SError(error.code, error.reason, message, {cause: error}), {endedAt: name});
   }
 
-  #pause() {
+  async #pause() {
     const longest = Math.min(this.#retry.longest, this.#retry.first * 2 ** this.#pauses);
     this.#attempts++;
     this.#pauses += this.#ending.times > 1 ? 2 : 1;
-    return new Promise(resolve => {
-      // Not all pages may come back at the same moment.
-      const timer = setTimeout(resolve, longest * (0.5 + Math.random() / 2));
-      this.#endPause = () => { clearTimeout(timer); resolve(); };
+    // Not all pages may come back at the same moment.
+    const stopListening = onReturn(() => this.#hasten());
+    let timer;
+    await new Promise(resolve => {
+      timer = setTimeout(resolve, longest * (0.5 + Math.random() / 2));
+      this.#endPause = resolve;
     });
+    clearTimeout(timer);
+    stopListening();
+    this.#endPause = ignore;
+  }
+
+  // Whoever has come back waits for no pause, and an attempt that was due later is not one more. Events come together.
+  #hasten() {
+    if (this.#endPause === ignore) return;
+    this.#attempts--;
+    this.#endPause();
+    this.#endPause = ignore;
   }
 }
 
 const ENDINGS = ['closed', 'reset'];
+
+function replyBytesOf({maxReplyBytes = REPLY_BYTES}) {
+  if (typeof maxReplyBytes === 'number' && maxReplyBytes >= 0) return maxReplyBytes || Infinity;
+  throw new RangeError('maxReplyBytes must be a number of bytes, or 0 for no limit');
+}
 
 /** What is said to Redis first. */
 function greeting({protocol, username, password, db}) {
@@ -1982,8 +2061,8 @@ class Redis {
    * @param {string} url of the gateway
    * @param {object} options `host`; optionally `port` (6379), `username`, `password`, `db`, `protocol` (2 or 3),
    *   `text`, `retry` (`{first, longest, attempts}`: pauses in milliseconds), `commandTimeout` (60,000 milliseconds of
-   *   silence while a reply is due; 0 for no limit), and `ssh`, `tls`, `token`, `binary`, `window`, `timeout`,
-   *   `heartbeat` and `WebSocket` as for WS2S.connect
+   *   silence while a reply is due; 0 for no limit), `maxReplyBytes` (268,435,456; 0 for no limit), and `ssh`, `tls`,
+   *   `token`, `binary`, `window`, `timeout`, `heartbeat` and `WebSocket` as for WS2S.connect
    */
   constructor(url, options) {
     this.#isText = options.text === true;
@@ -2023,10 +2102,11 @@ class Redis {
    * none. It is never repeated by itself.
    */
   async multi(commands) {
-    for (const words of commands) refuseWithin(words);
+    const list = [...commands];  // they can be gone through once, perhaps
+    for (const words of list) refuseWithin(words);
     if (this.#isOver) throw closedError();
     this.#transaction.whole();
-    const replies = repliesOf(await Promise.allSettled(this.#askTogether([['MULTI'], ...commands, ['EXEC']])));
+    const replies = repliesOf(await Promise.allSettled(this.#askTogether([['MULTI'], ...list, ['EXEC']])));
     return this.#isText ? asText(replies) : replies;
   }
 
@@ -2477,11 +2557,17 @@ class CallbackRedis {
   }
 
   #onReply(reply) {
-    const {words, command} = this.#pending.shift() || {};
+    const {words, command} = (this.#isAnswer(reply) && this.#pending.shift()) || {};
     const about = {words, reply: reply instanceof Push ? reply.items : reply};
     if (reply instanceof RedisError && command) this.#transaction.undo(command);
     if (reply instanceof RedisError) this.#tellError(reply.message, about);
     else tell(() => this.onResponse(responseOf(about.reply), about));
+  }
+
+  // Of the pushes of RESP3 only the confirmation of a subscription is one.
+  #isAnswer(reply) {
+    const {first} = this.#pending;
+    return !(reply instanceof Push) || (first !== undefined && first.name.toLowerCase() === asText(reply.items[0]));
   }
 
   #onLost(error) {

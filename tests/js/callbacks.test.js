@@ -249,6 +249,20 @@ test('RESP3 does not stop it', async () => {
   await redis.close();
 });
 
+test('RESP3: a push is no reply to what was asked, and the confirmation of a subscription is', async () => {
+  const {redis, server, told} = newRedis({GET: null});
+  redis.request('hello 3\nsubscribe c\nget k');
+  await until(() => server.commands.includes('get k'));
+  server.last.say('>2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n$1\r\nv\r\n');
+  redis.request('ping');
+  await until(() => told.length === 7);
+  const asked = told.slice(3).map(([, text, {words}]) => [text, words && Buffer.from(words[0]).toString()]);
+  assert.deepStrictEqual(asked, [
+    ['1) subscribe\n2) c\n3) 1', 'subscribe'], ['1) invalidate\n2) 1) k', undefined], ['v', 'get'], ['PONG', 'ping'],
+  ]);
+  await redis.close();
+});
+
 test('messages of subscriptions are responses', async () => {
   const {redis, server, told} = newRedis();
   redis.request('subscribe c');

@@ -127,7 +127,7 @@ class Session {
   }
 
   on_connect(request) {
-    const failure = this.gateway.failure;
+    const {failure: given} = this.gateway, failure = typeof given === 'function' ? given(request) : given;
     if (failure) {
       this.fail(...failure);
       return;
@@ -297,7 +297,7 @@ class FakeGateway {
   constructor({makeTarget = () => ({onData() {}}), isOld = false, failure = null} = {}) {
     this.makeTarget = makeTarget;
     this.isOld = isOld;
-    this.failure = failure;      // [code, reason, message] of each connect
+    this.failure = failure;      // [code, reason, message] of each connect, or what gives that of a request
     this.refuses = false;        // WebSockets
     this.isPaused = false;       // nothing is taken from clients
     this.messageBytes = 16777216;

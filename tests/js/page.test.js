@@ -309,6 +309,10 @@ const NOT_ANSWERED = [
   ['as the server has gone', new WS2SError(5, 'closed', 'Redis has closed the connection'), {
     sentence: 'The server has ended the connection at INFO. The command may have been carried out, or not.',
     reason: 'not-answered'}],
+  ['as the reply is too large', new WS2SError(1, 'limit', 'a reply would take too much'), {
+    sentence: 'The connection was lost before the answer to INFO came: a reply would take too much. The command may have '
+      + 'been carried out, or not.',
+    reason: 'not-answered'}],
   ['as the gateway has gone', LOST, {
     sentence: 'The connection was lost before the answer to INFO came. The command may have been carried out, or not.',
     reason: 'not-answered'}],

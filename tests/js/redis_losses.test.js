@@ -593,3 +593,53 @@ test('C1: a connection that has lasted makes pauses short again', async t => {
   assert.ok(pauses[3] >= 1000 && pauses[4] <= 250, String(pauses));
   await all.redis.close();
 });
+
+// -- replies that are too large, and returns ----------------------------------------------------------------------------
+
+test('a reply of more than maxReplyBytes ends the connection, rejects its command, and is not asked for again', async () => {
+  const {redis, server, told} = start({GET: '$101\r\nx'}, {maxReplyBytes: 100});
+  await assert.rejects(redis.command('GET', 'k'), ({reason, command, cause}) =>
+    reason === 'not-answered' && command === 'GET' && cause.reason === 'limit');
+  assert.strictEqual(await redis.command('PING'), 'PONG');
+  assert.deepStrictEqual(server.commands, ['GET k', 'PING']);
+  assert.deepStrictEqual(told.map(each => each.reason || each), ['ready', 'limit', 'ready']);
+  await redis.close();
+});
+
+for (const wrong of [-1, NaN, '5', null]) {
+  test(`maxReplyBytes ${wrong} is refused`, () => {
+    assert.throws(() => new WS2S.Redis(URL, {host: 'h', maxReplyBytes: wrong}), RangeError);
+  });
+}
+
+test('multi() takes what can be gone through only once', async () => {
+  const {redis, server} = start({EXEC: '*1\r\n+OK\r\n', SET: '+QUEUED\r\n'});
+  await redis.multi([['SET', 'k', '1']].values());
+  assert.deepStrictEqual(server.commands, ['MULTI', 'SET k 1', 'EXEC']);
+  await redis.close();
+});
+
+test('a network that is back ends the pause, and the attempt is not one of those that are counted', async t => {
+  const page = new EventTarget();
+  for (const name of ['addEventListener', 'removeEventListener']) globalThis[name] = page[name].bind(page);
+  t.after(() => { for (const name of ['addEventListener', 'removeEventListener']) delete globalThis[name]; });
+  const hour = {first: 3600000, longest: 3600000, attempts: 1};
+  const {redis, gateway, told} = start({}, {retry: hour});
+  await redis.command('PING');
+  gateway.refuses = true;
+  gateway.last.socket.drop(1006);
+  await until(() => told.length === 2);
+  for (let losses = 3; losses < 6; losses++) {
+    await settled();
+    page.dispatchEvent(new Event('online'));
+    page.dispatchEvent(Object.assign(new Event('pageshow'), {persisted: true}));  // the same return
+    await until(() => told.length === losses);
+    assert.strictEqual(told[losses - 1].reason, 'gateway-unreachable');
+  }
+  await settled();
+  gateway.refuses = false;
+  page.dispatchEvent(new Event('online'));
+  await until(() => told[5] === 'ready');
+  await redis.command('PING');
+  await redis.close();
+});

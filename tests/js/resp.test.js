@@ -81,6 +81,33 @@ test('nesting is bounded', () => {
   assert.throws(() => parse(utf8('*1\r\n'.repeat(257))), /nested/);
 });
 
+const TOO_LARGE = {
+  'a string': ['$1001\r\n', 1000], 'a verbatim string': ['=1001\r\n', 1000], 'an error': ['!1001\r\n', 1000],
+  'a string of an array': ['*2\r\n$500\r\n' + 'x'.repeat(500) + '\r\n$373\r\n', 1000],
+  'many items': ['*16\r\n', 1000], 'a set': ['~16\r\n', 1000], 'a map': ['%8\r\n', 1000], 'a push': ['>16\r\n', 1000],
+  'items of items': ['*5\r\n*5\r\n:1\r\n*6\r\n', 1000], 'an attribute': ['|8\r\n', 1000],
+  'lines': ['*2\r\n+' + 'x'.repeat(500) + '\r\n+' + 'x'.repeat(373) + '\r\n', 1000],
+  'the longest array, by default': ['*9999999999\r\n', undefined],
+  'the longest string, by default': ['$9999999999\r\n', undefined],
+};
+
+for (const [name, [wire, maxReplyBytes]] of Object.entries(TOO_LARGE)) {
+  test(`${name} of more than maxReplyBytes is refused before more has come, also byte by byte`, () => {
+    const isRefusal = error => error.reason === 'limit' && /maxReplyBytes/.test(error.message);
+    assert.throws(() => new RespParser(maxReplyBytes).push(utf8(wire)), isRefusal);
+    const parser = new RespParser(maxReplyBytes);
+    const bytes = utf8(wire);
+    for (const byte of bytes.subarray(0, bytes.length - 1)) parser.push(Uint8Array.of(byte));
+    assert.throws(() => parser.push(bytes.subarray(bytes.length - 1)), isRefusal);
+  });
+}
+
+test('maxReplyBytes is that of one reply, and what is just as large is taken', () => {
+  const parser = new RespParser(1000);
+  const string = `$1000\r\n${'x'.repeat(1000)}\r\n`, items = `*15\r\n${'*-1\r\n'.repeat(15)}`;
+  assert.strictEqual(parser.push(utf8((string + items).repeat(3))).length, 6);
+});
+
 test('a line is bounded', () => {
   const parser = new RespParser();
   parser.push(utf8('+' + 'x'.repeat(1048575)));

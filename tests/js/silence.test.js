@@ -4,7 +4,8 @@
 const assert = require('node:assert');
 const {test} = require('node:test');
 const WS2S = require('../../ws2s-js/ws2s.js');
-const {FakeGateway, echo, slowTarget, settled} = require('./fake_gateway.js');
+const {FakeGateway, echo, slowTarget, settled, until} = require('./fake_gateway.js');
+const {FakeRedis} = require('./fake_redis.js');
 const {takeTime} = require('./fake_time.js');
 
 const URL = 'ws://gateway.test/';
@@ -36,7 +37,7 @@ test('a gateway that answers no ping is lost after 15 seconds more, and its WebS
   await assert.rejects(connection.readable.getReader().read(), {reason: 'gateway-lost'});
 });
 
-for (const [name, heartbeat, seconds] of [['3 seconds', 3000, 34], ['a minute', 60000, 92]]) {
+for (const [name, heartbeat, seconds] of [['3 seconds', 3000, 10], ['20 seconds', 20000, 52], ['a minute', 60000, 92]]) {
   test(`heartbeat may be ${name}`, async t => {
     const {time, gateway, error} = await connected(t, {heartbeat});
     gateway.isPaused = true;
@@ -128,6 +129,35 @@ test('a ping behind a large message, which may take its time on a slow line, has
   connection.abort();
 });
 
+test('a ping behind a large message that came on a fast line does not', async t => {
+  const {time, gateway, error, connection} = await connected(t);
+  const reader = connection.readable.getReader();
+  for (let read = 0; read < 3145728;) {
+    if (read % 1048576 === 0) gateway.last.respond(new Uint8Array(1048576));
+    read += (await reader.read()).value.length;
+  }
+  gateway.isPaused = true;
+  await time.pass(44000);
+  assert.strictEqual(error(), null);
+  await time.pass(2000);
+  assert.strictEqual(error().reason, 'gateway-lost');
+});
+
+test('whenever the path dies, that is noticed within 45 seconds', async t => {
+  for (let alive = 0; alive < 66000; alive += 3000) {
+    const {time, gateway, error, connection} = await connected(t, {makeTarget: echo});
+    const writer = connection.writable.getWriter();
+    for (let passed = 0; passed < alive; passed += 3000) {
+      if (passed % 6000) await writer.write(bytes('PING\r\n'));
+      await time.pass(3000);
+    }
+    gateway.isPaused = true;
+    await time.pass(46000);  // the clock of the test goes by seconds
+    assert.strictEqual(error()?.reason, 'gateway-lost', `alive for ${alive}`);
+    t.mock.restoreAll();
+  }
+});
+
 test('hours of sleep are no silence', async t => {
   const {time, gateway, error, connection, pings} = await connected(t);
   await time.sleep();                  // the ping is sent late
@@ -161,6 +191,7 @@ function becomePage(t, {isWorker = false} = {}) {
 
 const SIGNS = {
   online: ({page}) => page.dispatchEvent(new Event('online')),
+  'resume of a page that was frozen': ({document}) => document.dispatchEvent(new Event('resume')),
   'visibilitychange to visible': ({document}) => document.dispatchEvent(new Event('visibilitychange')),
   'pageshow out of the cache': ({page}) =>
     page.dispatchEvent(Object.assign(new Event('pageshow'), {persisted: true})),
@@ -344,4 +375,48 @@ test('P10: without a WebSocket the error names the package and the option', asyn
   await assert.rejects(WS2S.connect(URL, {host: 'h', port: 1}), sentence);
   await assert.rejects(new WS2S.Redis(URL, {host: 'h'}).command('PING'), sentence);
   assert.throws(() => new WS2S(URL).newSocket(), sentence);
+});
+
+test('a Redis whose gateway is silent tells it, connects again, and repeats nothing by itself', async t => {
+  const time = takeTime(t);
+  const server = new FakeRedis({INCR: null});
+  const gateway = new FakeGateway({makeTarget: server.makeTarget});
+  const redis = new WS2S.Redis(URL, {host: 'h', WebSocket: gateway.WebSocket, retry: {first: 5, longest: 20}});
+  const told = [];
+  redis.onReady = () => told.push('ready');
+  redis.onLost = ({reason}) => told.push(reason);
+  await redis.command('PING');
+  const asked = assert.rejects(redis.command('INCR', 'n'), ({reason, cause}) =>
+    reason === 'not-answered' && cause.reason === 'gateway-lost');
+  await until(() => server.commands.includes('INCR n'));
+  gateway.isPaused = true;
+  await time.pass(46000);
+  await asked;
+  gateway.resume();
+  await until(() => told.length === 3);
+  assert.strictEqual(await redis.command('PING'), 'PONG');
+  assert.deepStrictEqual(told, ['ready', 'gateway-lost', 'ready']);
+  assert.deepStrictEqual(server.commands, ['PING', 'INCR n', 'PING']);
+  await redis.close();
+});
+
+test('the old Redis client tells that the gateway is silent, connects again, and repeats nothing by itself', async t => {
+  const time = takeTime(t);
+  const server = new FakeRedis({INCR: null});
+  const gateway = new FakeGateway({makeTarget: server.makeTarget});
+  const options = {WebSocket: gateway.WebSocket, retry: {first: 5, longest: 20}};
+  const redis = new WS2S(URL, options).newRedisClient('h', 6379);
+  const told = [];
+  redis.onReady = () => told.push('ready');
+  redis.onReconnected = () => told.push('again');
+  redis.onError = (error, about) => told.push(error.reason || String(about?.words.length));
+  redis.request('INCR n');
+  await until(() => server.commands.includes('INCR n'));
+  gateway.isPaused = true;
+  await time.pass(46000);
+  gateway.resume();
+  await until(() => told.length === 4);
+  assert.deepStrictEqual(told, ['ready', 'gateway-lost', '2', 'again']);
+  assert.deepStrictEqual(server.commands, ['INCR n']);
+  await redis.close();
 });

@@ -1,126 +1,145 @@
-/*
- * P8, P9: ws2s.d.ts and ws2s.d.mts, and the examples of the README, as TypeScript sees them by each way of finding
- * modules. Wants the folder of the package typescript in WS2S_TEST_NODE_MODULES, as tests/environments.py sets it.
- */
+/* P8: the types of the package, as TypeScript sees them by each way of finding modules. */
 'use strict';
 
 const assert = require('node:assert');
-const fs = require('node:fs');
 const path = require('node:path');
 const {test} = require('node:test');
+const WS2S = require('../../ws2s-js/ws2s.js');
+const {FakeGateway, settled} = require('./fake_gateway.js');
+const {FOLDER, MODULES, PROGRAMS, WAYS, compiled, complaints, inProject, named, skip} = require('./typescript.js');
 
-const MODULES = process.env.WS2S_TEST_NODE_MODULES;
-const skip = MODULES ? false : "needs Node's package typescript (python3 tests/environments.py node)";
-const ROOT = path.join(__dirname, '..', '..');
-const FOLDER = path.join(ROOT, 'ws2s-js');
-const README = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8');
+test('every module that can be imported has its program', () => {
+  const {exports} = require(path.join(FOLDER, 'package.json'));
+  const modules = Object.keys(exports).filter(name => name !== './package.json');
+  const names = modules.map(name => name === '.' ? 'ws2s' : name.slice(2));
+  assert.deepStrictEqual([...PROGRAMS.keys()].sort(), names.sort());
+});
 
-const libraries = new Map();  // those of TypeScript itself are large, and the same each time
-
-/* What TypeScript says about texts that would lie beside ws2s.mjs. */
-function complaints(texts, settings) {
-  const ts = require(path.join(MODULES, 'typescript'));
-  const {options, errors} = ts.convertCompilerOptionsFromJson({
-    strict: true, noEmit: true, target: 'es2022', lib: ['es2023', 'dom', 'dom.iterable', 'dom.asynciterable'],
-    types: [], skipDefaultLibCheck: true, ...settings,
-  }, FOLDER);
-  assert.deepStrictEqual(errors, []);
-  const files = new Map(Object.entries(texts).map(([name, text]) => [path.join(FOLDER, name), text]));
-  const host = ts.createCompilerHost(options);
-  const {fileExists, readFile, getSourceFile} = host;
-  host.fileExists = name => files.has(path.normalize(name)) || fileExists(name);
-  host.readFile = name => files.get(path.normalize(name)) ?? readFile(name);
-  host.getSourceFile = (name, ...rest) => {
-    if (!path.basename(name).startsWith('lib.')) return getSourceFile(name, ...rest);
-    if (!libraries.has(name)) libraries.set(name, getSourceFile(name, ...rest));
-    return libraries.get(name);
-  };
-  return ts.getPreEmitDiagnostics(ts.createProgram([...files.keys()], options, host))
-    .map(({code, messageText}) => `TS${code}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`);
+for (const [name, ending, settings] of WAYS) {
+  test(`P8: modules that lie beside a program have their types with ${name}`, {skip}, () => {
+    const texts = [...PROGRAMS].map(([word, text]) => [word, text.replace(/'ws2s(?:\/(\w+))?'/g,
+      (whole, module) => `'./${module || 'ws2s'}.mjs'`)]);
+    assert.deepStrictEqual(complaints(named(texts, 'program', ending), settings), []);
+  });
 }
 
-const WAYS = [
-  ['nodenext', 'mts', {module: 'nodenext'}],
-  ['node16', 'mts', {module: 'node16'}],
-  ['bundler', 'ts', {module: 'esnext', moduleResolution: 'bundler'}],
-  ['bundler, verbatim', 'ts', {module: 'esnext', moduleResolution: 'bundler', verbatimModuleSyntax: true}],
-  ['node10', 'ts', {module: 'esnext', moduleResolution: 'node10'}],
-  ['node10, without interop', 'ts', {module: 'esnext', moduleResolution: 'node10', esModuleInterop: false}],
-  ['preserve', 'ts', {module: 'preserve'}],
+const LIBRARIES = {
+  'Node, without those of pages': {lib: ['es2023'], types: ['node']},
+  'the newest pages': {lib: ['esnext', 'dom', 'dom.iterable', 'dom.asynciterable']},
+};
+
+for (const [name, settings] of Object.entries(LIBRARIES)) {
+  test(`P8: the types are whole with the libraries of ${name}`, {skip}, () => {
+    const texts = [...PROGRAMS].filter(([word]) => word !== 'ws2s');  // which uses streams that Node's types lack
+    assert.deepStrictEqual(complaints(named(texts, 'program', 'mts'), {module: 'nodenext', ...settings}), []);
+  });
+}
+
+test('P8: so are those of the library itself', {skip}, () => {
+  const text = `import WS2S from 'ws2s';\nimport {WebSocket} from 'ws';
+    const connection = await WS2S.connect('ws://h/', {host: 'h', port: 1, WebSocket});
+    await connection.writable.getWriter().write(Buffer.from('x'));
+    for await (const bytes of connection.readable) console.log(bytes.length);`;
+  const settings = {module: 'nodenext', lib: ['es2023'], types: ['node']};
+  assert.deepStrictEqual(complaints({'program.mts': text}, settings), []);
+});
+
+const WRONG = [
+  ['const n: number = WS2S;', 2322],
+  ['const n: number = await redis.close();', 2322],
+  ["new WS2S.Redis('ws://h/', {port: 1});", 2345],
+  ["new WS2S.Redis('ws://h/', {host: 'h', protocol: 4});", 2322],
+  ["new WS2S.Redis('ws://h/', {host: 'h', pasword: 'p'});", 2561],
+  ["redis.command('SET', 'k', {});", 2345],
+  ["redis.command('SET', 'k', null);", 2345],
+  ['redis.subscribe(1, () => {});', 2345],
+  ["WS2S.connect('ws://h/', {host: 'h'});", 2345],
+  ["WS2S.connect('ws://h/', {host: 'h', port: 1, hearbeat: 5});", 2561],
+  ["connection.writable.getWriter().write('text');", 2345],
+  ['connection.readable = null;', 2540],
+  ['const e: WS2S.Connection = new WS2S.Connection();', 2551],
 ];
 
-const IMPORT = "import WS2S, {WS2SError, RedisError, Redis} from './ws2s.mjs';\n";
-const PROGRAM = `${IMPORT}
-const connection: WS2S.Connection = await WS2S.connect('ws://h/', {host: 'h', port: '1', timeout: 5, heartbeat: 0});
-const opened: WS2S.Opened = await connection.opened;
-await opened.readable.pipeThrough(new TextDecoderStream()).pipeTo(new WritableStream<string>());
-await connection.readable.pipeThrough(new DecompressionStream('gzip')).pipeTo(connection.writable);
-const one: Uint8Array | undefined = (await connection.readable.getReader().read()).value;
-const options: WS2S.RedisOptions = {host: 'h', commandTimeout: 1, retry: {first: 1}};
-const redis: Redis = new Redis('ws://h/', options), same: WS2S.Redis = new WS2S.Redis('ws://h/', options);
-const replies: any[] | null = await redis.multi([['SET', 'k', 1], ['GET', new Uint8Array(1)]]);
-const error: WS2S.WS2SError = new WS2SError(1, 'transaction-lost', 'x');
-const about: (string | undefined)[] = [error.command, error.endedAt, error.speaks, new RedisError('x').code];
-new WS2S('ws://h/', {WebSocket}).newSocket().onRecv = (bytes: Uint8Array) => { console.log(bytes); };
-const tls: WS2S.TlsOptions = {servername: 'n', verify: true, ca: 'CA', cert: 'CERT', key: 'KEY', alpn: ['h2']};
-const halves = await WS2S.connect('ws://h/', {host: 'h', port: 1, tls, token: 't', halfOpen: true, WebSocket});
-const begun: WS2S.Tls = await halves.startTls(tls), {version, alpn}: {version: string; alpn: string | null} = begun;
-const ends: void[] = [await halves.finish(), await halves.finished];
-for (const none of [undefined, null, false]) await WS2S.connect('ws://h/', {host: 'h', port: 1, tls: none});
-new WS2S('ws://h/', {token: 't', tls: {}, ssh: {host: 's'}}).newRedisClient('h', 6379);
-console.log(one, replies, about, same, version, alpn, ends, halves.tls?.version);
-// @ts-expect-error
-WS2S.connect('ws://h/', {host: 'h', port: 1, tls: {verfy: false}});
-// @ts-expect-error
-WS2S.connect('ws://h/', {host: 'h', port: 1, tls: 'true'});
-// @ts-expect-error
-halves.startTls(false);
-// @ts-expect-error
-WS2S.connect('ws://h/', {port: 1});
-// @ts-expect-error
-redis.multi([['SET', {}]]);
-`;
+test('what is wrong is complained about, and nothing else', {skip}, () => {
+  const begin = `import WS2S from 'ws2s';\nconst redis = new WS2S.Redis('ws://h/', {host: 'h'});
+    const connection = await WS2S.connect('ws://h/', {host: 'h', port: 1});\nexport {redis, connection};\n`;
+  const texts = WRONG.map(([text], number) => [number, begin + text]);
+  const found = complaints(named(texts, 'wrong', 'mts'), {module: 'nodenext'});
+  assert.deepStrictEqual(found.map(complaint => complaint.split(':')[0]).sort(),
+    WRONG.map(([, code], number) => `wrong-${number}.mts TS${code}`).sort());
+});
 
-for (const [name, ending, settings] of WAYS) {
-  test(`P8: the module has its types with ${name}`, {skip}, () => {
-    assert.deepStrictEqual(complaints({[`program.${ending}`]: PROGRAM}, settings), []);
+// -- is anything missing in the types? --------------------------------------------------------------------------------
+
+const OF_FUNCTIONS = ['length', 'name', 'prototype'];
+const INTERNAL = ['internals'];  // for tests
+
+/* The names that a program can use of an object. */
+function namesOf(thing) {
+  const prototypes = [];
+  for (let one = thing; one && ![Object, Function].some(({prototype}) => prototype === one);) {
+    prototypes.push(one);
+    one = Object.getPrototypeOf(one);
+  }
+  const unused = [...INTERNAL, 'constructor', ...typeof thing === 'function' ? OF_FUNCTIONS : []];
+  return [...new Set(prototypes.flatMap(Object.getOwnPropertyNames))].filter(name => !unused.includes(name)).sort();
+}
+
+/* The names that the types have, by the names of types. */
+function namesOfTypes(types) {
+  const text = Object.entries(types).map(([name, type]) => `export declare const ${name}: ${type};`).join('\n');
+  const program = compiled({'names.mts': `import WS2S from 'ws2s';\n${text}`}, {module: 'nodenext'});
+  const checker = program.getTypeChecker();
+  const module = checker.getSymbolAtLocation(program.getSourceFile(inProject('names.mts')));
+  return Object.fromEntries(checker.getExportsOfModule(module).map(symbol => [symbol.name, checker
+    .getPropertiesOfType(checker.getTypeOfSymbol(symbol)).map(({name}) => name)
+    .filter(name => name !== 'prototype').sort()]));
+}
+
+/* The values that the types of a module export. */
+function exportsOfTypes(module) {
+  const ts = require(path.join(MODULES, 'typescript'));
+  const program = compiled({'names.mts': `export * as all from '${module}';`}, {module: 'nodenext', types: ['node']});
+  const checker = program.getTypeChecker();
+  const [all] = checker.getExportsOfModule(
+    checker.getSymbolAtLocation(program.getSourceFile(inProject('names.mts'))));
+  const resolved = symbol => symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol;
+  return checker.getExportsOfModule(resolved(all))
+    .filter(symbol => resolved(symbol).flags & ts.SymbolFlags.Value).map(({name}) => name).sort();
+}
+
+for (const name of PROGRAMS.keys()) {
+  test(`the types of ${name}.mjs have all that it exports, and nothing else`, {skip}, async () => {
+    const module = await import(path.join(FOLDER, `${name}.mjs`));
+    assert.deepStrictEqual(exportsOfTypes(name === 'ws2s' ? name : `ws2s/${name}`), Object.keys(module).sort());
   });
 }
 
-test('what is wrong is complained about', {skip}, () => {
-  const [complaint] = complaints({'program.ts': `${IMPORT}const n: number = WS2S;`}, WAYS[2][2]);
-  assert.match(complaint, /^TS2322/);
+test('the types have every name that the library has, and no other', {skip}, async () => {
+  const gateway = new FakeGateway();
+  const options = {host: 'h', port: 1, WebSocket: gateway.WebSocket};
+  const old = new WS2S('ws://x/', {WebSocket: gateway.WebSocket});
+  const things = {
+    library: [WS2S, 'typeof WS2S'], gateway: [old, 'WS2S'],
+    connection: [await WS2S.connect('ws://x/', options), 'WS2S.Connection'],
+    redis: [new WS2S.Redis('ws://x/', options), 'WS2S.Redis'],
+    socket: [old.newSocket(), 'WS2S.CallbackSocket'], client: [old.newRedisClient('h', 1), 'WS2S.CallbackRedis'],
+  };
+  const expected = Object.fromEntries(Object.entries(things).map(([name, [thing]]) => [name, namesOf(thing)]));
+  const types = namesOfTypes(Object.fromEntries(Object.entries(things).map(([name, [, type]]) => [name, type])));
+  assert.deepStrictEqual(types, expected);
+  await Promise.all([things.connection[0].close(), things.redis[0].close(), things.client[0].close()]);
+  things.socket[0].close();
+  await settled();
 });
 
-// Those of other libraries have types that are not here.
-const EXAMPLES = [...README.matchAll(/^```js\n(.*?)^```$/gms)].map(([, text]) => text)
-  .filter(text => /\bWS2S\b|\bnew WebSocket\(|^ws\./m.test(text));
-
-test('the README has examples of the library', () => {
-  assert.ok(EXAMPLES.filter(text => text.includes('WS2S')).length >= 3);
-});
-
-// One may go on from another.
-function wholeExample(text) {
-  const begun = /^ws\./m.test(text) && !/const ws /.test(text) ? 'declare const ws: WebSocket;\n' : '';
-  if (/^import WS2S/m.test(text)) return text;
-  return `import WS2S from './ws2s.mjs';\n${begun}${text}\nexport {WS2S as default};`;
-}
-
-for (const [name, ending, settings] of WAYS) {
-  test(`P9: the examples of the README have no errors of types with ${name}`, {skip}, () => {
-    const texts = Object.fromEntries(EXAMPLES.map((text, i) => [`example${i}.${ending}`, wholeExample(text)]));
-    assert.deepStrictEqual(complaints(texts, settings), []);
-  });
-}
-
-test('P9: an older style: require() in CommonJS', {skip}, () => {
-  const text = "import WS2S = require('./ws2s.js');\nexport const r: WS2S.Redis = new WS2S.Redis('x', {host: 'h'});";
-  assert.deepStrictEqual(complaints({'program.cts': text}, {module: 'nodenext'}), []);
-});
-
-test('every export of ws2s.mjs stands in ws2s.d.mts', async () => {
-  const types = fs.readFileSync(path.join(FOLDER, 'ws2s.d.mts'), 'utf8');
-  const names = Object.keys(await import(path.join(FOLDER, 'ws2s.mjs')));
-  assert.deepStrictEqual([...types.matchAll(/export (?:import )?(\w+)/g)].map(([, name]) => name).sort(), names.sort());
+test('the types have every option that connect() reads, and no other', {skip}, async () => {
+  const read = new Set();
+  const options = {host: 'h', port: 1, WebSocket: new FakeGateway().WebSocket};
+  const connection = await WS2S.connect('ws://x/', new Proxy(options, {get(target, name) {
+    read.add(name);
+    return target[name];
+  }}));
+  await connection.close();
+  assert.deepStrictEqual(namesOfTypes({options: 'WS2S.ConnectOptions'}).options, [...read].sort());
 });

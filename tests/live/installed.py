@@ -23,6 +23,14 @@ def needs_node_modules(package='ws'):
     return folder
 
 
+def needs_driver_modules():
+    """The folder of the drivers that tests/environments.py has installed."""
+    folder = os.environ.get('WS2S_TEST_DRIVER_MODULES', '')
+    if not os.path.isdir(folder):
+        pytest.skip('owed: needs the drivers from npm (python3 tests/environments.py test installs them)')
+    return folder
+
+
 def needs_novnc():
     """The archive of noVNC that tests/environments.py has installed."""
     path = os.environ.get('WS2S_TEST_NOVNC', '')

@@ -47,6 +47,13 @@ file:
   user = nobody
   group = nogroup
   mode = 0600
+begin authenticators
+plain:
+  driver = plaintext
+  public_name = PLAIN
+  server_prompts = :
+  server_condition = ${{if eq{{$auth3}}{{secret}}}}
+  server_advertise_condition = ${{if def:tls_in_cipher}}
 '''
 
 DOVECOT = u'''
@@ -78,6 +85,12 @@ userdb {{
 }}
 mail_location = maildir:~/mail
 first_valid_uid = 1
+auth_failure_delay = 0
+service anvil {{
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
 '''
 
 
@@ -163,7 +176,8 @@ def running_mail_server(command, settings, certified):
 
 
 def running_exim(certified):
-    """A MailServer for SMTP, with STARTTLS. It puts what comes into the file `mail` of its folder."""
+    """A MailServer for SMTP, with STARTTLS, and within TLS a login by the password `secret`. It puts what
+    comes into the file `mail` of its folder."""
     program = administrative('exim4', 'exim4-daemon-light')
     return running_mail_server(lambda config: [program, '-C', config, '-bdf'], EXIM, certified)
 

@@ -12,16 +12,23 @@ from targets import closed_port
 from waiting import wait_until
 
 ATTEMPTS = 5
-CONFIG = u'listener %d 127.0.0.1\nallow_anonymous true\npersistence false\nlog_dest stderr\nlog_type all\n'
+CONFIG = u'''
+listener {port} 127.0.0.1
+allow_anonymous true
+persistence false
+log_dest stderr
+log_type all
+'''
 
 
 class Mosquitto(object):
-    """A mosquitto on ``port`` of 127.0.0.1 that keeps nothing on disk."""
+    """A mosquitto on ``port`` of 127.0.0.1 that keeps nothing on disk. ``settings`` may name a second one, which is
+    ``tls_port``, as {tls_port}."""
 
-    def __init__(self, program, folder, port):
-        self.port = port
+    def __init__(self, program, folder, port, settings=u''):
+        self.port, self.tls_port = port, closed_port()
         self._log, config = os.path.join(folder, 'log'), os.path.join(folder, 'mosquitto.conf')
-        write(config, CONFIG % port)
+        write(config, (CONFIG + settings).format(port=port, tls_port=self.tls_port))
         with open(self._log, 'wb') as log, open(os.devnull) as nothing:
             self._process = subprocess.Popen([program, '-c', config], cwd=folder, stdin=nothing, stdout=log, stderr=log,
                                              close_fds=True)
@@ -46,14 +53,14 @@ class Mosquitto(object):
 
 
 @contextlib.contextmanager
-def running_mosquitto():
-    """A Mosquitto that serves. Nothing of it is left in the end."""
+def running_mosquitto(settings=u''):
+    """A Mosquitto that serves, with these settings too. Nothing of it is left in the end."""
     program, folder = administrative('mosquitto', 'mosquitto'), tempfile.mkdtemp()
     begun = []
     try:
         while not (begun and begun[-1].is_begun()):
             assert len(begun) < ATTEMPTS, begun[-1].log()
-            begun.append(Mosquitto(program, folder, closed_port()))
+            begun.append(Mosquitto(program, folder, closed_port(), settings))
         yield begun[-1]
     finally:
         for server in begun:

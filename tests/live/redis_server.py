@@ -86,3 +86,43 @@ def running_redis(*arguments):
         for server in begun:
             server.end()
         shutil.rmtree(folder)
+
+
+# -- a cluster ---------------------------------------------------------------------------------------------------------
+
+SLOTS = 16384
+
+
+def run_together(nodes):
+    """Have these RedisServers share all slots."""
+    for number, node in enumerate(nodes):
+        first, behind = (SLOTS * place // len(nodes) for place in (number, number + 1))
+        node.ask('CLUSTER', 'ADDSLOTSRANGE', str(first), str(behind - 1))
+        node.ask('CLUSTER', 'SET-CONFIG-EPOCH', str(number + 1))
+        node.ask('CLUSTER', 'MEET', '127.0.0.1', str(nodes[0].port), str(nodes[0].tls_port))
+    for node in nodes:
+        wait_until(lambda: has_all_slots(node, len(nodes)), 30, 'the cluster to stand')
+
+
+def has_all_slots(node, count):
+    told = node.ask('CLUSTER', 'INFO')
+    return b'cluster_state:ok' in told and ('cluster_size:%d\r' % count).encode('ascii') in told
+
+
+@contextlib.contextmanager
+def running_nodes(count):
+    """That many RedisServers that want to be a cluster. Nothing of them is left in the end."""
+    if count == 0:
+        yield []
+        return
+    arguments = ('--cluster-enabled', 'yes', '--cluster-port', '{tls_port}', '--cluster-node-timeout', '5000')
+    with running_redis(*arguments) as node, running_nodes(count - 1) as others:
+        yield [node] + others
+
+
+@contextlib.contextmanager
+def running_cluster(count=3):
+    """RedisServers that are one cluster."""
+    with running_nodes(count) as nodes:
+        run_together(nodes)
+        yield nodes

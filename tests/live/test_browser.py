@@ -1,9 +1,7 @@
 # -*- coding: utf-8 -*-
 """ws2s.js in Chromium, in pages that ws2s.py serves as a program of its own."""
 
-import binascii
 import glob
-import hashlib
 import os
 import shutil
 import tempfile
@@ -12,19 +10,17 @@ import threading
 import pytest
 
 from chromium import running_chromium
+from page_memory import MEGABYTE, Flood, MemoryWatch, heap_bytes
 from players import PAGES
 from program import REPOSITORY
 from redis_server import running_redis
-from tape import Tape
 from targets import MortalPath, closed_port, echo, recorder, released, serving, when
 from visitor import Watch, http, running_gateway_program, visited, ws
 from waiting import wait_until, wait_until_still
 
 pytestmark = pytest.mark.pages
 
-MEGABYTE = 1 << 20
 LARGE = 200 * MEGABYTE
-NOISE = Tape(23)
 
 
 # -- what the tests need -----------------------------------------------------------------------------------------------
@@ -271,63 +267,6 @@ def test_the_old_example_of_redis_works(old_page, redis):
 
 
 # -- a page that reads slowly ------------------------------------------------------------------------------------------
-
-class Flood(object):
-    """A target that says ``total`` bytes of noise; ``sent`` so far, and the hash that the page must come to."""
-
-    def __init__(self, total):
-        self.total, self.sent, self.hash = total, 0, b'\0' * 32
-
-    def __call__(self, sock):
-        for piece in NOISE.pieces(self.total, MEGABYTE):
-            self.hash = hashlib.sha256(self.hash + piece).digest()
-            for start in range(0, len(piece), 65536):
-                part = piece[start:start + 65536]
-                sock.sendall(part)
-                self.sent += len(part)
-
-    @property
-    def hex(self):
-        return binascii.hexlify(self.hash).decode('ascii')
-
-
-def resident_bytes(pid):
-    """Without what it shares with other processes of the browser, such as the program itself."""
-    with open('/proc/%d/status' % pid) as file:
-        sizes = dict(line.split(':', 1) for line in file)
-    return sum(int(sizes[name].split()[0]) for name in ('RssAnon', 'RssShmem')) * 1024
-
-
-class MemoryWatch(object):
-    """How far the memory of each process has grown at most since the beginning."""
-
-    def __init__(self, pids):
-        self.begun = {pid: resident_bytes(pid) for pid in pids}
-        self.most = dict(self.begun)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def _run(self):
-        while not self._over.wait(0.02):
-            for pid in self.most:
-                self.most[pid] = max(self.most[pid], resident_bytes(pid))
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._over.set()
-        self._thread.join()
-
-    def growth(self):
-        return max(self.most[pid] - self.begun[pid] for pid in self.begun)
-
-
-def heap_bytes(page):
-    metrics = page.call('Performance.getMetrics')['metrics']
-    return next(metric['value'] for metric in metrics if metric['name'] == 'JSHeapUsedSize')
-
 
 # Chromium lets 64 MB of garbage lie before it collects any, under a bare WebSocket too: what a page holds is seen when
 # it has to collect all the time.

@@ -17,7 +17,11 @@ pytestmark = pytest.mark.pages
 
 TESTS = os.path.join(REPOSITORY, 'tests', 'js')
 FILES = sorted(os.path.basename(path) for path in glob.glob(os.path.join(TESTS, '*.test.js')))
-PROGRAMS = {'gateway.test.js': ('redis-server', 'redis-server'), 'gateway_tls.test.js': ('openssl', 'openssl')}
+PROGRAMS = {
+    'gateway.test.js': ('redis-server', 'redis-server'), 'gateway_cluster.test.js': ('redis-server', 'redis-server'),
+    'gateway_tls.test.js': ('openssl', 'openssl'), 'sockets_gateway.test.js': ('openssl', 'openssl'),
+    'net.test.js': ('node', 'nodejs'), 'nettls.test.js': ('openssl', 'openssl'),
+}
 SECONDS = 100
 
 
@@ -39,7 +43,7 @@ def run_node(name, **variables):
 
 def needs_for(name):
     """The variables for a file of tests. What it would skip for want of a program is skipped here, where it is seen."""
-    if name == 'types.test.js':
+    if name in ('types.test.js', 'examples.test.js'):
         return {'WS2S_TEST_NODE_MODULES': needs_node_modules()}
     if name not in PROGRAMS:
         return {}

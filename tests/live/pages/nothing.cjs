@@ -1,0 +1,2 @@
+/* In the place of modules of Node that a bundle names and does not use. */
+module.exports = {};
