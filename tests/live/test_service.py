@@ -812,6 +812,7 @@ def sending_tape(tape, begun):
     return run
 
 
+@pytest.mark.quiet
 def test_stop_under_load_loses_no_byte_and_says_1001_to_all(service):
     service.configure(limits={'drainSeconds': 5})
     service.start()
