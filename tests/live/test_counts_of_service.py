@@ -34,7 +34,7 @@ try:
 except ImportError:  # Python 2
     from urllib import quote
 
-pytestmark = pytest.mark.programs
+pytestmark = [pytest.mark.programs, pytest.mark.independent]
 
 GROWING = re.compile(r'\w+_(total|bucket|count|sum)\b')
 MIXED = ('/?host=127.0.0.1&port=%d', 'raw'), (None, 'json')
