@@ -95,22 +95,21 @@ export class Link {
   async read() {
     if (this.#isReading) return;
     this.#isReading = true;
-    const [event, value] = await this.#next();
-    this.#isReading = false;
-    if (!this.#isClosed) tell(this.#events[event], value);
-  }
-
-  async #next() {
     try {
       const {value, done} = await this.#reader.read();
       this.#refuseClear(done);
       if (this.#securing) await this.#securing;
-      if (done) return ['end'];
-      this.received += value.length;
-      return ['chunk', value];
+      // Told without another turn, in which the connection could be handed over.
+      this.#tellRead(done ? 'end' : 'chunk', value);
     } catch (error) {
-      return ['failed', error];
+      this.#tellRead('failed', error);
     }
+  }
+
+  #tellRead(event, value) {
+    this.#isReading = false;
+    if (event === 'chunk') this.received += value.length;
+    if (!this.#isClosed) tell(this.#events[event], value);
   }
 
   // Read before TLS was asked for, and not yet told: it would seem to have come by TLS.

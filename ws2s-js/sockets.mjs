@@ -18,6 +18,8 @@ export {configure};
 
 const OURS = ['gateway', 'token', 'ssh', 'timeout', 'heartbeat', 'window', 'binary', 'WebSocket'];
 const TLS_OURS = ['servername', 'ca', 'cert', 'key', 'alpn', 'verify'];
+// Of Node's tls.connect(): what would protect, and cannot be heeded.
+const TLS_UNKNOWN = ['secureContext', 'pfx', 'crl', 'minVersion', 'checkServerIdentity'];
 const KINDS = ['off', 'on', 'starttls'];
 const WAITING_BYTES = 65536;  // that a writer may give before it is told to wait
 const SMALLEST_WINDOW = 16384, LARGEST_WINDOW = 4194304;
@@ -109,9 +111,11 @@ function securityOf(options) {
 // Drivers pass the options of Node's tls.connect() to startTls(), with much that is not for us.
 function tlsOf(options) {
   const {expectedServerHostname, rejectUnauthorized} = options;
+  const [unknown] = Object.keys(picked(options, TLS_UNKNOWN));
+  if (unknown) throw new SocketError(`startTls() knows no option ${unknown}`);
   const fields = picked(options, TLS_OURS);
   if (expectedServerHostname !== undefined) fields.servername = expectedServerHostname;
-  if (rejectUnauthorized === false) fields.verify = false;
+  if (typeof rejectUnauthorized === 'boolean') fields.verify = rejectUnauthorized;
   return fields;
 }
 
@@ -506,7 +510,7 @@ class Socket {
    * clear. Throws a SocketError where TLS is not possible any more.
    *
    * @param {object} [options] `expectedServerHostname`, and `servername`, `ca`, `cert`, `key`, `alpn`, `verify`;
-   *   others mean nothing
+   *   others mean nothing, unless they would protect: these throw
    * @returns {Socket}
    */
   startTls(options) {

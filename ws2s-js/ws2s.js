@@ -1163,7 +1163,7 @@ class Connection {
     this.#hasTargetFinished = true;
     this.#incoming.end(null);
     this.#finished.resolve();
-    if (this.#ourHalf.isOver) this.#shut();
+    if (this.#ourHalf?.isOver) this.#shut();  // a gateway may tell it before there is a connection
   }
 
   #ack(bytes) {
