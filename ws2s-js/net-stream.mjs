@@ -76,7 +76,9 @@ export class GatewayStream extends SocketDuplex {
   /** Take over the connection of another socket, with TLS. */
   async [ADOPT](link, tlsOptions) {
     this[LINK] = link;
-    await link.startTls(tlsOptions, this.#events);
+    const secured = link.startTls(tlsOptions, this.#events);
+    link.read();  // what comes in the clear is found at once
+    await secured;
     if (!this.destroyed) tell(() => this.#begin());
   }
 
