@@ -639,7 +639,9 @@ function numberOption(options, name, least) {
 }
 
 function checkedOptions(options) {
-  const {dnsQueryType} = options;
+  const {dnsQueryType, secureTransport = 'off', sni, alpn} = options;
+  // The words of connect(): all would go in the clear.
+  if (secureTransport !== 'off' || sni || alpn) throw new TypeError('a TCPSocket has TLS by the option tls alone');
   if (dnsQueryType !== undefined && dnsQueryType !== 'ipv4' && dnsQueryType !== 'ipv6') {
     throw new TypeError('dnsQueryType is ipv4 or ipv6');
   }

@@ -21,14 +21,14 @@ function pemOf(value, name) {
 // A list without any would otherwise stand for all the authorities that the gateway trusts.
 function authoritiesOf({ca, crl}) {
   const pem = pemOf([ca, crl], 'ca');
-  if (ca && pem === undefined) throw nodeError('ERR_INVALID_ARG_VALUE', 'The "options.ca" property is empty', TypeError);
-  return pem;
+  if (!ca || pem !== undefined) return pem;
+  throw nodeError('ERR_INVALID_ARG_VALUE', 'The "options.ca" property is empty', TypeError);
 }
 
 function versionOf(minVersion) {
   const version = minVersion === undefined || minVersion === null ? DEFAULT_MIN_VERSION : minVersion;
   if (VERSIONS.includes(version)) return version;
-  throw nodeError('ERR_TLS_INVALID_PROTOCOL_VERSION', 'The "options.minVersion" property is no version of TLS', TypeError);
+  throw nodeError('ERR_TLS_INVALID_PROTOCOL_VERSION', 'The option minVersion is no version of TLS', TypeError);
 }
 
 function openKey(options) {
@@ -55,7 +55,7 @@ export function contextOf(options) {
   const {secureContext} = options;
   if (!secureContext) return new SecureContext(options);
   if (secureContext instanceof SecureContext) return secureContext;
-  throw nodeError('ERR_INVALID_ARG_TYPE', 'The "options.secureContext" property is none of createSecureContext()', TypeError);
+  throw nodeError('ERR_INVALID_ARG_TYPE', 'The option secureContext is none of createSecureContext()', TypeError);
 }
 
 /** Whether a version is one that a program does not want. */

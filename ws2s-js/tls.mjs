@@ -9,7 +9,9 @@ import {connectArguments} from './net-address.mjs';
 import {LOWER} from './net-duplex.mjs';
 import {nodeError, socketError, unavailable} from './net-errors.mjs';
 import {ADOPT, CONNECTED, LINK, UPPER, WHEN_CONNECTED} from './net-stream.mjs';
-import {contextOf, createSecureContext, DEFAULT_MIN_VERSION, isTooOld, protocolsOf, SecureContext} from './tls-context.mjs';
+import {
+  contextOf, createSecureContext, DEFAULT_MIN_VERSION, isTooOld, protocolsOf, SecureContext,
+} from './tls-context.mjs';
 
 const NOT_VERIFIED = 'ERR_TLS_NOT_VERIFIED';
 
@@ -104,9 +106,9 @@ export class TLSSocket extends Socket {
       ...this.#context.context, servername: this.#name, alpn: protocolsOf(ALPNProtocols),
       verify: typeof rejectUnauthorized === 'boolean' ? rejectUnauthorized : undefined,
     };
-    const wishes = {...common, ...Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))};
-    this.#isVerified = wishes.verify !== false;
-    return wishes;
+    const own = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+    this.#isVerified = {...common, ...own}.verify !== false;
+    return {...common, ...own};
   }
 
   /** The connection stands, and speaks TLS. */

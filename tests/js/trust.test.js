@@ -158,6 +158,17 @@ for (const name of ['secureContext', 'pfx', 'crl', 'minVersion', 'checkServerIde
   });
 }
 
+test('a wish for TLS in the words of another module is refused, and nothing goes in the clear', async t => {
+  const {net, gateway} = await through(t);
+  assert.match((await told(net.connect({port: 7, host: 'h', tls: true}), 'error')).message, /ws2s\/tls/);
+  assert.strictEqual(gateway.sockets.length, 0);
+  const {TCPSocket} = await import(SOCKETS);
+  for (const options of [{secureTransport: 'on'}, {secureTransport: 'starttls'}, {sni: 'h'}, {alpn: ['x']}]) {
+    assert.throws(() => new TCPSocket('h', 7, options), {name: 'TypeError', message: /tls/});
+  }
+  assert.strictEqual(gateway.sockets.length, 0);
+});
+
 // -- a gateway that says anything -------------------------------------------------------------------------------------
 
 for (const reason of ['constructor', '__proto__', 'toString']) {
