@@ -4,6 +4,7 @@
 const assert = require('node:assert');
 const {test} = require('node:test');
 const {FakeGateway, echo, until} = require('./fake_gateway.js');
+const {takeTime} = require('./fake_time.js');
 const {plainLibrary} = require('./net_library.js');
 
 const URL = 'ws://gateway.test/';
@@ -145,6 +146,39 @@ test('no more is taken from a gateway than the window and what the stream holds,
   socket.on('data', data => { bytes += data.length; });
   await until(() => bytes === 4194304, 'all of it');
   socket.destroy();
+});
+
+const STATES = {
+  'it connects': () => {},
+  'it is connected': socket => told(socket, 'ready'),
+  'something was written': async socket => { await told(socket, 'ready'); socket.write('x'); },
+  'something was read': async socket => { socket.write('x'); await told(socket, 'data'); },
+  'it is paused': async socket => { socket.pause(); socket.write('x'.repeat(100000)); await told(socket, 'ready'); },
+  'our half has ended': async socket => { socket.end('x'); await told(socket, 'finish'); },
+};
+
+for (const [state, reach] of Object.entries(STATES)) {
+  test(`destroyed when ${state}, nothing is left of it`, async t => {
+    const {net, gateway} = await through(t, {makeTarget: echo});
+    const socket = net.connect(7, 'h');
+    await until(() => gateway.sockets.length > 0, 'a WebSocket');
+    await reach(socket);
+    socket.destroy();
+    assert.strictEqual(await told(socket, 'close'), false);
+    await until(() => gateway.sockets[0].readyState === 3, 'the WebSocket to be closed');
+  });
+}
+
+test('a gateway that swallows everything is a reset within 45 seconds', async t => {
+  const time = takeTime(t);
+  const {net, gateway} = await through(t);
+  const socket = net.connect(7, 'h');
+  await told(socket, 'ready');
+  let error = null;
+  socket.on('error', found => { error = found; });
+  gateway.isPaused = true;
+  await time.pass(46000);
+  assert.deepStrictEqual([error.code, error.syscall, error.cause.reason], ['ECONNRESET', 'read', 'gateway-lost']);
 });
 
 /* Timers that run when a test says so. */

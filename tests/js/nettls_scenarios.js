@@ -58,8 +58,11 @@ const SCENARIOS = [
   {
     name: 'a certificate that nobody has signed',
     secure: echo,
-    async play({tls, port, note, failed}) {
-      const socket = tls.connect({port, host: HOST}), closed = failed(socket);
+    async play({tls, port, note, watch}) {
+      const socket = tls.connect({port, host: HOST}), closed = watch(socket, ['secureConnect', 'close']);
+      // A gateway on an old Python does not know which of the two it was.
+      const codes = ['DEPTH_ZERO_SELF_SIGNED_CERT', 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'];
+      socket.on('error', error => note(codes.includes(error.code)));
       socket.write('lost');
       await closed;
       note(security(socket).authorized, socket.destroyed);

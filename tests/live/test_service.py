@@ -29,7 +29,7 @@ from tape import Reading, Tape
 from targets import echo, recorder, serving, silence
 from waiting import assert_holds, wait_until
 
-pytestmark = pytest.mark.programs
+pytestmark = [pytest.mark.programs, pytest.mark.independent]
 
 HEALTHZ = b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'
 
@@ -759,7 +759,6 @@ def spread(service, count):
             client.sock.close()
 
 
-@pytest.mark.independent
 def test_no_worker_has_more_than_twice_the_mean_of_2000_clients(service, many_descriptors):
     service.configure(workers=4)
     service.start()
@@ -815,6 +814,7 @@ def sending_tape(tape, begun):
     return run
 
 
+@pytest.mark.quiet
 def test_stop_under_load_loses_no_byte_and_says_1001_to_all(service):
     service.configure(limits={'drainSeconds': 5})
     service.start()

@@ -16,7 +16,7 @@ export async function facts({host, port, deadPort, silentPort, user, password, c
   const words = await sql`SELECT ${'Grüße \u2603'}::text AS word, ${41}::int + 1 AS number`;
   const error = await failure(sql`SELECT 1 / 0`);
   const large = text(MEGABYTE);
-  const rows = await sql`SELECT ${large} || n AS large FROM generate_series(1, 3) n`;
+  const rows = await sql`SELECT ${large} || n AS large FROM generate_series(1, 2) n`;
   const parallel = await Promise.all(numbers(40).map(i => sql`SELECT ${i}::int AS i, pg_backend_pid() AS pid`));
 
   let heard;

@@ -1,5 +1,5 @@
 import {createClient, createCluster} from 'redis';
-import {failure, MEGABYTE, next, noise, numbers} from './facts.mjs';
+import {failure, MEGABYTE, next, numbers, text} from './facts.mjs';
 
 async function connected({socket, ...login}) {
   const client = createClient({...login, socket: {...socket, reconnectStrategy: false}});
@@ -25,7 +25,7 @@ export async function facts({host, port, tlsPort, deadPort, silentPort, user, pa
   const client = createClient({...login, RESP: 3, socket: {...secured, reconnectStrategy: 10}});
   client.on('error', () => {});
   await client.connect();
-  const value = Buffer.from(noise(2 * MEGABYTE)).toString('latin1');
+  const value = text(2 * MEGABYTE);
   await client.set('redis', value);
   const same = await client.get('redis') === value;
   const replies = await Promise.all(numbers(1000).map(i => client.rPush('redis:list', `${i}`)));
@@ -36,7 +36,7 @@ export async function facts({host, port, tlsPort, deadPort, silentPort, user, pa
   await subscriber.connect();
   let heard;
   const message = new Promise(resolve => heard = resolve);
-  await subscriber.subscribe('redis:news', (text, channel) => heard([text, channel]));
+  await subscriber.subscribe('redis:news', (message, channel) => heard([message, channel]));
   await client.publish('redis:news', 'fresh');
   const news = await message;
   await subscriber.unsubscribe();
