@@ -13,7 +13,7 @@ const SECRETS = ['token', 'ssh', 'tls'];  // what another gateway must not get; 
 const SCHEMES = {'ws:': 'ws:', 'wss:': 'wss:', 'http:': 'ws:', 'https:': 'wss:'};
 // A page may have several copies of this module, one in each bundle: all of them look here.
 const PLACE = Symbol.for('ws2s.gateway');
-const PAGE_URLS = pageUrls();  // programs change them
+const PAGE_FILES = pageFiles();  // programs change the URL of their page
 
 /**
  * Set the gateway of this page, or of this worker, and what holds for each connection through it. It replaces what was
@@ -71,16 +71,16 @@ function ofImport(importUrl) {
 
 // A module that stands in the page has the URL of the page, in which a link may have put any gateway.
 function isPage({href}) {
-  return [...PAGE_URLS, ...pageUrls()].includes(withoutFragment(href));
+  return [...PAGE_FILES, ...pageFiles()].includes(fileOf(href));
 }
 
-function pageUrls() {
+function pageFiles() {
   const {document: page} = globalThis;
-  return page ? [page.URL, page.baseURI].map(withoutFragment) : [];
+  return page ? [page.URL, page.baseURI].map(fileOf) : [];
 }
 
-function withoutFragment(url) {
-  return `${url}`.split('#', 1)[0];
+function fileOf(url) {
+  return `${url}`.split(/[?#]/, 1)[0];
 }
 
 // A worker has no document, and Node neither.

@@ -78,9 +78,9 @@ test('a module that stands in the page itself has no URL of its own: a link coul
   page(A, link);
   Object.assign(globalThis.document, {URL: `${link}#x`});
   const inPage = await import(`${FILE}?in-page`);
-  for (const now of [link, 'https://page.example/app/route']) {
+  for (const now of [link, 'https://page.example/app/', 'https://page.example/app/route']) {
     Object.assign(globalThis.document, {URL: now, baseURI: now});
-    for (const url of [link, `${link}#x`]) assert.strictEqual(inPage.configured(url).gateway, A);
+    for (const url of [link, `${link}#x`, `${link}&utm=1`]) assert.strictEqual(inPage.configured(url).gateway, A);
     assert.strictEqual(inPage.configured(`https://page.example/app/app.js?gateway=${B}`).gateway, B);
   }
 });
