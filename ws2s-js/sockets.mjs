@@ -100,7 +100,7 @@ function securityOf(options) {
   if (!KINDS.includes(secureTransport)) throw new SocketError(`secureTransport is one of ${KINDS.join(', ')}`);
   const wishes = {...tls && tls !== true ? tls : {}};
   if (sni !== undefined && sni !== null) wishes.servername = sni;
-  if (alpn && alpn.length) wishes.alpn = [...alpn];
+  if (alpn && alpn.length) wishes.alpn = Array.isArray(alpn) ? [...alpn] : alpn;
   // What was asked for and would not be done: all would go in the clear.
   if (secureTransport === 'off' && (tls || Object.keys(wishes).length)) {
     throw new SocketError('sni, alpn and tls are for secureTransport on and starttls');

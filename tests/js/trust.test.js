@@ -169,6 +169,13 @@ test('a wish for TLS in the words of another module is refused, and nothing goes
   assert.strictEqual(gateway.sockets.length, 0);
 });
 
+test('a protocol that is no list is refused, and not taken for its letters', async t => {
+  const {gateway} = await through(t);
+  const {connect} = await import(SOCKETS);
+  await assert.rejects(connect('h:7', {secureTransport: 'on', alpn: 'h2'}).opened, /tls.alpn must be a list of texts/);
+  assert.strictEqual(gateway.sockets.length, 0);
+});
+
 // -- a gateway that says anything -------------------------------------------------------------------------------------
 
 for (const reason of ['constructor', '__proto__', 'toString']) {
