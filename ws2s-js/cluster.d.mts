@@ -46,7 +46,7 @@ export class RedisCluster {
 
   /** The client of the node that has this key. It is closed with the cluster, or when its node has left that. */
   nodeOf(key: WS2S.RedisArgument): Promise<WS2S.Redis>;
-  /** The clients of all nodes that have slots. */
+  /** The clients of all nodes that have slots; `limit` is why it rejects if these are more than maxConnections. */
   nodes(): Promise<WS2S.Redis[]>;
 
   subscribe(channel: string, callback: (message: any, channel: string) => void): Promise<void>;

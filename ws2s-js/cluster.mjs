@@ -13,7 +13,7 @@
 import {Redis, RedisError, WS2SError} from './ws2s.mjs';
 
 const SLOTS = 16384;
-const PORT = 6379;
+const PORT = 6379, LARGEST_PORT = 65535;
 const PATIENCE = 30000;         // milliseconds
 const CONNECTIONS = 64;
 const REDIRECTIONS = 16;        // of one command, one after the other
@@ -229,15 +229,26 @@ class SlotTable {
   }
 }
 
+function isSlot(value) {
+  return Number.isInteger(value) && value >= 0 && value < SLOTS;
+}
+
+function isPort(value) {
+  return Number.isInteger(value) && value >= 0 && value <= LARGEST_PORT;
+}
+
+function isNode(node) {
+  return Array.isArray(node) && isPort(node[1]) && (node[0] === null || node[0] instanceof Uint8Array);
+}
+
 function isSlotRange(range) {
-  const isSlot = value => Number.isInteger(value) && value >= 0 && value < SLOTS;
   return Array.isArray(range) && isSlot(range[0]) && isSlot(range[1]) && range.length > 2
-    && range.slice(2).every(Array.isArray);
+    && range.slice(2).every(isNode);
 }
 
 /** What CLUSTER SLOTS has answered, as SlotTable takes it. */
 function rangesOf(reply, book, teller) {
-  if (!Array.isArray(reply) || !reply.every(isSlotRange)) {
+  if (!Array.isArray(reply) || reply.length > SLOTS || !reply.every(isSlotRange)) {
     throw new WS2SError(1, 'protocol', 'no list of slots is what CLUSTER SLOTS was answered with');
   }
   const addressOfNode = ([host, port]) => book.addressOf(host && DECODER.decode(host), port, teller);
@@ -245,6 +256,14 @@ function rangesOf(reply, book, teller) {
     const [master, ...replicas] = nodes.map(addressOfNode);
     return {first, last, master, replicas};
   });
+}
+
+/** What an error tells, `MOVED 3999 127.0.0.1:6381`, of which the host may be empty: `{slot, host, port}`. */
+function redirectionOf({message}) {
+  const [, slot, told] = /^[A-Z]+ ([0-9]{1,5}) (\S*:[0-9]{1,5})$/.exec(message) || [];
+  const {host, port} = splitAddress(told || '');
+  if (isSlot(Number(slot)) && port > 0 && isPort(port)) return {slot: Number(slot), host, port};
+  throw new WS2SError(1, 'protocol', 'a node redirects to no address');
 }
 
 /** A node, and the client that is connected to it. */
@@ -322,14 +341,24 @@ class Nodes {
     return node;
   }
 
+  /** Those at all these addresses. */
+  atEach(addresses) {
+    if (addresses.length > this.#most) throw this.#limitError(`the cluster has ${addresses.length} nodes`);
+    return addresses.map(address => this.at(address));
+  }
+
   #open(address) {
     if (this.#nodes.size >= this.#most) this.#makeRoom();
     return this.#connect(address);
   }
 
+  #limitError(why) {
+    return new WS2SError(1, 'limit', `${why}, and maxConnections is ${this.#most}`);
+  }
+
   #makeRoom() {
     const idle = this.all.find(node => node.isIdle);
-    if (!idle) throw new WS2SError(1, 'limit', `${this.#most} nodes are connected and busy, see maxConnections`);
+    if (!idle) throw this.#limitError('all nodes that are connected are busy');
     this.forget(idle);
     idle.drop();
   }
@@ -507,18 +536,21 @@ class Topology {
     return ready ? ready.address : this.masters[0];
   }
 
+  nodesOfMasters() {
+    return this.#nodes.atEach(this.masters);
+  }
+
   /** By a node that will not be connected any more. */
   forget(node) {
     this.#nodes.forget(node);
   }
 
-  /** Where an error of `teller` leads, `MOVED 3999 127.0.0.1:6381`: `{address, isAsking}`. */
-  redirected({message}, teller) {
-    const [code, slot, told] = message.split(' ');
-    const {host, port} = splitAddress(told);
+  /** Where an error of `teller` leads: `{address, isAsking}`. */
+  redirected(error, teller) {
+    const {slot, host, port} = redirectionOf(error);
     const address = this.#book.addressOf(host, port, teller.address);
-    if (code === 'MOVED') this.#onMoved(Number(slot), address);
-    return {address, isAsking: code === 'ASK'};
+    if (error.code === 'MOVED') this.#onMoved(slot, address);
+    return {address, isAsking: error.code === 'ASK'};
   }
 
   #onMoved(slot, address) {
@@ -604,7 +636,7 @@ function nodeError(error, {address}) {
 
 /** Was it not sent, and may it succeed later, on this node or another? */
 function mayGoElsewhere(error, node) {
-  if (error instanceof RedisError) return PASSING.includes(error.code);
+  if (error instanceof RedisError) return PASSING.includes(error.code) && !error.isUnsure;
   return error instanceof WS2SError && node !== null && node.error === null && !UNSURE.includes(error.reason)
     && !error.reason.startsWith('gateway-');
 }
@@ -700,7 +732,7 @@ export class RedisCluster {
   /** The WS2S.Redis of each node that has slots, for what concerns all keys, such as SCAN and FLUSHALL. */
   async nodes() {
     await this.#known();
-    return this.#topology.masters.map(address => this.#topology.node(null, address).redis);
+    return this.#topology.nodesOfMasters().map(({redis}) => redis);
   }
 
   /** `callback(message, channel)` is called for each message, on whichever node it was published. */
@@ -770,7 +802,7 @@ export class RedisCluster {
 
   /** Where to ask again; throws what is to be told instead. */
   async #after(error, node, attempts) {
-    if (error instanceof RedisError && REDIRECTS.includes(error.code)) {
+    if (error instanceof RedisError && REDIRECTS.includes(error.code) && !error.isUnsure) {
       attempts.redirect(error);
       return this.#topology.redirected(error, node);
     }

@@ -15,7 +15,7 @@ export interface GatewaySettings extends WS2S.SessionOptions {
 /**
  * Set the gateway of this page, or of this worker, for all copies of this package. It replaces what was set before;
  * without arguments nothing is set. Without it the gateway is that of `?gateway=` behind the URL of the module that is
- * imported, or else that of `<meta name="ws2s-gateway" content="wss://...">`.
+ * imported, unless that stands in the page itself, or else that of `<meta name="ws2s-gateway" content="wss://...">`.
  */
 export function configure(options?: GatewaySettings): void;
 

@@ -13,6 +13,7 @@ const SECRETS = ['token', 'ssh', 'tls'];  // what another gateway must not get; 
 const SCHEMES = {'ws:': 'ws:', 'wss:': 'wss:', 'http:': 'ws:', 'https:': 'wss:'};
 // A page may have several copies of this module, one in each bundle: all of them look here.
 const PLACE = Symbol.for('ws2s.gateway');
+const PAGE_FILES = pageFiles();  // programs change the URL of their page
 
 /**
  * Set the gateway of this page, or of this worker, and what holds for each connection through it. It replaces what was
@@ -63,8 +64,23 @@ function withoutSecrets(settings) {
 
 function ofImport(importUrl) {
   const url = urlOrNull(importUrl);
-  const gateway = url && url.searchParams.get('gateway');
+  if (!url || isPage(url)) return null;
+  const gateway = url.searchParams.get('gateway');
   return gateway && urlOf(gateway, '?gateway= of the import');
+}
+
+// A module that stands in the page has the URL of the page, in which a link may have put any gateway.
+function isPage({href}) {
+  return [...PAGE_FILES, ...pageFiles()].includes(fileOf(href));
+}
+
+function pageFiles() {
+  const {document: page} = globalThis;
+  return page ? [page.URL, page.baseURI].map(fileOf) : [];
+}
+
+function fileOf(url) {
+  return `${url}`.split(/[?#]/, 1)[0];
 }
 
 // A worker has no document, and Node neither.

@@ -65,7 +65,7 @@ export function socketError(cause, syscall, target) {
 // Whoever writes to a connection that the other end has closed is told of a broken pipe.
 function codeOf({reason}, syscall) {
   if (reason === 'closed' && syscall !== 'read') return 'EPIPE';
-  return CODES[reason] || 'EIO';
+  return Object.hasOwn(CODES, reason) ? CODES[reason] : 'EIO';
 }
 
 function lookupError(cause, {host} = {}) {

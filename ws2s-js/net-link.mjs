@@ -95,27 +95,36 @@ export class Link {
   async read() {
     if (this.#isReading) return;
     this.#isReading = true;
-    const [event, value] = await this.#next();
+    let piece = {};
+    try {
+      piece = await this.#next();
+      if (piece.isClear) this.#refuseClear();  // the connection may have been handed over just now
+    } catch (error) {
+      piece = {error};
+    }
     this.#isReading = false;
-    if (!this.#isClosed) tell(this.#events[event], value);
+    this.#tell(piece);
   }
 
   async #next() {
-    try {
-      const {value, done} = await this.#reader.read();
-      this.#refuseClear(done);
-      if (this.#securing) await this.#securing;
-      if (done) return ['end'];
-      this.received += value.length;
-      return ['chunk', value];
-    } catch (error) {
-      return ['failed', error];
-    }
+    const {value, done} = await this.#reader.read();
+    const isClear = !done && !this.tls;
+    if (isClear) this.#refuseClear();
+    if (this.#securing) await this.#securing;
+    return {value, done, isClear};
+  }
+
+  #tell({value, done, error}) {
+    if (this.#isClosed) return;
+    if (value) this.received += value.length;
+    const {chunk, end, failed} = this.#events;
+    if (error !== undefined) tell(failed, error);
+    else tell(done ? end : chunk, value);
   }
 
   // Read before TLS was asked for, and not yet told: it would seem to have come by TLS.
-  #refuseClear(done) {
-    if (done || !this.#securing || this.tls) return;
+  #refuseClear() {
+    if (!this.#securing) return;
     const error = new WS2S.WS2SError(1, 'tls', 'something came in the clear just before TLS');
     this.#connection.abort(error);
     throw error;

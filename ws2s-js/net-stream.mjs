@@ -49,8 +49,9 @@ export class GatewayStream extends SocketDuplex {
     failed: error => this.destroy(socketError(error, 'read')),
     active: () => this._unrefTimer(),
   };
-  #waiting = [];         // {run, fail}: what was asked before the connection stands
-  #isReadAsked = false;  // before the connection stands
+  #isReady = false;      // the connection stands, and nobody has refused its target
+  #waiting = [];         // {run, fail}: what was asked before
+  #isReadAsked = false;  // before
   #received = 0;         // by connections that have ended
   #written = 0;
 
@@ -73,11 +74,12 @@ export class GatewayStream extends SocketDuplex {
   }
 
   /** Take over the connection of another socket, with TLS. */
-  [ADOPT](link, tlsOptions) {
+  async [ADOPT](link, tlsOptions) {
     this[LINK] = link;
     const secured = link.startTls(tlsOptions, this.#events);
-    this.#goOn();
-    return secured;
+    link.read();  // what comes in the clear is found at once
+    await secured;
+    if (!this.destroyed) tell(() => this.#begin());
   }
 
   #onOpened() {
@@ -85,23 +87,26 @@ export class GatewayStream extends SocketDuplex {
     this._unrefTimer();
     this.emit('connect');
     this.emit('ready');
-    if (!this.destroyed) this.#goOn();
-    if (!this.destroyed) this[CONNECTED]();
+    if (!this.destroyed) this.#begin();
   }
 
-  #goOn() {
+  // A target that is refused must not get what waits.
+  #begin() {
+    this[CONNECTED]();
+    if (this.destroyed) return;
+    this.#isReady = true;
     for (const {run} of this.#waiting.splice(0)) run();
     if (this.#isReadAsked) this[LINK].read();
     // As Node does: the end of a connection on which nothing comes is told though nobody reads.
     else if (!this.isPaused()) this.read(0);
   }
 
-  /** To be overridden. */
+  /** To be overridden: it may refuse the target by destroy(). */
   [CONNECTED]() {}
 
   /** `run()` at once, or once the connection stands; `fail(error)` when there will be none. */
   [WHEN_CONNECTED](run, fail) {
-    if (this[LINK] && !this.connecting) run();
+    if (this.#isReady) run();
     else this.#waiting.push({run, fail});
   }
 
@@ -120,7 +125,7 @@ export class GatewayStream extends SocketDuplex {
   }
 
   _read() {
-    if (!this[LINK] || this.connecting) this.#isReadAsked = true;
+    if (!this.#isReady) this.#isReadAsked = true;
     else if (!this.#isHandedOver) this[LINK].read();
   }
 
@@ -157,12 +162,18 @@ export class GatewayStream extends SocketDuplex {
     } catch (error) {
       const failure = link.isClosed ? systemError('ECANCELED', 'write', 'the socket was destroyed')
         : socketError(error, 'write');
-      tell(() => this.#fail(failure, callback));
+      if (!this.#isPast(link)) tell(() => this.#fail(failure, callback));
       return;
     }
+    if (this.#isPast(link)) return;
     this._unrefTimer();
     this.#written += pieces.reduce((sum, piece) => sum + piece.length, 0);
     tell(callback);
+  }
+
+  // The socket has been connected once more: what becomes of its last connection must not end the next one.
+  #isPast(link) {
+    return this[LINK] !== link && (this[LINK] !== null || this.connecting);
   }
 
   _final(callback) {
@@ -178,13 +189,13 @@ export class GatewayStream extends SocketDuplex {
     } catch (error) {
       failure = link.isClosed ? null : socketError(error, 'shutdown');
     }
-    tell(callback, failure);
+    if (!this.#isPast(link)) tell(callback, failure);
   }
 
   /** Forget the connection that has ended, before the next one. */
   _reset() {
     super._reset();
-    this.#isReadAsked = false;
+    this.#isReady = this.#isReadAsked = false;
     this.#received = this.#written = 0;
     this[LINK] = this[LOWER] = this[UPPER] = null;
   }
@@ -192,7 +203,7 @@ export class GatewayStream extends SocketDuplex {
   _destroy(error, callback) {
     const link = this[LINK], isBegun = link || this[LOWER] || this.connecting;
     const waiting = this.#waiting.splice(0);
-    this.connecting = false;
+    this.connecting = this.#isReady = false;
     this._closeWith(isBegun ? Boolean(error) : undefined, () => {
       for (const {fail} of waiting) fail(unconnectedError());
     });
@@ -205,4 +216,5 @@ export class GatewayStream extends SocketDuplex {
     this.#received += link.received;
     this[LINK] = null;
     link.close();
-  }}
+  }
+}

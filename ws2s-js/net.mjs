@@ -74,15 +74,18 @@ export class Socket extends GatewayStream {
   }
 
   #begin(options) {
-    let settings;
+    const {host, port} = options;
+    let settings, tls;
     try {
       settings = configured(import.meta.url, ownOptions(options));
+      tls = this._tlsFor(settings, this.#host);
+      // All would go in the clear.
+      if (options.tls && !tls) throw new TypeError('net knows no option tls: connect() of ws2s/tls has TLS');
     } catch (error) {
       queueMicrotask(() => this.destroy(error));
       return;
     }
-    const {host, port} = options;
-    this[BEGIN](settings, {host, port, tls: this._tlsFor(settings, this.#host)});
+    this[BEGIN](settings, {host, port, tls});
   }
 
   /** The option `tls` of WS2S.connect(): for a TLSSocket. */

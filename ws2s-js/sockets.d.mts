@@ -42,6 +42,7 @@ export interface SocketOptions extends GatewayOptions {
   tls?: WS2S.TlsOptions | null;
 }
 
+/** Of those of Node's tls, `secureContext`, `pfx`, `crl`, `minVersion` and `checkServerIdentity` throw. */
 export interface StartTlsOptions {
   /** The name that the certificate must be for; by default the host. */
   expectedServerHostname?: string;
@@ -51,7 +52,7 @@ export interface StartTlsOptions {
   key?: string;
   alpn?: string[];
   verify?: boolean;
-  /** False is `verify: false`, as drivers that know Node's tls say it. */
+  /** What `verify` is, as drivers that know Node's tls say it. */
   rejectUnauthorized?: boolean;
 }
 

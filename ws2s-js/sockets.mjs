@@ -18,6 +18,8 @@ export {configure};
 
 const OURS = ['gateway', 'token', 'ssh', 'timeout', 'heartbeat', 'window', 'binary', 'WebSocket'];
 const TLS_OURS = ['servername', 'ca', 'cert', 'key', 'alpn', 'verify'];
+// Of Node's tls.connect(): what would protect, and cannot be heeded.
+const TLS_UNKNOWN = ['secureContext', 'pfx', 'crl', 'minVersion', 'checkServerIdentity'];
 const KINDS = ['off', 'on', 'starttls'];
 const WAITING_BYTES = 65536;  // that a writer may give before it is told to wait
 const SMALLEST_WINDOW = 16384, LARGEST_WINDOW = 4194304;
@@ -98,7 +100,7 @@ function securityOf(options) {
   if (!KINDS.includes(secureTransport)) throw new SocketError(`secureTransport is one of ${KINDS.join(', ')}`);
   const wishes = {...tls && tls !== true ? tls : {}};
   if (sni !== undefined && sni !== null) wishes.servername = sni;
-  if (alpn && alpn.length) wishes.alpn = [...alpn];
+  if (alpn && alpn.length) wishes.alpn = Array.isArray(alpn) ? [...alpn] : alpn;
   // What was asked for and would not be done: all would go in the clear.
   if (secureTransport === 'off' && (tls || Object.keys(wishes).length)) {
     throw new SocketError('sni, alpn and tls are for secureTransport on and starttls');
@@ -109,9 +111,11 @@ function securityOf(options) {
 // Drivers pass the options of Node's tls.connect() to startTls(), with much that is not for us.
 function tlsOf(options) {
   const {expectedServerHostname, rejectUnauthorized} = options;
+  const [unknown] = Object.keys(picked(options, TLS_UNKNOWN));
+  if (unknown) throw new SocketError(`startTls() knows no option ${unknown}`);
   const fields = picked(options, TLS_OURS);
   if (expectedServerHostname !== undefined) fields.servername = expectedServerHostname;
-  if (rejectUnauthorized === false) fields.verify = false;
+  if (typeof rejectUnauthorized === 'boolean') fields.verify = rejectUnauthorized;
   return fields;
 }
 
@@ -506,7 +510,7 @@ class Socket {
    * clear. Throws a SocketError where TLS is not possible any more.
    *
    * @param {object} [options] `expectedServerHostname`, and `servername`, `ca`, `cert`, `key`, `alpn`, `verify`;
-   *   others mean nothing
+   *   others mean nothing, unless they would protect: these throw
    * @returns {Socket}
    */
   startTls(options) {
@@ -635,7 +639,9 @@ function numberOption(options, name, least) {
 }
 
 function checkedOptions(options) {
-  const {dnsQueryType} = options;
+  const {dnsQueryType, secureTransport = 'off', sni, alpn} = options;
+  // The words of connect(): all would go in the clear.
+  if (secureTransport !== 'off' || sni || alpn) throw new TypeError('a TCPSocket has TLS by the option tls alone');
   if (dnsQueryType !== undefined && dnsQueryType !== 'ipv4' && dnsQueryType !== 'ipv6') {
     throw new TypeError('dnsQueryType is ipv4 or ipv6');
   }

@@ -2,6 +2,7 @@
 import {nodeError, unavailable} from './net-errors.mjs';
 
 const VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'];
+export const DEFAULT_MIN_VERSION = 'TLSv1.2';
 const DECODER = new TextDecoder();
 
 function textOf(value, name) {
@@ -17,6 +18,19 @@ function pemOf(value, name) {
   return texts.length ? texts.join('\n') : undefined;
 }
 
+// A list without any would otherwise stand for all the authorities that the gateway trusts.
+function authoritiesOf({ca, crl}) {
+  const pem = pemOf([ca, crl], 'ca');
+  if (!ca || pem !== undefined) return pem;
+  throw nodeError('ERR_INVALID_ARG_VALUE', 'The "options.ca" property is empty', TypeError);
+}
+
+function versionOf(minVersion) {
+  const version = minVersion === undefined || minVersion === null ? DEFAULT_MIN_VERSION : minVersion;
+  if (VERSIONS.includes(version)) return version;
+  throw nodeError('ERR_TLS_INVALID_PROTOCOL_VERSION', 'The option minVersion is no version of TLS', TypeError);
+}
+
 function openKey(options) {
   const key = pemOf(options.key, 'key');
   if (key && /ENCRYPTED/.test(key)) throw unavailable('a key that is encrypted (give it without its passphrase)');
@@ -27,14 +41,21 @@ function openKey(options) {
 export class SecureContext {
   constructor(options = {}) {
     for (const name of ['pfx', 'pskCallback']) if (options[name]) throw unavailable(`the option ${name} of TLS`);
-    const ca = pemOf([options.ca, options.crl], 'ca');
-    this.context = {ca, cert: pemOf(options.cert, 'cert'), key: openKey(options)};
-    this.minVersion = options.minVersion;
+    this.context = {ca: authoritiesOf(options), cert: pemOf(options.cert, 'cert'), key: openKey(options)};
+    this.minVersion = versionOf(options.minVersion);
   }
 }
 
 export function createSecureContext(options) {
   return new SecureContext(options);
+}
+
+/** Of a connection with these options: its own, or one that is to be shared. */
+export function contextOf(options) {
+  const {secureContext} = options;
+  if (!secureContext) return new SecureContext(options);
+  if (secureContext instanceof SecureContext) return secureContext;
+  throw nodeError('ERR_INVALID_ARG_TYPE', 'The option secureContext is none of createSecureContext()', TypeError);
 }
 
 /** Whether a version is one that a program does not want. */

@@ -3,7 +3,7 @@ import {CreateOptions, Socket, SocketOptions} from './net.mjs';
 
 type Pem = string | Uint8Array;
 
-/** What is not here is refused where it would protect something (`pfx`, an encrypted key), else it has no effect. */
+/** `pfx`, an encrypted key and an empty `ca` are refused. All else that is not here has no effect: `ciphers`, say. */
 export interface SecureContextOptions {
   /** In PEM, in the place of the authorities that the gateway trusts. */
   ca?: Pem | Pem[];
@@ -11,7 +11,7 @@ export interface SecureContextOptions {
   crl?: Pem | Pem[];
   cert?: Pem | Pem[];
   key?: Pem | (Pem | {pem: Pem})[];
-  /** An older version fails when it was agreed upon. */
+  /** `TLSv1.2` by default. An older version fails when it was agreed upon, before anything is sent. */
   minVersion?: 'TLSv1' | 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3';
   [other: string]: unknown;
 }
@@ -35,7 +35,7 @@ export interface TlsOptions extends SecureContextOptions {
   secureContext?: SecureContext;
   /** The name that the certificate must be for, which is also sent as SNI; by default the host. */
   servername?: string | false;
-  /** False is refused unless the gateway's setting `tls.allowUnverified` is on. */
+  /** By default as `tls.verify` of configure(). False is refused unless the gateway's `tls.allowUnverified` is on. */
   rejectUnauthorized?: boolean;
   ALPNProtocols?: (string | Uint8Array)[] | Uint8Array;
   /** Asked in addition to the gateway. */
@@ -52,6 +52,7 @@ export interface ConnectOptions extends TlsOptions, Omit<CreateOptions, 'port'> 
 export class TLSSocket extends Socket {
   constructor(socket?: Socket, options?: TlsOptions & SocketOptions);
   readonly encrypted: true;
+  /** The gateway has verified the certificate, and its name. */
   readonly authorized: boolean;
   readonly authorizationError: string | null;
   readonly alpnProtocol: string | false | null;

@@ -8,9 +8,10 @@ import {Socket} from './net.mjs';
 import {connectArguments} from './net-address.mjs';
 import {LOWER} from './net-duplex.mjs';
 import {nodeError, socketError, unavailable} from './net-errors.mjs';
-import {tell} from './net-link.mjs';
 import {ADOPT, CONNECTED, LINK, UPPER, WHEN_CONNECTED} from './net-stream.mjs';
-import {createSecureContext, isTooOld, protocolsOf, SecureContext} from './tls-context.mjs';
+import {
+  contextOf, createSecureContext, DEFAULT_MIN_VERSION, isTooOld, protocolsOf, SecureContext,
+} from './tls-context.mjs';
 
 const NOT_VERIFIED = 'ERR_TLS_NOT_VERIFIED';
 
@@ -52,7 +53,8 @@ export class TLSSocket extends Socket {
 
   #options;
   #context;
-  #name = null;    // that the gateway verifies
+  #name = null;          // that the gateway verifies
+  #isVerified = false;   // whether it does
 
   /**
    * @param {Socket} [socket] that has a connection, or will have one: STARTTLS
@@ -64,7 +66,7 @@ export class TLSSocket extends Socket {
     const {highWaterMark, signal} = options;
     super({allowHalfOpen: socket ? socket.allowHalfOpen : options.allowHalfOpen, highWaterMark, signal});
     this.#options = options;
-    this.#context = options.secureContext || createSecureContext(options);
+    this.#context = contextOf(options);
     if (socket) this.#wrap(socket);
   }
 
@@ -92,9 +94,7 @@ export class TLSSocket extends Socket {
       await this[ADOPT](link, this._tlsFor(link.settings, socket._host));
     } catch (error) {
       this.destroy(socketError(error, 'connect'));
-      return;
     }
-    if (!this.destroyed) tell(() => this[CONNECTED]());
   }
 
   /** What the gateway is asked for. */
@@ -104,9 +104,11 @@ export class TLSSocket extends Socket {
     this.#name = servername || this.#options.host || host;
     const fields = {
       ...this.#context.context, servername: this.#name, alpn: protocolsOf(ALPNProtocols),
-      verify: rejectUnauthorized === false ? false : undefined,
+      verify: typeof rejectUnauthorized === 'boolean' ? rejectUnauthorized : undefined,
     };
-    return {...common, ...Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))};
+    const own = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+    this.#isVerified = {...common, ...own}.verify !== false;
+    return {...common, ...own};
   }
 
   /** The connection stands, and speaks TLS. */
@@ -127,16 +129,23 @@ export class TLSSocket extends Socket {
   // The gateway has verified all but what a program checks itself.
   #failure(version) {
     const {minVersion} = this.#context;
-    if (minVersion && isTooOld(version, minVersion)) {
+    if (isTooOld(version, minVersion)) {
       return nodeError('ERR_SSL_UNSUPPORTED_PROTOCOL', `the target speaks ${version}, and ${minVersion} is wanted`);
     }
-    this.authorized = this.#options.rejectUnauthorized !== false;
+    this.authorized = this.#isVerified;
     this.authorizationError = this.authorized ? null : NOT_VERIFIED;
     const check = this.#options.checkServerIdentity;
     if (!this.authorized || !check || check === checkServerIdentity) return null;
     const failure = judged(check, this.#name, this.getPeerCertificate());
     if (failure) this.authorized = false;
     return failure;
+  }
+
+  _reset() {
+    super._reset();
+    this.authorized = false;
+    this.secureConnecting = true;
+    this.authorizationError = this.alpnProtocol = this.servername = null;
   }
 
   /** An object without fields, which checkServerIdentity() knows; null when there is no connection. */
@@ -214,7 +223,7 @@ export function createServer() {
   return new Server();
 }
 
-export const DEFAULT_MIN_VERSION = 'TLSv1.2', DEFAULT_MAX_VERSION = 'TLSv1.3';
+export const DEFAULT_MAX_VERSION = 'TLSv1.3';
 export const DEFAULT_CIPHERS = '', DEFAULT_ECDH_CURVE = 'auto';
 /** Those of the gateway's system count, and it does not show them. */
 export const rootCertificates = Object.freeze([]);
@@ -223,7 +232,7 @@ export function getCiphers() {
   return [];
 }
 
-export {createSecureContext, SecureContext};
+export {createSecureContext, DEFAULT_MIN_VERSION, SecureContext};
 
 export default {
   connect, TLSSocket, createSecureContext, SecureContext, checkServerIdentity, Server, createServer, rootCertificates,

@@ -183,6 +183,8 @@ declare namespace WS2S {
     constructor(message: string);
     /** Its first word: ERR, WRONGTYPE, NOAUTH... */
     code: string;
+    /** Of multi(): its commands may have been carried out, though MULTI was refused. */
+    isUnsure?: true;
   }
 
   interface Retry {

@@ -43,7 +43,10 @@ class WS2SError extends Error {
   }
 }
 
-/** An error that Redis itself has answered. `code` is its first word: `ERR`, `WRONGTYPE`, `NOAUTH`... */
+/**
+ * An error that Redis itself has answered. `code` is its first word: `ERR`, `WRONGTYPE`, `NOAUTH`... One of multi() has
+ * `isUnsure`, true, when its commands may have been carried out.
+ */
 class RedisError extends Error {
   constructor(message) {
     super(message);
@@ -1163,7 +1166,7 @@ class Connection {
     this.#hasTargetFinished = true;
     this.#incoming.end(null);
     this.#finished.resolve();
-    if (this.#ourHalf.isOver) this.#shut();
+    if (this.#ourHalf?.isOver) this.#shut();  // a gateway may tell it before there is a connection
   }
 
   #ack(bytes) {
@@ -2014,7 +2017,8 @@ function repliesOf(outcomes) {
   const [begin] = outcomes, end = outcomes[outcomes.length - 1];
   if (begin.reason instanceof RedisError) {
     const {message} = begin.reason;
-    throw new RedisError(`${message} (MULTI was refused: the commands may have been carried out one by one)`);
+    const error = new RedisError(`${message} (MULTI was refused: the commands may have been carried out one by one)`);
+    throw Object.assign(error, {isUnsure: true});
   }
   if (end.status === 'fulfilled') return end.value;
   // EXEC only says that something could not be queued.

@@ -475,3 +475,56 @@ test('a push of RESP3 is told with its node', async () => {
   assert.deepStrictEqual(told, [[['invalidate', ['foo']], 'c:3']]);
   await cluster.close();
 });
+
+// -- nodes that lie ---------------------------------------------------------------------------------------------------
+
+const LIES = [
+  'MOVED', 'MOVED 12182', 'MOVED 12182 b', 'MOVED 12182 b:x', 'MOVED 12182 b:0', 'MOVED 12182 b:65536',
+  'MOVED 4294967294 b:2', 'MOVED -1 b:2', 'MOVED x b:2', 'ASK 16384 b:2',
+];
+
+for (const line of LIES) {
+  test(`the redirection ${line} leads nowhere, and nothing hangs`, async () => {
+    const fake = new FakeCluster();
+    const {cluster} = start(fake);
+    fake.redises.get('c:3').answers.GET = `-${line}\r\n`;
+    await assert.rejects(cluster.command('GET', 'foo'), {name: 'WS2SError', reason: 'protocol'});
+    assert.strictEqual((await cluster.nodes()).length, 3);
+    await cluster.close();
+  });
+}
+
+const NO_SLOTS = [
+  '*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n+a\r\n:1\r\n', '*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$1\r\na\r\n$1\r\n1\r\n',
+  '*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$1\r\na\r\n:65536\r\n', '*1\r\n*3\r\n:0\r\n:16383\r\n*0\r\n',
+  `*16385\r\n${slotsReply([[0, 0, 'a', 1]]).slice(4).repeat(16385)}`,
+];
+
+for (const reply of NO_SLOTS) {
+  test(`${JSON.stringify(reply.slice(0, 60))} is no list of slots`, async () => {
+    const fake = new FakeCluster();
+    fake.redises.get('a:1').answers.CLUSTER = reply;
+    const {cluster} = start(fake);
+    await assert.rejects(cluster.command('GET', 'foo'), {name: 'WS2SError', reason: 'protocol'});
+    await cluster.close();
+  });
+}
+
+for (const error of ['MOVED 12182 b:2', 'ASK 12182 b:2', 'TRYAGAIN later']) {
+  test(`a transaction whose MULTI alone was refused by ${error} is told, and not sent once more`, async () => {
+    const fake = new FakeCluster();
+    const {cluster} = start(fake);
+    fake.redises.get('c:3').answers.MULTI = `-${error}\r\n`;
+    await assert.rejects(cluster.multi([['INCR', 'foo']]), /may have been carried out/);
+    const sent = [...fake.redises.keys()].flatMap(address => fake.commands(address));
+    assert.deepStrictEqual(sent.filter(command => command === 'INCR foo'), ['INCR foo']);
+    await cluster.close();
+  });
+}
+
+test('nodes() gives no client that is closed already', async () => {
+  const fake = new FakeCluster();
+  const {cluster} = start(fake, {maxConnections: 2});
+  await assert.rejects(cluster.nodes(), {reason: 'limit'});
+  await cluster.close();
+});

@@ -73,6 +73,18 @@ test('a gateway that only one connection names does not get the secrets of confi
   assert.strictEqual(configured(OF_B, {gateway: A}).token, 'secret');
 });
 
+test('a module that stands in the page itself has no URL of its own: a link could name any gateway', async () => {
+  const link = `https://page.example/app/?gateway=${B}`;
+  page(A, link);
+  Object.assign(globalThis.document, {URL: `${link}#x`});
+  const inPage = await import(`${FILE}?in-page`);
+  for (const now of [link, 'https://page.example/app/', 'https://page.example/app/route']) {
+    Object.assign(globalThis.document, {URL: now, baseURI: now});
+    for (const url of [link, `${link}#x`, `${link}&utm=1`]) assert.strictEqual(inPage.configured(url).gateway, A);
+    assert.strictEqual(inPage.configured(`https://page.example/app/app.js?gateway=${B}`).gateway, B);
+  }
+});
+
 test('without a gateway the error tells all three ways', () => {
   for (const importUrl of [undefined, '', 'no URL', 'blob:null/1', 'https://page.example/sockets.mjs?other=1']) {
     assert.throws(() => configured(importUrl), error => error instanceof TypeError

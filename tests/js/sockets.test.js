@@ -575,7 +575,7 @@ test('startTls() once the old socket was read and written in turn', async () => 
   assert.strictEqual((await secure.opened).alpn, null);
   assert.deepStrictEqual(
     gateway.last.requests.find(one => one.command === 'starttls'),
-    {command: 'starttls', alpn: ['x'], ca: 'CA', servername: 'n'});
+    {command: 'starttls', alpn: ['x'], ca: 'CA', servername: 'n', verify: true});
   await secure.writable.getWriter().write(bytes('secret'));
   assert.strictEqual(text((await secure.readable.getReader().read()).value), 'secret');
   await secure.close();
