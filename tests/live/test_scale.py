@@ -3,6 +3,7 @@
 
 import contextlib
 import functools
+import os
 
 import pytest
 
@@ -113,3 +114,15 @@ def test_a_service_that_stops_announces_that_first(tmpdir):
         wait_until(lambda: exchange(address, HEALTHZ)[0] == 503, 10)
         assert command.outcome()[0] == 0
         assert service.processes() == []
+
+
+def test_newcomers_find_a_unix_socket_as_long_as_a_stop_is_announced(tmpdir):
+    path = str(tmpdir.join('s'))
+    with ended(Service(tmpdir, workers=1, web=False, listen=[{'path': path}],
+                       limits={'announceSeconds': 2, 'drainSeconds': 0})) as service:
+        service.start()
+        command = service.begin('stop')
+        wait_until(lambda: any('is about to stop' in line for line in service.log), 10)
+        assert exchange(path, HEALTHZ)[0] == 503
+        assert command.outcome()[0] == 0
+        assert not os.path.exists(path) and service.processes() == []

@@ -102,6 +102,16 @@ def connected(address, port, **fields):
         yield client.open().connect_to(port, **fields) or client
 
 
+class Clients(list):
+    def add(self, address, port):
+        self.append(RawClient(address, timeout=20))
+        self[-1].open().connect_to(port)
+
+    def close(self):
+        for client in self:
+            client.sock.close()
+
+
 def echoes(client, text=b'12345'):
     client.send_json(command='send', data=text.decode('ascii'))
     return client.receive_data(len(text)) == text
@@ -215,6 +225,33 @@ def test_listeners_come_and_go_and_a_unix_socket_stays(service, tmpdir):
     assert not os.path.exists(path)
 
 
+def test_a_port_that_a_later_version_drops_is_closed_whoever_is_left_of_those_before(service):
+    with contextlib.closing(socket.socket()) as sock:
+        sock.bind(('127.0.0.2', 0))
+        dropped = {'host': '127.0.0.2', 'port': sock.getsockname()[1]}
+    kept = [{'port': 0}]
+    service.configure(listen=kept + [dropped])
+    service.start()
+    host, port = service.state['address'].split(',')[0].rsplit(':', 1)
+    with serving(echo) as target, connected((host, int(port)), target) as client:
+        service.upgrade()
+        service.configure(listen=kept)
+        service.upgrade()
+        wait_until(lambda: not listens(dropped), 5, 'the port to be closed')
+        service.configure(listen=kept + [dropped])
+        service.upgrade()
+        assert answers(('127.0.0.2', dropped['port'])) and echoes(client)
+        (left,) = service.older()
+        leave(client, service, left)
+    wait_until(service.is_alone, 5)
+    assert answers(('127.0.0.2', dropped['port']))
+
+
+def listens(listen):
+    with contextlib.closing(socket.socket()) as sock:
+        return sock.connect_ex((listen['host'], listen['port'])) == 0
+
+
 def test_the_program_may_lie_behind_a_link_that_leads_elsewhere_by_now(service, tmpdir):
     for name in ('one', 'two'):
         folder = tmpdir.mkdir(name)
@@ -239,6 +276,17 @@ def test_clients_from_before_have_as_long_as_the_new_configuration_says(service)
         assert echoes(client)
         assert idle.receive_close()[0] == client.receive_close()[0] == 1001
         wait_until(service.is_alone, 5)
+
+
+def test_a_worker_that_hangs_has_no_longer_than_the_others(service):
+    service.start()
+    with serving(echo) as port, connected(service.address, port):
+        service.configure(limits={'drainSeconds': 1, 'upgradeSeconds': 1})
+        old = service.upgrade().older()[0]
+        for pid in old:
+            kill(pid, signal.SIGSTOP)
+        wait_until(lambda: not any(map(is_alive, old)), 10, 'the old workers to go')
+    wait_until(service.is_alone, 5)
 
 
 def test_without_a_limit_they_have_for_ever(service):
@@ -460,6 +508,39 @@ def test_a_new_supervisor_that_is_killed_has_the_old_one_serve_again(service):
         for _ in range(20):
             assert answers(address)
     works(service)
+
+
+def test_one_that_does_not_listen_to_signals_yet_is_sent_none(service):
+    service.start()
+    kill(service.pid, signal.SIGKILL)  # which leaves its state
+    wait_until(lambda: not service.processes(), 10)
+    service.change('ws2sd', '    config = home.read_config()\n    pid_file = PidFile(home.pid)\n    pid_file.take()\n',
+                   '    config = home.read_config()\n    pid_file = PidFile(home.pid)\n    pid_file.take()\n'
+                   '    sys.stdin.readline()\n')
+    running = Command([sys.executable, service.program, '--home', service.home, 'run'], service.user_home)
+    wait_until(lambda: service.read('pid') == '%d\n' % running.pid, 20)
+    for word in 'upgrade', 'reload':
+        assert 'has not started yet' in service.refuses(1, word)
+    running.process.stdin.write(b'go on\n')
+    running.process.stdin.flush()
+    wait_until(lambda: service.pid == running.pid and len(service.workers) == 2, 20)
+    service.do('stop')
+    assert running.outcome()[0] == 0
+
+
+def test_one_that_serves_again_and_again_beside_its_old_clients_counts_all_of_them(service):
+    service.configure(workers=1)
+    service.change('ws2sd', '\nSLOTS = 64 ', '\nSLOTS = 1 ')  # so that there are four
+    service.start()
+    old = service.pid
+    with serving(echo) as port, contextlib.closing(Clients()) as clients:
+        for number in range(1, 6):
+            clients.add(service.address, port)
+            service.upgrade()
+            kill(service.pid, signal.SIGKILL)
+            wait_until(lambda: service.pid == old and service.workers and answers(service.address), 10)
+            wait_until(lambda: figures(service) == (number, number), 10, 'all to be counted')
+        assert all(echoes(client) for client in clients)
 
 
 def test_workers_of_both_generations_that_are_killed_lose_their_own_clients_only(service):
