@@ -5517,7 +5517,8 @@ class Listener(Handler):
     """One listening socket; ``on_accepted(sock, address)`` gets each connection.
 
     With a Load the socket is shared with other workers. Of those the system wakes one for a connection, and besides all
-    that have clients above the average: these take it only when nobody has for STAND_BACK_SECONDS.
+    that have clients above the average or may have no descriptor for it: these take it only when nobody has for
+    STAND_BACK_SECONDS.
     """
 
     def __init__(self, loop, sock, on_accepted, load=None):
@@ -5525,11 +5526,14 @@ class Listener(Handler):
         self._burst = 1        # connections to take in one turn: more while more are there
         self._timer = None     # runs while accepting pauses
         self._warned = None    # when the log was last told of that
-        self._is_above = False
+        self._is_short = self._comes_last = False
         loop.touch(self)
 
+    def _must_wait(self):
+        return self._load is not None and (self._is_short or self._load.is_above())
+
     def on_ready(self, events):
-        if self._is_above and self._load.is_above():
+        if self._comes_last and self._must_wait():
             self._timer = self._loop.call_later(STAND_BACK_SECONDS, self._take_rest)
             self._loop.touch(self)
         else:
@@ -5552,8 +5556,10 @@ class Listener(Handler):
                 self._burst = 1
                 self._on_refused(error)
                 return
+            if self._load is not None:
+                self._is_short = sock.fileno() >= most_descriptors()
             self._on_accepted(sock, address)
-            if self._load is not None and self._load.is_above() != self._is_above:
+            if self._must_wait() != self._comes_last:
                 self._loop.touch(self)
                 return
         self._burst = min(2 * self._burst, ACCEPT_BURST)
@@ -5564,7 +5570,7 @@ class Listener(Handler):
             if self._warned is None or self._loop.now - self._warned > WARNING_SECONDS:
                 self._warned = self._loop.now
                 LOG.warning('cannot accept just now: %s', os.strerror(error.errno))
-            self._timer = self._loop.call_later(ACCEPT_PAUSE, self._resume)
+            self._timer, self._is_short = self._loop.call_later(ACCEPT_PAUSE, self._resume), True
             self._loop.touch(self)
 
     def _resume(self):
@@ -5574,8 +5580,8 @@ class Listener(Handler):
     def settle(self):
         if self.sock is None:
             return
-        self._is_above = self._load is not None and self._load.is_above()
-        wanted = 0 if self._timer else READ if self._load is None or self._is_above else READ | EXCLUSIVE
+        self._comes_last = self._must_wait()
+        wanted = 0 if self._timer else READ if self._load is None or self._comes_last else READ | EXCLUSIVE
         if wanted != self.events:
             self._loop.watch(self, 0)  # what is exclusive cannot be changed otherwise, epoll_ctl(2)
             self._loop.watch(self, wanted)
