@@ -15,7 +15,8 @@ import pytest
 from fake_ssh import FakeSsh, private_temporary_directory
 from program import WS2S
 from raw_client import RawClient
-from service import WS2SD, Command, Crowd, Newcomers, Service, echoing, ended, is_alive, kill, stopwatch
+from service import (WS2SD, Command, Crowd, Newcomers, Service, echoing, ended, is_alive, kill, load_ws2sd,
+                     stopwatch)
 from targets import echo, serving
 from test_service import HANDING, answers, foreground, hear, notified
 from waiting import assert_holds, wait_until
@@ -493,6 +494,8 @@ def test_an_old_supervisor_that_is_killed_after_the_upgrade_takes_its_clients_al
             assert first.receive_close()[0] == 1001
             wait_until(service.is_alone, 5)
             wait_until(lambda: service.state['older'] == [])
+            counting = [pid for _, pid, _ in load_ws2sd().Board.of_service(service.state).slots()]
+            assert sorted(filter(None, counting)) == sorted(service.workers)  # another may have the number one day
             assert echoes(second)
     works(service)
 
