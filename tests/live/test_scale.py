@@ -65,7 +65,7 @@ def test_clients_behind_haproxy_lose_nothing_in_three_upgrades_of_each_gateway(t
             newcomers.finish()
             print('%d clients: %d rounds, %d newcomers' % (count, crowd.rounds, newcomers.count))
         for service in services:
-            wait_until(lambda: sorted(service.processes()) == sorted([service.pid] + service.workers), 10)
+            wait_until(lambda: sorted(service.processes()) == sorted([service.pid] + service.workers))
 
 
 def checks(lines):
@@ -95,7 +95,7 @@ def test_a_gateway_that_is_about_to_stop_says_so_and_serves_as_before(running_ga
     with serving(echo) as port, RawClient(gateway.address) as old:
         old.open().connect_to(port)
         gateway.drain()
-        wait_until(lambda: exchange(gateway.address, HEALTHZ)[0] == 503, 1)
+        wait_until(lambda: exchange(gateway.address, HEALTHZ)[0] == 503)
         with RawClient(gateway.address) as new:
             new.open().connect_to(port)
             for client in (old, new):
@@ -110,6 +110,6 @@ def test_a_service_that_stops_announces_that_first(tmpdir):
     with ended(Service(tmpdir, workers=1, web=False, limits={'announceSeconds': 2, 'drainSeconds': 1})) as service:
         address = service.start().address
         command = service.begin('stop')
-        wait_until(lambda: exchange(address, HEALTHZ)[0] == 503, 10)
+        wait_until(lambda: exchange(address, HEALTHZ)[0] == 503)
         assert command.outcome()[0] == 0
         assert service.processes() == []

@@ -994,7 +994,7 @@ class Supervising(object):
         self.loop, self.signals, (near, self.far) = module.ws2s.Loop(), [], socket.socketpair()
         for sock in (near, self.far):
             sock.setblocking(False)
-        self.place = module.Place(self, [])
+        self.place = module.Place(self)
         self.place.signal = self.signals.append
         self.place.pid = 1
         budget = module.ws2s.Budget(module.CONTROL_BYTES)

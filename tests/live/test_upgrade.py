@@ -107,11 +107,11 @@ def echoes(client, text=b'12345'):
     return client.receive_data(len(text)) == text
 
 
-def leave(client, service, gone, seconds=1):
+def leave(client, service, gone):
     """The last client of processes goes, and so do they."""
     client.sock.close()
-    wait_until(lambda: not any(map(is_alive, gone)), seconds, 'the old processes to go')
-    wait_until(lambda: service.state['older'] == [] or not set(service.older()[0]) & set(gone), 2)
+    wait_until(lambda: not any(map(is_alive, gone)), 30, 'the old processes to go')
+    wait_until(lambda: service.state['older'] == [] or not set(service.older()[0]) & set(gone))
 
 
 # -- what it does ------------------------------------------------------------------------------------------------------
@@ -162,8 +162,20 @@ def test_generations_end_with_their_own_last_client_in_whatever_order(service):
             leave(second, service, middle)
             assert echoes(first) and echoes(third)
             leave(first, service, oldest)
-            wait_until(service.is_alone, 2)
+            wait_until(service.is_alone)
             assert echoes(third)
+
+
+def test_a_generation_in_the_middle_goes_on_when_the_oldest_has_gone(service):
+    service.change('ws2sd', '\nLEAD_SECONDS = 5 ', '\nLEAD_SECONDS = 0 ')
+    service.start()
+    with serving(echo) as port, connected(service.address, port) as first:
+        with connected(service.upgrade().address, port) as second, connected(service.upgrade().address, port):
+            middle, oldest = service.older()
+            leave(first, service, oldest)
+            wait_until(lambda: service.older() == [middle])
+            assert echoes(second)
+    wait_until(service.is_alone)
 
 
 @pytest.mark.parametrize('counts', [(4, 1, 3), (1, 4, 2), (2, 2, 2)], ids=str)
@@ -177,7 +189,7 @@ def test_no_connection_is_lost_to_a_socket_without_a_worker_whatever_their_numbe
         assert len(service.workers) == count
         for _ in range(100):
             assert answers(service.address)
-    wait_until(service.is_alone, 3)
+    wait_until(service.is_alone)
 
 
 def test_a_crowd_with_traffic_and_newcomers_lose_nothing_in_three_upgrades(service):
@@ -191,7 +203,7 @@ def test_a_crowd_with_traffic_and_newcomers_lose_nothing_in_three_upgrades(servi
             newcomers.go_on()
         crowd.finish()
         newcomers.finish()
-    wait_until(service.is_alone, 3)
+    wait_until(service.is_alone)
 
 
 def test_listeners_come_and_go_and_a_unix_socket_stays(service, tmpdir):
@@ -238,7 +250,7 @@ def test_clients_from_before_have_as_long_as_the_new_configuration_says(service)
         service.upgrade()
         assert echoes(client)
         assert idle.receive_close()[0] == client.receive_close()[0] == 1001
-        wait_until(service.is_alone, 5)
+        wait_until(service.is_alone)
 
 
 def test_without_a_limit_they_have_for_ever(service):
@@ -262,17 +274,17 @@ def test_a_tunnel_lives_as_long_as_its_client(service, tmpdir):
             service.upgrade()
             assert echoes(client) and fake.alive() and folder
             (left,) = service.older()
-            leave(client, service, left, 3)
-            wait_until(lambda: not fake.alive(), 3)
+            leave(client, service, left)
+            wait_until(lambda: not fake.alive())
 
 
 def test_counts_go_on_from_version_to_version_and_are_those_of_all_generations(service):
     service.start()
     with serving(echo) as port, connected(service.address, port), connected(service.address, port):
-        wait_until(lambda: figures(service) == (2, 2), 10, 'the counts of the old workers')
+        wait_until(lambda: figures(service) == (2, 2), 30, 'the counts of the old workers')
         with connected(service.upgrade().address, port):
-            wait_until(lambda: figures(service) == (3, 3), 10, 'the counts of all workers')
-    wait_until(lambda: figures(service) == (0, 3) and service.is_alone(), 10, 'nothing to be forgotten')
+            wait_until(lambda: figures(service) == (3, 3), 30, 'the counts of all workers')
+    wait_until(lambda: figures(service) == (0, 3) and service.is_alone(), 30, 'nothing to be forgotten')
 
 
 def figures(service):
@@ -308,7 +320,7 @@ def refuses_upgrade(service, word):
         assert word in service.refuses(1, 'upgrade')
         assert (service.pid, service.workers) == before
         assert echoes(client)
-    wait_until(service.is_alone, 10)
+    wait_until(service.is_alone)
     assert answers(service.address)
 
 
@@ -365,7 +377,7 @@ def trial(service):
     before = set(service.processes())
     service.change('ws2sd', '\nTRIAL_SECONDS = 0.2 ', '\nTRIAL_SECONDS = 6 ')
     command = service.begin('upgrade')
-    new = wait_until(lambda: three_of(service, before | set([command.pid])), 20, 'the new version to be on trial')
+    new = wait_until(lambda: three_of(service, before | set([command.pid])), 30, 'the new version to be on trial')
     parents = dict((pid, parent_of(pid)) for pid in new)
     supervisor = next(pid for pid in new if parents[pid] in before)
     yield command, supervisor, [pid for pid in new if pid != supervisor]
@@ -383,7 +395,7 @@ def parent_of(pid):
 
 def works(service):
     """The next commands do what they should, and nothing is left behind."""
-    wait_until(lambda: answers(service.address) and len(service.workers) == 2, 20)
+    wait_until(lambda: answers(service.address) and len(service.workers) == 2)
     service.install()
     service.do('status')
     service.upgrade()
@@ -412,7 +424,7 @@ def test_a_new_supervisor_that_is_killed_in_its_trial_leaves_the_old_one_serving
             status, _, errors = command.outcome()
         assert status == 1 and 'the old version goes on' in errors
         assert echoes(client)
-        wait_until(service.is_alone, 5)
+        wait_until(service.is_alone)
     works(service)
 
 
@@ -423,7 +435,7 @@ def test_an_old_supervisor_that_is_killed_during_the_trial_leaves_the_place_to_t
         kill(old, signal.SIGKILL)
         assert command.outcome()[0] == 0
     assert service.pid == supervisor and sorted(service.workers) == sorted(workers) and service.address == address
-    wait_until(service.is_alone, 10)
+    wait_until(service.is_alone)
     works(service)
 
 
@@ -443,7 +455,7 @@ def test_an_old_supervisor_that_is_killed_after_the_upgrade_takes_its_clients_al
         with connected(service.upgrade().address, port) as second:
             kill(old, signal.SIGKILL)
             assert first.receive_close()[0] == 1001
-            wait_until(service.is_alone, 5)
+            wait_until(service.is_alone)
             wait_until(lambda: service.state['older'] == [])
             assert echoes(second)
     works(service)
@@ -455,7 +467,7 @@ def test_a_new_supervisor_that_is_killed_has_the_old_one_serve_again(service):
     with serving(echo) as port, connected(address, port) as client:
         service.upgrade()
         kill(service.pid, signal.SIGKILL)
-        wait_until(lambda: service.pid == old and service.two_workers_without(sum(service.older(), [])), 10)
+        wait_until(lambda: service.pid == old and service.two_workers_without(sum(service.older(), [])))
         assert echoes(client)
         for _ in range(20):
             assert answers(address)
@@ -469,11 +481,11 @@ def test_workers_of_both_generations_that_are_killed_lose_their_own_clients_only
         with connected(service.upgrade().address, port) as second:
             kill(service.older()[0][0], signal.SIGKILL)
             assert first.is_ended() and echoes(second)
-            wait_until(service.is_alone, 5)
+            wait_until(service.is_alone)
             kill(service.workers[0], signal.SIGKILL)
             assert second.is_ended()
     service.configure(workers=2)
-    wait_until(lambda: len(service.workers) == 1 and answers(service.address), 10)
+    wait_until(lambda: len(service.workers) == 1 and answers(service.address))
     service.upgrade()
     works(service)
 
@@ -485,7 +497,7 @@ def test_a_supervisor_in_the_middle_that_is_killed_leaves_the_newest_serving(ser
         with connected(service.address, port) as second, connected(service.upgrade().address, port) as third:
             kill(middle, signal.SIGKILL)
             assert first.receive_close()[0] == second.receive_close()[0] == 1001
-            wait_until(service.is_alone, 10)
+            wait_until(service.is_alone)
             assert echoes(third)
     works(service)
 
@@ -513,8 +525,8 @@ def test_in_the_foreground_the_first_process_stays_and_passes_on_what_it_is_told
                 service.upgrade()
             else:
                 os.kill(running.pid, signal.SIGUSR2)
-                wait_until(lambda: service.pid != before, 20)
-            wait_until(lambda: sorted(service.processes()) == sorted([running.pid, service.pid] + service.workers), 5)
+                wait_until(lambda: service.pid != before)
+            wait_until(lambda: sorted(service.processes()) == sorted([running.pid, service.pid] + service.workers))
         assert not set(first) & set(service.workers)
         os.kill(running.pid, signal.SIGHUP)
         wait_until(lambda: service.state['reloads'] == 1)
@@ -577,11 +589,11 @@ def test_with_the_last_client_the_old_generation_is_gone_and_all_that_it_had(ser
         crowd.round()
         for client in crowd.clients[1:]:
             client.sock.close()
-        left = wait_until(lambda: len(service.older()[0]) == 1 and service.older()[0], 20)
+        left = wait_until(lambda: len(service.older()[0]) == 1 and service.older()[0])
         last = crowd.clients.pop(0)
         last.sock.close()
         elapsed = stopwatch()
-        wait_until(lambda: not any(map(is_alive, old)), 10)
+        wait_until(lambda: not any(map(is_alive, old)))
         assert elapsed() < 1 and left
         crowd.clients = []
     assert service.is_alone()
