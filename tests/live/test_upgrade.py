@@ -176,6 +176,7 @@ def test_a_generation_in_the_middle_goes_on_when_the_oldest_has_gone(service):
             wait_until(lambda: service.older() == [middle])
             assert echoes(second)
     wait_until(service.is_alone)
+    assert not [line for line in service.log if 'ws2sd ends' in line]
 
 
 @pytest.mark.parametrize('counts', [(4, 1, 3), (1, 4, 2), (2, 2, 2)], ids=str)
