@@ -201,7 +201,7 @@ def test_a_crowd_with_traffic_and_newcomers_lose_nothing_in_three_upgrades(servi
             service.configure(workers=count)
             service.upgrade()
             crowd.goes_on()
-            newcomers.go_on()
+            newcomers.goes_on()
         crowd.finish()
         newcomers.finish()
     wait_until(service.is_alone)
@@ -362,7 +362,7 @@ def test_newcomers_notice_nothing_of_a_version_that_dies_young(service):
     with echoing() as port, Newcomers(service.address, port) as newcomers:
         for _ in range(2):
             service.refuses(1, 'upgrade')
-            newcomers.go_on()
+            newcomers.goes_on()
         newcomers.finish()
 
 
