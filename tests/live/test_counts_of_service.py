@@ -2,6 +2,7 @@
 """What the workers of a ``ws2sd`` have counted together: as a program scrapes it, as ``status`` and ``top`` show it."""
 
 import contextlib
+import errno
 import fcntl
 import io
 import json
@@ -33,7 +34,7 @@ try:
 except ImportError:  # Python 2
     from urllib import quote
 
-pytestmark = pytest.mark.programs
+pytestmark = [pytest.mark.programs, pytest.mark.independent]
 
 GROWING = re.compile(r'\w+_(total|bucket|count|sum)\b')
 MIXED = ('/?host=127.0.0.1&port=%d', 'raw'), (None, 'json')
@@ -292,6 +293,20 @@ def test_without_memory_of_its_own_the_system_has_it_in_the_home(module, tmpdir,
     assert of_board(others) == [(True, cells_of(module, 9))]
     board.close()
     close(board, others)
+
+
+def test_without_room_for_a_file_workers_count_all_the_same(module, tmpdir, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(errno.ENOSPC, 'no space')
+
+    monkeypatch.setattr(module, 'written_file', refuse)
+    board = module.Board.make(str(tmpdir), 2)
+    slot = board.take()
+    slot.begin()
+    slot.exchange(cells_of(module, 9))
+    assert of_board(board) == [(True, cells_of(module, 9))] and board.fds() == board.paths(str(tmpdir)) == []
+    board.close()
+    close(board)
 
 
 # -- status ------------------------------------------------------------------------------------------------------------

@@ -68,6 +68,7 @@ def test_a_link_in_the_place_of_a_file_leads_nowhere(web, monkeypatch):
     assert read(web) is None
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize('is_served', [False, True], ids=['by a thread', 'by a gateway'])
 def test_nothing_outside_is_read_while_folders_and_links_are_exchanged(running_gateway, web, is_served):
     gateway = running_gateway({'web': str(web)})

@@ -13,7 +13,7 @@ import pytest
 from installed import needs, needs_node_modules
 from program import REPOSITORY
 
-pytestmark = pytest.mark.pages
+pytestmark = [pytest.mark.pages, pytest.mark.timeout(320)]
 
 TESTS = os.path.join(REPOSITORY, 'tests', 'js')
 FILES = sorted(os.path.basename(path) for path in glob.glob(os.path.join(TESTS, '*.test.js')))
@@ -22,7 +22,7 @@ PROGRAMS = {
     'gateway_tls.test.js': ('openssl', 'openssl'), 'sockets_gateway.test.js': ('openssl', 'openssl'),
     'net.test.js': ('node', 'nodejs'), 'nettls.test.js': ('openssl', 'openssl'),
 }
-SECONDS = 100
+SECONDS = 300
 
 
 def run_node(name, **variables):

@@ -22,6 +22,8 @@ from raw_client import BINARY, CLOSE, PING, PONG, TEXT, RawClient, exchange, fra
 from targets import closed_port, echo, serving, silence
 from waiting import wait_until, wait_until_still
 
+pytestmark = pytest.mark.programs
+
 ALLOW_LOCAL = {'allowConnectToServerLocal': True}
 EACH_WORKER = 'ws2s: under ws2sd each worker has these limits for itself, see "workers"\n'
 HEALTHZ = b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'

@@ -29,7 +29,7 @@ from tape import Reading, Tape
 from targets import echo, recorder, serving, silence
 from waiting import assert_holds, wait_until
 
-pytestmark = pytest.mark.programs
+pytestmark = [pytest.mark.programs, pytest.mark.independent]
 
 HEALTHZ = b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'
 
@@ -733,7 +733,6 @@ def spread(service, count):
             client.sock.close()
 
 
-@pytest.mark.independent
 @pytest.mark.parametrize('clients, most', [(40, 20), (2000, 600)])
 def test_of_four_workers_none_has_many_more_clients_than_the_others(service, many_descriptors, clients, most):
     service.configure(workers=4)
@@ -812,6 +811,7 @@ def sending_tape(tape, begun):
     return run
 
 
+@pytest.mark.quiet
 def test_stop_under_load_loses_no_byte_and_says_1001_to_all(service):
     service.configure(limits={'drainSeconds': 5})
     service.start()

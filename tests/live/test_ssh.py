@@ -29,7 +29,7 @@ from targets import (closed_port, echo, recorder, released, reset, saying, servi
                      unaccepted, when)
 from waiting import assert_holds, wait_until, wait_until_still
 
-pytestmark = [pytest.mark.programs, pytest.mark.usefixtures('no_mistakes')]
+pytestmark = [pytest.mark.programs, pytest.mark.independent, pytest.mark.usefixtures('no_mistakes')]
 
 MEGABYTE = 1 << 20
 PIECE = 32768

@@ -27,7 +27,7 @@ from ssh_server import make_key, running_sshd, some_account
 from targets import echo, serving, sink
 from waiting import wait_until
 
-pytestmark = [pytest.mark.programs, pytest.mark.usefixtures('no_mistakes')]
+pytestmark = [pytest.mark.programs, pytest.mark.independent, pytest.mark.usefixtures('no_mistakes')]
 
 BAD_REQUEST = (1, 'bad-request')
 DONE = (0, None)

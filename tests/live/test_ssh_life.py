@@ -26,7 +26,7 @@ from ssh_server import make_key, running_sshd, some_account
 from targets import echo, serving, silence, sink
 from waiting import assert_holds, wait_until
 
-pytestmark = [pytest.mark.programs, pytest.mark.usefixtures('no_mistakes')]
+pytestmark = [pytest.mark.programs, pytest.mark.independent, pytest.mark.usefixtures('no_mistakes')]
 
 DONE = (0, None)
 HOP = {'host': 'target.test', 'port': 80, 'ssh_host': '127.0.0.1', 'ssh_username': 'user', 'ssh_password': 'secret'}

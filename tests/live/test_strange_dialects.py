@@ -22,7 +22,7 @@ from targets import (closed_port, echo, recorder, released, reset, saying, servi
                      silent_port, sink, unaccepted, when)
 from waiting import wait_until, wait_until_still
 
-pytestmark = pytest.mark.usefixtures('no_mistakes')
+pytestmark = [pytest.mark.programs, pytest.mark.usefixtures('no_mistakes')]
 
 PIECE = 32768
 BUFFER = 262144      # limits.bufferBytes
