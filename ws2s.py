@@ -4638,6 +4638,7 @@ DATAGRAMS = 64                 # that wait for a target which is being dialled
 DATAGRAM_BYTES = 65507         # of the longest: what IP carries, without the heads of IPv4 and UDP
 ACCEPT_BURST = 64              # connections taken in one turn
 ACCEPT_PAUSE = 0.2             # seconds without accepting when descriptors have run out
+SPARE_DESCRIPTORS = 64         # that targets leave for clients
 STAND_BACK_SECONDS = 0.01      # for workers with fewer clients to take a connection
 WARNING_SECONDS = 10           # between two equal warnings about that
 CLIENT_LINES = 20, 2           # of a client in the log: at once, and a second from then on
@@ -5494,6 +5495,13 @@ class Datagrams(Handler):
         self.owner.on_mistake()
 
 
+def most_descriptors():
+    """Up to which number targets may have descriptors, of which the system gives the lowest that is free: a few clients
+    with many streams must not keep all others from being accepted."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return soft - min(SPARE_DESCRIPTORS, soft // 8) if soft != resource.RLIM_INFINITY else float('inf')
+
+
 class Load(object):
     """How many clients a worker of a service has, in ``memory`` that all of them share: an int for each."""
 
@@ -5518,7 +5526,8 @@ class Listener(Handler):
     """One listening socket; ``on_accepted(sock, address)`` gets each connection.
 
     With a Load the socket is shared with other workers. Of those the system wakes one for a connection, and besides all
-    that have clients above the average: these take it only when nobody has for STAND_BACK_SECONDS.
+    that have clients above the average or may have no descriptor for it: these take it only when nobody has for
+    STAND_BACK_SECONDS.
     """
 
     def __init__(self, loop, sock, on_accepted, load=None):
@@ -5526,11 +5535,14 @@ class Listener(Handler):
         self._burst = 1        # connections to take in one turn: more while more are there
         self._timer = None     # runs while accepting pauses
         self._warned = None    # when the log was last told of that
-        self._is_above = False
+        self._is_short = self._comes_last = False
         loop.touch(self)
 
+    def _must_wait(self):
+        return self._load is not None and (self._is_short or self._load.is_above())
+
     def on_ready(self, events):
-        if self._is_above and self._load.is_above():
+        if self._comes_last and self._must_wait():
             self._timer = self._loop.call_later(STAND_BACK_SECONDS, self._take_rest)
             self._loop.touch(self)
         else:
@@ -5553,8 +5565,10 @@ class Listener(Handler):
                 self._burst = 1
                 self._on_refused(error)
                 return
+            if self._load is not None:
+                self._is_short = sock.fileno() >= most_descriptors()
             self._on_accepted(sock, address)
-            if self._load is not None and self._load.is_above() != self._is_above:
+            if self._must_wait() != self._comes_last:
                 self._loop.touch(self)
                 return
         self._burst = min(2 * self._burst, ACCEPT_BURST)
@@ -5565,7 +5579,7 @@ class Listener(Handler):
             if self._warned is None or self._loop.now - self._warned > WARNING_SECONDS:
                 self._warned = self._loop.now
                 LOG.warning('cannot accept just now: %s', os.strerror(error.errno))
-            self._timer = self._loop.call_later(ACCEPT_PAUSE, self._resume)
+            self._timer, self._is_short = self._loop.call_later(ACCEPT_PAUSE, self._resume), True
             self._loop.touch(self)
 
     def _resume(self):
@@ -5575,8 +5589,8 @@ class Listener(Handler):
     def settle(self):
         if self.sock is None:
             return
-        self._is_above = self._load is not None and self._load.is_above()
-        wanted = 0 if self._timer else READ if self._load is None or self._is_above else READ | EXCLUSIVE
+        self._comes_last = self._must_wait()
+        wanted = 0 if self._timer else READ if self._load is None or self._comes_last else READ | EXCLUSIVE
         if wanted != self.events:
             self._loop.watch(self, 0)  # what is exclusive cannot be changed otherwise, epoll_ctl(2)
             self._loop.watch(self, wanted)
@@ -6203,7 +6217,6 @@ ZONE_LOOKUPS = 16      # under way for one address below two labels, in zones th
 CLIENT_LOOKUPS = 2     # under way for one client: one that it has given up, and another
 KNOWN_ZONES = 1024     # that are remembered
 CONTEXTS = 64          # of TLS with the system's authorities
-SPARE_DESCRIPTORS = 64  # that targets leave for clients
 RACE_SECONDS = 0.25    # after which a silent address has a rival, RFC 8305 section 8
 RIVALS = 5             # addresses of one target that are tried at one time: each takes a descriptor
 
@@ -6526,13 +6539,6 @@ class Lookup(Step):
             self._resolver.note(self._host, self._job, None)
             self._job.cancel()
             self._job = None
-
-
-def most_descriptors():
-    """Up to which number targets may have descriptors, of which the system gives the lowest that is free: a few clients
-    with many streams must not keep all others from being accepted."""
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return soft - min(SPARE_DESCRIPTORS, soft // 8) if soft != resource.RLIM_INFINITY else float('inf')
 
 
 class Sources(object):

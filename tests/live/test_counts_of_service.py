@@ -271,6 +271,20 @@ def test_a_slot_is_free_when_neither_its_supervisor_nor_its_worker_lives(module,
     close(board)
 
 
+def test_the_memory_of_a_worker_that_nobody_follows_is_free_and_what_the_worker_did_still_counts(module, tmpdir):
+    board = module.Board.make(str(tmpdir), 2)
+    for _ in range(2 * module.SLOTS):
+        slot = board.take()
+        slot.begin()
+        slot.exchange(cells_of(module, 1))
+        slot.end()
+        slot.leave()
+    assert [values for _, values in of_board(board)] == [
+        [2 * module.SLOTS if grows else 1 for _, grows in module.ws2s.CELLS]]
+    board.close()
+    close(board)
+
+
 def test_what_is_no_memory_of_counts_is_refused(module, tmpdir):
     tmpdir.join('empty').write('')
     tmpdir.join('other').write('x' * 4096)
@@ -538,10 +552,10 @@ def questions():
 
 
 class Prometheus(object):
-    """One of our own, which scrapes these addresses each second."""
+    """One of our own, which scrapes this address every two seconds."""
 
     CONFIG = u'''
-global: {scrape_interval: 1s, scrape_timeout: 1s}
+global: {scrape_interval: 2s, scrape_timeout: 2s}
 rule_files: [rules.yml]
 scrape_configs: [{job_name: ws2s, static_configs: [{targets: %s}]}]
 '''

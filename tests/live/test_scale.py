@@ -3,6 +3,7 @@
 
 import contextlib
 import functools
+import os
 
 import pytest
 
@@ -91,3 +92,15 @@ def test_a_service_that_stops_announces_that_first(tmpdir):
         assert service.processes() == []
         first, second = [line for line in service.log if 'stop: 0 clients' in line or 'stopping: 0 clients' in line]
         assert 'is about to stop' in first and 'is stopping' in second
+
+
+def test_newcomers_find_a_unix_socket_as_long_as_a_stop_is_announced(tmpdir):
+    path = str(tmpdir.join('s'))
+    with ended(Service(tmpdir, workers=1, web=False, listen=[{'path': path}],
+                       limits={'announceSeconds': 5, 'drainSeconds': 0})) as service:
+        service.start()
+        command = service.begin('stop')
+        wait_until(lambda: any('is about to stop' in line for line in service.log))
+        assert exchange(path, HEALTHZ)[0] == 503
+        assert command.outcome()[0] == 0
+        assert not os.path.exists(path) and service.processes() == []

@@ -15,7 +15,8 @@ import pytest
 from fake_ssh import FakeSsh, private_temporary_directory
 from program import WS2S
 from raw_client import RawClient
-from service import WS2SD, Command, Crowd, Newcomers, Service, echoing, ended, is_alive, kill, stopwatch
+from service import (WS2SD, Command, Crowd, Newcomers, Service, echoing, ended, is_alive, kill, load_ws2sd,
+                     stopwatch)
 from targets import echo, serving
 from test_service import HANDING, answers, foreground, hear, notified
 from waiting import assert_holds, wait_until
@@ -100,6 +101,16 @@ def connected(address, port, **fields):
     """A client with an echo target."""
     with RawClient(address, timeout=20) as client:
         yield client.open().connect_to(port, **fields) or client
+
+
+class Clients(list):
+    def add(self, address, port):
+        self.append(RawClient(address, timeout=20))
+        self[-1].open().connect_to(port)
+
+    def close(self):
+        for client in self:
+            client.sock.close()
 
 
 def echoes(client, text=b'12345'):
@@ -228,6 +239,33 @@ def test_listeners_come_and_go_and_a_unix_socket_stays(service, tmpdir):
     assert not os.path.exists(path)
 
 
+def test_a_port_that_a_later_version_drops_is_closed_whoever_is_left_of_those_before(service):
+    with contextlib.closing(socket.socket()) as sock:
+        sock.bind(('127.0.0.2', 0))
+        dropped = {'host': '127.0.0.2', 'port': sock.getsockname()[1]}
+    kept = [{'port': 0}]
+    service.configure(listen=kept + [dropped])
+    service.start()
+    host, port = service.state['address'].split(',')[0].rsplit(':', 1)
+    with serving(echo) as target, connected((host, int(port)), target) as client:
+        service.upgrade()
+        service.configure(listen=kept)
+        service.upgrade()
+        wait_until(lambda: not listens(dropped), 30, 'the port to be closed')
+        service.configure(listen=kept + [dropped])
+        service.upgrade()
+        assert answers(('127.0.0.2', dropped['port'])) and echoes(client)
+        (left,) = service.older()
+        leave(client, service, left)
+    wait_until(service.is_alone)
+    assert answers(('127.0.0.2', dropped['port']))
+
+
+def listens(listen):
+    with contextlib.closing(socket.socket()) as sock:
+        return sock.connect_ex((listen['host'], listen['port'])) == 0
+
+
 def test_the_program_may_lie_behind_a_link_that_leads_elsewhere_by_now(service, tmpdir):
     for name in ('one', 'two'):
         folder = tmpdir.mkdir(name)
@@ -252,6 +290,17 @@ def test_clients_from_before_have_as_long_as_the_new_configuration_says(service)
         assert echoes(client)
         assert idle.receive_close()[0] == client.receive_close()[0] == 1001
         wait_until(service.is_alone)
+
+
+def test_a_worker_that_hangs_has_no_longer_than_the_others(service):
+    service.start()
+    with serving(echo) as port, connected(service.address, port):
+        service.configure(limits={'drainSeconds': 1, 'upgradeSeconds': 1})
+        old = service.upgrade().older()[0]
+        for pid in old:
+            kill(pid, signal.SIGSTOP)
+        wait_until(lambda: not any(map(is_alive, old)), 30, 'the old workers to go')
+    wait_until(service.is_alone)
 
 
 def test_without_a_limit_they_have_for_ever(service):
@@ -458,6 +507,8 @@ def test_an_old_supervisor_that_is_killed_after_the_upgrade_takes_its_clients_al
             assert first.receive_close()[0] == 1001
             wait_until(service.is_alone)
             wait_until(lambda: service.state['older'] == [])
+            counting = [pid for _, pid, _ in load_ws2sd().Board.of_service(service.state).slots()]
+            assert sorted(filter(None, counting)) == sorted(service.workers)  # another may have the number one day
             assert echoes(second)
     works(service)
 
@@ -473,6 +524,39 @@ def test_a_new_supervisor_that_is_killed_has_the_old_one_serve_again(service):
         for _ in range(20):
             assert answers(address)
     works(service)
+
+
+def test_one_that_does_not_listen_to_signals_yet_is_sent_none(service):
+    service.start()
+    kill(service.pid, signal.SIGKILL)  # which leaves its state
+    wait_until(lambda: not service.processes())
+    service.change('ws2sd', '    config = home.read_config()\n    pid_file = PidFile(home.pid)\n    pid_file.take()\n',
+                   '    config = home.read_config()\n    pid_file = PidFile(home.pid)\n    pid_file.take()\n'
+                   '    sys.stdin.readline()\n')
+    running = Command([sys.executable, service.program, '--home', service.home, 'run'], service.user_home)
+    wait_until(lambda: service.read('pid') == '%d\n' % running.pid)
+    for word in 'upgrade', 'reload':
+        assert 'has not started yet' in service.refuses(1, word)
+    running.process.stdin.write(b'go on\n')
+    running.process.stdin.flush()
+    wait_until(lambda: service.pid == running.pid and len(service.workers) == 2)
+    service.do('stop')
+    assert running.outcome()[0] == 0
+
+
+def test_one_that_serves_again_and_again_beside_its_old_clients_counts_all_of_them(service):
+    service.configure(workers=1)
+    service.change('ws2sd', '\nSLOTS = 64 ', '\nSLOTS = 1 ')  # so that there are four
+    service.start()
+    old = service.pid
+    with serving(echo) as port, contextlib.closing(Clients()) as clients:
+        for number in range(1, 6):
+            clients.add(service.address, port)
+            service.upgrade()
+            kill(service.pid, signal.SIGKILL)
+            wait_until(lambda: service.pid == old and service.workers and answers(service.address))
+            wait_until(lambda: figures(service) == (number, number), 30, 'all to be counted')
+        assert all(echoes(client) for client in clients)
 
 
 def test_workers_of_both_generations_that_are_killed_lose_their_own_clients_only(service):
@@ -579,6 +663,7 @@ def resources(pids):
     return found
 
 
+@pytest.mark.quiet
 @pytest.mark.parametrize('count', [300, pytest.param(2000, marks=pytest.mark.soak)])
 def test_with_the_last_client_the_old_generation_is_gone_and_all_that_it_had(service, many_descriptors, count):
     service.start()
@@ -595,10 +680,11 @@ def test_with_the_last_client_the_old_generation_is_gone_and_all_that_it_had(ser
         last.sock.close()
         elapsed = stopwatch()
         wait_until(lambda: not any(map(is_alive, old)))
-        assert elapsed() < 1 and left
+        took = elapsed()
+        assert took < 1 and left
         crowd.clients = []
     assert service.is_alone()
     after = resources(service.processes())
     print('%d clients: gone in %.3f s; descriptors %d, then %d; resident %d KB, then %d KB' % (
-        count, elapsed(), before[0], after[0], before[1] // 1024, after[1] // 1024))
+        count, took, before[0], after[0], before[1] // 1024, after[1] // 1024))
     assert after[0] <= before[0] and after[1] < before[1] + 16 * 1048576
