@@ -507,7 +507,8 @@ def test_an_old_supervisor_that_is_killed_after_the_upgrade_takes_its_clients_al
             assert first.receive_close()[0] == 1001
             wait_until(service.is_alone)
             wait_until(lambda: service.state['older'] == [])
-            counting = [pid for _, pid, _ in load_ws2sd().Board.of_service(service.state).slots()]
+            module = load_ws2sd()
+            counting = [pid for _, pid, _ in module.Board.of_service(service.state).slots()]
             assert sorted(filter(None, counting)) == sorted(service.workers)  # another may have the number one day
             assert echoes(second)
     works(service)
