@@ -2195,14 +2195,15 @@ def may_see_counts(request, listen, client, is_proxy, config):
     may have passed on is nobody's of this machine: those that add no header of theirs end each connection, as nginx
     does, or name another host."""
     origin = read_origin('http://%s' % re.sub(r':\Z', '', request.one('host') or 'localhost'))
-    name, is_for_all = re.sub(r'\.\Z', '', origin.host), any(one.metrics for one in listeners(config))
-    if listen.metrics or not is_loopback_page(origin):
-        return listen.metrics and (is_loopback_page(origin) or packed_address(name) is not None or any(
-            entry.rpartition('/')[2] == name for entry in config['allowedHosts']))
+    name, is_loopback = re.sub(r'\.\Z', '', origin.host), is_loopback_page(origin)
+    if listen.metrics:
+        return is_loopback or packed_address(name) is not None or any(
+            entry.rpartition('/')[2] == name for entry in config['allowedHosts'])
     was_passed_on = is_proxy or listen.proxyProtocol or any(
         PASSED_ON.match(header) or header == config['auth.proxyHeader'] for header, _ in request.headers)
     is_direct = not was_passed_on and set(request.tokens('connection')) <= {'', 'keep-alive'}
-    return is_direct and not is_for_all and any(in_network(client, network) for network in LOOPBACK_NETWORKS)
+    return (is_loopback and is_direct and any(in_network(client, network) for network in LOOPBACK_NETWORKS)
+            and not any(one.metrics for one in listeners(config)))
 
 
 def headers_for_readers(request, config):
@@ -4637,6 +4638,7 @@ DATAGRAMS = 64                 # that wait for a target which is being dialled
 DATAGRAM_BYTES = 65507         # of the longest: what IP carries, without the heads of IPv4 and UDP
 ACCEPT_BURST = 64              # connections taken in one turn
 ACCEPT_PAUSE = 0.2             # seconds without accepting when descriptors have run out
+SPARE_DESCRIPTORS = 64         # that targets leave for clients
 STAND_BACK_SECONDS = 0.01      # for workers with fewer clients to take a connection
 WARNING_SECONDS = 10           # between two equal warnings about that
 CLIENT_LINES = 20, 2           # of a client in the log: at once, and a second from then on
@@ -5493,6 +5495,13 @@ class Datagrams(Handler):
         self.owner.on_mistake()
 
 
+def most_descriptors():
+    """Up to which number targets may have descriptors, of which the system gives the lowest that is free: a few clients
+    with many streams must not keep all others from being accepted."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return soft - min(SPARE_DESCRIPTORS, soft // 8) if soft != resource.RLIM_INFINITY else float('inf')
+
+
 class Load(object):
     """How many clients a worker of a service has, in ``memory`` that all of them share: an int for each."""
 
@@ -5517,7 +5526,8 @@ class Listener(Handler):
     """One listening socket; ``on_accepted(sock, address)`` gets each connection.
 
     With a Load the socket is shared with other workers. Of those the system wakes one for a connection, and besides all
-    that have clients above the average: these take it only when nobody has for STAND_BACK_SECONDS.
+    that have clients above the average or may have no descriptor for it: these take it only when nobody has for
+    STAND_BACK_SECONDS.
     """
 
     def __init__(self, loop, sock, on_accepted, load=None):
@@ -5525,11 +5535,14 @@ class Listener(Handler):
         self._burst = 1        # connections to take in one turn: more while more are there
         self._timer = None     # runs while accepting pauses
         self._warned = None    # when the log was last told of that
-        self._is_above = False
+        self._is_short = self._comes_last = False
         loop.touch(self)
 
+    def _must_wait(self):
+        return self._load is not None and (self._is_short or self._load.is_above())
+
     def on_ready(self, events):
-        if self._is_above and self._load.is_above():
+        if self._comes_last and self._must_wait():
             self._timer = self._loop.call_later(STAND_BACK_SECONDS, self._take_rest)
             self._loop.touch(self)
         else:
@@ -5552,8 +5565,10 @@ class Listener(Handler):
                 self._burst = 1
                 self._on_refused(error)
                 return
+            if self._load is not None:
+                self._is_short = sock.fileno() >= most_descriptors()
             self._on_accepted(sock, address)
-            if self._load is not None and self._load.is_above() != self._is_above:
+            if self._must_wait() != self._comes_last:
                 self._loop.touch(self)
                 return
         self._burst = min(2 * self._burst, ACCEPT_BURST)
@@ -5564,7 +5579,7 @@ class Listener(Handler):
             if self._warned is None or self._loop.now - self._warned > WARNING_SECONDS:
                 self._warned = self._loop.now
                 LOG.warning('cannot accept just now: %s', os.strerror(error.errno))
-            self._timer = self._loop.call_later(ACCEPT_PAUSE, self._resume)
+            self._timer, self._is_short = self._loop.call_later(ACCEPT_PAUSE, self._resume), True
             self._loop.touch(self)
 
     def _resume(self):
@@ -5574,8 +5589,8 @@ class Listener(Handler):
     def settle(self):
         if self.sock is None:
             return
-        self._is_above = self._load is not None and self._load.is_above()
-        wanted = 0 if self._timer else READ if self._load is None or self._is_above else READ | EXCLUSIVE
+        self._comes_last = self._must_wait()
+        wanted = 0 if self._timer else READ if self._load is None or self._comes_last else READ | EXCLUSIVE
         if wanted != self.events:
             self._loop.watch(self, 0)  # what is exclusive cannot be changed otherwise, epoll_ctl(2)
             self._loop.watch(self, wanted)
@@ -6202,7 +6217,6 @@ ZONE_LOOKUPS = 16      # under way for one address below two labels, in zones th
 CLIENT_LOOKUPS = 2     # under way for one client: one that it has given up, and another
 KNOWN_ZONES = 1024     # that are remembered
 CONTEXTS = 64          # of TLS with the system's authorities
-SPARE_DESCRIPTORS = 64  # that targets leave for clients
 RACE_SECONDS = 0.25    # after which a silent address has a rival, RFC 8305 section 8
 RIVALS = 5             # addresses of one target that are tried at one time: each takes a descriptor
 
@@ -6525,13 +6539,6 @@ class Lookup(Step):
             self._resolver.note(self._host, self._job, None)
             self._job.cancel()
             self._job = None
-
-
-def most_descriptors():
-    """Up to which number targets may have descriptors, of which the system gives the lowest that is free: a few clients
-    with many streams must not keep all others from being accepted."""
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return soft - min(SPARE_DESCRIPTORS, soft // 8) if soft != resource.RLIM_INFINITY else float('inf')
 
 
 class Sources(object):
@@ -8636,7 +8643,7 @@ class Arrival(Client):
         """``first``: the first byte that has come where TLS is spoken (RFC 8446 section 5.1)."""
         try:
             if first == HANDSHAKE_RECORD:
-                self.stream.secure(self.gateway.certificate.context)
+                self.stream.secure(self.gateway.entrance.certificate.context)
                 return
             self.stream.wire = PLAIN
             self.refuse(HttpError(400, 'This port speaks TLS, that is https:// and wss://, and nothing else.'))
@@ -8817,26 +8824,29 @@ class Visit(Arrival):
     def _reply(self, request):
         """Whatever is asked for that is not a WebSocket (protocol, 4)."""
         gateway = self.gateway
-        is_open = may_see_counts(request, self.listen, peer_address(self.peer), self.is_proxy, gateway.config)
-        if self.listen.metrics:
-            self._show_counts(request, is_open)
+        if request.path == COUNTS_PATH and request.method != 'OPTIONS':
+            self._count_for(request)
+        elif self.listen.metrics:
+            self.refuse(NOT_HERE, request)
         elif request.method == 'OPTIONS' and not gateway.leaving:
             self._log(204, 'OPTIONS %s' % printable(request.path))
             self._part(OPTIONS_REPLY)
         elif request.method == 'OPTIONS' or request.path == '/healthz':
             status, word = (503, 'draining') if gateway.leaving else (200, 'ok')
             self._say(request, status, word, headers_for_readers(request, gateway.config))
-        elif request.path == COUNTS_PATH and is_open:
-            self._show_counts(request, True)
-        elif request.path == COUNTS_PATH:
-            self._identify(request, b'', lambda who: self._show_counts(request, who is not None and who.metrics))
         elif gateway.config['auth.pages']:
             self._identify(request, b'', functools.partial(self._show, request))
         else:
             self._show(request, None)
 
+    def _count_for(self, request):
+        if may_see_counts(request, self.listen, peer_address(self.peer), self.is_proxy, self.gateway.config):
+            self._show_counts(request, True)
+        else:
+            self._identify(request, b'', lambda who: self._show_counts(request, who is not None and who.metrics))
+
     def _show_counts(self, request, is_allowed):
-        if not is_allowed or request.path != COUNTS_PATH or request.method == 'OPTIONS':
+        if not is_allowed:
             self.refuse(NOT_HERE, request)
             return
         text = self.gateway.counts.text().encode('ascii')
@@ -9647,14 +9657,16 @@ class Counts(Handler):
 
 
 class Entrance(object):
-    """The listeners of a gateway. ``socks`` were handed to us, for ``listens``; without them we bind some."""
+    """The listeners of a gateway, and the Certificate of those that have one. ``socks`` were handed to us, for
+    ``listens``; without them we bind some."""
 
     def __init__(self, socks, listens):
         self._socks, self._listens = list(socks), listens
-        self._bound, self.listeners = [], []
+        self._bound, self.listeners, self.certificate = [], [], None
 
     def bind(self, config):
-        """The names of the sockets. Raises ServeError."""
+        """The names of the sockets. Raises ServeError or ConfigError."""
+        self.certificate = Certificate(config) if speaks_tls(config) else None
         listens = self._listens or [listen_of(sock, config) for sock in self._socks]
         self._bound = [Bound(*pair + (None,)) for pair in zip(self._socks, listens)] or bound_listeners(config)
         names = [bound.sock.getsockname() for bound in self._bound]
@@ -9666,6 +9678,14 @@ class Entrance(object):
     def open(self, loop, on_accepted, load):
         self.listeners = [Listener(loop, bound.sock, functools.partial(on_accepted, bound.listen), load)
                           for bound in self._bound]
+
+    def watch(self, loop, workers):
+        if self.certificate:
+            self.certificate.watch(loop, workers)
+
+    def use(self, config):
+        if self.certificate:
+            self.certificate.use(config)
 
     def is_open(self):
         return bool(self.listeners)
@@ -9679,6 +9699,15 @@ class Entrance(object):
             listener.close()
         close_bound(self._bound)
         self.listeners, self._bound = [], []
+        if self.certificate:
+            self.certificate.close()
+
+
+SERVING, ANNOUNCING, RETIRED = 'serving', 'announcing', 'retired'
+
+# announcing: /healthz says that we are about to stop. Retired: others have our listeners, and we see our clients out.
+GATEWAY_MOVES = {SERVING: (ANNOUNCING, RETIRED, DRAINING), ANNOUNCING: (RETIRED, DRAINING), RETIRED: (DRAINING,),
+                 DRAINING: (DRAINING,)}
 
 
 class Gateway(object):
@@ -9693,6 +9722,9 @@ class Gateway(object):
     share their Counts.
     """
 
+    draining = property(lambda self: self._state == DRAINING)
+    leaving = property(lambda self: self._state in (ANNOUNCING, DRAINING))
+
     def __init__(self, config, dialects=DIALECTS, resolve=blocking_resolve, owns=owns_address, socks=(), workers=1,
                  listens=(), load=None, exchange=None):
         self.config = config
@@ -9702,14 +9734,13 @@ class Gateway(object):
         self.budget = Budget(config['limits.totalBytes'])
         self.clients, self.upstreams = self.budget.present, set()
         self._new_config = None   # of a reload that the loop has not carried out yet
-        self.draining = self.is_verbose = False  # is each message logged?
-        self.leaving = self._retired = False  # does /healthz say that we stop? do we only see our clients out?
+        self._state, self.is_verbose = SERVING, False  # is each message logged?
         self.entrance, self._thread = Entrance(socks, listens), None
         self._asked = []
         self._given_up_at = None  # when the loop ends at the latest, once all was ended
         self.loop = self.journal = self.lookups = self.files = self.logins = self.resolver = self.tunnels = None
-        self.contexts = self.certificate = None
-        self.address, self.tokens, self.passwords, self.failures = None, Tokens(), Passwords(), Failures()
+        self.contexts = self.address = None
+        self.tokens, self.passwords, self.failures = Tokens(), Passwords(), Failures()
         self.pages = pages_folder()
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -9717,7 +9748,6 @@ class Gateway(object):
     def listen(self):
         """Bind. Raises ServeError or ConfigError."""
         check_settings(self.config)
-        self.certificate = Certificate(self.config) if speaks_tls(self.config) else None
         names = self.entrance.bind(self.config)
         self.address = names[0][:2] if isinstance(names[0], tuple) else names[0]
         self.judge.ports = set(name[1] for name in names if isinstance(name, tuple))
@@ -9732,7 +9762,7 @@ class Gateway(object):
     def stop(self):
         """Drain, and wait until all is gone: `announceSeconds`, `drainSeconds` and a moment at most."""
         if self.loop is None:
-            self._close_listeners()
+            self.entrance.close()
             return
         self.drain()
         if self._thread:
@@ -9764,8 +9794,7 @@ class Gateway(object):
         self.resolver.use(config)
         self.tunnels.use(config)
         self.contexts.forget()
-        if self.certificate:
-            self.certificate.use(config)
+        self.entrance.use(config)
         self.budget.resize(config['limits.totalBytes'])
         self.counts.publish()
         for client in self.clients:
@@ -9794,8 +9823,7 @@ class Gateway(object):
         self.files = Workers(self.loop, FILE_THREADS, FILES_WAITING)
         self.logins = Workers(self.loop, PASSWORD_THREADS, PASSWORDS_WAITING)
         self.contexts = Contexts(self.files)
-        if self.certificate:
-            self.certificate.watch(self.loop, self.files)
+        self.entrance.watch(self.loop, self.files)
         self.resolver = Resolver(self.loop, self.lookups, self._resolve, self.judge, Sources(self.config))
         self.tunnels = Tunnels(self.loop, self.config)
         clear_leftovers()
@@ -9811,10 +9839,10 @@ class Gateway(object):
     def retire(self, seconds):
         """Take no more connections, since others have our listening sockets, and end when the last client has gone.
         After ``seconds`` as drain(); 0 is never. In the loop's thread."""
-        self._retired = True
+        self._move(RETIRED)
         self.entrance.take_last()
         LOG.info('ws2s takes no more connections: %d clients are left', len(self.clients))
-        self._close_listeners()
+        self.entrance.close()
         if seconds:
             self.loop.call_later(seconds, self._begin_drain)
 
@@ -9822,7 +9850,7 @@ class Gateway(object):
         turns = self.counts.turns
         try:
             self.counts.publish()
-            while not (self.draining or self._retired) or self.is_busy():
+            while self._state in (SERVING, ANNOUNCING) or self.is_busy():
                 self.loop.turn()
                 spent = max(0.0, stopwatch() - self.loop.woke)  # in place: most messages have a turn to themselves
                 turns.counts[bisect.bisect_left(turns.bounds, spent)] += 1
@@ -9838,22 +9866,26 @@ class Gateway(object):
             self.loop.close()
             LOG.info('ws2s has stopped')
 
+    def _move(self, state):
+        assert state in GATEWAY_MOVES[self._state], (self._state, state)
+        self._state = state
+
     def is_busy(self):
         if self._given_up_at is not None and self.loop.now >= self._given_up_at:
             return False  # only threads that hang are left
         return self.clients or self.upstreams or self.tunnels.tunnels
 
     def _begin_drain(self):
-        announced, self.leaving = self.leaving, True
         if self.draining:
             return
-        if self.entrance.is_open() and not announced and self.config['limits.announceSeconds']:
+        if self._state == SERVING and self.entrance.is_open() and self.config['limits.announceSeconds']:
+            self._move(ANNOUNCING)
             LOG.info('ws2s is about to stop: %d clients', len(self.clients))
             self.loop.call_later(self.config['limits.announceSeconds'], self._begin_drain)
             return
-        self.draining = True
+        self._move(DRAINING)
         LOG.info('ws2s is stopping: %d clients', len(self.clients))
-        self._close_listeners()
+        self.entrance.close()
         for client in list(self.clients):
             client.on_stopping()
         self.loop.call_later(self.config['limits.drainSeconds'], self._end_drain)
@@ -9865,19 +9897,14 @@ class Gateway(object):
         self.loop.call_later(GOODBYE_SECONDS, self._end_all)
 
     def _end_all(self):
-        self.draining = self.leaving = True
-        self._close_listeners()
+        self._move(DRAINING)
+        self.entrance.close()
         for one in list(self.clients) + list(self.upstreams):
             one.end()
         self.tunnels.end()
         if self._given_up_at is None:
             self._given_up_at = self.loop.now + GIVE_UP_SECONDS
-            self.loop.call_later(GIVE_UP_SECONDS, self._close_listeners)  # anything, so that the loop turns then
-
-    def _close_listeners(self):
-        self.entrance.close()
-        if self.certificate:
-            self.certificate.close()
+            self.loop.call_later(GIVE_UP_SECONDS, self.counts.publish)  # anything, so that the loop turns then
 
     def on_mistake(self):
         """The loop has logged it; the next turn goes on."""

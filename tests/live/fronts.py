@@ -158,14 +158,18 @@ class Haproxy(Front):
 
     prefix = '/'
 
-    def _text(self, upstream, line='send-proxy-v2'):
+    def _both(self):
+        """The file of certificate and key."""
         both = self.certificate + '.both'
         with open(self.certificate) as certificate, open(self._key) as key:
             write(both, (certificate.read() + key.read()))
+        return both
+
+    def _text(self, upstream, line='send-proxy-v2'):
         place = '%s:%d' % tuple(upstream) if isinstance(upstream, tuple) else 'unix@' + upstream
         return replaced(recommended('haproxy'), {
-            'bind :443 ': 'bind %s:%d ' % (HOST, self.port), '/etc/haproxy/gateway.pem': both, '127.0.0.1:3613': place,
-            'send-proxy-v2': line})
+            'bind :443 ': 'bind %s:%d ' % (HOST, self.port), '/etc/haproxy/gateway.pem': self._both(),
+            '127.0.0.1:3613': place, 'send-proxy-v2': line})
 
     def _words(self, folder, config):
         return ['-db', '-f', config]
@@ -175,15 +179,12 @@ class ScaledHaproxy(Haproxy):
     """In front of the gateways at the two addresses ``upstream``."""
 
     def _text(self, upstream):
-        both = self.certificate + '.both'
-        with open(self.certificate) as certificate, open(self._key) as key:
-            write(both, (certificate.read() + key.read()))
         return replaced(recommended('haproxy', 'Scale'), {
-            'bind :443 ': 'bind %s:%d ' % (HOST, self.port), '/etc/haproxy/gateway.pem': both,
+            'bind :443 ': 'bind %s:%d ' % (HOST, self.port), '/etc/haproxy/gateway.pem': self._both(),
             '10.0.0.11:3613': '%s:%d' % upstream[0], '10.0.0.12:3613': '%s:%d' % upstream[1]})
 
 
-class ScaledNginx(Front):
+class ScaledNginx(Nginx):
     """In front of the gateways at the two addresses ``upstream``."""
 
     prefix = '/'
@@ -193,9 +194,6 @@ class ScaledNginx(Front):
             'listen 443 ': 'listen %s:%d ' % (HOST, self.port), '/etc/ssl/certs/gateway.pem': self.certificate,
             '/etc/ssl/private/gateway.key': self._key,
             '10.0.0.11:3613': '%s:%d' % upstream[0], '10.0.0.12:3613': '%s:%d' % upstream[1]})
-
-    def _words(self, folder, config):
-        return ['-p', folder + '/', '-c', config]
 
 
 class Caddy(Front):

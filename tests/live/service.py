@@ -232,15 +232,54 @@ def echo_once(sock):
     return bool(data)
 
 
-class Crowd(object):
+class Rounds(object):
+    """A thread of clients that goes round() after round until finish(), and what has gone wrong there."""
+
+    def __init__(self):
+        self.rounds, self._error, self._stopped = 0, None, threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.daemon = True
+
+    def begin(self):
+        self._thread.start()
+
+    def round(self):
+        raise NotImplementedError
+
+    def _run(self):
+        try:
+            while not self._stopped.is_set():
+                self.round()
+        except BaseException as error:  # the test gets it from goes_on() and finish()
+            self._error = error
+
+    def goes_on(self, seconds=60):
+        """Wait until a round that begins from now on has ended well."""
+        goal = self.rounds + 2
+        wait_until(lambda: self._error or self.rounds >= goal, seconds, 'the clients to go on')
+        assert self._error is None, repr(self._error)
+
+    def finish(self):
+        """Not one of them has lost anything."""
+        self.stop()
+        assert not self._thread.is_alive()
+        assert self._error is None, repr(self._error)
+
+    def stop(self):
+        self._stopped.set()
+        if self._thread.ident:
+            self._thread.join(60)
+
+
+class Crowd(Rounds):
     """Many clients, each with an echo target of its own."""
 
     def __init__(self, address, count, port, client=RawClient):
-        self.clients, self.rounds = [], 0
-        self._error, self._stopped, self._thread = None, threading.Event(), None
+        Rounds.__init__(self)
+        self.clients = []
         try:
             for _ in range(count):
-                self.clients.append(client(address, timeout=20))
+                self.clients.append(client(address, timeout=30))
                 self.clients[-1].open().connect_to(port, binary=True)
         except BaseException:
             self.close()
@@ -253,9 +292,7 @@ class Crowd(object):
         self.close()
 
     def close(self):
-        self._stopped.set()
-        if self._thread:
-            self._thread.join(20)
+        self.stop()
         for client in self.clients:
             client.sock.close()
 
@@ -268,72 +305,27 @@ class Crowd(object):
             assert client.receive_data(len(text)) == text
         self.rounds += 1
 
-    def begin(self):
-        """Go round after round, until finish()."""
-        self._thread = threading.Thread(target=self._run)
-        self._thread.daemon = True
-        self._thread.start()
 
-    def _run(self):
-        try:
-            while not self._stopped.is_set():
-                self.round()
-        except BaseException as error:  # the test gets it from finish()
-            self._error = error
-
-    def goes_on(self, seconds=20):
-        """Wait until a round that begins from now on has ended well."""
-        goal = self.rounds + 2
-        wait_until(lambda: self._error or self.rounds >= goal, seconds, 'the clients to go on')
-        assert self._error is None, self._error
-
-    def finish(self):
-        """Not one of them has lost anything."""
-        self._stopped.set()
-        self._thread.join(30)
-        assert not self._thread.is_alive()
-        assert self._error is None, self._error
-
-
-class Newcomers(object):
+class Newcomers(Rounds):
     """One client after the other, each of whom has an echo target say something and leaves."""
 
     def __init__(self, address, port, client=RawClient):
+        Rounds.__init__(self)
         self._address, self._port, self._client = address, port, client
-        self.count, self._error, self._stopped = 0, None, threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.daemon = True
 
     def __enter__(self):
-        self._thread.start()
+        self.begin()
         return self
 
     def __exit__(self, *exception):
-        self._stopped.set()
-        self._thread.join(30)
+        self.stop()
 
-    def _run(self):
-        try:
-            while not self._stopped.is_set():
-                with self._client(self._address, timeout=20) as client:
-                    client.open().connect_to(self._port, binary=True)
-                    client.send_frame(BINARY, b'here I am')
-                    assert client.receive_data(9) == b'here I am'
-                self.count += 1
-        except BaseException as error:  # the test gets it from go_on() and finish()
-            self._error = error
-
-    def go_on(self, seconds=20):
-        """Some more have come since, and none was refused."""
-        goal = self.count + 3
-        wait_until(lambda: self._error or self.count >= goal, seconds, 'more clients to come')
-        assert self._error is None, repr(self._error)
-
-    def finish(self):
-        self._stopped.set()
-        self._thread.join(30)
-        assert not self._thread.is_alive()
-        assert self._error is None, repr(self._error)
+    def round(self):
+        with self._client(self._address, timeout=30) as client:
+            client.open().connect_to(self._port, binary=True)
+            client.send_frame(BINARY, b'here I am')
+            assert client.receive_data(9) == b'here I am'
+        self.rounds += 1
 
 
 class Victim(object):

@@ -308,6 +308,14 @@ def test_an_identity_needs_the_permission(running_gateway):
     assert status_of(gateway.address, headers=bearer(TOKEN + '3')) == 401
 
 
+def test_an_identity_sees_counts_under_any_name_on_a_listener_for_counts_too(running_gateway):
+    gateway = running_gateway({'auth': AUTH, 'listen': [{'port': 0}, {'port': 0, 'metrics': True}]})
+    for listener in gateway.entrance.listeners:
+        for headers, status in ((bearer(TOKEN), 200), (bearer(TOKEN + '2'), 404), ([], 404)):
+            asked = request(headers=headers).replace(b'127.0.0.1', b'evil.test')
+            assert exchange(listener.sock.getsockname(), asked)[0] == status
+
+
 @pytest.mark.parametrize('asked', [PLAIN, upgrade_request(), b'GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n',
                                    b'OPTIONS /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n', request('/metrics/')])
 def test_a_listener_for_counts_shows_nothing_else_and_the_others_show_none(running_gateway, asked):

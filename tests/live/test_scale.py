@@ -3,6 +3,7 @@
 
 import contextlib
 import functools
+import os
 
 import pytest
 
@@ -21,33 +22,11 @@ FRONTS = pytest.mark.parametrize('kind', [ScaledHaproxy, ScaledNginx])
 @contextlib.contextmanager
 def two_gateways(tmpdir, kind, **limits):
     """(their Services, a class of clients that trust the front, its address)."""
-    with contextlib.ExitStack() if hasattr(contextlib, 'ExitStack') else _Stack() as stack:
-        services = []
-        for name in ('one', 'two'):
-            service = stack.enter_context(ended(Service(
-                tmpdir.mkdir(name), web=False, trustedProxies=['127.0.0.1'], limits=dict({'drainSeconds': 1}, **limits),
-                listen={'port': 0, 'proxyProtocol': kind is ScaledHaproxy})))
-            services.append(service.start())
-        front = stack.enter_context(running(kind, [service.address for service in services]))
-        yield services, functools.partial(TlsClient, certificate=front.certificate), ('127.0.0.1', front.port)
-
-
-class _Stack(object):
-    """contextlib.ExitStack of a Python that has none, as far as it is needed here."""
-
-    def __init__(self):
-        self._entered = []
-
-    def enter_context(self, context):
-        self._entered.append(context)
-        return context.__enter__()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        while self._entered:
-            self._entered.pop().__exit__(*exception)
+    one, two = [Service(tmpdir.mkdir(name), web=False, trustedProxies=['127.0.0.1'],
+                        limits=dict({'drainSeconds': 1}, **limits),
+                        listen={'port': 0, 'proxyProtocol': kind is ScaledHaproxy}) for name in ('one', 'two')]
+    with ended(one), ended(two), running(kind, [service.start().address for service in (one, two)]) as front:
+        yield (one, two), functools.partial(TlsClient, certificate=front.certificate), ('127.0.0.1', front.port)
 
 
 @pytest.mark.parametrize('count', [60, pytest.param(1000, marks=pytest.mark.soak)])
@@ -59,13 +38,13 @@ def test_clients_behind_haproxy_lose_nothing_in_three_upgrades_of_each_gateway(t
                 before = service.pid
                 service.do('upgrade')
                 assert service.pid != before
-                crowd.goes_on(60)
-                newcomers.go_on(60)
+                crowd.goes_on()
+                newcomers.goes_on()
             crowd.finish()
             newcomers.finish()
-            print('%d clients: %d rounds, %d newcomers' % (count, crowd.rounds, newcomers.count))
+            print('%d clients: %d rounds, %d newcomers' % (count, crowd.rounds, newcomers.rounds))
         for service in services:
-            wait_until(lambda: sorted(service.processes()) == sorted([service.pid] + service.workers), 10)
+            wait_until(lambda: sorted(service.processes()) == sorted([service.pid] + service.workers))
 
 
 def checks(lines):
@@ -75,41 +54,53 @@ def checks(lines):
 
 @FRONTS
 def test_of_two_gateways_one_may_be_stopped_and_started_and_no_newcomer_is_refused(tmpdir, kind):
-    with two_gateways(tmpdir, kind, announceSeconds=3) as (services, client, address), echoing() as port:
+    with two_gateways(tmpdir, kind, announceSeconds=8) as (services, client, address), echoing() as port:
         with Newcomers(address, port, client) as newcomers:
             for service in services:
                 service.configure(listen=dict(service.config['listen'], port=service.address[1]))
-                newcomers.go_on()
+                newcomers.goes_on()
                 service.do('stop')
-                newcomers.go_on()
+                newcomers.goes_on()
                 begun = len(service.log)
                 service.do('start')
                 wait_until(lambda: kind is ScaledNginx or checks(service.log[begun:]) > 2, 30)
-                newcomers.go_on()
+                newcomers.goes_on()
             newcomers.finish()
 
 
 def test_a_gateway_that_is_about_to_stop_says_so_and_serves_as_before(running_gateway):
-    gateway = running_gateway({'limits': {'announceSeconds': 1.5, 'drainSeconds': 1}})
+    gateway = running_gateway({'limits': {'announceSeconds': 600, 'drainSeconds': 1}})
     assert exchange(gateway.address, HEALTHZ)[0] == 200
     with serving(echo) as port, RawClient(gateway.address) as old:
         old.open().connect_to(port)
         gateway.drain()
-        wait_until(lambda: exchange(gateway.address, HEALTHZ)[0] == 503, 1)
+        wait_until(lambda: exchange(gateway.address, HEALTHZ)[0] == 503)
         with RawClient(gateway.address) as new:
             new.open().connect_to(port)
             for client in (old, new):
                 client.send_json(command='send', data='12345')
                 assert client.receive_data(5) == b'12345'
             assert not gateway.draining
+            gateway.drain()  # once more: at once
             assert old.receive_close()[0] == new.receive_close()[0] == 1001
         assert gateway.draining
 
 
 def test_a_service_that_stops_announces_that_first(tmpdir):
-    with ended(Service(tmpdir, workers=1, web=False, limits={'announceSeconds': 2, 'drainSeconds': 1})) as service:
-        address = service.start().address
-        command = service.begin('stop')
-        wait_until(lambda: exchange(address, HEALTHZ)[0] == 503, 10)
-        assert command.outcome()[0] == 0
+    with ended(Service(tmpdir, workers=1, web=False, limits={'announceSeconds': 1, 'drainSeconds': 1})) as service:
+        service.start().do('stop')
         assert service.processes() == []
+        first, second = [line for line in service.log if 'stop: 0 clients' in line or 'stopping: 0 clients' in line]
+        assert 'is about to stop' in first and 'is stopping' in second
+
+
+def test_newcomers_find_a_unix_socket_as_long_as_a_stop_is_announced(tmpdir):
+    path = str(tmpdir.join('s'))
+    with ended(Service(tmpdir, workers=1, web=False, listen=[{'path': path}],
+                       limits={'announceSeconds': 5, 'drainSeconds': 0})) as service:
+        service.start()
+        command = service.begin('stop')
+        wait_until(lambda: any('is about to stop' in line for line in service.log))
+        assert exchange(path, HEALTHZ)[0] == 503
+        assert command.outcome()[0] == 0
+        assert not os.path.exists(path) and service.processes() == []

@@ -495,8 +495,8 @@ def test_a_log_that_cannot_be_written_is_one_line(service):
 @pytest.mark.parametrize('words', [[], ['help'], ['--help']], ids=' '.join)
 def test_help_names_every_command(service, words):
     text = service.do(*words) if words else Command([sys.executable, WS2SD], service.user_home).outcome()[1]
-    for word in ('run', 'start', 'stop', 'restart', 'reload', 'upgrade', 'status', 'service', 'help', '--home',
-                 '--config'):
+    for word in ('run', 'start', 'stop', 'restart', 'reload', 'upgrade', 'status', 'top', 'service', 'help',
+                 '--home', '--config'):
         assert word in text
     assert os.listdir(service.home) == ['config.json']
 
@@ -994,7 +994,7 @@ class Supervising(object):
         self.loop, self.signals, (near, self.far) = module.ws2s.Loop(), [], socket.socketpair()
         for sock in (near, self.far):
             sock.setblocking(False)
-        self.place = module.Place(self, [])
+        self.place = module.Place(self)
         self.place.signal = self.signals.append
         self.place.pid = 1
         budget = module.ws2s.Budget(module.CONTROL_BYTES)

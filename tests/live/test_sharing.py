@@ -112,6 +112,30 @@ def test_who_has_no_longer_the_most_clients_takes_a_connection_at_once(clock):
         assert clock.now == 1000
 
 
+def test_who_has_hardly_any_descriptors_left_takes_a_connection_only_when_nobody_else_does(clock, monkeypatch):
+    with contextlib.closing(Crew([0, 0])) as crew:
+        short, other = crew.workers
+        monkeypatch.setattr(ws2s, 'most_descriptors', lambda: 0)
+        crew.come()
+        wait_until(lambda: short.turn() or short.accepted)
+        monkeypatch.setattr(ws2s, 'most_descriptors', lambda: 1 << 20)
+        for _ in range(2):
+            crew.come()
+            for _ in range(3):
+                short.turn()
+            assert len(short.accepted) == 1
+            wait_until(lambda: other.turn() or len(other.accepted) == len(crew.came) - 1)
+            clock.now += ws2s.STAND_BACK_SECONDS
+            short.turn()
+        crew.come()
+        short.turn()
+        clock.now += ws2s.STAND_BACK_SECONDS
+        short.turn()
+        assert crew.taken() == [2, 2]
+        crew.come()
+        wait_until(lambda: short.turn() or len(short.accepted) == 3)
+
+
 @pytest.mark.parametrize('clients, count', [([0, 0, 0, 0], 40), ([9, 0, 3, 0], 28), ([0], 40)], ids=str)
 def test_nobody_gets_much_more_than_the_average_and_no_connection_has_to_wait(clock, clients, count):
     with contextlib.closing(Crew(clients)) as crew:

@@ -15,7 +15,8 @@ import pytest
 from fake_ssh import FakeSsh, private_temporary_directory
 from program import WS2S
 from raw_client import RawClient
-from service import WS2SD, Command, Crowd, Newcomers, Service, echoing, ended, is_alive, kill, stopwatch
+from service import (WS2SD, Command, Crowd, Newcomers, Service, echoing, ended, is_alive, kill, load_ws2sd,
+                     stopwatch)
 from targets import echo, serving
 from test_service import HANDING, answers, foreground, hear, notified
 from waiting import assert_holds, wait_until
@@ -102,16 +103,26 @@ def connected(address, port, **fields):
         yield client.open().connect_to(port, **fields) or client
 
 
+class Clients(list):
+    def add(self, address, port):
+        self.append(RawClient(address, timeout=20))
+        self[-1].open().connect_to(port)
+
+    def close(self):
+        for client in self:
+            client.sock.close()
+
+
 def echoes(client, text=b'12345'):
     client.send_json(command='send', data=text.decode('ascii'))
     return client.receive_data(len(text)) == text
 
 
-def leave(client, service, gone, seconds=1):
+def leave(client, service, gone):
     """The last client of processes goes, and so do they."""
     client.sock.close()
-    wait_until(lambda: not any(map(is_alive, gone)), seconds, 'the old processes to go')
-    wait_until(lambda: service.state['older'] == [] or not set(service.older()[0]) & set(gone), 2)
+    wait_until(lambda: not any(map(is_alive, gone)), 30, 'the old processes to go')
+    wait_until(lambda: service.state['older'] == [] or not set(service.older()[0]) & set(gone))
 
 
 # -- what it does ------------------------------------------------------------------------------------------------------
@@ -162,8 +173,21 @@ def test_generations_end_with_their_own_last_client_in_whatever_order(service):
             leave(second, service, middle)
             assert echoes(first) and echoes(third)
             leave(first, service, oldest)
-            wait_until(service.is_alone, 2)
+            wait_until(service.is_alone)
             assert echoes(third)
+
+
+def test_a_generation_in_the_middle_goes_on_when_the_oldest_has_gone(service):
+    service.change('ws2sd', '\nLEAD_SECONDS = 5 ', '\nLEAD_SECONDS = 0 ')
+    service.start()
+    with serving(echo) as port, connected(service.address, port) as first:
+        with connected(service.upgrade().address, port) as second, connected(service.upgrade().address, port):
+            middle, oldest = service.older()
+            leave(first, service, oldest)
+            wait_until(lambda: service.older() == [middle])
+            assert echoes(second)
+    wait_until(service.is_alone)
+    assert not [line for line in service.log if 'ws2sd ends' in line]
 
 
 @pytest.mark.parametrize('counts', [(4, 1, 3), (1, 4, 2), (2, 2, 2)], ids=str)
@@ -177,7 +201,7 @@ def test_no_connection_is_lost_to_a_socket_without_a_worker_whatever_their_numbe
         assert len(service.workers) == count
         for _ in range(100):
             assert answers(service.address)
-    wait_until(service.is_alone, 3)
+    wait_until(service.is_alone)
 
 
 def test_a_crowd_with_traffic_and_newcomers_lose_nothing_in_three_upgrades(service):
@@ -188,10 +212,10 @@ def test_a_crowd_with_traffic_and_newcomers_lose_nothing_in_three_upgrades(servi
             service.configure(workers=count)
             service.upgrade()
             crowd.goes_on()
-            newcomers.go_on()
+            newcomers.goes_on()
         crowd.finish()
         newcomers.finish()
-    wait_until(service.is_alone, 3)
+    wait_until(service.is_alone)
 
 
 def test_listeners_come_and_go_and_a_unix_socket_stays(service, tmpdir):
@@ -213,6 +237,33 @@ def test_listeners_come_and_go_and_a_unix_socket_stays(service, tmpdir):
     assert answers(path)
     service.do('stop')
     assert not os.path.exists(path)
+
+
+def test_a_port_that_a_later_version_drops_is_closed_whoever_is_left_of_those_before(service):
+    with contextlib.closing(socket.socket()) as sock:
+        sock.bind(('127.0.0.2', 0))
+        dropped = {'host': '127.0.0.2', 'port': sock.getsockname()[1]}
+    kept = [{'port': 0}]
+    service.configure(listen=kept + [dropped])
+    service.start()
+    host, port = service.state['address'].split(',')[0].rsplit(':', 1)
+    with serving(echo) as target, connected((host, int(port)), target) as client:
+        service.upgrade()
+        service.configure(listen=kept)
+        service.upgrade()
+        wait_until(lambda: not listens(dropped), 30, 'the port to be closed')
+        service.configure(listen=kept + [dropped])
+        service.upgrade()
+        assert answers(('127.0.0.2', dropped['port'])) and echoes(client)
+        (left,) = service.older()
+        leave(client, service, left)
+    wait_until(service.is_alone)
+    assert answers(('127.0.0.2', dropped['port']))
+
+
+def listens(listen):
+    with contextlib.closing(socket.socket()) as sock:
+        return sock.connect_ex((listen['host'], listen['port'])) == 0
 
 
 def test_the_program_may_lie_behind_a_link_that_leads_elsewhere_by_now(service, tmpdir):
@@ -238,7 +289,18 @@ def test_clients_from_before_have_as_long_as_the_new_configuration_says(service)
         service.upgrade()
         assert echoes(client)
         assert idle.receive_close()[0] == client.receive_close()[0] == 1001
-        wait_until(service.is_alone, 5)
+        wait_until(service.is_alone)
+
+
+def test_a_worker_that_hangs_has_no_longer_than_the_others(service):
+    service.start()
+    with serving(echo) as port, connected(service.address, port):
+        service.configure(limits={'drainSeconds': 1, 'upgradeSeconds': 1})
+        old = service.upgrade().older()[0]
+        for pid in old:
+            kill(pid, signal.SIGSTOP)
+        wait_until(lambda: not any(map(is_alive, old)), 30, 'the old workers to go')
+    wait_until(service.is_alone)
 
 
 def test_without_a_limit_they_have_for_ever(service):
@@ -262,17 +324,17 @@ def test_a_tunnel_lives_as_long_as_its_client(service, tmpdir):
             service.upgrade()
             assert echoes(client) and fake.alive() and folder
             (left,) = service.older()
-            leave(client, service, left, 3)
-            wait_until(lambda: not fake.alive(), 3)
+            leave(client, service, left)
+            wait_until(lambda: not fake.alive())
 
 
 def test_counts_go_on_from_version_to_version_and_are_those_of_all_generations(service):
     service.start()
     with serving(echo) as port, connected(service.address, port), connected(service.address, port):
-        wait_until(lambda: figures(service) == (2, 2), 10, 'the counts of the old workers')
+        wait_until(lambda: figures(service) == (2, 2), 30, 'the counts of the old workers')
         with connected(service.upgrade().address, port):
-            wait_until(lambda: figures(service) == (3, 3), 10, 'the counts of all workers')
-    wait_until(lambda: figures(service) == (0, 3) and service.is_alone(), 10, 'nothing to be forgotten')
+            wait_until(lambda: figures(service) == (3, 3), 30, 'the counts of all workers')
+    wait_until(lambda: figures(service) == (0, 3) and service.is_alone(), 30, 'nothing to be forgotten')
 
 
 def figures(service):
@@ -308,7 +370,7 @@ def refuses_upgrade(service, word):
         assert word in service.refuses(1, 'upgrade')
         assert (service.pid, service.workers) == before
         assert echoes(client)
-    wait_until(service.is_alone, 10)
+    wait_until(service.is_alone)
     assert answers(service.address)
 
 
@@ -349,7 +411,7 @@ def test_newcomers_notice_nothing_of_a_version_that_dies_young(service):
     with echoing() as port, Newcomers(service.address, port) as newcomers:
         for _ in range(2):
             service.refuses(1, 'upgrade')
-            newcomers.go_on()
+            newcomers.goes_on()
         newcomers.finish()
 
 
@@ -365,7 +427,7 @@ def trial(service):
     before = set(service.processes())
     service.change('ws2sd', '\nTRIAL_SECONDS = 0.2 ', '\nTRIAL_SECONDS = 6 ')
     command = service.begin('upgrade')
-    new = wait_until(lambda: three_of(service, before | set([command.pid])), 20, 'the new version to be on trial')
+    new = wait_until(lambda: three_of(service, before | set([command.pid])), 30, 'the new version to be on trial')
     parents = dict((pid, parent_of(pid)) for pid in new)
     supervisor = next(pid for pid in new if parents[pid] in before)
     yield command, supervisor, [pid for pid in new if pid != supervisor]
@@ -383,7 +445,7 @@ def parent_of(pid):
 
 def works(service):
     """The next commands do what they should, and nothing is left behind."""
-    wait_until(lambda: answers(service.address) and len(service.workers) == 2, 20)
+    wait_until(lambda: answers(service.address) and len(service.workers) == 2)
     service.install()
     service.do('status')
     service.upgrade()
@@ -412,7 +474,7 @@ def test_a_new_supervisor_that_is_killed_in_its_trial_leaves_the_old_one_serving
             status, _, errors = command.outcome()
         assert status == 1 and 'the old version goes on' in errors
         assert echoes(client)
-        wait_until(service.is_alone, 5)
+        wait_until(service.is_alone)
     works(service)
 
 
@@ -423,7 +485,7 @@ def test_an_old_supervisor_that_is_killed_during_the_trial_leaves_the_place_to_t
         kill(old, signal.SIGKILL)
         assert command.outcome()[0] == 0
     assert service.pid == supervisor and sorted(service.workers) == sorted(workers) and service.address == address
-    wait_until(service.is_alone, 10)
+    wait_until(service.is_alone)
     works(service)
 
 
@@ -443,8 +505,11 @@ def test_an_old_supervisor_that_is_killed_after_the_upgrade_takes_its_clients_al
         with connected(service.upgrade().address, port) as second:
             kill(old, signal.SIGKILL)
             assert first.receive_close()[0] == 1001
-            wait_until(service.is_alone, 5)
+            wait_until(service.is_alone)
             wait_until(lambda: service.state['older'] == [])
+            module = load_ws2sd()
+            counting = [pid for _, pid, _ in module.Board.of_service(service.state).slots()]
+            assert sorted(filter(None, counting)) == sorted(service.workers)  # another may have the number one day
             assert echoes(second)
     works(service)
 
@@ -455,11 +520,44 @@ def test_a_new_supervisor_that_is_killed_has_the_old_one_serve_again(service):
     with serving(echo) as port, connected(address, port) as client:
         service.upgrade()
         kill(service.pid, signal.SIGKILL)
-        wait_until(lambda: service.pid == old and service.two_workers_without(sum(service.older(), [])), 10)
+        wait_until(lambda: service.pid == old and service.two_workers_without(sum(service.older(), [])))
         assert echoes(client)
         for _ in range(20):
             assert answers(address)
     works(service)
+
+
+def test_one_that_does_not_listen_to_signals_yet_is_sent_none(service):
+    service.start()
+    kill(service.pid, signal.SIGKILL)  # which leaves its state
+    wait_until(lambda: not service.processes())
+    service.change('ws2sd', '    config = home.read_config()\n    pid_file = PidFile(home.pid)\n    pid_file.take()\n',
+                   '    config = home.read_config()\n    pid_file = PidFile(home.pid)\n    pid_file.take()\n'
+                   '    sys.stdin.readline()\n')
+    running = Command([sys.executable, service.program, '--home', service.home, 'run'], service.user_home)
+    wait_until(lambda: service.read('pid') == '%d\n' % running.pid)
+    for word in 'upgrade', 'reload':
+        assert 'has not started yet' in service.refuses(1, word)
+    running.process.stdin.write(b'go on\n')
+    running.process.stdin.flush()
+    wait_until(lambda: service.pid == running.pid and len(service.workers) == 2)
+    service.do('stop')
+    assert running.outcome()[0] == 0
+
+
+def test_one_that_serves_again_and_again_beside_its_old_clients_counts_all_of_them(service):
+    service.configure(workers=1)
+    service.change('ws2sd', '\nSLOTS = 64 ', '\nSLOTS = 1 ')  # so that there are four
+    service.start()
+    old = service.pid
+    with serving(echo) as port, contextlib.closing(Clients()) as clients:
+        for number in range(1, 6):
+            clients.add(service.address, port)
+            service.upgrade()
+            kill(service.pid, signal.SIGKILL)
+            wait_until(lambda: service.pid == old and service.workers and answers(service.address))
+            wait_until(lambda: figures(service) == (number, number), 30, 'all to be counted')
+        assert all(echoes(client) for client in clients)
 
 
 def test_workers_of_both_generations_that_are_killed_lose_their_own_clients_only(service):
@@ -469,11 +567,11 @@ def test_workers_of_both_generations_that_are_killed_lose_their_own_clients_only
         with connected(service.upgrade().address, port) as second:
             kill(service.older()[0][0], signal.SIGKILL)
             assert first.is_ended() and echoes(second)
-            wait_until(service.is_alone, 5)
+            wait_until(service.is_alone)
             kill(service.workers[0], signal.SIGKILL)
             assert second.is_ended()
     service.configure(workers=2)
-    wait_until(lambda: len(service.workers) == 1 and answers(service.address), 10)
+    wait_until(lambda: len(service.workers) == 1 and answers(service.address))
     service.upgrade()
     works(service)
 
@@ -485,7 +583,7 @@ def test_a_supervisor_in_the_middle_that_is_killed_leaves_the_newest_serving(ser
         with connected(service.address, port) as second, connected(service.upgrade().address, port) as third:
             kill(middle, signal.SIGKILL)
             assert first.receive_close()[0] == second.receive_close()[0] == 1001
-            wait_until(service.is_alone, 10)
+            wait_until(service.is_alone)
             assert echoes(third)
     works(service)
 
@@ -513,8 +611,8 @@ def test_in_the_foreground_the_first_process_stays_and_passes_on_what_it_is_told
                 service.upgrade()
             else:
                 os.kill(running.pid, signal.SIGUSR2)
-                wait_until(lambda: service.pid != before, 20)
-            wait_until(lambda: sorted(service.processes()) == sorted([running.pid, service.pid] + service.workers), 5)
+                wait_until(lambda: service.pid != before)
+            wait_until(lambda: sorted(service.processes()) == sorted([running.pid, service.pid] + service.workers))
         assert not set(first) & set(service.workers)
         os.kill(running.pid, signal.SIGHUP)
         wait_until(lambda: service.state['reloads'] == 1)
@@ -566,6 +664,7 @@ def resources(pids):
     return found
 
 
+@pytest.mark.quiet
 @pytest.mark.parametrize('count', [300, pytest.param(2000, marks=pytest.mark.soak)])
 def test_with_the_last_client_the_old_generation_is_gone_and_all_that_it_had(service, many_descriptors, count):
     service.start()
@@ -577,15 +676,16 @@ def test_with_the_last_client_the_old_generation_is_gone_and_all_that_it_had(ser
         crowd.round()
         for client in crowd.clients[1:]:
             client.sock.close()
-        left = wait_until(lambda: len(service.older()[0]) == 1 and service.older()[0], 20)
+        left = wait_until(lambda: len(service.older()[0]) == 1 and service.older()[0])
         last = crowd.clients.pop(0)
         last.sock.close()
         elapsed = stopwatch()
-        wait_until(lambda: not any(map(is_alive, old)), 10)
-        assert elapsed() < 1 and left
+        wait_until(lambda: not any(map(is_alive, old)))
+        took = elapsed()
+        assert took < 1 and left
         crowd.clients = []
     assert service.is_alone()
     after = resources(service.processes())
     print('%d clients: gone in %.3f s; descriptors %d, then %d; resident %d KB, then %d KB' % (
-        count, elapsed(), before[0], after[0], before[1] // 1024, after[1] // 1024))
+        count, took, before[0], after[0], before[1] // 1024, after[1] // 1024))
     assert after[0] <= before[0] and after[1] < before[1] + 16 * 1048576

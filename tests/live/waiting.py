@@ -4,7 +4,7 @@
 import time
 
 
-def wait_until(condition, seconds=10, what='the condition'):
+def wait_until(condition, seconds=30, what='the condition'):
     """The first true value of ``condition()``. AssertionError when there is none within ``seconds``."""
     deadline = time.time() + seconds
     while True:

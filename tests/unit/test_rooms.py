@@ -339,8 +339,9 @@ def test_rooms_2_to_8_do_not_touch_the_world():
     assert world_in_pure_rooms(SOURCE) == []
 
 
-def test_no_room_but_the_first_speaks_of_old_pythons():
-    assert python_2_talk(SOURCE) == []
+@of_each_program
+def test_no_room_but_the_first_speaks_of_old_pythons(name):
+    assert python_2_talk(source_of(name)) == []
 
 
 @of_each_program
@@ -351,8 +352,9 @@ def test_functions_and_classes_are_short(name):
     assert [size for size in classes if size[0] > 250 or size[1] > 25] == []
 
 
-def test_the_gateway_has_at_most_10300_lines():
-    assert SOURCE.count('\n') <= 10300
+@pytest.mark.parametrize('name, most', [('ws2s.py', 10800), ('ws2sd', 2500)])
+def test_a_program_has_at_most_so_many_lines(name, most):
+    assert source_of(name).count('\n') <= most
 
 
 # --- The checks themselves ------------------------------------------------------------------------
