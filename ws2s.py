@@ -5535,7 +5535,8 @@ class Listener(Handler):
         self._burst = 1        # connections to take in one turn: more while more are there
         self._timer = None     # runs while accepting pauses
         self._warned = None    # when the log was last told of that
-        self._is_short = self._comes_last = False
+        self._is_short = False    # has the last connection found few descriptors, or none?
+        self._comes_last = False  # as the poller knows it
         loop.touch(self)
 
     def _must_wait(self):

@@ -16,7 +16,6 @@ from waiting import wait_until
 pytestmark = [pytest.mark.programs, pytest.mark.independent]
 
 HEALTHZ = b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'
-FRONTS = pytest.mark.parametrize('kind', [ScaledHaproxy, ScaledNginx])
 
 
 @contextlib.contextmanager
@@ -52,20 +51,36 @@ def checks(lines):
     return sum('got 200: GET /healthz' in line for line in lines)
 
 
-@FRONTS
-def test_of_two_gateways_one_may_be_stopped_and_started_and_no_newcomer_is_refused(tmpdir, kind):
-    with two_gateways(tmpdir, kind, announceSeconds=8) as (services, client, address), echoing() as port:
+def keep_port(service):
+    service.configure(listen=dict(service.config['listen'], port=service.address[1]))
+
+
+def test_behind_haproxy_a_gateway_may_be_stopped_and_started_and_no_newcomer_is_refused(tmpdir):
+    with two_gateways(tmpdir, ScaledHaproxy, announceSeconds=8) as (services, client, address), echoing() as port:
         with Newcomers(address, port, client) as newcomers:
             for service in services:
-                service.configure(listen=dict(service.config['listen'], port=service.address[1]))
+                keep_port(service)
                 newcomers.goes_on()
                 service.do('stop')
                 newcomers.goes_on()
                 begun = len(service.log)
                 service.do('start')
-                wait_until(lambda: kind is ScaledNginx or checks(service.log[begun:]) > 2, 30)
+                wait_until(lambda: checks(service.log[begun:]) > 2)
                 newcomers.goes_on()
             newcomers.finish()
+
+
+def test_behind_nginx_newcomers_find_the_gateway_that_serves(tmpdir):
+    with two_gateways(tmpdir, ScaledNginx) as (services, client, address), echoing() as port:
+        newcomers = Newcomers(address, port, client)
+        for service in services:
+            keep_port(service)
+            service.do('stop')
+            for _ in range(10):
+                newcomers.round()
+            begun = len(service.log)
+            service.do('start')
+            wait_until(lambda: newcomers.round() or any('has left' in line for line in service.log[begun:]))
 
 
 def test_a_gateway_that_is_about_to_stop_says_so_and_serves_as_before(running_gateway):

@@ -733,6 +733,7 @@ def spread(service, count):
             client.sock.close()
 
 
+@pytest.mark.quiet
 @pytest.mark.parametrize('clients, most', [(40, 20), (2000, 600)])
 def test_of_four_workers_none_has_many_more_clients_than_the_others(service, many_descriptors, clients, most):
     service.configure(workers=4)

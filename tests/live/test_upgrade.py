@@ -135,6 +135,7 @@ def test_the_new_files_serve_and_the_old_ones_see_their_clients_out(service):
     with serving(echo) as port, connected(address, port) as client:
         assert 'new-' in service.do('upgrade')
         assert service.address == address and service.pid != old and len(service.workers) == 3
+        assert json.loads(service.do('status', '--json'))['version'].startswith('new-')  # the command is an old one
         assert service.read('pid') == '%d\n' % service.pid
         (left,) = service.older()
         assert len(left) == 1 and left[0] in workers
