@@ -54,6 +54,8 @@ class Installed(Service):
         assert text.count(old.encode('utf-8')) == 1, old
         with open(path, 'wb') as file:
             file.write(text.replace(old.encode('utf-8'), new.encode('utf-8')))
+        if os.path.exists(path + 'c'):
+            os.unlink(path + 'c')  # some Pythons know only the second at which its source was written
 
     def give_version(self, number):
         self.install()
