@@ -9723,7 +9723,7 @@ class Gateway(object):
     share their Counts.
     """
 
-    draining = property(lambda self: self._state == DRAINING)
+    draining = False  # beside the state, as each message asks
     leaving = property(lambda self: self._state in (ANNOUNCING, DRAINING))
 
     def __init__(self, config, dialects=DIALECTS, resolve=blocking_resolve, owns=owns_address, socks=(), workers=1,
@@ -9869,7 +9869,7 @@ class Gateway(object):
 
     def _move(self, state):
         assert state in GATEWAY_MOVES[self._state], (self._state, state)
-        self._state = state
+        self._state, self.draining = state, state == DRAINING
 
     def is_busy(self):
         if self._given_up_at is not None and self.loop.now >= self._given_up_at:

@@ -68,10 +68,10 @@ def test_forbidden_has_words_that_are_for_the_operator_alone():
     assert failure.message == ws2s.forbidden('denyTargets').message and '10.0.0.0' not in failure.message
 
 
-def test_failure_without_words_for_the_operator_has_none():
+def test_failures_have_no_words_for_the_operator_but_where_ports_are_used_up():
     failures = [value for value in vars(ws2s).values() if isinstance(value, ws2s.Failure)]
-    assert [failure.why for failure in failures + [ws2s.Failure(1, 'x', 'y'), ws2s.RequestError('no').failure]
-            if failure.why != ''] == []
+    assert [failure for failure in failures + [ws2s.Failure(1, 'x', 'y'), ws2s.RequestError('no').failure]
+            if failure.why != ''] == [ws2s.NO_PORT]
 
 
 def test_remote_mistakes_carry_what_the_peer_is_told():
