@@ -30,8 +30,7 @@ READ = 131072        # what may be read on top of it in one go
 SMALL_BUFFER = 65536  # of the kernel, at our ends
 MEGABYTE = 1 << 20
 
-# Bytes that the first packets of a stream take here; those on their way when the credit is renewed come on top of it.
-WISP_CREDIT = 16 * PIECE + BUFFER
+WISP_CREDIT = 16 * PIECE  # bytes that the first packets of a stream take here
 SPEAKERS = pytest.mark.parametrize('speaker', [RawSpeaker, MuxSpeaker, OurSpeaker, WispSpeaker],
                                    ids=['raw', 'mux', 'our raw', 'wisp'])
 ONE_FOR_ONE = pytest.mark.parametrize('speaker', [RawSpeaker, OurSpeaker], ids=['raw', 'our raw'])
