@@ -68,7 +68,8 @@ function takeColour(style, groups, at) {
   const group = groups[at], hasColons = group.length > 1;
   const kind = groups[at + 1]?.[0];
   const more = hasColons ? 0 : kind === 5 ? 2 : kind === 2 ? 4 : 1;
-  const colour = hasColons ? colourOfColons(group) : colourOf(groups.slice(at + 1, at + 1 + more).map(([value]) => value));
+  const values = groups.slice(at + 1, at + 1 + more).map(([value]) => value);
+  const colour = hasColons ? colourOfColons(group) : colourOf(values);
   if (colour !== undefined) style[group[0] === 38 ? 'fore' : 'back'] = colour;
   return more;
 }

@@ -18,6 +18,7 @@ export class LineEndings {
   }
 
   set(target, ending) {
+    if (this.get(target) === ending) return;
     const others = this.#read().filter(([name]) => name !== target);
     try {
       this.#storage.setItem(KEY, JSON.stringify([[target, ending], ...others].slice(0, REMEMBERED)));

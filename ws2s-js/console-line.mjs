@@ -70,7 +70,7 @@ export class Line {
   /** The output has this size now, in characters. */
   resize(columns, rows) {
     const command = this.#telnet.resize(columns, rows);
-    if (command.length) this.#write(command);
+    if (command.length && !this.#isOver) this.#write(command);
   }
 
   /** Speak TLS from here on: as of a connection. When that fails the connection ends. */

@@ -3,7 +3,7 @@
  *
  * Such a file has lines of JSON. The first is an object: `format`, `version`, `begun` (ISO 8601) and `target`. Each
  * other one is `[milliseconds since then, kind, what]`. Kinds: `received` and `sent`, of which `what` is bytes in
- * base64; `secret`, of which only the number of bytes is known; and `notice`, a text.
+ * base64; `secret`, of which nothing is known (null); and `notice`, a text.
  */
 
 const FORMAT = 'ws2s-recording', VERSION = 1;
@@ -29,24 +29,33 @@ export class Recording {
   #now;
   #limits;
   #begun;
+  #date;
+  #events = [];        // lines
   #characters = 0;
 
-  /** Of the file. */
-  lines = [];
+  /** What is recorded, for people. */
+  target;
   /** Is it too much? Then nothing more is written down. */
   isFull = false;
 
-  /** `target`: what is recorded, for people. `now()`: milliseconds that never go back. */
+  /** `now()`: milliseconds that never go back. */
   constructor(target, {now = () => performance.now(), limits = LIMITS, date = new Date()} = {}) {
     this.#now = now;
     this.#limits = limits;
     this.#begun = now();
-    this.#push({format: FORMAT, version: VERSION, begun: date.toISOString(), target});
+    this.#date = date;
+    this.target = target;
   }
 
   /** How many events there are. */
   get size() {
-    return this.lines.length - 1;
+    return this.#events.length;
+  }
+
+  /** Those of the file. */
+  get lines() {
+    return [lineOf({format: FORMAT, version: VERSION, begun: this.#date.toISOString(), target: this.target}),
+      ...this.#events];
   }
 
   received(bytes) {
@@ -57,8 +66,8 @@ export class Recording {
     this.#addBytes('sent', bytes);
   }
 
-  secret(count) {
-    this.#add('secret', count);
+  secret() {
+    this.#add('secret', null);
   }
 
   notice(text) {
@@ -73,16 +82,16 @@ export class Recording {
 
   #add(kind, what) {
     if (this.isFull) return;
-    this.#push([Math.round(this.#now() - this.#begun), kind, what]);
+    const line = lineOf([Math.round(this.#now() - this.#begun), kind, what]);
+    this.#events.push(line);
+    this.#characters += line.length;
     const {characters, events} = this.#limits;
     this.isFull = this.#characters >= characters || this.size >= events;
   }
+}
 
-  #push(value) {
-    const line = `${JSON.stringify(value)}\n`;
-    this.lines.push(line);
-    this.#characters += line.length;
-  }
+function lineOf(value) {
+  return `${JSON.stringify(value)}\n`;
 }
 
 function base64(bytes) {
@@ -134,7 +143,7 @@ function headOf(line) {
 
 const READ = {
   received: bytesOf, sent: bytesOf,
-  secret: count => (whole(count) ? count : undefined),
+  secret: nothing => (nothing === null ? null : undefined),
   notice: text => (typeof text === 'string' ? text : undefined),
 };
 

@@ -33,7 +33,7 @@ class Side {
     return this.#on.has(option);
   }
 
-  /** The answer to a wish, as bytes: none to what is so already, or two polite sides would answer each other for ever. */
+  /** The answer to a wish, as bytes: none to what is so already, or two sides would answer each other for ever. */
   turn(option, isOn) {
     if (this.#on.has(option) === isOn) return [];
     const isRefused = isOn && !this.#accepted.has(option);

@@ -115,9 +115,9 @@ export class Transcript {
     this.#push(new Entry('notice', {text, tone}));
   }
 
-  /** Something was sent that nobody may see: only how much it was. */
-  secret(size) {
-    this.#push(new Entry('secret', {text: `${byteCount(size)}, which are neither shown nor kept`}));
+  /** Something was sent that nobody may see, nor how long it was. */
+  secret() {
+    this.#push(new Entry('secret', {text: 'a secret, which is neither shown nor kept'}));
     this.isUnsaved = true;
   }
 

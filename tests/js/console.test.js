@@ -5,7 +5,8 @@ const {before, test} = require('node:test');
 
 let Transcript, bodyRuns, bodyText, savedText, timeText, NARROW, History, typedBytes;
 before(async () => {
-  ({Transcript, bodyRuns, bodyText, savedText, timeText, NARROW} = await import('../../ws2s-js/console-transcript.mjs'));
+  const transcripts = await import('../../ws2s-js/console-transcript.mjs');
+  ({Transcript, bodyRuns, bodyText, savedText, timeText, NARROW} = transcripts);
   ({typedBytes} = await import('../../ws2s-js/console-input.mjs'));
   ({History} = await import('../../ws2s-js/history.mjs'));
 });
@@ -311,13 +312,13 @@ test('as text and as a hex dump sequences can be seen', () => {
   assert.match(bodyText(entry, 'hex'), /^00000000  1b 5b 33 31 6d 61 /);
 });
 
-test('of a secret only its size is kept, in each view and in the saved text', () => {
+test('of a secret nothing is kept, in each view and in the saved text', () => {
   const transcript = new Transcript();
-  transcript.secret(9);
+  transcript.secret();
   assert.deepStrictEqual(transcript.entries.map(({kind, size}) => [kind, size]), [['secret', 0]]);
   for (const view of ['colour', 'text', 'hex']) {
-    assert.match(bodyText(transcript.entries[0], view), /^9 bytes, which are neither/);
-    assert.match([...savedText(transcript, view)].join(''), / secret: 9 bytes, /);
+    assert.match(bodyText(transcript.entries[0], view), /^a secret, which is neither/);
+    assert.match([...savedText(transcript, view)].join(''), / secret: a secret, /);
   }
 });
 
@@ -330,7 +331,7 @@ test('a transcript is unsaved from what was sent or received until it is cleared
     seen.push(transcript.isUnsaved);
     transcript.isUnsaved = false;
   }
-  transcript.secret(1);
+  transcript.secret();
   seen.push(transcript.isUnsaved);
   transcript.clear();
   seen.push(transcript.isUnsaved);

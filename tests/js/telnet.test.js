@@ -15,7 +15,7 @@ const IS = 0, SEND = 1;
 const ANSI = [...Buffer.from('ANSI')];
 const SIZE = [IAC, SB, NAWS, 0, 80, 0, 24, IAC, SE];
 
-const flat = parts => Uint8Array.from(parts.flatMap(part => (typeof part === 'string' ? [...Buffer.from(part)] : part)));
+const flat = parts => Uint8Array.from(parts.flatMap(part => [...Buffer.from(part)]));
 
 /* What becomes of pieces, as lists of bytes. */
 function read(telnet, pieces) {
@@ -66,14 +66,15 @@ const RECEIVED = [
   ['a type that is told to us', [[IAC, DO, TTYPE, IAC, SB, TTYPE, IS, 65, IAC, SE]], [], [[IAC, WILL, TTYPE]]],
   ['a subnegotiation of something refused', [[IAC, SB, NEW_ENVIRON, SEND, IAC, IAC, IAC, SE], 'a'], ['a'], []],
   ['a subnegotiation of nothing', [[IAC, SB, IAC, SE], 'a'], ['a'], []],
-  ['a subnegotiation that is not ended', ['a', [IAC, SB, TTYPE, SEND, IAC, WILL, ECHO], 'b'], ['ab'], [[IAC, DO, ECHO]]],
+  ['a subnegotiation that is not ended', ['a', [IAC, SB, TTYPE, SEND, IAC, WILL, ECHO], 'b'], ['ab'],
+    [[IAC, DO, ECHO]]],
   ['SE without SB', [[IAC, SE], 'a'], ['a'], []],
 ];
 
 for (const [name, bytes, data, reply] of RECEIVED) {
   test(`received: ${name}: whole, cut at every byte, byte by byte, and something behind it`, () => {
-    for (const tail of [[], ['tail', [IAC, IAC]]]) {
-      const wanted = {data: [...flat([...data, ...tail.slice(0, 1), tail.slice(1).map(() => 255)])], reply: [...flat(reply)]};
+    for (const [tail, shown] of [[[], []], [['tail', [IAC, IAC]], ['tail', [255]]]]) {
+      const wanted = {data: [...flat([...data, ...shown])], reply: [...flat(reply)]};
       for (const pieces of cuts(flat([...bytes, ...tail]))) {
         assert.deepStrictEqual(read(new Telnet('on'), pieces), wanted);
       }
