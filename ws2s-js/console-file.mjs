@@ -17,21 +17,26 @@ function untilAborted(signal) {
 
 /**
  * Send a file through a Line, as fast as the target takes it. `onProgress(bytes)`: how much was taken so far. Resolves
- * when all of it was, or the line has ended; rejects with the reason of `signal`, after which pieces that wait
- * already still go, and with that of a file that cannot be read.
+ * to true when all of it was, to false when the connection has ended before; rejects with the reason of `signal`, after
+ * which pieces that wait already still go, and with that of a file that cannot be read.
  */
 export async function sendFile(file, line, {signal, onProgress = () => {}}) {
   const aborted = untilAborted(signal);
   aborted.catch(() => {});  // nobody may wait for it at that moment
   const ahead = [];
-  const takeFirst = async () => onProgress(await Promise.race([ahead.shift(), aborted]));
-  for (let at = 0; at < file.size && !line.isOver;) {
+  const takeFirst = async () => {
+    const {sent, end} = ahead.shift();
+    const isTaken = await Promise.race([sent, aborted]);
+    if (isTaken) onProgress(end);
+    return isTaken;
+  };
+  for (let at = 0; at < file.size;) {
     signal.throwIfAborted();
     const piece = await Promise.race([pieceOf(file, at), aborted]);
     at += piece.length;
-    const end = at;
-    ahead.push(line.send(piece).then(() => end));
-    if (ahead.length === PIECES_AHEAD) await takeFirst();
+    ahead.push({sent: line.send(piece), end: at});
+    if (ahead.length === PIECES_AHEAD && !await takeFirst()) return false;
   }
-  while (ahead.length && !line.isOver) await takeFirst();
+  while (ahead.length) if (!await takeFirst()) return false;
+  return true;
 }

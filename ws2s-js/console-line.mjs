@@ -58,11 +58,7 @@ export class Line {
     return this.#resume !== null;
   }
 
-  get isOver() {
-    return this.#isOver;
-  }
-
-  /** Resolves when the gateway has taken it, or the connection has ended. */
+  /** Resolves to true when the gateway has taken it, to false when the connection has ended before. */
   send(bytes) {
     return this.#write(this.#telnet.escaped(bytes));
   }
@@ -85,8 +81,9 @@ export class Line {
       this.sent += bytes.length;
       this.waiting -= bytes.length;
       this.#events.changed();
+      return true;
     } catch {
-      // The end of reading tells why; what still waits is told then.
+      return false;  // the end of reading tells why; what still waits is told then
     }
   }
 

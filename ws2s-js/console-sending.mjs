@@ -35,8 +35,8 @@ export class FileSending {
     this.#begin(file, name);
     try {
       const {signal} = this.#attempt;
-      await sendFile(file, line, {signal, onProgress: taken => this.#show(taken, file)});
-      this.#tell(name, file, line.isOver ? 'the connection has ended' : '');
+      const isWhole = await sendFile(file, line, {signal, onProgress: taken => this.#show(taken, file)});
+      this.#tell(name, file, isWhole ? '' : 'the connection has ended');
     } catch (error) {
       this.#tell(name, file, error.name === 'AbortError' ? 'it was stopped' : explain(error).sentence);
     } finally {

@@ -136,6 +136,7 @@ class Page {
     const how = connection.tls ? ` (${versionOf(connection.tls)})` : '';
     this.status.say(`Connected to ${this.#where}${how}.`, 'good');
     this.log.tell(`Connected to ${this.#where}${how}.`, 'good');
+    this.#onChanged();
     this.#input.focus();
   }
 
@@ -150,7 +151,6 @@ class Page {
       changed: () => this.#onChanged(),
       ended: error => this.#onEnded(error),
     }, this.#telnet);
-    this.#onChanged();
   }
 
   #onNotConnected(error) {
@@ -195,7 +195,9 @@ class Page {
     byId('start-tls').hidden = true;
     this.log.tell('Starting TLS…');
     const tls = await this.line.startTls(this.#target.startTls).catch(() => null);
-    if (tls) this.log.tell(`From here on it is ${versionOf(tls)}.`, 'good');
+    if (!tls) return;
+    this.log.tell(`From here on it is ${versionOf(tls)}.`, 'good');
+    this.status.say(`Connected to ${this.#where}, by now with TLS (${versionOf(tls)}).`, 'good');
     this.#input.focus();
   }
 

@@ -173,9 +173,9 @@ const sum = values => values.reduce((total, value) => total + value, 0);
 test('a file is sent as it is, and its progress is told', async () => {
   const kept = [], all = await begin({makeTarget: () => ({onData: piece => kept.push(Buffer.from(piece))})});
   const content = Buffer.from(Uint8Array.from({length: 3000001}, (_, i) => i * 31 % 256)), seen = [];
-  await sendFile(new Blob([content]), all.line, {
+  assert.ok(await sendFile(new Blob([content]), all.line, {
     signal: new AbortController().signal, onProgress: bytes => seen.push(bytes),
-  });
+  }));
   await until(() => sum(kept.map(piece => piece.length)) === content.length);
   assert.ok(Buffer.concat(kept).equals(content));
   assert.ok(seen.every((bytes, i) => !i || bytes > seen[i - 1]) && seen.at(-1) === content.length, String(seen));
@@ -214,14 +214,20 @@ test('of a file no more than 1 MB waits for a target that does not read, and Sto
   await end(all);
 });
 
-test('sending a file ends with the connection', async () => {
-  const all = await begin();
-  all.gateway.isPaused = true;
-  const sending = sendFile(new Blob([new Uint8Array(5000000)]), all.line, {signal: new AbortController().signal});
-  await until(() => all.line.waiting === 1048576);
-  all.line.drop();
-  await sending;
-});
+for (const way of ['leave', 'drop']) {
+  test(`a file is not sent to its end when the connection ends: ${way}`, async () => {
+    const all = await begin(), seen = [];
+    all.gateway.isPaused = true;
+    const sending = sendFile(new Blob([new Uint8Array(2500000)]), all.line, {
+      signal: new AbortController().signal, onProgress: bytes => seen.push(bytes),
+    });
+    await until(() => all.line.waiting === 1048576);
+    all.line[way]();
+    assert.strictEqual(await sending, false);
+    assert.ok(seen.every(bytes => bytes < 2500000 - 1048576), String(seen));
+    await end(all);
+  });
+}
 
 test('a file that cannot be read is told', async () => {
   const all = await begin();
