@@ -8,7 +8,8 @@
 import WS2S from './ws2s.mjs';
 import {byId, byteCount, Choices, ConnectButton, failureText, guardLeaving, Status, visible} from './page.mjs';
 import {admitted} from './admission.mjs';
-import {addressText, targetFields} from './targets.mjs';
+import {addressText} from './targets.mjs';
+import {fields} from './console-start.mjs';
 import {FileSending} from './console-sending.mjs';
 import {Input} from './console-typing.mjs';
 import {Line} from './console-line.mjs';
@@ -23,17 +24,13 @@ const BUTTONS = {
   'send-file': ['connected'], replay: ['idle'], 'replay-stop': ['replaying'],
 };
 const CHOICES = ['view', 'mode', 'line-ending'];
-const TELNET = {
-  name: 'telnet', label: 'Telnet', tag: 'select', remember: true,
-  options: [['', 'if the target begins it'], ['on', 'yes'], ['off', 'no']],
-};
 const TELNET_PORT = 23;
 const VERSION_CHARACTERS = 20;
 const SECOND_THOUGHT = 500;  // milliseconds: what drops data is not meant by a double click, or a key held down
 
 class Page {
   #input = new Input();
-  #fields = targetFields(byId('connect-form'), {store: 'ws2s.console.targets', extra: [TELNET], startsTlsLater: true});
+  #fields = fields;
   #button = new ConnectButton(byId('connect'));
   #choices = new Choices('ws2s.console.choices');
   #endings = new LineEndings();
@@ -67,7 +64,6 @@ class Page {
     this.#setState('idle');
     this.#showTotals();
     guardLeaving(() => this.#input.isTyped || this.log.isRecording || this.#isLive && this.log.isUnsaved);
-    byId('unstarted').remove();
   }
 
   // How somebody likes to write to a server stays, over servers and visits.

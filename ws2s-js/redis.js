@@ -12,7 +12,8 @@ import {Prompt} from './redis-prompt.mjs';
 import {Session} from './redis-session.mjs';
 import {AvoidedView, LinkView, ViewStatus} from './redis-status.mjs';
 import {Tabs} from './redis-tabs.mjs';
-import {addressText, targetFields} from './targets.mjs';
+import {fields} from './redis-start.mjs';
+import {addressText} from './targets.mjs';
 
 const ADDRESS_CHARACTERS = 100;
 const MOST_DATABASES = 1024;  // in a list
@@ -21,12 +22,6 @@ const OLD_SESSION = ' This list is older than the connection, which was lost: re
 
 const byId = id => document.getElementById(id);
 const isNarrow = matchMedia('(max-width: 60rem)');
-
-const EXTRA = [
-  {name: 'username', label: 'Username (empty: default)', type: 'text', autocomplete: 'off'},
-  {name: 'password', label: 'Password', type: 'password', autocomplete: 'off'},
-  {name: 'db', label: 'Database', type: 'text', value: '0', remember: true, isShort: true, inputMode: 'numeric'},
-];
 
 function readTarget(fields) {
   const {url, extra, ...way} = fields.read();
@@ -60,7 +55,7 @@ class RedisPage {
   commandStatus = this.statuses.of('tab-commands');
   infoStatus = this.statuses.of('tab-info');
 
-  #fields = targetFields(byId('connect-form'), {store: 'ws2s.redis', host: '127.0.0.1', port: '6379', extra: EXTRA});
+  #fields = fields;
   #button = new ConnectButton(byId('connect'));
   #attempt = null;
   #way = '';              // to the last server: all that was filled in but secrets
@@ -372,4 +367,3 @@ class RedisPage {
 }
 
 new RedisPage();
-byId('unstarted').remove();
