@@ -1,15 +1,16 @@
 /** The list of keys: found by SCAN, step by step, with as many rows in the DOM as can be seen. */
 
 import {byteCount, element} from './page.mjs';
-import {bytesOfName, labelOfName, nameOf, textOf} from './redis-bytes.mjs';
-import {endOf, isUnknown} from './redis-errors.mjs';
+import {bytesOfName, labelOfName, nameOf, utf8} from './redis-bytes.mjs';
+import {endOf} from './redis-errors.mjs';
 import {failure} from './redis-fields.mjs';
 import {matchOf} from './redis-lines.mjs';
 import {count, keyCount, Names, rowsInView} from './redis-names.mjs';
+import {exactType, Scanner} from './redis-scan.mjs';
 import {typeName} from './redis-session.mjs';
 import {TYPES} from './redis-values.mjs';
 
-const STEP = 1000;          // keys that Redis looks at in one step
+const EAGER = 2000;         // so many names are drawn as they come
 const ROUND = 100000;       // keys to find before somebody has to ask for more
 const LARGEST = 500000;     // rows: browsers do not scroll much farther
 const LARGEST_BYTES = 134217728;  // of their names
@@ -19,59 +20,6 @@ const SHOWN = 160;          // characters of a name in a row
 const TYPED_BYTES = 10000;  // the types of keys with longer names are not asked for
 const DRAW_MILLISECONDS = 200;
 const TYPES_MILLISECONDS = 120;
-
-/** Finds the names of keys in steps. `wanted`: {match, type}. */
-export class Scanner {
-  #session;
-  #wanted;
-  #cursor = '0';
-  #stepping = null;
-
-  isWhole = false;
-  steps = 0;
-
-  constructor(session, wanted) {
-    this.#session = session;
-    this.#wanted = wanted;
-  }
-
-  /** The names that one step has found. Whoever asks while one is under way gets that one. */
-  step() {
-    this.#stepping = this.#stepping || this.#step().finally(() => { this.#stepping = null; });
-    return this.#stepping;
-  }
-
-  async #step() {
-    const [cursor, keys] = await this.#ask();
-    const found = this.#isFilteredHere() ? await this.#ofType(keys) : keys;
-    this.#cursor = textOf(cursor);
-    this.isWhole = this.#cursor === '0';
-    this.steps++;
-    return found.map(nameOf);
-  }
-
-  #isFilteredHere() {
-    return this.#wanted.type && !this.#session.knowsScanType;
-  }
-
-  async #ask() {
-    const {match, type} = this.#wanted;
-    const words = ['SCAN', this.#cursor, 'MATCH', match, 'COUNT', STEP];
-    if (!type || !this.#session.knowsScanType) return this.#session.ask(...words);
-    try {
-      return await this.#session.ask(...words, 'TYPE', type);
-    } catch (error) {
-      if (!isUnknown(error)) throw error;
-      this.#session.knowsScanType = false;  // before 6.0
-      return this.#session.ask(...words);
-    }
-  }
-
-  async #ofType(keys) {
-    const types = await Promise.all(keys.map(key => this.#session.ask('TYPE', key)));
-    return keys.filter((key, i) => types[i] === this.#wanted.type);
-  }
-}
 
 /** The panel with the list. `page`: {session, status, open(name, isByKeyboard), make()}. */
 export class KeyList {
@@ -84,7 +32,7 @@ export class KeyList {
   #goal = ROUND;
   #size = null;           // of the database
   #error = null;          // what has stopped the search
-  #wanted = {match: '*', type: ''};
+  #wanted = {match: '*', type: '', exact: utf8('')};
   #isQuiet = false;       // tells failures only
   #age = '';              // why the list may be older than the database
   #active = null;         // the name that the arrow keys are at
@@ -96,7 +44,7 @@ export class KeyList {
   constructor(node, page) {
     this.#page = page;
     this.#ui = this.#build();
-    node.append(this.#ui.filter, this.#ui.count, this.#ui.failure, this.#ui.buttons, this.#ui.list);
+    node.append(this.#ui.filter, this.#ui.exact, this.#ui.count, this.#ui.failure, this.#ui.buttons, this.#ui.list);
     // Drawing within the callback could change the size that is being told.
     new ResizeObserver(() => requestAnimationFrame(() => this.#draw())).observe(this.#ui.list);
   }
@@ -117,6 +65,7 @@ export class KeyList {
     const spacer = element('div', {className: 'spacer', role: 'presentation'});
     return {
       pattern, type, order, stop, more, spacer, filter: this.#buildFilter(pattern, type),
+      exact: element('p', {id: 'key-exact-row', className: 'note', hidden: true}),
       count: element('p', {id: 'key-count', className: 'muted'}),
       failure: element('p', {id: 'key-failure', className: 'status bad', hidden: true}),
       buttons: element('div', {className: 'row'}, stop, more, order,
@@ -153,6 +102,7 @@ export class KeyList {
     this.#types = new Map();
     this.#scanner = this.#active = this.#opened = this.#size = this.#error = null;
     this.#age = '';
+    this.#ui.exact.hidden = true;
     this.#ui.list.scrollTop = 0;
     this.#draw();
     this.#tellCount();
@@ -160,7 +110,8 @@ export class KeyList {
 
   /** Look for the keys that the filter describes, from the beginning. */
   search() {
-    this.#wanted = {match: matchOf(this.#ui.pattern.value), type: this.#ui.type.value};
+    const {pattern: {value}, type} = this.#ui;
+    this.#wanted = {match: matchOf(value), type: type.value, exact: utf8(value)};
     this.#isQuiet = false;
     return this.#searchAnew();
   }
@@ -171,7 +122,21 @@ export class KeyList {
     this.#opened = opened;
     this.#scanner = new Scanner(this.#page.session, this.#wanted);
     this.#goal = ROUND;
+    this.#findExact(this.#scanner);
     return this.#scan();
+  }
+
+  // What was typed may be a whole name: among many keys a scan comes to that late.
+  async #findExact(scanner) {
+    const {exact, type} = this.#wanted;
+    const [{value: found = null}] = await Promise.allSettled([exactType(this.#page.session, exact, type)]);
+    if (found === null || scanner !== this.#scanner) return;
+    const name = nameOf(exact);
+    this.#types.set(name, found);
+    this.#add([name]);
+    this.#ui.exact.replaceChildren(this.#button('key-exact', `Open ${labelOfName(name, 60)}`, () => (
+      this.#page.open(name, true))), ` A ${typeName(found)} of exactly this name.`);
+    this.#ui.exact.hidden = false;
   }
 
   /** What was looked for last was on another server. */
@@ -273,7 +238,7 @@ export class KeyList {
   }
 
   #add(found) {
-    if (this.#names.add(found) && this.#names.length <= 2 * STEP) this.#drawNow();
+    if (this.#names.add(found) && this.#names.length <= EAGER) this.#drawNow();
     else this.#drawSoon();
     this.#tellCount();
   }
@@ -397,7 +362,7 @@ export class KeyList {
     if (this.#isFull) {
       return `${this.#inWords()}${size}: this list takes no more. Use a narrower pattern.`;
     }
-    const looked = Math.min(this.#scanner.steps * STEP, this.#size === null ? Infinity : this.#size);
+    const looked = Math.min(this.#scanner.looked, this.#size === null ? Infinity : this.#size);
     const progress = `${this.#inWords()} found, about ${count(looked)}${size} looked at`;
     return this.#isScanning ? `${progress}…` : `${progress}; there may be more.`;
   }

@@ -47,7 +47,7 @@ test('folders open where they stand, and count what is in them', () => {
   const names = ['user:1:name', 'user:1:mail', 'user:2', 'user', 'zebra', 'a:b'];
   assert.deepStrictEqual(drawn(treeOf(names)), ['+a: (1)', ' user', '+user: (3)', ' zebra']);
   assert.deepStrictEqual(drawn(treeOf(names, ':', ['user:1:', 'user:'])),
-    ['+a: (1)', ' user', '-user: (3)', '  -user:1: (2)'.replace('user:', ''), '     mail', '     name', '   2', ' zebra']);
+    ['+a: (1)', ' user', '-user: (3)', '  -1: (2)', '     mail', '     name', '   2', ' zebra']);
 });
 
 test('names with separators at their beginning, at their end, and alone', () => {
@@ -61,7 +61,7 @@ test('without a separator, and with one of several bytes', () => {
   assert.deepStrictEqual(drawn(treeOf(['a:b', 'a'], '')), [' a', ' a:b']);
   assert.deepStrictEqual(drawn(treeOf(['a->b->c', 'a-b', 'a->>'], '->', ['a->'])),
     ['-a-> (2)', '   >', '  +b-> (1)', ' a-b']);
-  assert.deepStrictEqual(drawn(treeOf(['a\xc3\xa9b', 'a\xc3b'], '\xc3\xa9')), ['+a\xc3\xa9 (1)', ' a\xc3b']);
+  assert.deepStrictEqual(drawn(treeOf(['a\xc3\xa9b', 'a\xc3b'], '\xc3\xa9')), [' a\xc3b', '+a\xc3\xa9 (1)']);
 });
 
 test('names as __proto__ and constructor are names', () => {
