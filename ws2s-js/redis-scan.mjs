@@ -1,31 +1,43 @@
-/** Looking for keys: an exact name, and SCAN in steps that are as long as the round trip is. */
+/** Looking for keys: an exact name, and SCAN in steps that suit the round trip. */
 
 import {nameOf, textOf} from './redis-bytes.mjs';
 import {isUnknown} from './redis-errors.mjs';
 
-const FEWEST = 1000, MOST = 10000;  // keys that Redis looks at in one step: the most take it a few milliseconds
-const KEYS_PER_MILLISECOND = 100;   // of the way there and back
+// Keys that Redis looks at in one step: the most take it a few milliseconds.
+const LOOKING = {fewest: 1000, most: 10000, perMillisecond: 100};
 const SLOW_MILLISECONDS = 50;
-const LONGEST_EXACT = 10000;        // bytes of a name that is asked for as it was typed
+const LONGEST_EXACT = 10000;  // bytes of a name that is asked for as it was typed
 
 /**
- * How many keys the next step may look at. The longer the way, the more: so that a far server is not asked a hundred
- * times. Where steps take much longer than the way does, as the server is slow or the line narrow, they become shorter.
+ * How many keys the next step is for. The longer the way, the more (`perMillisecond`): so that a far server is not
+ * asked a hundred times. Where steps take much longer than the way does, as the server is slow or the line narrow, they
+ * become shorter.
  */
 export class Stride {
   #way = Infinity;  // milliseconds of the fastest answer
-  #most = MOST;     // a step of more was slow
+  #bounds;
+  #most;            // a step of more was slow
 
-  count = FEWEST;
+  /** Milliseconds that the last step has taken besides the way. */
+  work = 0;
+
+  constructor(bounds) {
+    this.#bounds = bounds;
+    this.#most = bounds.most;
+    this.count = bounds.fewest;
+  }
 
   /** A step has taken so long. */
   took(milliseconds) {
     if (!(milliseconds >= 0)) return;  // clocks may be set
+    const {fewest, perMillisecond} = this.#bounds;
     this.#way = Math.min(this.#way, milliseconds);
-    const work = milliseconds - this.#way;
-    if (work > SLOW_MILLISECONDS && work > this.#way) this.#most = Math.max(FEWEST, Math.round(this.count / 2));
-    const wanted = Math.min(2 * this.count, Math.round(KEYS_PER_MILLISECOND * this.#way));
-    this.count = Math.min(this.#most, Math.max(FEWEST, wanted));
+    this.work = milliseconds - this.#way;
+    if (this.work > SLOW_MILLISECONDS && this.work > this.#way) {
+      this.#most = Math.max(fewest, Math.round(this.count / 2));
+    }
+    const wanted = Math.min(2 * this.count, Math.round(perMillisecond * this.#way));
+    this.count = Math.min(this.#most, Math.max(fewest, wanted));
   }
 }
 
@@ -36,7 +48,7 @@ export class Scanner {
   #now;
   #cursor = '0';
   #stepping = null;
-  #stride = new Stride();
+  #stride = new Stride(LOOKING);
 
   isWhole = false;
   looked = 0;  // at about so many keys

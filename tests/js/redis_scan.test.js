@@ -8,11 +8,12 @@ const {RedisError} = require('../../ws2s-js/ws2s.js');
 let scans;
 before(async () => { scans = await import('../../ws2s-js/redis-scan.mjs'); });
 
+const BOUNDS = {fewest: 1000, most: 10000, perMillisecond: 100};
 const utf8 = text => new Uint8Array(Buffer.from(text));
 
 /* The counts of the next steps on a server at this distance that takes so long for a thousand keys. */
 function counts(way, perThousand, steps = 12) {
-  const stride = new scans.Stride();
+  const stride = new scans.Stride(BOUNDS);
   return Array.from({length: steps}, () => {
     const {count} = stride;
     stride.took(way + perThousand * count / 1000);
@@ -50,7 +51,7 @@ test('100,000 keys at 100 ms take thirteen steps', () => {
 
 for (const odd of [0, -5, NaN, Infinity]) {
   test(`a clock that says ${odd} leaves the steps within their bounds`, () => {
-    const stride = new scans.Stride();
+    const stride = new scans.Stride(BOUNDS);
     for (let i = 0; i < 5; i++) {
       stride.took(odd);
       assert.ok(stride.count >= 1000 && stride.count <= 10000, String(stride.count));
