@@ -67,8 +67,11 @@ export class Batches {
   }
 }
 
-// A client makes its next connection by itself, and tells of each one that it cannot make.
-async function insist(step, isStopped) {
+/**
+ * Make this step, again where the connection is lost, unless `isStopped()`. A client makes its next connection by
+ * itself, and tells of each one that it cannot make.
+ */
+export async function insist(step, isStopped = () => false) {
   for (let losses = 1; ; losses++) {
     try {
       return await step();
@@ -78,9 +81,9 @@ async function insist(step, isStopped) {
   }
 }
 
-// All of a batch have failed: so will those that follow.
+// All of a batch have failed: so will those that follow. A single one may have its own reason.
 function isHopeless({failed = 0, error, ...others}) {
-  return failed > 0 && Object.values(others).every(number => number === 0);
+  return failed > 1 && Object.values(others).every(number => number === 0);
 }
 
 /** Names as batches of bytes, as large as `stride` is just then. */
