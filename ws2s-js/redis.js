@@ -8,6 +8,7 @@ import {InfoView} from './redis-figures.mjs';
 import {KeyView} from './redis-key.mjs';
 import {KeyList} from './redis-keys.mjs';
 import {keyCount} from './redis-names.mjs';
+import {OperatorView} from './redis-operator.mjs';
 import {Prompt} from './redis-prompt.mjs';
 import {Session} from './redis-session.mjs';
 import {AvoidedView, LinkView, ViewStatus} from './redis-status.mjs';
@@ -54,6 +55,7 @@ class RedisPage {
   status = this.statuses.of('tab-keys');
   commandStatus = this.statuses.of('tab-commands');
   infoStatus = this.statuses.of('tab-info');
+  operatorStatus = this.statuses.of('tab-operator');
 
   #fields = fields;
   #button = new ConnectButton(byId('connect'));
@@ -65,6 +67,7 @@ class RedisPage {
   #key = new KeyView(byId('key-detail'), this);
   #prompt = new Prompt(byId('panel-commands'), this);
   #info = new InfoView(byId('panel-info'), this);
+  #operator = new OperatorView(byId('panel-operator'), this);
   #link;
   #avoided = new AvoidedView(byId('avoided'), this);
   #tabs = new Tabs(byId('tabs'), name => this.#onTab(name));
@@ -269,6 +272,7 @@ class RedisPage {
     this.#key.clear();
     this.#prompt.end();
     this.#info.clear();
+    this.#operator.clear();
     this.#show(false);
     this.#link.show();
     this.#avoided.show();
@@ -317,6 +321,12 @@ class RedisPage {
     else if (isNarrow.matches) byId('key-detail').scrollIntoView({block: 'start'});
   }
 
+  /** Open a key that another view has named. */
+  showKey(name) {
+    this.#tabs.choose(byId('tab-keys'));
+    return this.open(name, true);
+  }
+
   make() {
     return this.#key.make();
   }
@@ -362,6 +372,7 @@ class RedisPage {
   #onTab(name) {
     this.statuses.choose(name);
     this.#info.isShown = name === 'tab-info';
+    this.#operator.isShown = name === 'tab-operator';
     if (name === 'tab-keys' && this.session) this.#lookAnew();
   }
 }
