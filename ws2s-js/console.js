@@ -86,7 +86,7 @@ class Page {
 
   async #connect() {
     if (this.#state !== 'idle') return;
-    const target = this.#readTarget();
+    const target = readTarget(this.#fields, this.status);
     if (!target) return;
     this.#target = target;
     this.#where = whereOf(target);
@@ -106,17 +106,6 @@ class Page {
       return await admitted(open, target, this.#fields);
     } catch (error) {
       this.#onNotConnected(error);
-      return null;
-    }
-  }
-
-  #readTarget() {
-    try {
-      return this.#fields.read();
-    } catch (error) {
-      if (!error.field) throw error;
-      this.status.sayError(error);
-      error.field.focus();
       return null;
     }
   }
@@ -288,6 +277,18 @@ function onEvent(id, event, listener) {
     happened.preventDefault();
     listener();
   });
+}
+
+// null when something is wrong, which is told then.
+function readTarget(fields, status) {
+  try {
+    return fields.read();
+  } catch (error) {
+    if (!error.field) throw error;
+    status.sayError(error);
+    error.field.focus();
+    return null;
+  }
 }
 
 function versionOf({version}) {
