@@ -74,6 +74,26 @@ function takeColour(style, groups, at) {
   return more;
 }
 
+const REMEMBERED = 4096;
+let nextStyles = new WeakMap();  // by style, by parameters: in a flood the same ones come again and again
+let remembered = 0;
+
+function nextStyle(style, parameters) {
+  if (Number(parameters) === 0) return PLAIN;
+  const known = nextStyles.get(style)?.get(parameters);
+  return known || remember(style, parameters, styleAfter(style, parameters));
+}
+
+function remember(style, parameters, next) {
+  if (remembered++ >= REMEMBERED) {
+    nextStyles = new WeakMap();
+    remembered = 0;
+  }
+  if (!nextStyles.has(style)) nextStyles.set(style, new Map());
+  nextStyles.get(style).set(parameters, next);
+  return next;
+}
+
 const START = Object.freeze({style: PLAIN, step: 'text', parameters: '', length: 0});
 
 /** Reads a text that comes in pieces: knows its style, and the sequence that is unfinished. */
@@ -137,7 +157,7 @@ export class AnsiReader {
       return true;
     }
     const isStyle = byte === SGR && /^[\d;:]*$/.test(this.#parameters);
-    if (isStyle) this.#style = styleAfter(this.#style, this.#parameters);
+    if (isStyle) this.#style = nextStyle(this.#style, this.#parameters);
     return this.#end();
   }
 

@@ -118,6 +118,16 @@ test('any bytes are read, with a bounded state, the same however they are cut', 
   }
 });
 
+for (const [name, end] of [['one behind the other', ''], ['each behind plain text', '\x1b[m']]) {
+  test(`no styles are kept however many there were, ${name}`, () => {
+    const reader = new AnsiReader(), before = process.memoryUsage().heapUsed;
+    for (let i = 0; i < 600000; i++) {
+      reader.read(utf8(`\x1b[38;2;${i & 255};${i >> 8 & 255};${i >> 16}m${end}`));
+    }
+    assert.ok(process.memoryUsage().heapUsed - before < 60e6);
+  });
+}
+
 test('a state does not change when its reader goes on', () => {
   const reader = new AnsiReader();
   const {state} = reader;
