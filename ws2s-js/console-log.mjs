@@ -62,6 +62,11 @@ export class Log {
     this.#record('received', bytes);
   }
 
+  /** What is replayed comes next. */
+  beginReplay() {
+    this.#transcript.beginStream();
+  }
+
   /** What stands in a recording: it is saved there already, and is not recorded again. */
   replayed({kind, what}) {
     const {isUnsaved} = this.#transcript;

@@ -49,7 +49,7 @@ export class Output {
     // Entries that nobody sees have no exact height yet.
     const observer = new ResizeObserver(() => this.#keepAtEnd());
     for (const node of [this.#region, this.#list]) observer.observe(node);
-    new ResizeObserver(() => this.onResized(this.size)).observe(byId('ruler'));
+    new ResizeObserver(() => this.onResized(this.size)).observe(this.#region);
     this.#setFollows(true);
   }
 

@@ -139,7 +139,9 @@ const PEM = {tag: 'textarea', rows: 2};
 // That a certificate is not verified must be wanted each time.
 const kept = text => text && (text.startsWith('later') ? 'later' : 'verified');
 const OPTIONS = [['', 'no'], ['verified', 'yes'], ['unverified', 'yes, without verification']];
-const LATER_OPTIONS = [['later', 'later (STARTTLS)'], ['later-unverified', 'later, without verification']];
+const LATER_OPTIONS = [
+  ['later', 'later, by a button (STARTTLS)'], ['later-unverified', 'later, without verification'],
+];
 const TLS_FIELDS = [
   {name: 'tls', id: 'tls', label: 'Speak TLS to the target', tag: 'select', kept},
   {name: 'tlsServername', id: 'tls-servername', label: 'Name in its certificate', placeholder: 'the host'},
