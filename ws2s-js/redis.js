@@ -177,6 +177,7 @@ class RedisPage {
     this.#attempt = attempt;
     this.#fields.disabled = attempt !== null;
     byId('connect').disabled = attempt !== null;
+    byId('connection-list').inert = attempt !== null;
     byId('connect-cancel').hidden = attempt === null;
     if (attempt) byId('connect-cancel').focus();
   }
