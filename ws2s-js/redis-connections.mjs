@@ -60,10 +60,10 @@ export class Connections {
   }
 
   /** Which of them a Redis client of this `url` and `options` is for; null for none. `name`: if it may be that one. */
-  of({url, options: {host, port, tls, ssh}}, name) {
+  of({url, options: {host, port, tls, ssh, db}}, name) {
     const fitting = ssh || !isOwnGateway(url) ? [] : this.all.filter(each => (
       each.host === host && each.port === port && each.tls === Boolean(tls)));
-    return fitting.find(each => each.name === name) || fitting[0] || null;
+    return fitting.find(each => each.name === name) || fitting.find(each => each.db === db) || fitting[0] || null;
   }
 }
 

@@ -106,6 +106,8 @@ test('a target that is typed is the connection that leads there', async () => {
   const options = {host: '10.0.0.1', port: 6379, tls: {}, db: 9};
   assert.strictEqual(connections.of({url: OWN, options}).name, 'shop');
   assert.strictEqual(connections.of({url: OWN, options}, 'test').name, 'test');
+  answer = () => Response.json({connections: [SHOP, {...SHOP, name: 'nine', db: 9}]});
+  assert.strictEqual((await loaded()).of({url: OWN, options}).name, 'nine');
   assert.strictEqual(connections.of({url: `${OWN}?a=b`, options}, 'other').name, 'shop');
   for (const change of [{host: '10.0.0.2'}, {port: 6380}, {tls: undefined}, {ssh: {host: 'h'}}]) {
     assert.strictEqual(connections.of({url: OWN, options: {...options, ...change}}, 'shop'), null);

@@ -125,7 +125,7 @@ def test_a_target_that_is_typed_is_the_connection_that_leads_there(browser):
     with offering() as (server, program), visited(browser, program, 'redis.html') as visitor:
         visitor.wait_until_shown('#connections')
         connect(visitor, server.port, 'found.')
-        assert visitor.text('#session-place').split() == ['shop', 'read-only'] and address(visitor) == '#shop/0'
+        assert visitor.text('#session-place') == 'test <b>' and address(visitor) == '#test%20%3Cb%3E/0'
 
 
 # -- on a slow line ----------------------------------------------------------------------------------------------------
