@@ -7,6 +7,7 @@ import {failure} from './redis-fields.mjs';
 import {InfoView} from './redis-figures.mjs';
 import {KeyView} from './redis-key.mjs';
 import {KeyList} from './redis-keys.mjs';
+import {ManyKeys} from './redis-many.mjs';
 import {keyCount} from './redis-names.mjs';
 import {Prompt} from './redis-prompt.mjs';
 import {Session} from './redis-session.mjs';
@@ -67,6 +68,7 @@ class RedisPage {
   #hasRunCommands = false;
   #hasWritten = false;
   #keys = new KeyList(byId('key-browser'), this);
+  #many = new ManyKeys(byId('key-browser'), this, this.#keys);
   #key = new KeyView(byId('key-detail'), this);
   #prompt = new Prompt(byId('panel-commands'), this);
   #info = new InfoView(byId('panel-info'), this);
@@ -80,7 +82,7 @@ class RedisPage {
     byId('connect-cancel').addEventListener('click', () => this.#attempt.abort());
     byId('disconnect').addEventListener('click', () => this.#onDisconnect());
     byId('db').addEventListener('change', () => this.#onDb());
-    guardLeaving(() => this.#isUnsaved || this.#prompt.isTyped);
+    guardLeaving(() => this.#isUnsaved || this.#prompt.isTyped || this.#many.isBusy);
     addEventListener('pageshow', event => { if (event.persisted) this.#onReturn(); });
     this.#link = new LinkView(byId('link'), this);
   }
@@ -270,6 +272,7 @@ class RedisPage {
     this.session = null;
     byId('panel-keys').inert = false;
     closeDialogs();
+    this.#many.end();
     this.#keys.clear();
     this.#key.clear();
     this.#prompt.end();
@@ -339,6 +342,15 @@ class RedisPage {
 
   onRenamed(from, to) {
     this.#keys.rename(from, to);
+  }
+
+  /** Many keys may have come, gone or changed. */
+  onManyChanged() {
+    if (!this.session) return;
+    this.#keys.search();
+    this.#listDatabases();
+    if (this.#key.isChanged) this.#key.check();
+    else this.#key.reload();
   }
 
   /** A command was run; it may have written something, unless `isRead`. */
