@@ -1,0 +1,31 @@
+/** Long work in slices: between them the page answers whoever uses it. */
+
+const SLICE_MILLISECONDS = 10;
+
+// Not setTimeout: browsers make a page that is not seen wait a second for it.
+function turn() {
+  return new Promise(resolve => {
+    const {port1, port2} = new MessageChannel();
+    port1.onmessage = () => { port1.close(); resolve(); };
+    port2.postMessage(null);
+  });
+}
+
+/**
+ * What a generator returns that yields often: its steps are made for `milliseconds` at a time. `signal` (an
+ * AbortSignal) ends it, and then the reason of the signal is thrown.
+ */
+export async function inSlices(steps, {signal, milliseconds = SLICE_MILLISECONDS} = {}) {
+  for (;;) {
+    if (signal?.aborted) {
+      steps.return();
+      throw signal.reason;
+    }
+    const end = performance.now() + milliseconds;
+    do {
+      const {done, value} = steps.next();
+      if (done) return value;
+    } while (performance.now() < end);
+    await turn();
+  }
+}
