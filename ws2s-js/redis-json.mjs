@@ -7,6 +7,7 @@
  */
 
 import {visible} from './page.mjs';
+import {shortened} from './redis-bytes.mjs';
 import {Containers, TooMuchError} from './redis-outline.mjs';
 
 const STRIDE = 16384;  // characters between two yields
@@ -277,11 +278,6 @@ export class JsonDocument {
     }
     return {nodes, cursor: index < node.count ? {at, index} : null};
   }
-}
-
-function shortened(text, limit) {
-  const {text: shown, isCut} = visible(text, limit);
-  return isCut ? `${shown}…` : shown;
 }
 
 // `written`: a string of JSON with its quotes; the end may be missing, within an escape even.
