@@ -6,6 +6,7 @@
 import {duration, timeText} from './redis-names.mjs';
 
 const LARGEST = 9e15;  // milliseconds
+const LARGEST_DATE = 8.64e15;
 const UNITS = [
   [1, ['ms', 'millisecond', 'milliseconds']], [1000, ['s', 'sec', 'secs', 'second', 'seconds']],
   [60000, ['m', 'min', 'mins', 'minute', 'minutes']], [3600000, ['h', 'hr', 'hrs', 'hour', 'hours']],
@@ -67,8 +68,12 @@ export function expireCommand(key, {after, at}) {
 /** How long that is, and until when; for people. */
 export function ttlText(ttl, now = Date.now()) {
   const at = ttl.at ?? now + ttl.after;
-  const isDate = at < 8.64e15;
-  return `${durationText(at - now)}${isDate ? `, until ${timeText(at)}` : ''}`;
+  return durationText(at - now) + untilText(at);
+}
+
+/** `, until 2027-01-31 12:00:00 UTC`; empty where no date goes so far. */
+export function untilText(at) {
+  return at < LARGEST_DATE ? `, until ${timeText(at)}` : '';
 }
 
 function durationText(milliseconds) {

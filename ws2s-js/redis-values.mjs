@@ -14,9 +14,10 @@ import {ChangedError} from './redis-errors.mjs';
 import {openDialog} from './redis-dialog.mjs';
 import {BytesField, bytesShown, EDITABLE_BYTES, fileNameOf, labelled} from './redis-fields.mjs';
 import {matchOf} from './redis-lines.mjs';
-import {count, idAfter, idBefore, timeOfId} from './redis-names.mjs';
+import {count, idAfter, idBefore} from './redis-names.mjs';
 import {ChainSource, pageSize, RangeSource, RowsView, ScanSource} from './redis-rows.mjs';
 import {typeName} from './redis-session.mjs';
+import {GroupsTable, idCell} from './redis-stream-tables.mjs';
 import {StringEditor} from './redis-string.mjs';
 
 const SHOWN = 300;  // characters of a value in a row
@@ -490,17 +491,46 @@ class StreamEditor extends RowsEditor {
   type = 'stream';
   unit = ['entry', 'entries'];
   lengthCommand = 'XLEN';
-  columns = ['Id', 'Fields'];
-  caption = 'Entries of the stream';
+  table = null;  // what is seen in the place of the entries
+
+  get columns() {
+    return this.table ? this.table.columns : ['Id', 'Fields'];
+  }
+
+  get caption() {
+    return this.table ? this.table.caption : 'Entries of the stream';
+  }
 
   makeTools() {
     this.order = element('select', {id: 'rows-order', on: {change: () => this.place.run(() => this.restart())}},
       element('option', {value: 'newest'}, 'newest first'), element('option', {value: 'oldest'}, 'oldest first'));
     return [element('label', {htmlFor: 'rows-order'}, 'Order'), this.order,
-      this.button('add-entry', 'Add entry…', () => this.#add())];
+      this.button('add-entry', 'Add entry…', () => this.#add()),
+      this.button('stream-groups', 'Groups', () => this.open(new GroupsTable(this))), this.#makeTrail()];
+  }
+
+  #makeTrail() {
+    this.trail = {
+      title: element('strong', {id: 'stream-table'}),
+      back: this.button('stream-entries', 'To the entries', () => this.open(null)),
+    };
+    this.trail.back.hidden = true;
+    return Object.values(this.trail);
+  }
+
+  /** Show a table of redis-stream-tables.mjs; null: the entries. */
+  open(table) {
+    this.place.run(async () => {
+      this.table = table;
+      this.trail.title.textContent = table ? table.title : '';
+      this.trail.back.hidden = !table;
+      await this.restart();
+      document.getElementById(table ? 'stream-entries' : 'stream-groups').focus();
+    });
   }
 
   makeSource() {
+    if (this.table) return this.table.makeSource();
     const isNewest = this.order.value === 'newest';
     return new ChainSource(this.pageRows, () => this.length(), (after, size) => this.#read(isNewest, after, size));
   }
@@ -513,25 +543,31 @@ class StreamEditor extends RowsEditor {
       : this.ask('XRANGE', key, id || '-', '+', 'COUNT', size);
   }
 
-  cells([id, fields]) {
-    const time = timeOfId(textOf(id));
+  cells(row) {
+    return this.table ? this.table.cells(row) : this.#cellsOfEntry(row);
+  }
+
+  #cellsOfEntry([id, fields]) {
     const pairs = chunks(fields || [], 2).slice(0, 20).map(([field, value]) => (
       element('div', {}, element('span', {className: 'muted'}, `${labelOf(field, 80)}: `), shown(value))));
     const more = (fields || []).length / 2 - pairs.length;
     if (more > 0) pairs.push(element('div', {className: 'muted'}, `… ${count(more)} more fields`));
-    const stamp = element('div', {}, textOf(id), time && element('div', {className: 'muted stamp'}, time));
-    return [stamp, element('div', {}, pairs)];
+    return [idCell(textOf(id)), element('div', {}, pairs)];
   }
 
-  actions([id, fields]) {
+  actions(row) {
+    return this.table ? this.table.actions(row) : this.#actionsOfEntry(row);
+  }
+
+  #actionsOfEntry([id, fields]) {
     const about = `entry ${textOf(id)}`;
     return [
-      {name: 'show', label: 'Show', about, run: () => this.#show(id, fields)},
+      {name: 'show', label: 'Show', about, run: () => this.showEntry([id, fields])},
       {name: 'remove', label: 'Remove', about, run: back => this.#remove(id, back)},
     ];
   }
 
-  #show(id, fields) {
+  showEntry([id, fields]) {
     const pairs = chunks(fields || [], 2);
     const part = pairs.length > SHOWN_PAIRS ? `, the first ${SHOWN_PAIRS} of ${count(pairs.length)} fields` : '';
     return this.show(`Entry ${textOf(id)}${part}`, pairs.slice(0, SHOWN_PAIRS).flatMap(([field, value], i) => [
