@@ -5,9 +5,10 @@ import {bytesOfName, labelOfName, nameOf} from './redis-bytes.mjs';
 import {openDialog} from './redis-dialog.mjs';
 import {ChangedError} from './redis-errors.mjs';
 import {BytesField, EDITABLE_BYTES, labelled} from './redis-fields.mjs';
+import {JSON_TYPE} from './redis-json-key.mjs';
 import {typeName} from './redis-session.mjs';
 import {expireCommand, parseTtl, ttlText, writtenTtl} from './redis-ttl.mjs';
-import {firstContent, TYPES} from './redis-values.mjs';
+import {firstContent, OWN_TYPES} from './redis-values.mjs';
 
 const SHOWN = 200;  // characters of a name
 
@@ -104,6 +105,7 @@ export function askDelete(session, name, about, onDeleted) {
 /** Resolves to the name of the key that was made, undefined when none was. */
 export function askNew(session) {
   const form = new NewKey();
+  form.offerJson(session);
   return openDialog({
     id: 'dialog-new', title: 'New key', submit: 'Create', content: form.nodes, onSubmit: () => form.create(session),
   });
@@ -113,7 +115,7 @@ export function askNew(session) {
 class NewKey {
   #name = new BytesField({id: 'new-name', label: 'Name'});
   #type = element('select', {id: 'new-type', on: {change: () => this.#onType()}},
-    TYPES.map(type => element('option', {value: type}, typeName(type))));
+    OWN_TYPES.map(type => element('option', {value: type}, typeName(type))));
   #ttl = new TtlField(true);
   #contents = {};  // by type
   #content;
@@ -122,6 +124,12 @@ class NewKey {
   constructor() {
     this.nodes = [this.#name.node, labelled('Type', this.#type), this.#place, this.#ttl.node];
     this.#onType();
+  }
+
+  /** Where the server has RedisJSON, or something like it. */
+  async offerJson(session) {
+    if (!await session.knowsCommand('JSON.SET')) return;
+    this.#type.append(element('option', {value: JSON_TYPE}, typeName(JSON_TYPE)));
   }
 
   #onType() {

@@ -9,16 +9,18 @@
  */
 
 import {element, FieldError} from './page.mjs';
-import {labelOf, sameBytes, textOf} from './redis-bytes.mjs';
+import {labelOf, sameBytes, textOf, utf8} from './redis-bytes.mjs';
 import {ChangedError} from './redis-errors.mjs';
 import {openDialog} from './redis-dialog.mjs';
 import {BytesField, bytesShown, EDITABLE_BYTES, fileNameOf, labelled} from './redis-fields.mjs';
+import {JSON_TYPE, JsonKeyEditor, jsonWrites, readDocument} from './redis-json-key.mjs';
 import {matchOf} from './redis-lines.mjs';
 import {count, idAfter, idBefore} from './redis-names.mjs';
 import {ChainSource, pageSize, RangeSource, RowsView, ScanSource} from './redis-rows.mjs';
 import {typeName} from './redis-session.mjs';
 import {GroupsTable, idCell} from './redis-stream-tables.mjs';
 import {StringEditor} from './redis-string.mjs';
+import {viewerOf} from './redis-viewer.mjs';
 
 const SHOWN = 300;  // characters of a value in a row
 const SHOWN_PAIRS = 50;  // of an entry of a stream, in a dialog
@@ -168,8 +170,8 @@ class RowsEditor {
   }
 
   show(title, parts) {
-    return openDialog({id: 'dialog-show', title, content: parts.map(({label, bytes}, i) => (
-      bytesShown({id: `shown-${i}`, label, bytes, fileName: fileNameOf(bytes)})))});
+    return openDialog({id: 'dialog-show', title, content: parts.flatMap(({label, bytes}, i) => [
+      bytesShown({id: `shown-${i}`, label, bytes, fileName: fileNameOf(bytes)}), viewerOf(`view-${i}`, bytes)])});
   }
 }
 
@@ -224,7 +226,8 @@ class HashEditor extends RowsEditor {
     return this.dialog({
       id: 'dialog-item', title: 'Edit a field', submit: 'Save', returnTo,
       words: () => ['HSET', this.place.key, field, input.read()],
-      content: [bytesShown({id: 'item-field', label: 'Field', bytes: field, fileName: fileNameOf(field)}), input.node],
+      content: [bytesShown({id: 'item-field', label: 'Field', bytes: field, fileName: fileNameOf(field)}), input.node,
+        viewerOf('view', value)],
       onSubmit: async () => {
         const {session, key} = this.place;
         await session.setField(key, field, input.read(), {
@@ -301,7 +304,8 @@ class ListEditor extends RowsEditor {
   #edit(item, index, returnTo) {
     const input = new BytesField({id: 'item-value', label: 'Item', bytes: item, rows: 8});
     return this.dialog({
-      id: 'dialog-item', title: `Edit item ${index}`, submit: 'Save', content: [input.node], returnTo,
+      id: 'dialog-item', title: `Edit item ${index}`, submit: 'Save', content: [input.node, viewerOf('view', item)],
+      returnTo,
       words: () => ['RPUSH', this.place.key, input.read()],
       onSubmit: async () => {
         await this.change({...this.#guard(item, index), writes: [['LSET', this.place.key, index, input.read()]]});
@@ -613,10 +617,12 @@ class UnknownEditor {
 
 const EDITORS = {
   string: StringEditor, hash: HashEditor, list: ListEditor, set: SetEditor, zset: SortedSetEditor, stream: StreamEditor,
+  [JSON_TYPE]: JsonKeyEditor,
 };
 
-/** The types that this page can show, as TYPE calls them. */
+/** The types that this page can show, as TYPE calls them; and those that each server has. */
 export const TYPES = Object.keys(EDITORS);
+export const OWN_TYPES = TYPES.filter(type => type !== JSON_TYPE);
 
 /** The editor for a value of this type. */
 export function editorOf(type, place) {
@@ -627,12 +633,18 @@ export function editorOf(type, place) {
 
 /** Fields for the first content of a new key: `nodes`, `main`, and `words(key)` for the command that makes it. */
 export function firstContent(type) {
-  return {string: ofString, hash: ofHash, list: ofList, set: ofSet, zset: ofSortedSet, stream: ofStream}[type]();
+  const makers = {string: ofString, hash: ofHash, list: ofList, set: ofSet, zset: ofSortedSet, stream: ofStream};
+  return type === JSON_TYPE ? ofDocument() : makers[type]();
 }
 
 function ofString() {
   const value = new BytesField({id: 'item-value', label: 'Value', rows: 4});
   return {nodes: [value.node], main: value, words: key => ['SET', key, value.read()]};
+}
+
+function ofDocument() {
+  const value = new BytesField({id: 'item-value', label: 'Document', rows: 8, bytes: utf8('{}')});
+  return {nodes: [value.node], main: value, words: key => jsonWrites(key, readDocument(value), -1)[0]};
 }
 
 function ofHash() {
