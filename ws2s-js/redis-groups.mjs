@@ -26,8 +26,8 @@ export function groupsOf(reply) {
 }
 
 /**
- * Of XINFO CONSUMERS: `{name, pending, idle, inactive}`, the last two in milliseconds: since it asked for something, and
- * since it got something (null before 7.2; -1: never).
+ * Of XINFO CONSUMERS: `{name, pending, idle, inactive}`, the last two in milliseconds: since it asked for something,
+ * and since it got something (null before 7.2; -1: never).
  */
 export function consumersOf(reply) {
   return reply.map(recordOf).map(record => ({

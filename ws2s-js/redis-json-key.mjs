@@ -7,9 +7,9 @@ import {BytesField, EDITABLE_BYTES} from './redis-fields.mjs';
 import {sourceOf} from './redis-hex.mjs';
 import {layout, readJson} from './redis-json.mjs';
 import {problemOf} from './redis-json-aid.mjs';
+import {LateViewer} from './redis-late-viewer.mjs';
 import {count} from './redis-names.mjs';
 import {inSlices} from './redis-slices.mjs';
-import {ValueViewer} from './redis-viewer.mjs';
 
 /** As TYPE calls it, of RedisJSON and of what is made like it. */
 export const JSON_TYPE = 'ReJSON-RL';
@@ -46,7 +46,7 @@ export class JsonKeyEditor {
   #place;
   #field = new BytesField({id: 'json-value', label: 'Document', rows: 16});
   #note = element('p', {id: 'json-note', className: 'note'});
-  #viewer = new ValueViewer({id: 'view', fileName: 'document'});
+  #viewer = new LateViewer({id: 'view', fileName: 'document'});
   #save;
   #value = null;   // as the server has told it
   #shown = null;   // as it stands in the field

@@ -30,7 +30,8 @@ export class JsonError extends SyntaxError {
     const before = text.slice(0, at);
     const lineStart = before.lastIndexOf('\n') + 1;
     const line = lineStart ? before.split('\n').length : 1;
-    const column = [...before.slice(Math.max(lineStart, at - STRIDE))].length + Math.max(0, at - STRIDE - lineStart) + 1;
+    const counted = Math.max(lineStart, at - STRIDE);  // of a very long line only the end, by characters
+    const column = counted - lineStart + [...before.slice(counted)].length + 1;
     super(`Line ${line}, column ${column}: ${words}`);
     this.name = 'JsonError';
     Object.assign(this, {at, line, column});

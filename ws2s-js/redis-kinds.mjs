@@ -31,7 +31,7 @@ function markedKind(begin) {
 // Only what is a container, or has a mark of its own: one byte, or a text, could be nearly anything.
 function isMsgpack(bytes, isWhole) {
   const isContainer = (bytes[0] & 0xe0) === 0x80 || (bytes[0] >= 0xdc && bytes[0] <= 0xdf);
-  if (!isContainer || (isWhole && bytes.length > LOOKED_AT)) return isContainer;
+  if (!isContainer) return false;
   const steps = readMsgpack(bytes);
   try {
     while (!steps.next().done);
@@ -56,10 +56,9 @@ export function kindOf(bytes, isWhole = true) {
   if (packing) return {look: packing, words: `packed with ${packing}`};
   const begin = bytes.subarray(0, LOOKED_AT);
   const mark = markedKind(latin1(begin.subarray(0, 32)));
-  if (mark) return {look: 'hex', words: mark};
   const isCut = !isWhole || begin.length < bytes.length;
   const text = textOf(isCut ? withoutCutCharacter(begin) : begin);
+  if (mark) return {look: text === null ? 'hex' : 'text', words: mark};
   if (text !== null) return isLikeJson(text, !isCut) ? {look: 'tree', words: 'JSON'} : {look: 'text', words: ''};
-  if (isMsgpack(bytes.subarray(0, isCut ? LOOKED_AT : undefined), !isCut)) return {look: 'msgpack', words: 'MessagePack'};
-  return {look: 'hex', words: 'no text'};
+  return isMsgpack(begin, !isCut) ? {look: 'msgpack', words: 'MessagePack'} : {look: 'hex', words: 'no text'};
 }

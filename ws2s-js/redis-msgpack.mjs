@@ -86,7 +86,8 @@ export function* readMsgpack(bytes) {
     closeEnded(containers, open, at);
     if (values % STRIDE === 0) yield;
   } while (open.length);
-  if (at < bytes.length) throw new MsgpackError(at, `here the value ends, and ${byteCount(bytes.length - at)} more stand.`);
+  const behind = bytes.length - at;
+  if (behind) throw new MsgpackError(at, `here the value ends, and ${byteCount(behind)} more stand.`);
   return new MsgpackDocument(bytes, containers);
 }
 

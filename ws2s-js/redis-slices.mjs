@@ -11,6 +11,16 @@ function turn() {
   });
 }
 
+/** A function that resolves at once, but lets others have their turn every so many milliseconds. */
+export function pace(milliseconds = SLICE_MILLISECONDS) {
+  let end = performance.now() + milliseconds;
+  return async () => {
+    if (performance.now() < end) return;
+    await turn();
+    end = performance.now() + milliseconds;
+  };
+}
+
 /**
  * What a generator returns that yields often: its steps are made for `milliseconds` at a time. `signal` (an
  * AbortSignal) ends it, and then the reason of the signal is thrown.

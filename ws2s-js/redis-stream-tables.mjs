@@ -51,11 +51,11 @@ export class GroupsTable {
   }
 
   actions({name, pending}) {
-    const about = `of the group ${brief(name)}`;
+    const editor = this.#editor, group = `the group ${brief(name)}`, about = `of ${group}`;
     return [
-      {name: 'consumers', label: 'Consumers', about, run: () => this.#editor.open(new ConsumersTable(this.#editor, name))},
-      {name: 'pending', label: 'Pending', about, run: () => this.#editor.open(new PendingTable(this.#editor, name))},
-      {name: 'remove', label: 'Remove', about: `the group ${brief(name)}`, run: back => this.#remove(name, pending, back)},
+      {name: 'consumers', label: 'Consumers', about, run: () => editor.open(new ConsumersTable(editor, name))},
+      {name: 'pending', label: 'Pending', about, run: () => editor.open(new PendingTable(editor, name))},
+      {name: 'remove', label: 'Remove', about: group, run: back => this.#remove(name, pending, back)},
     ];
   }
 

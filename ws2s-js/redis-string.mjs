@@ -6,8 +6,8 @@ import {ChangedError, isForbidden} from './redis-errors.mjs';
 import {openDialog} from './redis-dialog.mjs';
 import {BytesField, EDITABLE_BYTES, failure, fileNameOf, PIECE_BYTES} from './redis-fields.mjs';
 import {sourceOf} from './redis-hex.mjs';
+import {LateViewer} from './redis-late-viewer.mjs';
 import {count} from './redis-names.mjs';
-import {ValueViewer} from './redis-viewer.mjs';
 
 const FILE_PIECE = 1048576;  // of a value that is saved to a file
 const LARGEST_FILE = 512 * 1048576;
@@ -28,7 +28,7 @@ export class StringEditor {
 
   constructor(place) {
     this.#place = place;
-    this.#viewer = new ValueViewer({id: 'view', fileName: fileNameOf(place.key)});
+    this.#viewer = new LateViewer({id: 'view', fileName: fileNameOf(place.key)});
     this.#buttons = {
       save: this.#button('save', 'Save', () => this.#save(), 'primary'),
       all: this.#button('all', 'Load all', () => this.#loadAll()),

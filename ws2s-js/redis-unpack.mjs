@@ -1,6 +1,7 @@
 /** What is packed with gzip, zlib or deflate, up to a bound: a short value may be a very long one that is packed. */
 
 import {joined} from './page.mjs';
+import {pace} from './redis-slices.mjs';
 
 /** So much is unpacked, and no more. */
 export const LARGEST_UNPACKED = 16777216;
@@ -19,17 +20,21 @@ export function packingOf(bytes) {
   return isZlib ? 'zlib' : null;
 }
 
-// Piece by piece, as fast as somebody reads.
+// Piece by piece, as fast as somebody reads; without a rest browsers would do all of it in one task.
 async function feed(writer, bytes) {
-  for (let at = 0; at < bytes.length; at += PIECE) await writer.write(bytes.slice(at, at + PIECE));
+  const rest = pace();
+  for (let at = 0; at < bytes.length; at += PIECE) {
+    await rest();
+    await writer.write(bytes.slice(at, at + PIECE));
+  }
   await writer.close();
 }
 
 const ignore = () => {};
 
 /**
- * `{bytes, isCut, isBroken}`: what is packed in `packed`; isCut: there is more than `limit`; isBroken: behind `bytes` it
- * is not packed like this, or its end is missing, or something follows its end. `packing`: gzip, zlib or deflate.
+ * `{bytes, isCut, isBroken}`: what is packed in `packed`; isCut: there is more than `limit`; isBroken: behind `bytes`
+ * it is not packed like this, or its end is missing, or something follows its end. `packing`: gzip, zlib or deflate.
  */
 export async function unpack(packed, packing, {limit = LARGEST_UNPACKED, signal} = {}) {
   const stream = new DecompressionStream(FORMATS[packing]);
@@ -46,5 +51,5 @@ export async function unpack(packed, packing, {limit = LARGEST_UNPACKED, signal}
   if (!isBroken) await reader.cancel();
   await feeding;
   signal?.throwIfAborted();
-  return {bytes: joined([...pieces, new Uint8Array(0)]).subarray(0, limit), isCut: length > limit, isBroken};
+  return {bytes: joined(pieces).subarray(0, limit), isCut: length > limit, isBroken};
 }

@@ -16,8 +16,8 @@ const DEEPEST_INDENT = 20;
 const WORDS = {object: ['member', 'members'], map: ['member', 'members'], list: ['item', 'items']};
 
 /**
- * The rows of a tree: `{node, level, parent, isOpen, place}`; `parent` is a row, `place` counts from 1 among the members
- * of its parent. A row `{more, level, parent}` stands for members that are not shown yet.
+ * The rows of a tree: `{node, level, parent, isOpen, place}`; `parent` is a row, `place` counts from 1 among the
+ * members of its parent. A row `{more, level, parent}` stands for members that are not shown yet.
  */
 export class TreeRows {
   #document;

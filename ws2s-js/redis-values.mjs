@@ -14,13 +14,13 @@ import {ChangedError} from './redis-errors.mjs';
 import {openDialog} from './redis-dialog.mjs';
 import {BytesField, bytesShown, EDITABLE_BYTES, fileNameOf, labelled} from './redis-fields.mjs';
 import {JSON_TYPE, JsonKeyEditor, jsonWrites, readDocument} from './redis-json-key.mjs';
+import {viewerOf} from './redis-late-viewer.mjs';
 import {matchOf} from './redis-lines.mjs';
 import {count, idAfter, idBefore} from './redis-names.mjs';
 import {ChainSource, pageSize, RangeSource, RowsView, ScanSource} from './redis-rows.mjs';
 import {typeName} from './redis-session.mjs';
 import {GroupsTable, idCell} from './redis-stream-tables.mjs';
 import {StringEditor} from './redis-string.mjs';
-import {viewerOf} from './redis-viewer.mjs';
 
 const SHOWN = 300;  // characters of a value in a row
 const SHOWN_PAIRS = 50;  // of an entry of a stream, in a dialog

@@ -37,7 +37,7 @@ async function whole(source, signal) {
     pieces.push(await source.read(at, Math.min(source.length, at + PIECE)));
     signal.throwIfAborted();
   }
-  return joined([...pieces, new Uint8Array(0)]);
+  return joined(pieces);
 }
 
 async function wholeText(source, signal) {
@@ -177,6 +177,9 @@ export class ValueViewer {
   #source = null;
   #stop = new AbortController();
 
+  /** Is it a short text about which there is nothing to tell? */
+  isPlain = true;
+
   constructor({id, fileName = 'value', depth = 0, isOpen = false}) {
     this.#settings = {id, fileName, depth, isOpen};
     const looks = Object.entries(LOOKS).filter(([look]) => depth < DEEPEST || !/gzip|zlib|deflate/.test(look));
@@ -195,6 +198,7 @@ export class ValueViewer {
     const isWhole = begin.length === source.length;
     const {look, words} = kindOf(begin, isWhole);
     const hints = isWhole ? hintsFor(begin) : [];
+    this.isPlain = isWhole && begin.length <= SHORT && look === 'text' && !words && !hints.length;
     this.#guess.textContent = [words && `It seems to be ${words}.`, ...hints.map(sentence)].filter(Boolean).join(' ');
     if (this.#settings.isOpen && !this.#select.value) this.#select.value = this.#has(look) ? look : 'hex';
     this.#show();
@@ -229,12 +233,3 @@ const OWN = new Set(['JsonError', 'MsgpackError', 'RangeError', 'TooMuchError'])
 const told = error => (OWN.has(error.name) ? error.message : failure(error));
 
 const sentence = hint => `${hint[0].toUpperCase()}${hint.slice(1)}.`;
-
-/** A viewer of bytes that are there; null for a short text about which there is nothing to tell. */
-export function viewerOf(id, bytes) {
-  const isPlain = bytes.length <= SHORT && kindOf(bytes).look === 'text' && !hintsFor(bytes).length;
-  if (isPlain) return null;
-  const viewer = new ValueViewer({id});
-  viewer.set(sourceOf(bytes), bytes);
-  return viewer.node;
-}

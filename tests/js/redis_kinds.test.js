@@ -19,9 +19,9 @@ const KINDS = [
   [zlib.gzipSync('x'), 'gzip', 'packed with gzip'], [zlib.deflateSync('some text'), 'zlib', 'packed with zlib'],
   [MAP, 'msgpack', 'MessagePack'], [MAP.subarray(0, 6), 'hex', 'no text'], ['\x90', 'msgpack', 'MessagePack'],
   ['\xff\xfe\xfd', 'hex', 'no text'], ['\x89PNG\r\n\x1a\n\0', 'hex', 'a PNG image'],
-  ['HYLL\x01', 'hex', 'a HyperLogLog of Redis'],
-  ['a:1:{i:0;s:1:"x";}', 'hex', 'a value of PHP'], ['\x80\x04\x95.', 'hex', 'a pickle of Python'],
-  ['\x28\xb5\x2f\xfd\0', 'hex', 'packed with Zstandard'], ['N;', 'hex', 'a value of PHP'], ['Now', 'text', ''],
+  ['HYLL\x01', 'text', 'a HyperLogLog of Redis'],
+  ['a:1:{i:0;s:1:"x";}', 'text', 'a value of PHP'], ['\x80\x04\x95.', 'hex', 'a pickle of Python'],
+  ['\x28\xb5\x2f\xfd\0', 'hex', 'packed with Zstandard'], ['N;', 'text', 'a value of PHP'], ['Now', 'text', ''],
 ];
 
 for (const [data, look, words] of KINDS) {

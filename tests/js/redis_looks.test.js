@@ -162,7 +162,8 @@ test('of many rows those to be seen are in the document', async () => {
 test('rows that cannot be got are told', async () => {
   const errors = [], error = new Error('lost');
   const rows = new virtual.VirtualRows({
-    id: 'v', label: 'Rows', length: 10, row: () => null, load: () => Promise.reject(error), onError: e => errors.push(e),
+    id: 'v', label: 'Rows', length: 10, row: () => null, load: () => Promise.reject(error),
+    onError: each => errors.push(each),
   });
   rows.node.clientHeight = 100;
   rows.node.scrollTop = 0;
@@ -324,7 +325,8 @@ test('of a huge value a dump is seen, and nothing else is read', async () => {
 
 test('a failure to read is told, and another choice is not disturbed by what comes too late', async () => {
   let fail;
-  const source = {length: 3, read: () => new Promise((resolve, reject) => { fail = () => reject(new Error('It was lost')); })};
+  const read = () => new Promise((resolve, reject) => { fail = () => reject(new Error('It was lost')); });
+  const source = {length: 3, read};
   const {choose, status, find} = viewed(utf8('[1]'), {source});
   find('v-look').value = 'tree';
   find('v-look').happens('change');
