@@ -27,6 +27,7 @@ export function pace(milliseconds = SLICE_MILLISECONDS) {
  */
 export async function inSlices(steps, {signal, milliseconds = SLICE_MILLISECONDS} = {}) {
   for (;;) {
+    await turn();  // at first, too: whoever has made the steps ready has taken some time
     if (signal?.aborted) {
       steps.return();
       throw signal.reason;
@@ -36,6 +37,5 @@ export async function inSlices(steps, {signal, milliseconds = SLICE_MILLISECONDS
       const {done, value} = steps.next();
       if (done) return value;
     } while (performance.now() < end);
-    await turn();
   }
 }

@@ -9,7 +9,7 @@ import {layout, readJson} from './redis-json.mjs';
 import {kindOf} from './redis-kinds.mjs';
 import {readMsgpack} from './redis-msgpack.mjs';
 import {count} from './redis-names.mjs';
-import {inSlices} from './redis-slices.mjs';
+import {inSlices, pace} from './redis-slices.mjs';
 import {unpack} from './redis-unpack.mjs';
 import {TreeView} from './redis-value-tree.mjs';
 import {LARGEST_ROWS, Lines, VirtualRows} from './redis-virtual-rows.mjs';
@@ -32,8 +32,9 @@ async function whole(source, signal) {
   if (source.length > LARGEST_WHOLE) {
     throw new RangeError(`A value of ${byteCount(source.length)} is too long for that: only a hex dump shows it.`);
   }
-  const pieces = [];
+  const pieces = [], rest = pace();
   for (let at = 0; at < source.length; at += PIECE) {
+    await rest();
     pieces.push(await source.read(at, Math.min(source.length, at + PIECE)));
     signal.throwIfAborted();
   }

@@ -336,7 +336,9 @@ test('a failure to read is told, and another choice is not disturbed by what com
   fail();
   await new Promise(resolve => setImmediate(resolve));
   assert.strictEqual(status(), '');
+  fail = null;
   const again = choose('tree');
+  await until(() => fail);
   fail();
   await again;
   assert.match(status(), /It was lost/);
