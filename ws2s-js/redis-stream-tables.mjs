@@ -41,6 +41,11 @@ export class GroupsTable {
     this.#editor = editor;
   }
 
+  /** The same of another editor. */
+  of(editor) {
+    return new GroupsTable(editor);
+  }
+
   makeSource() {
     const {place, pageRows} = this.#editor;
     return wholeSource(pageRows, async () => groupsOf(await this.#editor.ask('XINFO', 'GROUPS', place.key)));
@@ -81,6 +86,10 @@ export class ConsumersTable {
     this.#editor = editor;
     this.#group = group;
     this.title = `Consumers of ${brief(group)}`;
+  }
+
+  of(editor) {
+    return new ConsumersTable(editor, this.#group);
   }
 
   makeSource() {
@@ -129,6 +138,10 @@ export class PendingTable {
     this.#consumer = consumer;
     this.title = `Pending of ${brief(group)}${consumer ? `, ${brief(consumer)}` : ''}`;
     this.caption = this.title;
+  }
+
+  of(editor) {
+    return new PendingTable(editor, this.#group, this.#consumer);
   }
 
   makeSource() {

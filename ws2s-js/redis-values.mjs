@@ -48,6 +48,7 @@ function scoreInput(value = '') {
 class RowsEditor {
   isChanged = false;  // there is nothing that is typed and not saved: rows are edited in dialogs
   before = {};        // what was looked at before it was read anew
+  table = null;       // what is seen in the place of its own rows: as those of redis-stream-tables.mjs
 
   constructor(place) {
     this.place = place;
@@ -71,10 +72,11 @@ class RowsEditor {
 
   /** Another order, or another pattern: from the first page. */
   async restart(first = 0) {
-    this.source = this.makeSource();
+    const table = this.table || this;
+    this.source = table.makeSource();
     const view = new RowsView({
-      source: this.source, columns: this.columns, caption: this.caption, run: task => this.turnPage(task),
-      cells: (row, index) => this.cells(row, index), actions: (row, index) => this.actions(row, index),
+      source: this.source, columns: table.columns, caption: table.caption, run: task => this.turnPage(task),
+      cells: (row, index) => table.cells(row, index), actions: (row, index) => table.actions(row, index),
     });
     await view.show(first);
     if (this.view) this.view.node.replaceWith(view.node);
@@ -431,7 +433,8 @@ class SortedSetEditor extends RowsEditor {
     return this.dialog({
       id: 'dialog-item', title: 'Edit a score', submit: 'Save', returnTo,
       words: () => ['ZADD', key, readScore(score), member], content: [labelled('Score', score),
-        bytesShown({id: 'item-value', label: 'Member', bytes: member, fileName: fileNameOf(member)})],
+        bytesShown({id: 'item-value', label: 'Member', bytes: member, fileName: fileNameOf(member)}),
+        viewerOf('view', member)],
       onSubmit: async () => {
         await this.change({
           reads: [['ZSCORE', key, member]], isSame: now => now !== null && sameBytes(now, before),
@@ -495,14 +498,12 @@ class StreamEditor extends RowsEditor {
   type = 'stream';
   unit = ['entry', 'entries'];
   lengthCommand = 'XLEN';
-  table = null;  // what is seen in the place of the entries
+  columns = ['Id', 'Fields'];
+  caption = 'Entries of the stream';
 
-  get columns() {
-    return this.table ? this.table.columns : ['Id', 'Fields'];
-  }
-
-  get caption() {
-    return this.table ? this.table.caption : 'Entries of the stream';
+  resume(other) {
+    super.resume(other);
+    this.table = other.table && other.table.of(this);
   }
 
   makeTools() {
@@ -510,7 +511,7 @@ class StreamEditor extends RowsEditor {
       element('option', {value: 'newest'}, 'newest first'), element('option', {value: 'oldest'}, 'oldest first'));
     return [element('label', {htmlFor: 'rows-order'}, 'Order'), this.order,
       this.button('add-entry', 'Add entry…', () => this.#add()),
-      this.button('stream-groups', 'Groups', () => this.open(new GroupsTable(this))), this.#makeTrail()];
+      this.button('stream-groups', 'Groups', () => this.open(new GroupsTable(this))), ...this.#makeTrail()];
   }
 
   #makeTrail() {
@@ -518,23 +519,32 @@ class StreamEditor extends RowsEditor {
       title: element('strong', {id: 'stream-table'}),
       back: this.button('stream-entries', 'To the entries', () => this.open(null)),
     };
-    this.trail.back.hidden = true;
+    this.#tellTable();
     return Object.values(this.trail);
+  }
+
+  #tellTable() {
+    this.trail.title.textContent = this.table ? this.table.title : '';
+    this.trail.back.hidden = !this.table;
   }
 
   /** Show a table of redis-stream-tables.mjs; null: the entries. */
   open(table) {
     this.place.run(async () => {
+      const before = this.table;
       this.table = table;
-      this.trail.title.textContent = table ? table.title : '';
-      this.trail.back.hidden = !table;
-      await this.restart();
+      try {
+        await this.restart();
+      } catch (error) {
+        this.table = before;
+        throw error;
+      }
+      this.#tellTable();
       document.getElementById(table ? 'stream-entries' : 'stream-groups').focus();
     });
   }
 
   makeSource() {
-    if (this.table) return this.table.makeSource();
     const isNewest = this.order.value === 'newest';
     return new ChainSource(this.pageRows, () => this.length(), (after, size) => this.#read(isNewest, after, size));
   }
@@ -547,11 +557,7 @@ class StreamEditor extends RowsEditor {
       : this.ask('XRANGE', key, id || '-', '+', 'COUNT', size);
   }
 
-  cells(row) {
-    return this.table ? this.table.cells(row) : this.#cellsOfEntry(row);
-  }
-
-  #cellsOfEntry([id, fields]) {
+  cells([id, fields]) {
     const pairs = chunks(fields || [], 2).slice(0, 20).map(([field, value]) => (
       element('div', {}, element('span', {className: 'muted'}, `${labelOf(field, 80)}: `), shown(value))));
     const more = (fields || []).length / 2 - pairs.length;
@@ -559,11 +565,7 @@ class StreamEditor extends RowsEditor {
     return [idCell(textOf(id)), element('div', {}, pairs)];
   }
 
-  actions(row) {
-    return this.table ? this.table.actions(row) : this.#actionsOfEntry(row);
-  }
-
-  #actionsOfEntry([id, fields]) {
+  actions([id, fields]) {
     const about = `entry ${textOf(id)}`;
     return [
       {name: 'show', label: 'Show', about, run: () => this.showEntry([id, fields])},

@@ -5,10 +5,11 @@ const assert = require('node:assert');
 const {before, test} = require('node:test');
 const {document} = require('./fake_document.js');
 
-let tables;
+let tables, values;
 before(async () => {
   globalThis.document = document;
   tables = await import('../../ws2s-js/redis-stream-tables.mjs');
+  values = await import('../../ws2s-js/redis-values.mjs');
 });
 
 const utf8 = text => new Uint8Array(Buffer.from(text));
@@ -62,6 +63,20 @@ test('a group leads to its consumers and to what is pending, and these to one co
   assert.strictEqual(editor.opened[2].title, 'Pending of g, anna');
 });
 
+test('a table goes on with the editor that reads the key anew', async () => {
+  const before = editorOf({});
+  const editor = editorOf({'XINFO CONSUMERS': CONSUMERS, 'XINFO GROUPS': GROUPS, 'XPENDING': []});
+  const made = [new tables.GroupsTable(before), new tables.ConsumersTable(before, GROUP),
+    new tables.PendingTable(before, GROUP, ANNA)];
+  for (const table of made) {
+    const again = table.of(editor);
+    await again.makeSource().page(0);
+    assert.deepStrictEqual([again.title, again.columns, before.asked], [table.title, table.columns, []]);
+  }
+  assert.deepStrictEqual(editor.asked.map(([name, second]) => `${name} ${second}`).sort(), [
+    'XINFO CONSUMERS', 'XINFO CONSUMERS', 'XINFO CONSUMERS', 'XINFO GROUPS', 'XINFO GROUPS', 'XPENDING k']);
+});
+
 test('a group is removed after a question that tells what is pending', async () => {
   const editor = editorOf({}), table = new tables.GroupsTable(editor);
   action(table, {name: GROUP, pending: 3}, 'remove').run();
@@ -113,4 +128,56 @@ test('a pending entry is shown, or told to be removed, and acknowledged after a 
   action(table, rows[0], 'acknowledge').run();
   assert.strictEqual(await editor.removals[0].onSubmit(), 'The entry was acknowledged.');
   assert.deepStrictEqual(editor.changes[0].writes.map(words), [['XACK', 'k', 'g', '1-0']]);
+});
+
+// -- within the editor of a stream ------------------------------------------------------------------------------------
+
+const ENTRY = [utf8('1-0'), [utf8('f'), utf8('v')]];
+
+async function opened(answers) {
+  const fails = [];
+  const session = {ask: editorOf({XLEN: 1, XREVRANGE: [ENTRY], XRANGE: [ENTRY], ...answers}).ask};
+  const run = task => { place.last = task().catch(error => fails.push(error.message)); };
+  const place = {key: KEY, memory: null, session, say() {}, run};
+  const make = () => values.editorOf('stream', place);
+  const editor = make();
+  document.activeElement = null;
+  document.getElementById = id => find(editor, id);
+  await editor.load();
+  return {editor, make, fails};
+}
+
+const find = (editor, id) => editor.node.all.find(node => node.id === id);
+const headings = editor => editor.node.all.filter(node => node.localName === 'th').map(node => node.textContent);
+const ENTRIES = ['Id', 'Fields', 'Actions'], OF_GROUPS = ['Group', 'Consumers', 'Pending'];
+
+async function click(editor, id) {
+  find(editor, id).happens('click');
+  await editor.place.last;
+}
+
+test('a stream shows its entries, then its groups, and its entries again', async () => {
+  const {editor, fails} = await opened({'XINFO GROUPS': GROUPS});
+  assert.deepStrictEqual([headings(editor), find(editor, 'stream-entries').hidden], [ENTRIES, true]);
+  await click(editor, 'stream-groups');
+  assert.deepStrictEqual(headings(editor).slice(0, 3), OF_GROUPS);
+  assert.strictEqual(find(editor, 'stream-table').textContent, 'Groups');
+  assert.strictEqual(document.activeElement, find(editor, 'stream-entries'));
+  await click(editor, 'stream-entries');
+  assert.deepStrictEqual([headings(editor), find(editor, 'stream-table').textContent, fails], [ENTRIES, '', []]);
+});
+
+test('a stream that is read anew shows the same table again', async () => {
+  const {editor, make} = await opened({'XINFO GROUPS': GROUPS});
+  await click(editor, 'stream-groups');
+  const again = make();
+  again.resume(editor);
+  await again.load();
+  assert.deepStrictEqual([headings(again).slice(0, 3), find(again, 'stream-entries').hidden], [OF_GROUPS, false]);
+});
+
+test('groups that may not be asked for leave the entries where they are', async () => {
+  const {editor, fails} = await opened({'XINFO GROUPS': () => { throw new Error('NOPERM'); }});
+  await click(editor, 'stream-groups');
+  assert.deepStrictEqual([fails, headings(editor), find(editor, 'stream-entries').hidden], [['NOPERM'], ENTRIES, true]);
 });
