@@ -9,14 +9,17 @@
  */
 
 import {element, FieldError} from './page.mjs';
-import {labelOf, sameBytes, textOf} from './redis-bytes.mjs';
+import {labelOf, sameBytes, textOf, utf8} from './redis-bytes.mjs';
 import {ChangedError} from './redis-errors.mjs';
 import {openDialog} from './redis-dialog.mjs';
 import {BytesField, bytesShown, EDITABLE_BYTES, fileNameOf, labelled} from './redis-fields.mjs';
+import {JSON_TYPE, JsonKeyEditor, jsonWrites, readDocument} from './redis-json-key.mjs';
+import {viewerOf} from './redis-late-viewer.mjs';
 import {matchOf} from './redis-lines.mjs';
-import {count, idAfter, idBefore, timeOfId} from './redis-names.mjs';
+import {count, idAfter, idBefore} from './redis-names.mjs';
 import {ChainSource, pageSize, RangeSource, RowsView, ScanSource} from './redis-rows.mjs';
 import {typeName} from './redis-session.mjs';
+import {GroupsTable, idCell} from './redis-stream-tables.mjs';
 import {StringEditor} from './redis-string.mjs';
 
 const SHOWN = 300;  // characters of a value in a row
@@ -45,6 +48,7 @@ function scoreInput(value = '') {
 class RowsEditor {
   isChanged = false;  // there is nothing that is typed and not saved: rows are edited in dialogs
   before = {};        // what was looked at before it was read anew
+  table = null;       // what is seen in the place of its own rows: as those of redis-stream-tables.mjs
 
   constructor(place) {
     this.place = place;
@@ -68,10 +72,11 @@ class RowsEditor {
 
   /** Another order, or another pattern: from the first page. */
   async restart(first = 0) {
-    this.source = this.makeSource();
+    const table = this.table || this;
+    this.source = table.makeSource();
     const view = new RowsView({
-      source: this.source, columns: this.columns, caption: this.caption, run: task => this.turnPage(task),
-      cells: (row, index) => this.cells(row, index), actions: (row, index) => this.actions(row, index),
+      source: this.source, columns: table.columns, caption: table.caption, run: task => this.turnPage(task),
+      cells: (row, index) => table.cells(row, index), actions: (row, index) => table.actions(row, index),
     });
     await view.show(first);
     if (this.view) this.view.node.replaceWith(view.node);
@@ -167,8 +172,8 @@ class RowsEditor {
   }
 
   show(title, parts) {
-    return openDialog({id: 'dialog-show', title, content: parts.map(({label, bytes}, i) => (
-      bytesShown({id: `shown-${i}`, label, bytes, fileName: fileNameOf(bytes)})))});
+    return openDialog({id: 'dialog-show', title, content: parts.flatMap(({label, bytes}, i) => [
+      bytesShown({id: `shown-${i}`, label, bytes, fileName: fileNameOf(bytes)}), viewerOf(`view-${i}`, bytes)])});
   }
 }
 
@@ -223,7 +228,8 @@ class HashEditor extends RowsEditor {
     return this.dialog({
       id: 'dialog-item', title: 'Edit a field', submit: 'Save', returnTo,
       words: () => ['HSET', this.place.key, field, input.read()],
-      content: [bytesShown({id: 'item-field', label: 'Field', bytes: field, fileName: fileNameOf(field)}), input.node],
+      content: [bytesShown({id: 'item-field', label: 'Field', bytes: field, fileName: fileNameOf(field)}), input.node,
+        viewerOf('view', value)],
       onSubmit: async () => {
         const {session, key} = this.place;
         await session.setField(key, field, input.read(), {
@@ -300,7 +306,8 @@ class ListEditor extends RowsEditor {
   #edit(item, index, returnTo) {
     const input = new BytesField({id: 'item-value', label: 'Item', bytes: item, rows: 8});
     return this.dialog({
-      id: 'dialog-item', title: `Edit item ${index}`, submit: 'Save', content: [input.node], returnTo,
+      id: 'dialog-item', title: `Edit item ${index}`, submit: 'Save', content: [input.node, viewerOf('view', item)],
+      returnTo,
       words: () => ['RPUSH', this.place.key, input.read()],
       onSubmit: async () => {
         await this.change({...this.#guard(item, index), writes: [['LSET', this.place.key, index, input.read()]]});
@@ -426,7 +433,8 @@ class SortedSetEditor extends RowsEditor {
     return this.dialog({
       id: 'dialog-item', title: 'Edit a score', submit: 'Save', returnTo,
       words: () => ['ZADD', key, readScore(score), member], content: [labelled('Score', score),
-        bytesShown({id: 'item-value', label: 'Member', bytes: member, fileName: fileNameOf(member)})],
+        bytesShown({id: 'item-value', label: 'Member', bytes: member, fileName: fileNameOf(member)}),
+        viewerOf('view', member)],
       onSubmit: async () => {
         await this.change({
           reads: [['ZSCORE', key, member]], isSame: now => now !== null && sameBytes(now, before),
@@ -493,11 +501,47 @@ class StreamEditor extends RowsEditor {
   columns = ['Id', 'Fields'];
   caption = 'Entries of the stream';
 
+  resume(other) {
+    super.resume(other);
+    this.table = other.table && other.table.of(this);
+  }
+
   makeTools() {
     this.order = element('select', {id: 'rows-order', on: {change: () => this.place.run(() => this.restart())}},
       element('option', {value: 'newest'}, 'newest first'), element('option', {value: 'oldest'}, 'oldest first'));
     return [element('label', {htmlFor: 'rows-order'}, 'Order'), this.order,
-      this.button('add-entry', 'Add entry…', () => this.#add())];
+      this.button('add-entry', 'Add entry…', () => this.#add()),
+      this.button('stream-groups', 'Groups', () => this.open(new GroupsTable(this))), ...this.#makeTrail()];
+  }
+
+  #makeTrail() {
+    this.trail = {
+      title: element('strong', {id: 'stream-table'}),
+      back: this.button('stream-entries', 'To the entries', () => this.open(null)),
+    };
+    this.#tellTable();
+    return Object.values(this.trail);
+  }
+
+  #tellTable() {
+    this.trail.title.textContent = this.table ? this.table.title : '';
+    this.trail.back.hidden = !this.table;
+  }
+
+  /** Show a table of redis-stream-tables.mjs; null: the entries. */
+  open(table) {
+    this.place.run(async () => {
+      const before = this.table;
+      this.table = table;
+      try {
+        await this.restart();
+      } catch (error) {
+        this.table = before;
+        throw error;
+      }
+      this.#tellTable();
+      document.getElementById(table ? 'stream-entries' : 'stream-groups').focus();
+    });
   }
 
   makeSource() {
@@ -514,24 +558,22 @@ class StreamEditor extends RowsEditor {
   }
 
   cells([id, fields]) {
-    const time = timeOfId(textOf(id));
     const pairs = chunks(fields || [], 2).slice(0, 20).map(([field, value]) => (
       element('div', {}, element('span', {className: 'muted'}, `${labelOf(field, 80)}: `), shown(value))));
     const more = (fields || []).length / 2 - pairs.length;
     if (more > 0) pairs.push(element('div', {className: 'muted'}, `… ${count(more)} more fields`));
-    const stamp = element('div', {}, textOf(id), time && element('div', {className: 'muted stamp'}, time));
-    return [stamp, element('div', {}, pairs)];
+    return [idCell(textOf(id)), element('div', {}, pairs)];
   }
 
   actions([id, fields]) {
     const about = `entry ${textOf(id)}`;
     return [
-      {name: 'show', label: 'Show', about, run: () => this.#show(id, fields)},
+      {name: 'show', label: 'Show', about, run: () => this.showEntry([id, fields])},
       {name: 'remove', label: 'Remove', about, run: back => this.#remove(id, back)},
     ];
   }
 
-  #show(id, fields) {
+  showEntry([id, fields]) {
     const pairs = chunks(fields || [], 2);
     const part = pairs.length > SHOWN_PAIRS ? `, the first ${SHOWN_PAIRS} of ${count(pairs.length)} fields` : '';
     return this.show(`Entry ${textOf(id)}${part}`, pairs.slice(0, SHOWN_PAIRS).flatMap(([field, value], i) => [
@@ -577,10 +619,12 @@ class UnknownEditor {
 
 const EDITORS = {
   string: StringEditor, hash: HashEditor, list: ListEditor, set: SetEditor, zset: SortedSetEditor, stream: StreamEditor,
+  [JSON_TYPE]: JsonKeyEditor,
 };
 
-/** The types that this page can show, as TYPE calls them. */
+/** The types that this page can show, as TYPE calls them; and those that each server has. */
 export const TYPES = Object.keys(EDITORS);
+export const OWN_TYPES = TYPES.filter(type => type !== JSON_TYPE);
 
 /** The editor for a value of this type. */
 export function editorOf(type, place) {
@@ -591,12 +635,18 @@ export function editorOf(type, place) {
 
 /** Fields for the first content of a new key: `nodes`, `main`, and `words(key)` for the command that makes it. */
 export function firstContent(type) {
-  return {string: ofString, hash: ofHash, list: ofList, set: ofSet, zset: ofSortedSet, stream: ofStream}[type]();
+  const makers = {string: ofString, hash: ofHash, list: ofList, set: ofSet, zset: ofSortedSet, stream: ofStream};
+  return type === JSON_TYPE ? ofDocument() : makers[type]();
 }
 
 function ofString() {
   const value = new BytesField({id: 'item-value', label: 'Value', rows: 4});
   return {nodes: [value.node], main: value, words: key => ['SET', key, value.read()]};
+}
+
+function ofDocument() {
+  const value = new BytesField({id: 'item-value', label: 'Document', rows: 8, bytes: utf8('{}')});
+  return {nodes: [value.node], main: value, words: key => jsonWrites(key, readDocument(value), -1)[0]};
 }
 
 function ofHash() {
