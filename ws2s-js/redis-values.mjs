@@ -13,6 +13,7 @@ import {labelOf, sameBytes, textOf, utf8} from './redis-bytes.mjs';
 import {ChangedError} from './redis-errors.mjs';
 import {openDialog} from './redis-dialog.mjs';
 import {BytesField, bytesShown, EDITABLE_BYTES, fileNameOf, labelled} from './redis-fields.mjs';
+import {exactFirst, listScan, placeInStream} from './redis-find.mjs';
 import {JSON_TYPE, JsonKeyEditor, jsonWrites, readDocument} from './redis-json-key.mjs';
 import {viewerOf} from './redis-late-viewer.mjs';
 import {matchOf} from './redis-lines.mjs';
@@ -125,6 +126,13 @@ class RowsEditor {
     }, this.pattern, element('button', {id: 'rows-find'}, 'Find'));
   }
 
+  /** What is looked for, the row of exactly this name first: `exact(name)` gives that, or null. */
+  scanned(command, size, exact) {
+    const name = utf8(this.pattern.value);
+    const scan = cursor => this.scan(command, cursor, size);
+    return new ScanSource(this.pageRows, name.length ? exactFirst(() => exact(name), scan) : scan);
+  }
+
   async scan(command, cursor, size) {
     const pattern = this.pattern.value;
     const words = pattern ? ['MATCH', matchOf(pattern), 'COUNT', 10 * this.pageRows] : ['COUNT', this.pageRows];
@@ -191,7 +199,10 @@ class HashEditor extends RowsEditor {
   }
 
   makeSource() {
-    return new ScanSource(this.pageRows, cursor => this.scan('HSCAN', cursor, 2));
+    return this.scanned('HSCAN', 2, async field => {
+      const value = await this.ask('HGET', this.place.key, field);
+      return value === null ? null : [field, value];
+    });
   }
 
   cells([field, value]) {
@@ -260,19 +271,30 @@ class ListEditor extends RowsEditor {
   caption = 'Items of the list';
 
   makeTools() {
-    return [this.button('add-item', 'Add item…', () => this.#add())];
+    return [this.filter(), this.button('add-item', 'Add item…', () => this.#add())];
   }
 
+  // Rows are of an index (bytes) and an item.
   makeSource() {
-    return new RangeSource(this.pageRows, () => this.length(),
-      (first, last) => this.ask('LRANGE', this.place.key, first, last));
+    const read = (first, last) => this.ask('LRANGE', this.place.key, first, last);
+    const {value} = this.pattern;
+    if (value) return new ScanSource(this.pageRows, listScan(read, value, 10 * this.pageRows));
+    return new RangeSource(this.pageRows, () => this.length(), async (first, last) => (
+      (await read(first, last)).map((item, i) => [utf8(String(first + i)), item])));
   }
 
-  cells(item, index) {
-    return [String(index), shown(item)];
+  // Other items have other indexes now.
+  async afterChange(text) {
+    if (this.pattern.value) await this.restart(this.view.first);
+    await super.afterChange(text);
   }
 
-  actions(item, index) {
+  cells([at, item]) {
+    return [textOf(at), shown(item)];
+  }
+
+  actions([at, item]) {
+    const index = Number(textOf(at));
     const about = `item ${index}`;
     return [
       {name: 'edit', label: item.length > EDITABLE_BYTES ? 'Show' : 'Edit', about, run: back => (
@@ -341,7 +363,8 @@ class SetEditor extends RowsEditor {
   }
 
   makeSource() {
-    return new ScanSource(this.pageRows, cursor => this.scan('SSCAN', cursor, 1));
+    return this.scanned('SSCAN', 1, async member => (
+      await this.ask('SISMEMBER', this.place.key, member) ? [member] : null));
   }
 
   cells([member]) {
@@ -392,18 +415,24 @@ class SortedSetEditor extends RowsEditor {
     this.order = element('select', {id: 'rows-order', on: {change: () => this.place.run(() => this.restart())}},
       element('option', {value: 'ZRANGE'}, 'lowest score first'),
       element('option', {value: 'ZREVRANGE'}, 'highest score first'));
-    return [element('label', {htmlFor: 'rows-order'}, 'Order'), this.order,
+    return [this.filter(), element('label', {htmlFor: 'rows-order'}, 'Order'), this.order,
       this.button('add-member', 'Add member…', () => this.#add())];
   }
 
   makeSource() {
+    if (this.pattern.value) {
+      return this.scanned('ZSCAN', 2, async member => {
+        const score = await this.ask('ZSCORE', this.place.key, member);
+        return score === null ? null : [member, score];
+      });
+    }
     const read = async (first, last) => (
       chunks(await this.ask(this.order.value, this.place.key, first, last, 'WITHSCORES'), 2));
     return new RangeSource(this.pageRows, () => this.length(), read);
   }
 
   cells([member, score], index) {
-    return [String(index), textOf(score), shown(member)];
+    return [this.pattern.value ? '' : String(index), textOf(score), shown(member)];  // a scan knows no ranks
   }
 
   actions([member, score]) {
@@ -425,6 +454,12 @@ class SortedSetEditor extends RowsEditor {
         return 'The member was added.';
       },
     });
+  }
+
+  // What was found by a scan is not read again.
+  async afterChange(text) {
+    if (this.pattern.value) await this.restart(this.view.first);
+    await super.afterChange(text);
   }
 
   #edit(member, before, returnTo) {
@@ -504,14 +539,33 @@ class StreamEditor extends RowsEditor {
   resume(other) {
     super.resume(other);
     this.table = other.table && other.table.of(this);
+    this.before.from = other.from?.value;
   }
 
   makeTools() {
     this.order = element('select', {id: 'rows-order', on: {change: () => this.place.run(() => this.restart())}},
       element('option', {value: 'newest'}, 'newest first'), element('option', {value: 'oldest'}, 'oldest first'));
     return [element('label', {htmlFor: 'rows-order'}, 'Order'), this.order,
-      this.button('add-entry', 'Add entry…', () => this.#add()),
+      this.#makeJump(), this.button('add-entry', 'Add entry…', () => this.#add()),
       this.button('stream-groups', 'Groups', () => this.open(new GroupsTable(this))), ...this.#makeTrail()];
+  }
+
+  #makeJump() {
+    this.from = element('input', {
+      id: 'stream-from', value: this.before.from || '', placeholder: 'id or time', autocomplete: 'off',
+      spellcheck: false, ariaLabel: 'Go to an id or a time (UTC)'});
+    return element('form', {
+      id: 'stream-jump', className: 'row', ariaLabel: 'Go to an entry',
+      on: {submit: event => { event.preventDefault(); this.place.run(() => this.restart()); }},
+    }, this.from, element('button', {id: 'stream-go'}, 'Go'));
+  }
+
+  #beginning(isNewest) {
+    try {
+      return placeInStream(this.from.value, isNewest);
+    } catch (error) {
+      throw error instanceof RangeError ? new FieldError(error.message, this.from) : error;
+    }
   }
 
   #makeTrail() {
@@ -546,11 +600,13 @@ class StreamEditor extends RowsEditor {
 
   makeSource() {
     const isNewest = this.order.value === 'newest';
-    return new ChainSource(this.pageRows, () => this.length(), (after, size) => this.#read(isNewest, after, size));
+    const from = this.#beginning(isNewest);
+    return new ChainSource(this.pageRows, () => this.length(), (after, size) => (
+      this.#read(isNewest, from, after, size)));
   }
 
-  #read(isNewest, after, size) {
-    const id = after && (isNewest ? idBefore : idAfter)(textOf(after[0]));
+  #read(isNewest, from, after, size) {
+    const id = after ? (isNewest ? idBefore : idAfter)(textOf(after[0])) : from;
     const {key} = this.place;
     if (after && id === null) return [];
     return isNewest ? this.ask('XREVRANGE', key, id || '+', '-', 'COUNT', size)
