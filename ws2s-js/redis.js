@@ -8,6 +8,7 @@ import {failure} from './redis-fields.mjs';
 import {InfoView} from './redis-figures.mjs';
 import {KeyView} from './redis-key.mjs';
 import {KeyList} from './redis-keys.mjs';
+import {ManyKeys} from './redis-many.mjs';
 import {keyCount} from './redis-names.mjs';
 import {Places} from './redis-places.mjs';
 import {Prompt} from './redis-prompt.mjs';
@@ -65,6 +66,7 @@ class RedisPage {
   #hasRunCommands = false;
   #hasWritten = false;
   #keys = new KeyList(byId('key-browser'), this);
+  #many = new ManyKeys(byId('key-browser'), this, this.#keys);
   #key = new KeyView(byId('key-detail'), this);
   #prompt = new Prompt(byId('panel-commands'), this);
   #info = new InfoView(byId('panel-info'), this);
@@ -84,7 +86,7 @@ class RedisPage {
     byId('connect-cancel').addEventListener('click', () => this.#attempt.abort());
     byId('disconnect').addEventListener('click', () => this.#onDisconnect());
     byId('db').addEventListener('change', () => this.#onDb());
-    guardLeaving(() => this.#isUnsaved || this.#prompt.isTyped);
+    guardLeaving(() => this.#isUnsaved || this.#prompt.isTyped || this.#many.isBusy);
     addEventListener('pageshow', event => { if (event.persisted) this.#onReturn(); });
     this.#link = new LinkView(byId('link'), this);
     this.#offer();
@@ -315,6 +317,7 @@ class RedisPage {
     showConnection(byId('session-place'), null);
     byId('panel-keys').inert = false;
     closeDialogs();
+    this.#many.end();
     this.#keys.clear();
     this.#key.clear();
     this.#prompt.end();
@@ -395,6 +398,15 @@ class RedisPage {
   // The view of the key tells of a change before it is the key that is shown.
   #noteSoon(isStep) {
     queueMicrotask(() => this.#places.note(isStep));
+  }
+
+  /** Many keys may have come, gone or changed. */
+  onManyChanged() {
+    if (!this.session) return;
+    this.#keys.search();
+    this.#listDatabases();
+    if (this.#key.isChanged) this.#key.check();
+    else this.#key.reload();
   }
 
   /** A command was run; it may have written something, unless `isRead`. */
