@@ -2288,6 +2288,16 @@ def may_see_counts(request, listen, client, is_proxy, config):
 
 
 CONNECTIONS_PATH = '/redis-connections.json'
+NO_RULES = {'allowConnectToServerLocal': True, 'allowTargets': (), 'denyTargets': ()}
+
+
+def connections_for(identity, connections):
+    """Those of which an Identity may hear: a name must have rules of names, for into which network it leads is not
+    known. Addresses are left to who judges them."""
+    lists = [tuple(rule for rule in rules if rule.glob) for rules in identity.targets] if identity else []
+    named = [TargetRules(dict(NO_RULES, allowTargets=rules)) for rules in lists]
+    return [one for one in connections if packed_address(one.host) is not None
+            or all(lists) and not any(rules.judge_name(one.host, one.port) for rules in named)]
 
 
 def connections_text(connections, is_stranger):
@@ -6530,8 +6540,7 @@ class NarrowJudge(object):
 
     def __init__(self, judge, targets):
         self._judge = judge
-        self._rules = [TargetRules({'allowConnectToServerLocal': True, 'allowTargets': rules, 'denyTargets': ()})
-                       for rules in targets]
+        self._rules = [TargetRules(dict(NO_RULES, allowTargets=rules)) for rules in targets]
 
     def judge(self, host, port, text, *aliases):
         verdict, packed = self._judge.judge(host, port, text, *aliases), packed_address(text.partition('%')[0])
@@ -8997,8 +9006,8 @@ class Visit(Inquiry):
         if is_stranger and config['auth.pages']:
             raise unauthorized(config)
         resolver = resolver.narrowed(identity) if identity else resolver
-        offered = [one for one in config['redis.connections']
-                   if not is_stranger and resolver.refusal(one.host, one.port) is None]
+        heard_of = () if is_stranger else connections_for(identity, config['redis.connections'])
+        offered = [one for one in heard_of if resolver.refusal(one.host, one.port) is None]
         text = connections_text(offered, is_stranger).encode('ascii')
         self._log(200, '%s %s' % (request.method, CONNECTIONS_PATH))
         head = page_head(200, 'application/json', len(text), headers_for_readers(request, config))

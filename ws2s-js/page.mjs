@@ -120,7 +120,8 @@ const NOT_WHOLE = 'A part of this page could not be loaded: load it again.';
 
 /**
  * The form for a target can be filled in while `load()` imports the rest of the page, all modules of which are named in
- * the template `later`, to be fetched side by side. What is wanted too early is done when it is there.
+ * the template `later`, to be fetched side by side. What is wanted too early is done when it is there. Those that are
+ * imported only when they are needed are in the template `last`, if there are such.
  */
 export async function startPage(form, load) {
   const status = new Status(document.getElementById('status'));
@@ -136,8 +137,9 @@ export async function startPage(form, load) {
     status.say(...answer);
   };
   form.addEventListener('submit', onSubmit);
+  const fetchModules = id => document.head.append(document.getElementById(id)?.content || '');
   document.getElementById('unstarted').remove();
-  document.head.append(document.getElementById('later').content);
+  fetchModules('later');
   setBusy(true);
   try {
     await load();
@@ -148,6 +150,7 @@ export async function startPage(form, load) {
   form.removeEventListener('submit', onSubmit);
   setBusy(false);
   if (isWanted) form.requestSubmit();
+  fetchModules('last');
 }
 
 // =====================================================================================================================

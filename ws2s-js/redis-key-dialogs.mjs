@@ -5,35 +5,67 @@ import {bytesOfName, labelOfName, nameOf} from './redis-bytes.mjs';
 import {openDialog} from './redis-dialog.mjs';
 import {ChangedError} from './redis-errors.mjs';
 import {BytesField, EDITABLE_BYTES, labelled} from './redis-fields.mjs';
+import {JSON_TYPE} from './redis-json-key.mjs';
 import {typeName} from './redis-session.mjs';
-import {firstContent, TYPES} from './redis-values.mjs';
+import {expireCommand, parseTtl, ttlText, writtenTtl} from './redis-ttl.mjs';
+import {firstContent, OWN_TYPES} from './redis-values.mjs';
 
 const SHOWN = 200;  // characters of a name
-const LARGEST_SECONDS = 9e12;
 
-/** A field for seconds. `isOptional`: empty means no time to live. */
-function secondsInput(isOptional) {
-  return element('input', {
-    id: 'ttl-seconds', inputMode: 'numeric', autocomplete: 'off', placeholder: isOptional ? 'for ever' : '',
-  });
-}
+const HINT = 'Seconds (90), a duration (1h 30m, 2 days) or a date (2027-01-31 12:00, UTC unless it names its zone).';
 
-function readSeconds(input) {
-  const seconds = Number(input.value);
-  if (/^\s*\d+\s*$/.test(input.value) && seconds >= 1 && seconds <= LARGEST_SECONDS) return seconds;
-  input.setAttribute('aria-invalid', 'true');
-  throw new FieldError('A time to live is a whole number of seconds, at least 1.', input);
+/** A field for a time to live, which says what is understood. `isOptional`: empty means none. */
+class TtlField {
+  #input;
+  #hint = element('p', {id: 'ttl-hint', className: 'note'}, HINT);
+
+  constructor(isOptional, value = '') {
+    this.#input = element('input', {
+      id: 'ttl-time', value, autocomplete: 'off', spellcheck: false, placeholder: isOptional ? 'for ever' : '',
+      on: {input: () => this.#onInput()},
+    });
+    this.#input.setAttribute('aria-describedby', this.#hint.id);
+    this.node = element('div', {className: 'field wide'}, labelled('Time to live', this.#input), this.#hint);
+  }
+
+  get isEmpty() {
+    return this.#input.value.trim() === '';
+  }
+
+  /** As parseTtl() gives it. Throws a FieldError. */
+  read() {
+    try {
+      return parseTtl(this.#input.value);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      this.#input.setAttribute('aria-invalid', 'true');
+      throw new FieldError(error.message, this.#input);
+    }
+  }
+
+  #onInput() {
+    this.#input.removeAttribute('aria-invalid');
+    this.#hint.textContent = this.isEmpty ? HINT : this.#understood();
+  }
+
+  #understood() {
+    try {
+      return ttlText(parseTtl(this.#input.value));
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      return error.message;
+    }
+  }
 }
 
 /** `left`: the seconds that are left now, or null. */
 export function askTtl(session, name, left, onSet) {
-  const seconds = secondsInput();
-  if (left !== null) seconds.value = String(Math.max(1, Math.round(left)));
+  const field = new TtlField(false, left === null ? '' : writtenTtl(left * 1000));
   return openDialog({
     id: 'dialog-ttl', title: 'Time to live', submit: 'Set', content: [
-      element('p', {}, 'Redis deletes the key when this time has passed.'), labelled('Seconds', seconds)],
+      element('p', {}, 'Redis deletes the key when this time has passed.'), field.node],
     onSubmit: async () => {
-      const isSet = await session.ask('EXPIRE', bytesOfName(name), readSeconds(seconds));
+      const isSet = await session.ask(...expireCommand(bytesOfName(name), field.read()));
       if (!isSet) throw new ChangedError('This key does not exist any more.');
       await onSet();
     },
@@ -73,6 +105,7 @@ export function askDelete(session, name, about, onDeleted) {
 /** Resolves to the name of the key that was made, undefined when none was. */
 export function askNew(session) {
   const form = new NewKey();
+  form.offerJson(session);
   return openDialog({
     id: 'dialog-new', title: 'New key', submit: 'Create', content: form.nodes, onSubmit: () => form.create(session),
   });
@@ -82,16 +115,21 @@ export function askNew(session) {
 class NewKey {
   #name = new BytesField({id: 'new-name', label: 'Name'});
   #type = element('select', {id: 'new-type', on: {change: () => this.#onType()}},
-    TYPES.map(type => element('option', {value: type}, typeName(type))));
-  #seconds = secondsInput(true);
+    OWN_TYPES.map(type => element('option', {value: type}, typeName(type))));
+  #ttl = new TtlField(true);
   #contents = {};  // by type
   #content;
   #place = element('div', {id: 'new-content'});
 
   constructor() {
-    this.nodes = [this.#name.node, labelled('Type', this.#type), this.#place,
-      labelled('Time to live in seconds', this.#seconds)];
+    this.nodes = [this.#name.node, labelled('Type', this.#type), this.#place, this.#ttl.node];
     this.#onType();
+  }
+
+  /** Where the server has RedisJSON, or something like it. */
+  async offerJson(session) {
+    if (!await session.knowsCommand('JSON.SET')) return;
+    this.#type.append(element('option', {value: JSON_TYPE}, typeName(JSON_TYPE)));
   }
 
   #onType() {
@@ -103,9 +141,9 @@ class NewKey {
 
   async create(session) {
     const key = this.#name.read();
-    const seconds = this.#seconds.value.trim() === '' ? null : readSeconds(this.#seconds);
+    const ttl = this.#ttl.isEmpty ? null : this.#ttl.read();
     const writes = [this.#content.words(key)];
-    if (seconds) writes.push(['EXPIRE', key, seconds]);
+    if (ttl) writes.push(expireCommand(key, ttl));
     await session.change(key, 'none', {writes});
     return nameOf(key);
   }

@@ -8,6 +8,7 @@ import {EDITABLE_BYTES, failure} from './redis-fields.mjs';
 import {askDelete, askName, askNew, askTtl} from './redis-key-dialogs.mjs';
 import {duration} from './redis-names.mjs';
 import {typeName} from './redis-session.mjs';
+import {untilText} from './redis-ttl.mjs';
 import {editorOf} from './redis-values.mjs';
 
 const SHOWN = 200;  // characters of a name in a heading
@@ -285,7 +286,7 @@ export class KeyView {
     const shown = document.getElementById('key-fact-ttl');
     if (!shown || document.hidden) return;
     const left = this.#deadline === null ? null : this.#deadline - Date.now();
-    shown.textContent = left === null ? 'for ever' : `${duration(left / 1000)} left`;
+    shown.textContent = left === null ? 'for ever' : `${duration(left / 1000)} left${untilText(this.#deadline)}`;
     const persist = document.getElementById('key-persist');
     if (left === null && document.activeElement === persist) document.getElementById('key-ttl').focus();
     persist.hidden = left === null;

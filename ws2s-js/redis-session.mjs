@@ -58,6 +58,17 @@ export class Session extends Link {
     this.isCluster = /redis_mode:cluster/.test(info);
   }
 
+  /** Does the server have this command of a module? Old ones, and whoever does not tell its version, are not asked. */
+  async knowsCommand(name) {
+    if (this.version[0] < 4) return false;
+    try {
+      const [about] = await this.ask('COMMAND', 'INFO', name);
+      return Array.isArray(about);
+    } catch (error) {
+      return false;  // it is not known: it may be forbidden, or the connection is lost, which others will tell
+    }
+  }
+
   /** Databases that hold keys: `{db, keys}`; none where INFO is not allowed. */
   async keyspace() {
     try {
@@ -191,7 +202,7 @@ function wrongType(error) {
     : error;
 }
 
-const TYPE_NAMES = {zset: 'sorted set', none: 'nothing'};
+const TYPE_NAMES = {'zset': 'sorted set', 'none': 'nothing', 'ReJSON-RL': 'JSON'};
 
 /** The name for people of what TYPE answers, which a server may make up. */
 export function typeName(type) {

@@ -45,6 +45,15 @@ class FakeNode extends FakeElement {
     return this.children;
   }
 
+  /* A select begins with the first of its options. */
+  get value() {
+    return this.localName === 'select' && !this.chosen ? this.children[0]?.value ?? '' : this.chosen;
+  }
+
+  set value(text) {
+    this.chosen = text;
+  }
+
   get selectedOptions() {
     return this.children.filter(option => option.value === this.value);
   }

@@ -498,7 +498,7 @@ def test_redis_page_makes_renames_limits_and_deletes_a_key(client, redis):
     client.fill('#rename-name', u'stale')
     submit(client, 'dialog-rename', 'The key was renamed.')
     client.click('#key-ttl')
-    client.fill('#ttl-seconds', u'1000')
+    client.fill('#ttl-time', u'1000')
     submit(client, 'dialog-ttl', 'The time to live was set.')
     assert 990 < int(redis.ask('TTL', 'stale')[1:]) <= 1000
     client.click('#key-delete')

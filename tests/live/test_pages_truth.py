@@ -895,7 +895,7 @@ def test_b6_a_user_with_few_rights_sees_the_keys(client, redis, name):
 
 ACTIONS = {
     'del': (['UNLINK', 'DEL'], '#key-delete', 'dialog-delete', None),
-    'expire': (['EXPIRE'], '#key-ttl', 'dialog-ttl', ('#ttl-seconds', u'100')),
+    'expire': (['EXPIRE'], '#key-ttl', 'dialog-ttl', ('#ttl-time', u'100')),
     'rename': (['RENAMENX'], '#key-rename', 'dialog-rename', ('#rename-name', u'other')),
     'new': (['SET'], '#key-new', 'dialog-new', ('#new-name', u'fresh')),
 }

@@ -582,6 +582,21 @@ def test_a_page_that_may_not_connect_may_not_read_what_the_redis_page_is_offered
     assert refused and refused == ws2s.origin_refusal(fetched(host, origin=origin), config)
 
 
+@pytest.mark.parametrize('host, port, targets, may', [
+    ('db.lan', 6379, [], True), ('db.lan', 6379, [['db.lan']], True), ('db.lan', 6379, [['*.lan:6379']], True),
+    ('DB.lan.', 6379, [['db.lan']], True), ('db.lan', 6379, [['*'], ['10.0.0.0/8', 'db.lan']], True),
+    ('10.0.0.1', 6379, [['db.lan']], True),  # of addresses all is known: they are judged as ever
+    ('db.lan', 6380, [['*.lan:6379']], False), ('db.lan', 6379, [['other.lan']], False),
+    ('db.lan', 6379, [['10.0.0.0/8']], False), ('db.lan', 6379, [['0.0.0.0/0', 'other.lan']], False),
+    ('db.lan', 6379, [['*'], ['10.0.0.0/8']], False), ('db.lan', 6379, [['*'], ['other.lan']], False)])
+def test_an_identity_hears_of_a_name_that_its_rules_name(host, port, targets, may):
+    rules = tuple(DEFAULTS.replace({'allowTargets': each})['allowTargets'] for each in targets)
+    connections = [ws2s.RedisConnection('x', '10.0.0.2'), ws2s.RedisConnection('y', host, port)]
+    found = ws2s.connections_for(ws2s.Identity('ann', 'token', rules, False), connections)
+    assert found == (connections if may else connections[:1])
+    assert ws2s.connections_for(None, connections) == connections
+
+
 def test_the_redis_page_is_told_all_of_a_connection_and_nothing_else():
     config = DEFAULTS.replace({'redis.connections': [
         {'name': u'\xe9 <b>', 'host': '10.0.0.1', 'tls': True, 'readOnly': True, 'colour': 'red', 'db': 2},
