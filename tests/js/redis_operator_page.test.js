@@ -76,7 +76,8 @@ test('charts are drawn when the panel is seen, and again as time goes on', async
   await settled();
   const [path] = byId('chart-operations').querySelectorAll('path');
   assert.match(path.getAttribute('d'), /^M/);
-  assert.match(byId('chart-operations').querySelector('svg').getAttribute('aria-label'), /^Commands: [\d,]+ a second; /);
+  const drawn = byId('chart-operations').querySelector('svg');
+  assert.match(drawn.getAttribute('aria-label'), /^Commands: [\d,]+ a second; /);
 });
 
 test('nothing is asked while the panel is not seen, the page is hidden, or the connection is lost', async () => {
@@ -134,7 +135,8 @@ async function readClients() {
 test('clients are shown, and sorted anew by what is chosen', async () => {
   await readClients();
   const first = () => rowsOf('clients').map(([address]) => address);
-  assert.deepStrictEqual([rowsOf('clients')[1].slice(1, 4), first()], [['<i>', 'default', 'subscribe'], ['a:1', 'b:2']]);
+  assert.deepStrictEqual(rowsOf('clients')[1].slice(1, 4), ['<i>', 'default', 'subscribe']);
+  assert.deepStrictEqual(first(), ['a:1', 'b:2']);
   byId('operator-clients-order').value = 'idle';
   byId('operator-clients-order').happens('change');
   assert.deepStrictEqual(first(), ['b:2', 'a:1']);
