@@ -85,6 +85,9 @@ export class ClientsPart extends Part {
 
   async #kill(row) {
     const {session} = this;
+    const refusal = session?.refusal('CLIENT', 'KILL');
+    if (refusal) this.say(refusal, 'bad');
+    if (refusal || !session) return;
     const isMeant = await openDialog({
       id: 'dialog-kill', title: 'End a connection?', submit: 'End it', isDangerous: true, onSubmit: () => true,
       content: [element('p', {}, `The server ends the connection of ${shown(row.name || row.address)}. ` +

@@ -6,6 +6,7 @@ import {parseInfo} from './redis-info.mjs';
 import {monitored, Newest} from './redis-monitor.mjs';
 import {count} from './redis-names.mjs';
 import {button, commandText, Part, replyText, shown} from './redis-operator-part.mjs';
+import {SettingsPart, UsersPart} from './redis-operator-settings.mjs';
 import {BiggestPart, ClientsPart, SlowPart} from './redis-operator-tables.mjs';
 import {Samples, sampleOf} from './redis-samples.mjs';
 
@@ -159,7 +160,8 @@ export class OperatorView {
   constructor(node, page) {
     this.#charts = new ChartsPart(page);
     this.#monitor = new MonitorPart(page);
-    this.#parts = [this.#charts, new SlowPart(page), new ClientsPart(page), new BiggestPart(page), this.#monitor];
+    this.#parts = [this.#charts, new SlowPart(page), new ClientsPart(page), new BiggestPart(page),
+      new SettingsPart(page), new UsersPart(page), this.#monitor];
     node.append(...this.#parts.map(part => part.node));
   }
 

@@ -5,10 +5,11 @@ const assert = require('node:assert');
 const {before, test} = require('node:test');
 const {RedisError, WS2SError} = require('../../ws2s-js/ws2s.js');
 
-let monitored, Newest, slowCommands, microsText, clients, samples, parseInfo, Biggest, weighing;
+let settings, monitored, Newest, slowCommands, microsText, clients, samples, parseInfo, Biggest, weighing;
 before(async () => {
   ({monitored, Newest} = await import('../../ws2s-js/redis-monitor.mjs'));
   ({slowCommands, microsText} = await import('../../ws2s-js/redis-slowlog.mjs'));
+  settings = await import('../../ws2s-js/redis-settings.mjs');
   clients = await import('../../ws2s-js/redis-clients.mjs');
   samples = await import('../../ws2s-js/redis-samples.mjs');
   ({parseInfo} = await import('../../ws2s-js/redis-info.mjs'));
@@ -169,6 +170,39 @@ test('clients are sorted by numbers and texts, those that are not known last', (
 test('a client is ended by its id, and never the one that asks', () => {
   assert.deepStrictEqual(clients.killCommand({id: 12}, 3), ['CLIENT', 'KILL', 'ID', '12']);
   assert.strictEqual(clients.killCommand({id: 3}, 3), null);
+});
+
+// -- configuration and users ------------------------------------------------------------------------------------------
+
+const PASSWORDS = ['requirepass', 'masterauth', 'masteruser-pass', 'tls-key-file-pass', 'sentinel-pass', 'x-SECRET-y'];
+
+for (const name of PASSWORDS) {
+  test(`the setting ${name} is hidden, unless it is empty`, () => {
+    const rows = settings.settingsOf([name, SECRET, 'other', 'x'].map(bytes));
+    assert.deepStrictEqual(rows.find(row => row.name === name), {name, value: '', isHidden: true});
+    assert.deepStrictEqual(settings.settingsOf([name, ''].map(bytes)), [{name, value: '', isHidden: false}]);
+  });
+}
+
+test('a setting that only sounds secret is shown', () => {
+  const [row] = settings.settingsOf(['tls-auth-clients', 'no'].map(bytes));
+  assert.deepStrictEqual(row, {name: 'tls-auth-clients', value: 'no', isHidden: false});
+});
+
+test('settings come sorted, as an array or as a map, and what makes no sense is left out', () => {
+  const wanted = [{name: 'a', value: '1', isHidden: false}, {name: 'b', value: '\xff', isHidden: false}];
+  const b = Uint8Array.of(255);
+  assert.deepStrictEqual(settings.settingsOf([bytes('b'), b, bytes('a'), bytes('1'), bytes('odd')]), wanted);
+  assert.deepStrictEqual(settings.settingsOf(new Map([['b', b], ['a', bytes('1')]])), wanted);
+  for (const reply of [null, 'OK', 1, []]) assert.deepStrictEqual(settings.settingsOf(reply), []);
+});
+
+test('of users no password is kept, nor the hash of one', () => {
+  const hash = 'ab'.repeat(32);
+  const lines = [`user a on #${hash} #${hash} >${SECRET} <${SECRET} !${hash} ~* (+get ~x)`, 'nobody on', 'user', ''];
+  const users = settings.usersOf(lines.map(bytes));
+  assert.deepStrictEqual(users, [{name: 'a', isOn: true, rules: '~* (+get ~x)', passwords: 2}]);
+  assert.deepStrictEqual(settings.usersOf('OK'), []);
 });
 
 // -- INFO over time ---------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ beforeEach(() => {
 
 function sessionOf() {
   return {
-    isReady: true, db: 0,
+    isReady: true, db: 0, refusal: () => null,
     async ask(...words) {
       asked.push(words.map(word => (typeof word === 'object' ? Buffer.from(word) : word)).join(' '));
       const answer = answers[asked.at(-1)] ?? answers[words[0]];
@@ -159,6 +159,45 @@ test('a connection is not ended when that was cancelled', async () => {
   byId('dialog-kill-cancel').click();
   await settled();
   assert.ok(!asked.includes('CLIENT KILL ID 4'));
+});
+
+test('over a read-only connection nothing is ended or changed, and nobody is asked', async () => {
+  await readClients();
+  answers['CONFIG GET *'] = ['maxmemory', '0'].map(bytes);
+  await click('settings-read');
+  page.session.refusal = () => 'This connection is read-only.';
+  for (const id of ['kill-4', 'set-maxmemory']) {
+    await click(id);
+    assert.deepStrictEqual(told.at(-1), ['This connection is read-only.', 'bad']);
+  }
+  assert.deepStrictEqual([byId('dialog-kill'), byId('dialog-setting')], [null, null]);
+});
+
+test('settings are shown without what is secret, by a part of their name, and changed', async () => {
+  answers['CONFIG GET *'] = ['requirepass', SECRET, 'maxmemory', '0', 'save', ''].map(bytes);
+  await click('settings-read');
+  assert.deepStrictEqual(rowsOf('settings').map(([name, value]) => [name, value]),
+    [['maxmemory', '0'], ['requirepass', '(set, and hidden)'], ['save', '–']]);
+  assert.ok(!body.textContent.includes(SECRET));
+  assert.strictEqual(byId('operator-set-requirepass'), null);
+  byId('operator-settings-filter').value = 'MAX';
+  byId('operator-settings-filter').happens('input');
+  assert.deepStrictEqual(rowsOf('settings').map(([name]) => name), ['maxmemory']);
+  byId('operator-set-maxmemory').click();
+  byId('setting-value').value = '100mb';
+  byId('dialog-setting').querySelector('form').happens('submit');
+  await settled();
+  assert.deepStrictEqual(asked.slice(1), ['CONFIG SET maxmemory 100mb', 'CONFIG GET *']);
+});
+
+test('users are shown without their passwords', async () => {
+  answers['ACL LIST'] = ['user default on nopass ~* &* +@all', `user a on #${'ab'.repeat(32)} ~x -@all +get`,
+    'user b off resetchannels -@all'].map(bytes);
+  await click('users-read');
+  assert.deepStrictEqual(rowsOf('users'), [
+    ['default', 'without a password', '~* &* +@all'], ['a', 'by a password', '~x -@all +get'],
+    ['b', 'no', 'resetchannels -@all'],
+  ]);
 });
 
 test('all keys are weighed, and the biggest lead to their value', async () => {
