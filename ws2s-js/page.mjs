@@ -3,7 +3,7 @@
  *
  * What stands where:
  *
- *     1. Elements     element, saveFile, guardLeaving, Status, startPage
+ *     1. Elements     byId, element, saveFile, guardLeaving, Status, startPage
  *     2. Bytes        visible, joined, hexDump, parseHex, byteCount
  *     3. Failures     explain, FieldError
  *     4. Choices      Choices
@@ -12,6 +12,10 @@
 // =====================================================================================================================
 // 1. Elements
 // =====================================================================================================================
+
+export function byId(id) {
+  return document.getElementById(id);
+}
 
 // Their properties cannot be set, or not in every browser.
 const ATTRIBUTES = new Set(['list', 'role', 'form', 'colspan', 'rowspan', 'scope']);
