@@ -208,7 +208,8 @@ class Page(object):
         self._wait_until_whole()
 
     def _wait_until_whole(self):
-        wait_until(lambda: self.evaluate("document.body && document.body.getAttribute('aria-busy') !== 'true'"))
+        wait_until(lambda: self.evaluate(
+            "document.readyState === 'complete' && document.body?.getAttribute('aria-busy') !== 'true'"))
 
     def call(self, method, **parameters):
         return self._browser.call(method, self._session, **parameters)
