@@ -13,6 +13,13 @@ const utf8 = text => new TextEncoder().encode(text);
 
 let body, FileSending, Input, Log, Replaying, saved;
 
+// A file that was saved may be read for a minute; this process need not wait for that.
+const {setTimeout: start} = globalThis;
+globalThis.setTimeout = (...timer) => {
+  const started = start(...timer);
+  return timer[1] >= 60000 ? started.unref() : started;
+};
+
 before(async () => {
   beginPage();
   globalThis.matchMedia = () => ({matches: false, addEventListener() {}});
