@@ -1,12 +1,13 @@
 /** What is asked about one key: its time to live, its name, its end; and what a new one is to be. */
 
 import {element, FieldError} from './page.mjs';
-import {bytesOfName, labelOfName, nameOf} from './redis-bytes.mjs';
+import {bytesOfName, labelOfName, nameOf, utf8} from './redis-bytes.mjs';
 import {openDialog} from './redis-dialog.mjs';
 import {ChangedError} from './redis-errors.mjs';
 import {BytesField, EDITABLE_BYTES, labelled} from './redis-fields.mjs';
 import {JSON_TYPE} from './redis-json-key.mjs';
 import {typeName} from './redis-session.mjs';
+import {copyKey} from './redis-transfer.mjs';
 import {expireCommand, parseTtl, ttlText, writtenTtl} from './redis-ttl.mjs';
 import {firstContent, OWN_TYPES} from './redis-values.mjs';
 
@@ -89,6 +90,36 @@ async function rename(session, from, to) {
   if (type === 'none') throw new ChangedError('This key does not exist any more.');
   if (!await session.ask('RENAMENX', key, to)) throw new ChangedError('There is already a key of this name.');
   return nameOf(to);
+}
+
+/** Resolves to `{db, name}` of the copy, undefined when none was made. */
+export function askCopy(session, from) {
+  const bytes = bytesOfName(from), isLong = bytes.length > EDITABLE_BYTES;
+  const name = new BytesField({
+    id: 'copy-name', label: isLong ? 'Name there (empty: the same)' : 'Name there', bytes: isLong ? utf8('') : bytes});
+  const db = element('input', {
+    id: 'copy-db', value: String(session.db), inputMode: 'numeric', autocomplete: 'off',
+    disabled: session.databases === 1});
+  const replaces = element('input', {id: 'copy-replace', type: 'checkbox'});
+  return openDialog({
+    id: 'dialog-copy', title: 'Copy the key', submit: 'Copy', first: '#copy-db', content: [
+      labelled('Database', db), name.node,
+      element('label', {className: 'check'}, replaces, ' Replace a key of this name there')],
+    onSubmit: async () => {
+      const typed = name.read();
+      const to = {db: readDatabase(db), to: isLong && !typed.length ? bytes : typed, isReplacing: replaces.checked};
+      if (to.db === session.db && nameOf(to.to) === from) throw new FieldError('That is the key itself.', db);
+      await copyKey(session, bytes, to);
+      return {db: to.db, name: nameOf(to.to)};
+    },
+  });
+}
+
+function readDatabase(input) {
+  const db = Number(input.value);
+  if (/^\s*\d+\s*$/.test(input.value) && db < 2 ** 31) return db;
+  input.setAttribute('aria-invalid', 'true');
+  throw new FieldError('A database is a number: 0, 1, 2…', input);
 }
 
 /** `onDeleted(isDeleted)`: it is gone, or was already. */

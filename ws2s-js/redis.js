@@ -335,6 +335,11 @@ class RedisPage {
     this.#listDatabases();
   }
 
+  onCopied(name) {
+    this.#keys.insert(name);
+    this.#listDatabases();
+  }
+
   onGone(name) {
     this.#keys.remove(name);
     this.#listDatabases();
