@@ -12,11 +12,12 @@ import {
   byteCount, Choices, ConnectButton, element, failureText, guardLeaving, saveFile, Status, visible,
 } from './page.mjs';
 import {admitted} from './admission.mjs';
-import {addressText, targetFields} from './targets.mjs';
+import {addressText} from './targets.mjs';
 import {bodyText, NARROW, savedText, timeText, Transcript, WIDE} from './console-transcript.mjs';
 import {typedBytes} from './console-input.mjs';
 import {History} from './history.mjs';
 import {Line, nextFrame} from './console-line.mjs';
+import {fields} from './console-start.mjs';
 
 function byId(id) {
   return document.getElementById(id);
@@ -316,7 +317,7 @@ class Page {
   #input = new Input();
   #status = new Status(byId('status'));
   #sendStatus = new Status(byId('send-status'));
-  #fields = targetFields(byId('connect-form'), {store: 'ws2s.console.targets'});
+  #fields = fields;
   #button = new ConnectButton(byId('connect'));
   #choices = new Choices('ws2s.console.choices');
   #state = 'idle';
@@ -339,7 +340,6 @@ class Page {
     this.#output.onDrawn = () => this.#showTotals();
     this.#showTotals();
     guardLeaving(() => this.#input.isTyped);
-    byId('unstarted').remove();
   }
 
   // How somebody likes to write to a server stays, over servers and visits.

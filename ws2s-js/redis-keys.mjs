@@ -149,6 +149,12 @@ export class KeyList {
     return this.#searchAnew();
   }
 
+  /** Look for the same again. Only failures are told. */
+  searchQuietly() {
+    this.#isQuiet = true;
+    return this.#searchAnew();
+  }
+
   #searchAnew() {
     const {opened} = this.#rows;
     this.clear(true);
@@ -188,8 +194,7 @@ export class KeyList {
       return;
     }
     const {active} = this.#rows, above = this.#rows.above();
-    this.#isQuiet = true;  // nobody has asked for it
-    await this.#searchAnew();  // not for what is half typed
+    await this.searchQuietly();  // not for what is half typed
     if (this.#rows.active === null && active && (active.isFolder || this.#names.has(active.name))) {
       this.#rows.active = active;
     }

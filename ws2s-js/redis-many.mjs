@@ -119,7 +119,7 @@ class Work {
   }
 }
 
-/** `page`: {session, status, target, onManyChanged()}; `keys`: {marked, wanted}, as KeyList. */
+/** `page`: {session, status, target, onManyChanged() (async)}; `keys`: {marked, wanted}, as KeyList. */
 export class ManyKeys {
   #page;
   #keys;
@@ -246,12 +246,22 @@ export class ManyKeys {
 
   async #change(work, names, {action, seconds}) {
     const step = STEPS[action](work.client, seconds);
-    try {
-      await this.#run(work, stride => batchesOf(names, stride), step, names.length, ACTIONS[action].done);
-    } finally {
-      this.#page.onManyChanged();
-    }
+    await this.#changing(() => (
+      this.#run(work, stride => batchesOf(names, stride), step, names.length, ACTIONS[action].done)));
   }
+
+  // What came of it is told behind what the page tells of its key, and also where not all of it could be done.
+  async #changing(task) {
+    let tell;
+    try {
+      tell = await task();
+    } finally {
+      await this.#page.onManyChanged();
+    }
+    tell();
+  }
+
+  // Gives a function that tells what came of it.
 
   async #run(work, source, step, whole, done) {
     const batches = await work.run(source, step, tally => {
@@ -260,7 +270,7 @@ export class ManyKeys {
     });
     const text = `${work.isStopped ? 'Stopped: ' : ''}${tallyText(batches.tally, done)}.`;
     const why = batches.error ? ` ${failure(batches.error)}` : '';
-    this.#page.status.say(text + why, batches.error ? 'bad' : work.isStopped ? '' : 'good');
+    return () => this.#page.status.say(text + why, batches.error ? 'bad' : work.isStopped ? '' : 'good');
   }
 
   // -- files ----------------------------------------------------------------------------------------------------------
@@ -270,8 +280,10 @@ export class ManyKeys {
     const file = new FileParts(), now = await serverClock(work.client);
     const exporting = new (action === 'json' ? JsonLines : Exporting)(work.client, file, now);
     exporting.begin?.({made, db: work.db});
-    await this.#run(work, () => sizedBatches(work.client, names), exporting.step, names.length, ACTIONS[action].done);
+    const source = () => sizedBatches(work.client, names);
+    const tell = await this.#run(work, source, exporting.step, names.length, ACTIONS[action].done);
     exporting.end?.();
+    tell();
     saveFile(`keys-${work.db}-${made.slice(0, 10)}.${action === 'json' ? 'jsonl' : 'ws2s-keys'}`, file.parts);
   }
 
@@ -288,11 +300,7 @@ export class ManyKeys {
       isStopped: () => work.isStopped, onRead: bytes => this.#progress.tell('Checking the file…', bytes, file.size)});
     if (!await this.#confirmImport(work, number, facts, isReplacing)) return;
     const importing = new Importing(work.client, await serverClock(work.client), isReplacing);
-    try {
-      await this.#run(work, () => keysOf(file), importing.step, number, 'imported');
-    } finally {
-      this.#page.onManyChanged();
-    }
+    await this.#changing(() => this.#run(work, () => keysOf(file), importing.step, number, 'imported'));
   }
 
   #confirmImport({place}, number, {made}, isReplacing) {

@@ -2,6 +2,7 @@
 
 import {admitted} from './admission.mjs';
 import {ConnectButton, element, FieldError, guardLeaving, visible} from './page.mjs';
+import {ConnectionList, Connections, showConnection, targetOf} from './redis-connections.mjs';
 import {bindDialogs, closeDialogs, freeDialogs, hasTypedDialog} from './redis-dialog.mjs';
 import {failure} from './redis-fields.mjs';
 import {InfoView} from './redis-figures.mjs';
@@ -9,11 +10,13 @@ import {KeyView} from './redis-key.mjs';
 import {KeyList} from './redis-keys.mjs';
 import {ManyKeys} from './redis-many.mjs';
 import {keyCount} from './redis-names.mjs';
+import {Places} from './redis-places.mjs';
 import {Prompt} from './redis-prompt.mjs';
 import {Session} from './redis-session.mjs';
 import {AvoidedView, LinkView, ViewStatus} from './redis-status.mjs';
 import {Tabs} from './redis-tabs.mjs';
-import {addressText, targetFields} from './targets.mjs';
+import {fields} from './redis-start.mjs';
+import {addressText} from './targets.mjs';
 
 const ADDRESS_CHARACTERS = 100;
 const MOST_DATABASES = 1024;  // in a list
@@ -22,12 +25,6 @@ const OLD_SESSION = ' This list is older than the connection, which was lost: re
 
 const byId = id => document.getElementById(id);
 const isNarrow = matchMedia('(max-width: 60rem)');
-
-const EXTRA = [
-  {name: 'username', label: 'Username (empty: default)', type: 'text', autocomplete: 'off'},
-  {name: 'password', label: 'Password', type: 'password', autocomplete: 'off'},
-  {name: 'db', label: 'Database', type: 'text', value: '0', remember: true, isShort: true, inputMode: 'numeric'},
-];
 
 function readTarget(fields) {
   const {url, extra, ...way} = fields.read();
@@ -56,12 +53,13 @@ function labelOf({host, port, tls}) {
 class RedisPage {
   session = null;
   target = '';
+  connection = null;  // of the gateway's configuration, if the session is by one
   statuses = new ViewStatus(byId('status'));
   status = this.statuses.of('tab-keys');
   commandStatus = this.statuses.of('tab-commands');
   infoStatus = this.statuses.of('tab-info');
 
-  #fields = targetFields(byId('connect-form'), {store: 'ws2s.redis', host: '127.0.0.1', port: '6379', extra: EXTRA});
+  #fields = fields;
   #button = new ConnectButton(byId('connect'));
   #attempt = null;
   #way = '';              // to the last server: all that was filled in but secrets
@@ -75,6 +73,12 @@ class RedisPage {
   #link;
   #avoided = new AvoidedView(byId('avoided'), this);
   #tabs = new Tabs(byId('tabs'), name => this.#onTab(name));
+  #connections = new Connections();
+  #offered = new ConnectionList(byId('connection-list'), this.#connections, {
+    onChosen: connection => this.#places.choose(connection),
+    onAsked: () => this.#offer(fields.field('token').value.trim()),
+  });
+  #places = new Places(this, this.#connections);
   #sizes = new WeakMap();  // of databases, as they were last known, by session
 
   constructor() {
@@ -85,15 +89,50 @@ class RedisPage {
     guardLeaving(() => this.#isUnsaved || this.#prompt.isTyped || this.#many.isBusy);
     addEventListener('pageshow', event => { if (event.persisted) this.#onReturn(); });
     this.#link = new LinkView(byId('link'), this);
+    this.#offer();
+  }
+
+  // -- places ---------------------------------------------------------------------------------------------------------
+
+  /** Where the page is, see redis-place.mjs; null without a session. */
+  get place() {
+    return this.session && {
+      connection: this.connection && this.connection.name, db: this.session.db, key: this.#key.name};
+  }
+
+  // A link may have led here.
+  async #offer(token) {
+    await this.#connections.load(token);
+    this.#offered.show();
+    await this.#places.follow();
+  }
+
+  /** Go to a connection that the gateway offers, if what is typed for another one may be left. */
+  async connectTo(connection, db) {
+    if (this.session && !await this.#mayGo('')) return;
+    this.#fields.show(targetOf(connection, db ?? connection.db));
+    await this.#connect(connection.name);
+  }
+
+  async closeKey() {
+    if (!await this.#key.mayLeave()) return;
+    this.#key.clear();
+    this.#keys.markOpened(null);
+  }
+
+  tell(text) {
+    this.statuses.say(text, 'bad');
   }
 
   // -- connecting -----------------------------------------------------------------------------------------------------
 
-  async #connect() {
+  async #connect(name = this.connection?.name) {
     if (this.#attempt) return;
     let target;
     try {
       target = readTarget(this.#fields);
+      target.connection = this.#connections.of(target, name);
+      target.options.readOnly = target.connection?.readOnly || false;
     } catch (error) {
       this.statuses.say(failure(error), 'bad');
       if (error instanceof FieldError) error.field.focus();
@@ -124,6 +163,7 @@ class RedisPage {
     try {
       const open = () => Session.open(url, options, this.#events(), this.#attempt.signal);
       this.session = await admitted(open, {url, ...options}, this.#fields);
+      this.connection = target.connection;
       this.#fields.remember();
       this.#begin(wayOf(target), isKept);
     } catch (error) {
@@ -139,6 +179,7 @@ class RedisPage {
     this.#attempt = attempt;
     this.#fields.disabled = attempt !== null;
     byId('connect').disabled = attempt !== null;
+    byId('connection-list').inert = attempt !== null;
     byId('connect-cancel').hidden = attempt === null;
     if (attempt) byId('connect-cancel').focus();
   }
@@ -158,12 +199,14 @@ class RedisPage {
     if (way !== this.#way) this.#prompt.clear();
     this.#way = way;
     byId('session-target').textContent = this.target;
+    showConnection(byId('session-place'), this.connection);
     byId('session-version').textContent = major ? `Redis ${major}.${minor}` : '';
     this.#button.offerRetry(false);
     this.#show(true);
     this.#avoided.show();
     if (isKept) this.#beginAgain();
     else this.#beginDatabase();
+    if (!this.#places.resume()) this.#places.note();
     if (isKept) return;
     this.#tabs.choose(byId('tab-keys'));
     this.statuses.say(`Connected to ${this.target}.`, 'good');
@@ -264,12 +307,14 @@ class RedisPage {
     if (!await this.#key.mayLeave()) return;
     const {session} = this;
     this.#end('Disconnected.');
+    this.#places.note();
     this.#way = '';
     if (session) await session.close();
   }
 
   #end(text, kind) {
-    this.session = null;
+    this.session = this.connection = null;
+    showConnection(byId('session-place'), null);
     byId('panel-keys').inert = false;
     closeDialogs();
     this.#many.end();
@@ -312,6 +357,7 @@ class RedisPage {
       return reason;
     }
     this.#beginDatabase();
+    this.#places.note();
     this.statuses.say(`Database ${db}.`, 'good');
     return null;
   }
@@ -319,7 +365,9 @@ class RedisPage {
   // -- what the parts tell --------------------------------------------------------------------------------------------
 
   async open(name, isByKeyboard) {
-    if (!await this.#key.open(name)) return;
+    const isOpen = await this.#key.open(name);
+    this.#places.note();
+    if (!isOpen) return;
     this.#keys.markOpened(this.#key.name);
     if (isByKeyboard) byId('key-title').focus();
     else if (isNarrow.matches) byId('key-detail').scrollIntoView({block: 'start'});
@@ -333,6 +381,7 @@ class RedisPage {
     this.#keys.insert(name);
     this.#keys.markOpened(name);
     this.#listDatabases();
+    this.#noteSoon(true);
   }
 
   onCopied(name) {
@@ -343,19 +392,25 @@ class RedisPage {
   onGone(name) {
     this.#keys.remove(name);
     this.#listDatabases();
+    this.#noteSoon(false);
   }
 
   onRenamed(from, to) {
     this.#keys.rename(from, to);
+    this.#noteSoon(false);
+  }
+
+  // The view of the key tells of a change before it is the key that is shown.
+  #noteSoon(isStep) {
+    queueMicrotask(() => this.#places.note(isStep));
   }
 
   /** Many keys may have come, gone or changed. */
-  onManyChanged() {
+  async onManyChanged() {
     if (!this.session) return;
-    this.#keys.search();
     this.#listDatabases();
-    if (this.#key.isChanged) this.#key.check();
-    else this.#key.reload();
+    await (this.#key.isChanged ? this.#key.check() : this.#key.reload());
+    if (this.session) this.#keys.searchQuietly();
   }
 
   /** A command was run; it may have written something, unless `isRead`. */
@@ -389,4 +444,3 @@ class RedisPage {
 }
 
 new RedisPage();
-byId('unstarted').remove();

@@ -125,6 +125,11 @@ class TargetFields {
     this.#listRecent();
   }
 
+  /** Show another target: an object of strings, as TargetMemory has them. Secrets that were typed are forgotten. */
+  show(target) {
+    this.#fill(target);
+  }
+
   /** A FieldError, which is also told at the field of this name. */
   wrong(name, message) {
     return this.#controls.wrong(name, message);

@@ -191,12 +191,13 @@ class Page(object):
         self._browser, self._session = browser, session
 
     def go(self, url):
-        """Load ``url``."""
+        """Load ``url``, and what its page calls itself busy with."""
         self.listen_to('Page')
         loads = len(self.told('Page.loadEventFired'))
         reply = self.call('Page.navigate', url=url)
         assert 'errorText' not in reply, reply
         self.listen(lambda: len(self.told('Page.loadEventFired')) > loads)
+        wait_until(lambda: self.evaluate("!document.body || document.body.getAttribute('aria-busy') !== 'true'"))
 
     def go_back(self):
         """To the page before, as the browser's button does."""
