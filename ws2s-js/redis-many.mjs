@@ -217,7 +217,7 @@ export class ManyKeys {
       id: 'dialog-many', title: 'Many keys at once', submit: 'Count them', first: '#many-action',
       content: [labelled('Which', scope), labelled('What', action), time],
       onSubmit: () => ({
-        action: action.value, names: scope.value === 'marked' ? marked.sort() : null, wanted,
+        action: action.value, names: scope.value === 'marked' ? marked : null, wanted,
         seconds: action.value === 'expire' ? readSeconds(seconds) : null}),
     };
   }

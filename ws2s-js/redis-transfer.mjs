@@ -8,6 +8,7 @@ import {bytesOfName, textOf} from './redis-bytes.mjs';
 import {insist} from './redis-batch.mjs';
 import {endOfKeys, FileError, headOf, KeyFileReader, keyOf} from './redis-dump-file.mjs';
 import {ChangedError, isForbidden, isUnknown} from './redis-errors.mjs';
+import {pace} from './redis-slices.mjs';
 import {RedisError} from './ws2s.mjs';
 
 const GROUP_BYTES = 8000000;      // of values that are asked for at once
@@ -133,20 +134,20 @@ export class Exporting {
     return this.#step(batch);
   }
 
-  #write(keys, outcomes) {
-    const counts = {done: 0, gone: 0, failed: 0};
-    keys.forEach((name, i) => {
+  async #write(keys, outcomes) {
+    const counts = {done: 0, gone: 0, failed: 0}, rest = pace();
+    for (const [i, name] of keys.entries()) {
       const [dump, left] = outcomes.slice(2 * i, 2 * i + 2);
       const error = dump.reason || left.reason;
       if (error) counts.error = counts.error || error;
-      counts[error ? 'failed' : this.#put(name, dump.value, left.value)]++;
-    });
+      counts[error ? 'failed' : await this.#put(name, dump.value, left.value, rest)]++;
+    }
     return counts;
   }
 
-  #put(name, dump, left) {
+  async #put(name, dump, left, rest) {
     if (dump === null || Number(left) === -2) return 'gone';  // its time may run out between the two
-    this.#file.write(keyOf({name, dump, deadline: this.#deadline(left)}));
+    this.#file.write(await keyOf({name, dump, deadline: this.#deadline(left)}, rest));
     this.#number++;
     return 'done';
   }
