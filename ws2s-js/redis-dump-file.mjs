@@ -150,15 +150,14 @@ export class KeyFileReader {
   }
 
   #read(bytes) {
-    let at = 0;
-    for (;;) {
-      const rest = bytes.subarray(at);
-      const size = this.#sizeOf(rest);
-      if (rest.length < size || !size) {
-        this.#keep(rest, size);
+    const view = viewOf(bytes);
+    for (let at = 0; ;) {
+      const size = this.#sizeOf(bytes, view, at);
+      if (bytes.length - at < size || !size) {
+        this.#keep(bytes.subarray(at), size);
         return;
       }
-      this.#take(rest.subarray(0, size));
+      this.#take(bytes, view, at, at + size - CHECK_BYTES);
       at += size;
     }
   }
@@ -172,48 +171,49 @@ export class KeyFileReader {
     this.#begun = {check: new Check().add(rest.subarray(0, covered)), covered};
   }
 
-  // The bytes of the next part, as far as its beginning tells; 0 when none may follow.
-  #sizeOf(bytes) {
-    if (this.#part === 'head') return sizeOfHead(bytes);
-    if (this.#part === 'over' && bytes.length) throw new FileError('The file goes on behind its end: it is damaged.');
+  // The bytes of the part that begins here, as far as they tell; 0 when none may follow.
+  #sizeOf(bytes, view, at) {
+    const left = bytes.length - at;
+    if (this.#part === 'head') return sizeOfHead(bytes, view);
+    if (this.#part === 'over' && left) throw new FileError('The file goes on behind its end: it is damaged.');
     if (this.#part === 'over') return 0;
-    if (!bytes.length) return 1;
-    if (bytes[0] === END) return END_BYTES;
-    if (bytes[0] !== KEY) throw this.#damaged();
-    return bytes.length < KEY_BYTES ? KEY_BYTES : this.#sizeOfKey(viewOf(bytes));
+    if (!left) return 1;
+    if (bytes[at] === END) return END_BYTES;
+    if (bytes[at] !== KEY) throw this.#damaged();
+    return left < KEY_BYTES ? KEY_BYTES : this.#sizeOfKey(view.getUint32(at + 9), view.getUint32(at + 13));
   }
 
-  #sizeOfKey(view) {
-    const name = view.getUint32(9), dump = view.getUint32(13);
+  #sizeOfKey(name, dump) {
     if (name > MOST_BYTES || dump > MOST_BYTES) throw this.#damaged();
     return KEY_BYTES + name + dump + CHECK_BYTES;
   }
 
-  #take(bytes) {
-    const body = bytes.subarray(0, -CHECK_BYTES);
-    const check = this.#begun ? this.#begun.check.value : checkOf(body);
+  // The part from `at` to `end`, where its check is.
+  #take(bytes, view, at, end) {
+    const check = this.#begun ? this.#begun.check.value : checkOf(bytes.subarray(at, end));
     this.#begun = null;
-    if (viewOf(bytes).getUint32(body.length) !== check) throw this.#damaged();
-    if (this.#part === 'head') this.#takeHead(body);
-    else if (bytes[0] === END) this.#takeEnd(body);
-    else this.#takeKey(body);
+    if (view.getUint32(end) !== check) throw this.#damaged();
+    if (this.#part === 'head') this.#takeHead(bytes.subarray(at + HEAD_BYTES, end));
+    else if (bytes[at] === END) this.#takeEnd(view.getBigUint64(at + 1));
+    else this.#takeKey(bytes, view, at, end);
   }
 
-  #takeHead(body) {
-    this.facts = factsOf(body.subarray(HEAD_BYTES));
+  #takeHead(facts) {
+    this.facts = factsOf(facts);
     this.#part = 'keys';
   }
 
-  #takeKey(body) {
-    const view = viewOf(body), end = KEY_BYTES + view.getUint32(9);
-    const deadline = view.getBigUint64(1);
+  #takeKey(bytes, view, at, end) {
+    const begin = at + KEY_BYTES + view.getUint32(at + 9);
+    const deadline = view.getBigUint64(at + 1);
     this.#keys.push({
-      name: body.subarray(KEY_BYTES, end), dump: body.subarray(end), deadline: deadline === 0n ? null : deadline});
+      name: bytes.subarray(at + KEY_BYTES, begin), dump: bytes.subarray(begin, end),
+      deadline: deadline === 0n ? null : deadline});
     this.number++;
   }
 
-  #takeEnd(body) {
-    if (viewOf(body).getBigUint64(1) !== BigInt(this.number)) throw this.#damaged();
+  #takeEnd(number) {
+    if (number !== BigInt(this.number)) throw this.#damaged();
     this.#part = 'over';
   }
 
@@ -225,11 +225,11 @@ export class KeyFileReader {
 
 const NOT_ONE = 'This is no file of keys that this page has exported.';
 
-function sizeOfHead(bytes) {
+function sizeOfHead(bytes, view) {
   const begun = Math.min(bytes.length, MAGIC.length);
   for (let i = 0; i < begun; i++) if (bytes[i] !== MAGIC[i]) throw new FileError(NOT_ONE);
   if (bytes.length < HEAD_BYTES) return HEAD_BYTES;
-  const version = viewOf(bytes).getUint16(MAGIC.length), length = viewOf(bytes).getUint32(MAGIC.length + 2);
+  const version = view.getUint16(MAGIC.length), length = view.getUint32(MAGIC.length + 2);
   if (version !== VERSION) {
     throw new FileError(`The file is of version ${version}, and this page knows only version ${VERSION}.`);
   }

@@ -17,7 +17,7 @@ const UNSIZED_KEYS = 10;          // at once, where a server does not tell how l
 const LARGEST_VALUE = 200000000;  // as its memory: a reply may have a little more
 const LARGEST_FILE = 1000000000;
 const PART_BYTES = 8000000;       // what a browser may put on its disk
-const READ_BYTES = 1000000;
+const READ_BYTES = 131072;     // thousands of small keys, so that no task takes long
 const TOO_LARGE = 'The file would be larger than 1 GB. Choose fewer keys.';
 
 // -- Clocks -----------------------------------------------------------------------------------------------------------
@@ -181,7 +181,9 @@ function* groups(keys, sizes) {
 
 /** The keys of a file, in batches that can be held; `onRead(bytes)` tells how far it is. */
 export async function* keysOf(file, reader = new KeyFileReader(), onRead = () => {}) {
+  const rest = pace();
   for (let at = 0; at < file.size; at += READ_BYTES) {
+    await rest();
     const keys = reader.push(new Uint8Array(await file.slice(at, at + READ_BYTES).arrayBuffer()));
     for (let first = 0; first < keys.length; first += GROUP_KEYS) yield keys.slice(first, first + GROUP_KEYS);
     onRead(Math.min(file.size, at + READ_BYTES));
