@@ -17,7 +17,8 @@ const UNSIZED_KEYS = 10;          // at once, where a server does not tell how l
 const LARGEST_VALUE = 200000000;  // as its memory: a reply may have a little more
 const LARGEST_FILE = 1000000000;
 const PART_BYTES = 8000000;       // what a browser may put on its disk
-const READ_BYTES = 131072;     // thousands of small keys, so that no task takes long
+const PART_PIECES = 4000;
+const READ_BYTES = 131072;        // thousands of small keys, which is what a task may be for
 const TOO_LARGE = 'The file would be larger than 1 GB. Choose fewer keys.';
 
 // -- Clocks -----------------------------------------------------------------------------------------------------------
@@ -57,7 +58,7 @@ export class FileParts {
     this.size += length;
     this.#size += length;
     this.#pieces.push(...pieces);
-    if (this.#size >= PART_BYTES) this.#pack();
+    if (this.#size >= PART_BYTES || this.#pieces.length >= PART_PIECES) this.#pack();
   }
 
   #pack() {
