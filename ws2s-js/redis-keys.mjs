@@ -78,8 +78,9 @@ export class KeyList {
     this.#page = page;
     this.#rows = new KeyRows(page, () => this.#tellMarks());
     this.#ui = this.#build();
-    const {filter, exact, count: number, failure: failed, buttons, marks} = this.#ui;
-    node.append(filter, exact, number, failed, buttons, this.#view.node, marks, this.#rows.node);
+    const {filter, exact, count: number, failure: failed, buttons, mark, marked} = this.#ui;
+    this.#view.node.append(mark, marked);
+    node.append(filter, exact, number, failed, buttons, this.#view.node, this.#rows.node);
     this.#rows.setView(this.#view.kind, this.#view.separator);
   }
 
@@ -110,7 +111,7 @@ export class KeyList {
     const mark = this.#button('keys-mark', 'Mark', () => this.#onMarking());
     mark.setAttribute('aria-pressed', 'false');
     const marked = element('span', {id: 'keys-marked', className: 'muted'});
-    return {mark, marked, marks: element('div', {className: 'row'}, mark, marked)};
+    return {mark, marked};
   }
 
   #buildFilter(pattern, type) {
