@@ -15,6 +15,9 @@ import {RedisError} from './ws2s.mjs';
 
 const PIECE = 1000;  // items of a value that are asked for at once
 
+/** Of a value, in bytes: as text it takes several times as much, all at once. */
+export const LARGEST_JSON = 20000000;
+
 /** Bytes as JSON. */
 export function jsonOf(bytes) {
   const text = textOf(bytes);
@@ -112,7 +115,7 @@ export class JsonLines {
   }
 
   async #step({keys, isTooLarge}) {
-    if (isTooLarge) return {failed: keys.length, error: new FileError(TOO_LARGE_VALUE)};
+    if (isTooLarge) return {failed: keys.length, error: new FileError(`${TOO_LARGE_VALUE} for reading.`)};
     const outcomes = await Promise.allSettled(keys.map(key => this.#line(key)));
     const counts = {done: 0, gone: 0, failed: 0};
     for (const {reason} of outcomes) if (reason && !(reason instanceof RedisError)) throw reason;

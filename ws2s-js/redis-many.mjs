@@ -9,7 +9,7 @@ import {Batches, batchesOf, collect, Deleting, expiring, persisting} from './red
 import {openDialog} from './redis-dialog.mjs';
 import {ChangedError, ReadOnlyError} from './redis-errors.mjs';
 import {failure, labelled} from './redis-fields.mjs';
-import {JsonLines} from './redis-json-lines.mjs';
+import {JsonLines, LARGEST_JSON} from './redis-json-lines.mjs';
 import {count, duration, keyCount, Names} from './redis-names.mjs';
 import {Scanner} from './redis-scan.mjs';
 import {checkFile, Exporting, FileParts, Importing, keysOf, serverClock, sizedBatches} from './redis-transfer.mjs';
@@ -280,7 +280,7 @@ export class ManyKeys {
     const file = new FileParts(), now = await serverClock(work.client);
     const exporting = new (action === 'json' ? JsonLines : Exporting)(work.client, file, now);
     exporting.begin?.({made, db: work.db});
-    const source = () => sizedBatches(work.client, names);
+    const source = () => sizedBatches(work.client, names, action === 'json' ? LARGEST_JSON : undefined);
     const tell = await this.#run(work, source, exporting.step, names.length, ACTIONS[action].done);
     exporting.end?.();
     tell();

@@ -73,13 +73,13 @@ export class FileParts {
   }
 }
 
-/** Names as batches `{keys (bytes), isTooLarge}`, so few that their values can be held. */
-export async function* sizedBatches(client, names) {
+/** Names as batches `{keys (bytes), isTooLarge}`, so few that their values can be held. `largest`: bytes of a value. */
+export async function* sizedBatches(client, names, largest = LARGEST_VALUE) {
   let sizes = [];
   for (let at = 0; at < names.length; at += GROUP_KEYS) {
     const keys = names.slice(at, at + GROUP_KEYS).map(name => bytesOfName(name));
     sizes = sizes && await insist(() => sizesOf(client, keys));
-    yield* groups(keys, sizes);
+    yield* groups(keys, sizes, largest);
   }
 }
 
@@ -97,7 +97,7 @@ function refuseLost(outcomes) {
   if (lost) throw lost.reason;
 }
 
-export const TOO_LARGE_VALUE = 'A value is too large for a file.';
+export const TOO_LARGE_VALUE = 'A value is too large for a file';
 
 /** Exports keys, in the batches of sizedBatches(). */
 export class Exporting {
@@ -125,7 +125,7 @@ export class Exporting {
 
   async #step(batch) {
     const {keys, isTooLarge} = batch;
-    if (isTooLarge) return {failed: keys.length, error: new FileError(TOO_LARGE_VALUE)};
+    if (isTooLarge) return {failed: keys.length, error: new FileError(`${TOO_LARGE_VALUE}.`)};
     const asked = keys.flatMap(key => [this.#client.bytes('DUMP', key), this.#client.bytes(this.#command, key)]);
     const outcomes = await Promise.allSettled(asked);
     refuseLost(outcomes);
@@ -159,7 +159,7 @@ export class Exporting {
   }
 }
 
-function* groups(keys, sizes) {
+function* groups(keys, sizes, largest) {
   if (sizes === null) {
     for (let at = 0; at < keys.length; at += UNSIZED_KEYS) yield {keys: keys.slice(at, at + UNSIZED_KEYS)};
     return;
@@ -171,9 +171,9 @@ function* groups(keys, sizes) {
       group = [];
       size = 0;
     }
-    if (sizes[i] > LARGEST_VALUE) yield {keys: [key], isTooLarge: true};
+    if (sizes[i] > largest) yield {keys: [key], isTooLarge: true};
     else group.push(key);
-    size += sizes[i] > LARGEST_VALUE ? 0 : sizes[i];
+    size += sizes[i] > largest ? 0 : sizes[i];
   }
   if (group.length) yield {keys: group};
 }
