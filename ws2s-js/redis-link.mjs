@@ -3,6 +3,7 @@
 import {ChangedError, EndedError, endOf, isOfLogin, isTooMany, unproved} from './redis-errors.mjs';
 import {GuardedRedis, ReadOnlyGuard} from './redis-guard.mjs';
 import {Endings, Waits} from './redis-waits.mjs';
+import {watchCommands} from './redis-watching.mjs';
 import {RedisError, WS2SError} from './ws2s.mjs';
 
 const CONNECT_MILLISECONDS = 60000;
@@ -169,6 +170,11 @@ export class Link {
   /** A connection of its own to the same database, for what would hold up everything else or change its state. */
   another(options = {}) {
     return this.#make({db: this.db, ...options});
+  }
+
+  /** See watchCommands(). */
+  watch(events) {
+    return watchCommands(this.#url, this.#options, events);
   }
 
   /** Go to another database, by a new connection: it is also the one of later reconnects. */

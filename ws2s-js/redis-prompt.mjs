@@ -18,7 +18,7 @@ const WAIT_MILLISECONDS = 400;
 const HINT_MILLISECONDS = 250;
 
 const REFUSED = {
-  MONITOR: 'MONITOR is not offered here: it would show the commands of all clients, passwords too. Use redis-cli.',
+  MONITOR: 'MONITOR is not offered here: it would show passwords, too. The view Operator leaves those out.',
   SSUBSCRIBE: 'SSUBSCRIBE is not offered here: this page speaks to one node, and knows no sharded channels.',
   SUNSUBSCRIBE: 'SUNSUBSCRIBE is not offered here: this page knows no sharded channels.',
   SYNC: 'SYNC is for replicas: it turns the connection into a stream of changes.',

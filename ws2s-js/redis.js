@@ -11,6 +11,7 @@ import {KeyList} from './redis-keys.mjs';
 import {ManyKeys} from './redis-many.mjs';
 import {keyCount} from './redis-names.mjs';
 import {Places} from './redis-places.mjs';
+import {OperatorView} from './redis-operator.mjs';
 import {Prompt} from './redis-prompt.mjs';
 import {Session} from './redis-session.mjs';
 import {AvoidedView, LinkView, ViewStatus} from './redis-status.mjs';
@@ -58,6 +59,7 @@ class RedisPage {
   status = this.statuses.of('tab-keys');
   commandStatus = this.statuses.of('tab-commands');
   infoStatus = this.statuses.of('tab-info');
+  operatorStatus = this.statuses.of('tab-operator');
 
   #fields = fields;
   #button = new ConnectButton(byId('connect'));
@@ -70,6 +72,7 @@ class RedisPage {
   #key = new KeyView(byId('key-detail'), this);
   #prompt = new Prompt(byId('panel-commands'), this);
   #info = new InfoView(byId('panel-info'), this);
+  #operator = new OperatorView(byId('panel-operator'), this);
   #link;
   #avoided = new AvoidedView(byId('avoided'), this);
   #tabs = new Tabs(byId('tabs'), name => this.#onTab(name));
@@ -322,6 +325,7 @@ class RedisPage {
     this.#key.clear();
     this.#prompt.end();
     this.#info.clear();
+    this.#operator.clear();
     this.#show(false);
     this.#link.show();
     this.#avoided.show();
@@ -371,6 +375,12 @@ class RedisPage {
     this.#keys.markOpened(this.#key.name);
     if (isByKeyboard) byId('key-title').focus();
     else if (isNarrow.matches) byId('key-detail').scrollIntoView({block: 'start'});
+  }
+
+  /** Open a key that another view has named. */
+  showKey(name) {
+    this.#tabs.choose(byId('tab-keys'));
+    return this.open(name, true);
   }
 
   make() {
@@ -439,6 +449,7 @@ class RedisPage {
   #onTab(name) {
     this.statuses.choose(name);
     this.#info.isShown = name === 'tab-info';
+    this.#operator.isShown = name === 'tab-operator';
     if (name === 'tab-keys' && this.session) this.#lookAnew();
   }
 }

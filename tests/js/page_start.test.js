@@ -10,7 +10,8 @@ let startPage, page;
 before(async () => { ({startPage} = await import('../../ws2s-js/page.mjs')); });
 
 beforeEach(() => {
-  const nodes = {status: new FakeElement('p'), unstarted: new FakeElement('p'), later: {content: new FakeElement('x')}};
+  const nodes = {status: new FakeElement('p'), unstarted: new FakeElement('p'), later: {content: new FakeElement('x')},
+    last: {content: new FakeElement('y')}};
   const form = new FakeElement('form');
   const [card, other] = [new FakeElement('section'), new FakeElement('section')];
   card.append(form);
@@ -43,6 +44,7 @@ test('while the rest is on its way only the form can be used, and all of the res
   assert.strictEqual(page.other.inert, false);
   assert.strictEqual(page.body.getAttribute('aria-busy'), 'false');
   assert.deepStrictEqual(page.form.listeners, {});
+  assert.deepStrictEqual(page.head.children, [page.nodes.later.content, page.nodes.last.content]);
 });
 
 for (const times of [0, 1, 3]) {

@@ -197,7 +197,7 @@ class Page(object):
         reply = self.call('Page.navigate', url=url)
         assert 'errorText' not in reply, reply
         self.listen(lambda: len(self.told('Page.loadEventFired')) > loads)
-        wait_until(lambda: self.evaluate("!document.body || document.body.getAttribute('aria-busy') !== 'true'"))
+        self._wait_until_whole()
 
     def go_back(self):
         """To the page before, as the browser's button does."""
@@ -205,6 +205,11 @@ class Page(object):
         shown = len(self.told('Page.frameNavigated'))
         self.call('Page.navigateToHistoryEntry', entryId=history['entries'][history['currentIndex'] - 1]['id'])
         self.listen(lambda: len(self.told('Page.frameNavigated')) > shown)
+        self._wait_until_whole()
+
+    def _wait_until_whole(self):
+        wait_until(lambda: self.evaluate(
+            "document.readyState === 'complete' && document.body?.getAttribute('aria-busy') !== 'true'"))
 
     def call(self, method, **parameters):
         return self._browser.call(method, self._session, **parameters)

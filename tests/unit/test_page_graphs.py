@@ -16,8 +16,6 @@ DYNAMIC = re.compile(r'''\bimport\(['"](.*?)['"]\)''')
 PRELOAD = re.compile(r'<link rel="modulepreload" href="(.*?)">')
 PAGES = {'index.html': 'console-start.mjs', 'redis.html': 'redis-start.mjs'}
 
-ON_DEMAND = {'redis-late-viewer.mjs': ['redis-viewer.mjs']}  # what many do without
-
 each_page = pytest.mark.parametrize('page', sorted(PAGES))
 
 
@@ -41,32 +39,55 @@ def graph(name):
     return found
 
 
-def parts(page):
-    """What a page names in its head, and in its template."""
-    return re.match(r'(.*?)</head>.*?<template id="later">(.*?)</template>', text_of(page), re.DOTALL).groups()
+def template(name, page):
+    """The modules that a template of a page names."""
+    found = re.search(r'<template id="%s">(.*?)</template>' % name, text_of(page), re.DOTALL)
+    return PRELOAD.findall(found.group(1) if found else '')
+
+
+def head_of(page):
+    return text_of(page).partition('</head>')[0]
+
+
+def late(page):
+    """The modules that are loaded when they are needed, and what those import."""
+    found = []
+    for name in graph(rest_of(page)):
+        found += [other for one in imported(name, DYNAMIC) if name != PAGES[page] for other in graph(one)]
+    return found
+
+
+def rest_of(page):
+    (rest,) = imported(PAGES[page], DYNAMIC)
+    return rest
+
+
+def assert_named(name, page, modules):
+    assert sorted(template(name, page)) == sorted(set(modules)), '\n'.join(
+        ['the template %s of %s must be:' % (name, page)]
+        + ['<link rel="modulepreload" href="%s">' % module for module in sorted(set(modules))])
 
 
 @each_page
 def test_a_page_begins_with_its_small_part_and_names_all_modules_of_that(page):
-    head, _ = parts(page)
     assert re.findall(r'<script type="module" src="(.*?)"></script>', text_of(page)) == [PAGES[page]]
-    assert sorted(PRELOAD.findall(head)) == sorted(graph(PAGES[page])[1:])
+    assert sorted(PRELOAD.findall(head_of(page))) == sorted(graph(PAGES[page])[1:])
 
 
 @each_page
 def test_the_template_of_a_page_names_all_other_modules_each_once(page):
-    first = graph(PAGES[page])
-    (rest,) = imported(PAGES[page], DYNAMIC)
-    missing = sorted(set(graph(rest)) - set(first))
-    assert sorted(PRELOAD.findall(parts(page)[1])) == missing, '\n'.join(
-        ['the template of %s must be:' % page] + ['<link rel="modulepreload" href="%s">' % name for name in missing])
+    assert_named('later', page, set(graph(rest_of(page))) - set(graph(PAGES[page])))
 
 
 @each_page
-def test_nothing_else_is_loaded_late(page):
-    for name in graph(imported(PAGES[page], DYNAMIC)[0]):
-        rest = imported(PAGES[page], DYNAMIC) if name in PAGES.values() else ON_DEMAND.get(name, [])
-        assert imported(name, DYNAMIC) == rest
+def test_what_is_loaded_when_it_is_needed_is_named_in_a_template_of_its_own(page):
+    assert_named('last', page, set(late(page)) - set(graph(rest_of(page))) - set(graph(PAGES[page])))
+
+
+@each_page
+def test_what_is_loaded_when_it_is_needed_loads_nothing_late_itself(page):
+    assert [name for name in late(page) if imported(name, DYNAMIC) and name not in PAGES.values()
+            and name not in graph(rest_of(page))] == []
 
 
 # --- How soon -------------------------------------------------------------------------------------
@@ -107,6 +128,5 @@ def test_the_seconds_of_replies_are_those_of_a_line_that_they_share():
 @each_page
 def test_a_page_can_be_used_within_2_seconds_on_a_slow_line(page):
     """400 ms for each request, 40 KB a second: the document, then all that its head names."""
-    head, _ = parts(page)
-    needed = re.findall(r'<link rel="stylesheet" href="(.*?)">', head) + graph(PAGES[page])
+    needed = re.findall(r'<link rel="stylesheet" href="(.*?)">', head_of(page)) + graph(PAGES[page])
     assert seconds([reply_bytes(page)]) + seconds([reply_bytes(name) for name in needed]) < 1.9
