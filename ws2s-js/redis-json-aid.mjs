@@ -30,7 +30,7 @@ export function isLikeJson(text) {
   return begin !== null && (begin[1] === '{' ? ['"', '}', ''].includes(begin[2]) : /^["\d\-[{tfn\]]?$/.test(begin[2]));
 }
 
-/** Below a field. `field`: {text, retype(text), focus()}; text is null where it is not written as text. */
+/** Below a field. `field`: {text, retype(text), focus(), select(at)}; text is null where it is not written as text. */
 export class JsonAid {
   #field;
   #note;
@@ -45,6 +45,7 @@ export class JsonAid {
     this.#buttons = {
       layout: this.#button(`${id}-layout`, 'Lay out', () => this.#retype(2)),
       compact: this.#button(`${id}-compact`, 'In one line', () => this.#retype(0)),
+      error: this.#button(`${id}-error`, 'To the error', () => this.#showError()),
       undo: this.#button(`${id}-undo`, 'As it was', () => this.#undo()),
     };
     this.node = element('div', {className: 'row json-aid'}, this.#note, Object.values(this.#buttons));
@@ -87,7 +88,8 @@ export class JsonAid {
     const problem = problemOf(text);
     this.#note.textContent = problem ? `Not JSON. ${problem.message}` : 'This is JSON.';
     this.#note.className = problem ? 'note stretch bad' : 'note stretch';
-    const {layout: spread, compact, undo} = this.#buttons;
+    const {layout: spread, compact, error, undo} = this.#buttons;
+    error.hidden = problem === null || problem.at === undefined;
     spread.hidden = compact.hidden = problem !== null;
     undo.hidden = this.#before === null;
   }
@@ -104,6 +106,11 @@ export class JsonAid {
     }
     if (this.#field.text !== text) this.#before = this.#before ?? text;
     this.#look();
+  }
+
+  #showError() {
+    const problem = problemOf(this.#field.text);
+    if (problem) this.#field.select(problem.at);
   }
 
   #undo() {

@@ -52,13 +52,13 @@ function isLikeJson(text, isWhole) {
  * 'tree' (of JSON), 'msgpack', 'gzip', 'zlib', 'hex' or 'text'. `isWhole`: are these all bytes of the value?
  */
 export function kindOf(bytes, isWhole = true) {
-  const packing = packingOf(bytes);
-  if (packing) return {look: packing, words: `packed with ${packing}`};
   const begin = bytes.subarray(0, LOOKED_AT);
   const mark = markedKind(latin1(begin.subarray(0, 32)));
   const isCut = !isWhole || begin.length < bytes.length;
   const text = textOf(isCut ? withoutCutCharacter(begin) : begin);
   if (mark) return {look: text === null ? 'hex' : 'text', words: mark};
   if (text !== null) return isLikeJson(text, !isCut) ? {look: 'tree', words: 'JSON'} : {look: 'text', words: ''};
+  const packing = packingOf(begin);
+  if (packing) return {look: packing, words: `packed with ${packing}`};
   return isMsgpack(begin, !isCut) ? {look: 'msgpack', words: 'MessagePack'} : {look: 'hex', words: 'no text'};
 }
