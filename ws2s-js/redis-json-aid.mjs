@@ -1,7 +1,7 @@
 /** What helps with JSON in a field: whether it is right, where it is wrong, and other layouts of it. */
 
 import {element} from './page.mjs';
-import {layout, readJson} from './redis-json.mjs';
+import {layout, readJson, seemsJson} from './redis-json.mjs';
 
 const LOOK_MILLISECONDS = 250;
 
@@ -22,12 +22,6 @@ export function problemOf(text) {
     if (error.name !== 'JsonError' && error.name !== 'TooMuchError') throw error;
     return error;
   }
-}
-
-/** Does a text want to be JSON? Numbers and words do not have to. */
-export function isLikeJson(text) {
-  const begin = /^\s*([[{])\s*(.?)/s.exec(text);
-  return begin !== null && (begin[1] === '{' ? ['"', '}', ''].includes(begin[2]) : /^["\d\-[{tfn\]]?$/.test(begin[2]));
 }
 
 /** Below a field. `field`: {text, retype(text), focus(), select(at)}; text is null where it is not written as text. */
@@ -64,7 +58,7 @@ export class JsonAid {
   /** Another value was put into the field. */
   reset() {
     const {text} = this.#field;
-    this.#wasJson = text !== null && isLikeJson(text) && !problemOf(text);
+    this.#wasJson = text !== null && seemsJson(text, true) && !problemOf(text);
     this.#before = null;
     this.#look();
   }
@@ -82,7 +76,7 @@ export class JsonAid {
   }
 
   #look() {
-    const {text} = this.#field, isShown = text !== null && (this.#wasJson || isLikeJson(text));
+    const {text} = this.#field, isShown = text !== null && (this.#wasJson || seemsJson(text, false));
     this.node.hidden = !isShown;
     if (!isShown) return;
     const problem = problemOf(text);
