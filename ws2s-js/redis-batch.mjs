@@ -3,6 +3,7 @@
 import {bytesOfName} from './redis-bytes.mjs';
 import {isForbidden, isUnknown} from './redis-errors.mjs';
 import {Stride} from './redis-scan.mjs';
+import {expireCommand} from './redis-ttl.mjs';
 import {RedisError} from './ws2s.mjs';
 
 const CHANGING = {fewest: 100, most: 1000, perMillisecond: 10};  // keys in a batch
@@ -152,9 +153,9 @@ export class Deleting {
   }
 }
 
-/** Gives keys a time to live. */
-export function expiring(client, seconds) {
-  return keys => askEach(client, keys, key => ['EXPIRE', key, seconds], reply => (reply ? 'done' : 'gone'));
+/** Gives keys a time to live, which is one of parseTtl(). */
+export function expiring(client, ttl) {
+  return keys => askEach(client, keys, key => expireCommand(key, ttl), reply => (reply ? 'done' : 'gone'));
 }
 
 /** Takes it away; `unchanged` are those that had none, or are gone. */

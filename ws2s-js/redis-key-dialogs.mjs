@@ -8,56 +8,11 @@ import {BytesField, EDITABLE_BYTES, labelled} from './redis-fields.mjs';
 import {JSON_TYPE} from './redis-json-key.mjs';
 import {typeName} from './redis-session.mjs';
 import {copyKey} from './redis-transfer.mjs';
-import {expireCommand, parseTtl, ttlText, writtenTtl} from './redis-ttl.mjs';
+import {expireCommand, writtenTtl} from './redis-ttl.mjs';
+import {TtlField} from './redis-ttl-field.mjs';
 import {firstContent, OWN_TYPES} from './redis-values.mjs';
 
 const SHOWN = 200;  // characters of a name
-
-const HINT = 'Seconds (90), a duration (1h 30m, 2 days) or a date (2027-01-31 12:00, UTC unless it names its zone).';
-
-/** A field for a time to live, which says what is understood. `isOptional`: empty means none. */
-class TtlField {
-  #input;
-  #hint = element('p', {id: 'ttl-hint', className: 'note'}, HINT);
-
-  constructor(isOptional, value = '') {
-    this.#input = element('input', {
-      id: 'ttl-time', value, autocomplete: 'off', spellcheck: false, placeholder: isOptional ? 'for ever' : '',
-      on: {input: () => this.#onInput()},
-    });
-    this.#input.setAttribute('aria-describedby', this.#hint.id);
-    this.node = element('div', {className: 'field wide'}, labelled('Time to live', this.#input), this.#hint);
-  }
-
-  get isEmpty() {
-    return this.#input.value.trim() === '';
-  }
-
-  /** As parseTtl() gives it. Throws a FieldError. */
-  read() {
-    try {
-      return parseTtl(this.#input.value);
-    } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
-      this.#input.setAttribute('aria-invalid', 'true');
-      throw new FieldError(error.message, this.#input);
-    }
-  }
-
-  #onInput() {
-    this.#input.removeAttribute('aria-invalid');
-    this.#hint.textContent = this.isEmpty ? HINT : this.#understood();
-  }
-
-  #understood() {
-    try {
-      return ttlText(parseTtl(this.#input.value));
-    } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
-      return error.message;
-    }
-  }
-}
 
 /** `left`: the seconds that are left now, or null. */
 export function askTtl(session, name, left, onSet) {

@@ -10,14 +10,15 @@ import {openDialog} from './redis-dialog.mjs';
 import {ChangedError, ReadOnlyError} from './redis-errors.mjs';
 import {failure, labelled} from './redis-fields.mjs';
 import {JsonLines, LARGEST_JSON} from './redis-json-lines.mjs';
-import {count, duration, keyCount, Names} from './redis-names.mjs';
+import {count, keyCount, Names} from './redis-names.mjs';
 import {Scanner} from './redis-scan.mjs';
+import {ttlText} from './redis-ttl.mjs';
+import {TtlField} from './redis-ttl-field.mjs';
 import {checkFile, Exporting, FileParts, Importing, keysOf, serverClock, sizedBatches} from './redis-transfer.mjs';
 
 const MOST_KEYS = 500000;
 const MOST_BYTES = 134217728;  // of their names
 const SAMPLE = 5;
-const LARGEST_SECONDS = 9e12;
 
 /** What can be done. `command`: the one that a read-only connection would refuse; null where nothing is changed. */
 const ACTIONS = {
@@ -209,16 +210,15 @@ export class ManyKeys {
     const action = element('select', {id: 'many-action'},
       Object.entries(ACTIONS).map(([value, {label}]) => element('option', {value}, label)));
     action.value = 'export';
-    const seconds = element('input', {id: 'many-seconds', inputMode: 'numeric', autocomplete: 'off'});
-    const time = labelled('Time to live in seconds', seconds);
-    time.hidden = true;
-    action.addEventListener('change', () => { time.hidden = action.value !== 'expire'; });
+    const time = new TtlField(false);
+    time.node.hidden = true;
+    action.addEventListener('change', () => { time.node.hidden = action.value !== 'expire'; });
     return {
       id: 'dialog-many', title: 'Many keys at once', submit: 'Count them', first: '#many-action',
-      content: [labelled('Which', scope), labelled('What', action), time],
+      content: [labelled('Which', scope), labelled('What', action), time.node],
       onSubmit: () => ({
         action: action.value, names: scope.value === 'marked' ? marked : null, wanted,
-        seconds: action.value === 'expire' ? readSeconds(seconds) : null}),
+        ttl: action.value === 'expire' ? time.read() : null}),
     };
   }
 
@@ -233,9 +233,9 @@ export class ManyKeys {
     else if (await this.#confirm(work, names, isWhole, choice)) await this.#change(work, names, choice);
   }
 
-  #confirm({place}, names, isWhole, {action, seconds}) {
+  #confirm({place}, names, isWhole, {action, ttl}) {
     const {label, isDangerous} = ACTIONS[action];
-    const time = seconds ? ` (${duration(seconds)})` : '';
+    const time = ttl ? ` (${ttlText(ttl)})` : '';
     return openDialog({
       id: 'dialog-many-sure', title: `${keyCount(names.length)}: ${label.toLowerCase()}${time}?`, submit: label,
       isDangerous, content: [sampleOf(names), element('p', {}, `In ${place}.`
@@ -244,8 +244,8 @@ export class ManyKeys {
     });
   }
 
-  async #change(work, names, {action, seconds}) {
-    const step = STEPS[action](work.client, seconds);
+  async #change(work, names, {action, ttl}) {
+    const step = STEPS[action](work.client, ttl);
     await this.#changing(() => (
       this.#run(work, stride => batchesOf(names, stride), step, names.length, ACTIONS[action].done)));
   }
@@ -323,13 +323,6 @@ function sampleOf(names) {
   const shown = names.slice(0, SAMPLE).map(name => element('li', {className: 'mono bytes'}, labelOfName(name, 100)));
   const more = names.length - shown.length;
   return element('ul', {}, shown, more > 0 && element('li', {className: 'muted'}, `and ${count(more)} more`));
-}
-
-function readSeconds(input) {
-  const seconds = Number(input.value);
-  if (/^\s*\d+\s*$/.test(input.value) && seconds >= 1 && seconds <= LARGEST_SECONDS) return seconds;
-  input.setAttribute('aria-invalid', 'true');
-  throw new FieldError('A time to live is a whole number of seconds, at least 1.', input);
 }
 
 function importQuestions() {

@@ -95,7 +95,7 @@ test('what was stopped before it has begun asks nothing', async () => {
 
 test('times to live are set and taken away, and those without are told apart', async () => {
   const client = new FakeClient(range(3));
-  assert.deepStrictEqual((await work(client, batches.expiring(client, 60), ['key:0', 'key:1', 'no'])).tally,
+  assert.deepStrictEqual((await work(client, batches.expiring(client, {after: 60000}), ['key:0', 'key:1', 'no'])).tally,
     {done: 2, gone: 1});
   assert.deepStrictEqual([...client.keys.values()], [60, 60, -1]);
   assert.deepStrictEqual((await work(client, batches.persisting(client), [...range(3), 'no'])).tally,
@@ -142,7 +142,7 @@ test('keys of several slots, or one that is forbidden, are deleted one by one', 
 
 test('where a whole batch has failed no other one is begun', async () => {
   const client = new FakeClient(range(1000), [() => { throw new RedisError('READONLY no'); }]);
-  const {tally, error} = await work(client, batches.expiring(client, 5), range(1000));
+  const {tally, error} = await work(client, batches.expiring(client, {after: 5000}), range(1000));
   assert.deepStrictEqual([tally, error.code, client.asked.length], [{failed: 100}, 'READONLY', 100]);
 });
 
