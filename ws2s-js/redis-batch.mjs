@@ -134,7 +134,8 @@ export class Deleting {
 
   async step(keys) {
     try {
-      const removed = await this.#client.bytes(this.#command, ...keys);
+      const reply = await this.#client.bytes(this.#command, ...keys);
+      const removed = Math.min(Math.max(0, Number.parseInt(reply, 10) || 0), keys.length);
       return {done: removed, gone: keys.length - removed};
     } catch (error) {
       if (!(error instanceof RedisError)) throw error;

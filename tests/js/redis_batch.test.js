@@ -79,6 +79,13 @@ test('what is gone already is counted apart', async () => {
   assert.deepStrictEqual((await work(client, deleting(client), ['a', 'b', 'c'])).tally, {done: 1, gone: 2});
 });
 
+for (const reply of ['OK', null, -5, 1e9, [1]]) {
+  test(`${JSON.stringify(reply)} keys are not believed to be gone`, async () => {
+    const {tally} = await work({bytes: async () => reply}, deleting({bytes: async () => reply}), ['a', 'b']);
+    assert.ok(tally.done >= 0 && tally.done + tally.gone === 2, JSON.stringify(tally));
+  });
+}
+
 test('Stop lets the batch that is under way end, and begins none', async () => {
   const client = new FakeClient(range(1000));
   const run = new batches.Batches({rest: async () => {}, onProgress: ({done}) => { if (done >= 300) run.stop(); }});

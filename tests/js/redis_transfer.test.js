@@ -181,6 +181,20 @@ test('what was written in parts is the same in a file', async () => {
   assert.deepStrictEqual([bytes.length, file.size, bytes[0], bytes[14999999]], [15000000, 15000000, 0, 4]);
 });
 
+test('a server that answers something else than Redis does is not believed for that key', async () => {
+  for (const odd of [{dump: 'text', left: -1}, {dump: [1], left: -1}, {dump: utf8('x'), left: 'soon'}]) {
+    const store = new Store(KEYS), {bytes} = store;
+    store.bytes = async (...words) => {
+      const isOdd = words[1] instanceof Uint8Array && latin(words[1]) === 'plain';
+      if (isOdd && words[0] === 'DUMP') return odd.dump;
+      return isOdd && words[0] === 'PEXPIRETIME' ? odd.left : bytes.apply(store, words);
+    };
+    const {run, file} = await exported(store);
+    assert.deepStrictEqual([run.tally.failed, run.tally.done], [1, 4]);
+    assert.strictEqual((await transfer.checkFile(file)).number, 4);
+  }
+});
+
 // -- checking ---------------------------------------------------------------------------------------------------------
 
 test('a damaged file is told before anything of it is made', async () => {
