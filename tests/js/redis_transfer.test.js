@@ -330,6 +330,19 @@ test('a key that is gone has no line, and one that may not be read is counted', 
   assert.deepStrictEqual([counts.failed, counts.error.code, text], [1, 'NOPERM', '']);
 });
 
+for (const [type, answer] of [['hash', {HSCAN: 'OK'}], ['list', {LRANGE: 7}], ['stream', {XRANGE: [[raw('x'), []]]}],
+  ['hash', {HSCAN: [utf8('1'), []]}]]) {
+  test(`a server that answers ${JSON.stringify(answer).slice(0, 40)} for a ${type} ends nothing else`, async () => {
+    const {counts} = await lineOf({TYPE: type, PTTL: -1, ...answer});
+    assert.ok(counts.failed + counts.done === 1);
+  });
+}
+
+test('a connection that is lost is no failure of a key', async () => {
+  const lost = new WS2SError(1, 'not-answered', 'lost');
+  await assert.rejects(lineOf({TYPE: 'string', PTTL: -1, GET: lost}), {reason: 'not-answered'});
+});
+
 test('long values are read piece by piece', async () => {
   const items = Array.from({length: 2500}, (_, i) => raw(String(i))), asked = [];
   const client = {bytes: async (name, key, first, last) => {
