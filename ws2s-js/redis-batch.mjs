@@ -3,6 +3,7 @@
 import {bytesOfName} from './redis-bytes.mjs';
 import {isForbidden, isUnknown} from './redis-errors.mjs';
 import {Stride} from './redis-scan.mjs';
+import {expireCommand} from './redis-ttl.mjs';
 import {RedisError} from './ws2s.mjs';
 
 const CHANGING = {fewest: 100, most: 1000, perMillisecond: 10};  // keys in a batch
@@ -133,7 +134,8 @@ export class Deleting {
 
   async step(keys) {
     try {
-      const removed = await this.#client.bytes(this.#command, ...keys);
+      const reply = await this.#client.bytes(this.#command, ...keys);
+      const removed = Math.min(Math.max(0, Number.parseInt(reply, 10) || 0), keys.length);
       return {done: removed, gone: keys.length - removed};
     } catch (error) {
       if (!(error instanceof RedisError)) throw error;
@@ -152,9 +154,9 @@ export class Deleting {
   }
 }
 
-/** Gives keys a time to live. */
-export function expiring(client, seconds) {
-  return keys => askEach(client, keys, key => ['EXPIRE', key, seconds], reply => (reply ? 'done' : 'gone'));
+/** Gives keys a time to live, which is one of parseTtl(). */
+export function expiring(client, ttl) {
+  return keys => askEach(client, keys, key => expireCommand(key, ttl), reply => (reply ? 'done' : 'gone'));
 }
 
 /** Takes it away; `unchanged` are those that had none, or are gone. */

@@ -13,11 +13,13 @@
 import {joined} from './page.mjs';
 import {textOf, utf8} from './redis-bytes.mjs';
 import {count} from './redis-names.mjs';
+import {pace} from './redis-slices.mjs';
 
 const MAGIC = Uint8Array.from([...utf8('ws2s keys'), 0x0d, 0x0a, 0x1a, 0x0a]);
 const VERSION = 1;
 const KEY = 0x4b, END = 0x45;
 const HEAD_BYTES = MAGIC.length + 6, KEY_BYTES = 17, END_BYTES = 13, CHECK_BYTES = 4;
+const SLICE_BYTES = 1048576;
 const MOST_FACTS = 65536;
 const MOST_BYTES = 0x40000000;  // of a name or a dump: Redis takes half of that
 
@@ -37,19 +39,37 @@ const TABLE = Uint32Array.from({length: 256}, (_, byte) => {
   return value;
 });
 
-/** The CRC-32 of these pieces, one behind the other. */
-export function checkOf(...pieces) {
-  let value = 0xffffffff;
-  for (const bytes of pieces) {
+/** A CRC-32 that is taken piece by piece. */
+class Check {
+  #value = 0xffffffff;
+
+  add(bytes) {
+    let value = this.#value;
     for (let i = 0; i < bytes.length; i++) value = TABLE[(value ^ bytes[i]) & 0xff] ^ (value >>> 8);
+    this.#value = value;
+    return this;
   }
-  return ~value >>> 0;
+
+  get value() {
+    return ~this.#value >>> 0;
+  }
+}
+
+/** The CRC-32 of these bytes. */
+export function checkOf(bytes) {
+  return new Check().add(bytes).value;
 }
 
 function checked(...pieces) {
-  const check = new Uint8Array(CHECK_BYTES);
-  viewOf(check).setUint32(0, checkOf(...pieces));
-  return [...pieces, check];
+  const check = new Check();
+  for (const piece of pieces) check.add(piece);
+  return [...pieces, bytesOf(check)];
+}
+
+function bytesOf({value}) {
+  const bytes = new Uint8Array(CHECK_BYTES);
+  viewOf(bytes).setUint32(0, value);
+  return bytes;
 }
 
 function viewOf(bytes) {
@@ -68,14 +88,19 @@ export function headOf(facts) {
   return checked(head, text);
 }
 
-/** A key, as pieces. `deadline`: in milliseconds, or null. */
-export function keyOf({name, dump, deadline}) {
+/** A key, as pieces. `deadline`: in milliseconds, or null; `rest()` lets others have their turn. */
+export async function keyOf({name, dump, deadline}, rest = pace()) {
   const head = new Uint8Array(KEY_BYTES);
   head[0] = KEY;
   viewOf(head).setBigUint64(1, BigInt(deadline ?? 0));
   viewOf(head).setUint32(9, name.length);
   viewOf(head).setUint32(13, dump.length);
-  return checked(head, name, dump);
+  const check = new Check().add(head).add(name);
+  for (let at = 0; at < dump.length; at += SLICE_BYTES) {
+    check.add(dump.subarray(at, at + SLICE_BYTES));
+    await rest();
+  }
+  return [head, name, dump, bytesOf(check)];
 }
 
 /** The end of a file with so many keys, as pieces. */
@@ -94,6 +119,7 @@ export class KeyFileReader {
   #length = 0;   // of them
   #needed = 1;   // bytes until something can be done
   #part = 'head';
+  #begun = null; // the check of the part that is not whole yet, of `covered` bytes: so no piece of it takes long
   #keys = [];
 
   /** What the head tells; null before. */
@@ -105,8 +131,15 @@ export class KeyFileReader {
   push(bytes) {
     this.#pieces.push(bytes);
     this.#length += bytes.length;
+    if (this.#begun) this.#cover(bytes);
     if (this.#length >= this.#needed && this.#length) this.#read(joined(this.#pieces));
     return this.#keys.splice(0);
+  }
+
+  #cover(bytes) {
+    const {check, covered} = this.#begun;
+    const more = Math.min(bytes.length, this.#needed - CHECK_BYTES - covered);
+    this.#begun = {check: check.add(bytes.subarray(0, more)), covered: covered + more};
   }
 
   /** There are no more bytes. */
@@ -117,15 +150,14 @@ export class KeyFileReader {
   }
 
   #read(bytes) {
-    let at = 0;
-    for (;;) {
-      const rest = bytes.subarray(at);
-      const size = this.#sizeOf(rest);
-      if (rest.length < size || !size) {
-        this.#keep(rest, size);
+    const view = viewOf(bytes);
+    for (let at = 0; ;) {
+      const size = this.#sizeOf(bytes, view, at);
+      if (bytes.length - at < size || !size) {
+        this.#keep(bytes.subarray(at), size);
         return;
       }
-      this.#take(rest.subarray(0, size));
+      this.#take(bytes, view, at, at + size - CHECK_BYTES);
       at += size;
     }
   }
@@ -134,48 +166,54 @@ export class KeyFileReader {
     this.#pieces = rest.length ? [rest] : [];
     this.#length = rest.length;
     this.#needed = size;
+    if (rest.length < KEY_BYTES || this.#part !== 'keys') return;  // its size may not be known yet
+    const covered = Math.min(rest.length, size - CHECK_BYTES);
+    this.#begun = {check: new Check().add(rest.subarray(0, covered)), covered};
   }
 
-  // The bytes of the next part, as far as its beginning tells; 0 when none may follow.
-  #sizeOf(bytes) {
-    if (this.#part === 'head') return sizeOfHead(bytes);
-    if (this.#part === 'over' && bytes.length) throw new FileError('The file goes on behind its end: it is damaged.');
+  // The bytes of the part that begins here, as far as they tell; 0 when none may follow.
+  #sizeOf(bytes, view, at) {
+    const left = bytes.length - at;
+    if (this.#part === 'head') return sizeOfHead(bytes, view);
+    if (this.#part === 'over' && left) throw new FileError('The file goes on behind its end: it is damaged.');
     if (this.#part === 'over') return 0;
-    if (!bytes.length) return 1;
-    if (bytes[0] === END) return END_BYTES;
-    if (bytes[0] !== KEY) throw this.#damaged();
-    return bytes.length < KEY_BYTES ? KEY_BYTES : this.#sizeOfKey(viewOf(bytes));
+    if (!left) return 1;
+    if (bytes[at] === END) return END_BYTES;
+    if (bytes[at] !== KEY) throw this.#damaged();
+    return left < KEY_BYTES ? KEY_BYTES : this.#sizeOfKey(view.getUint32(at + 9), view.getUint32(at + 13));
   }
 
-  #sizeOfKey(view) {
-    const name = view.getUint32(9), dump = view.getUint32(13);
+  #sizeOfKey(name, dump) {
     if (name > MOST_BYTES || dump > MOST_BYTES) throw this.#damaged();
     return KEY_BYTES + name + dump + CHECK_BYTES;
   }
 
-  #take(bytes) {
-    const body = bytes.subarray(0, -CHECK_BYTES);
-    if (viewOf(bytes).getUint32(body.length) !== checkOf(body)) throw this.#damaged();
-    if (this.#part === 'head') this.#takeHead(body);
-    else if (bytes[0] === END) this.#takeEnd(body);
-    else this.#takeKey(body);
+  // The part from `at` to `end`, where its check is.
+  #take(bytes, view, at, end) {
+    const check = this.#begun ? this.#begun.check.value : checkOf(bytes.subarray(at, end));
+    this.#begun = null;
+    if (view.getUint32(end) !== check) throw this.#damaged();
+    if (this.#part === 'head') this.#takeHead(bytes.subarray(at + HEAD_BYTES, end));
+    else if (bytes[at] === END) this.#takeEnd(view.getBigUint64(at + 1));
+    else this.#takeKey(bytes, view, at, end);
   }
 
-  #takeHead(body) {
-    this.facts = factsOf(body.subarray(HEAD_BYTES));
+  #takeHead(facts) {
+    this.facts = factsOf(facts);
     this.#part = 'keys';
   }
 
-  #takeKey(body) {
-    const view = viewOf(body), end = KEY_BYTES + view.getUint32(9);
-    const deadline = view.getBigUint64(1);
+  #takeKey(bytes, view, at, end) {
+    const begin = at + KEY_BYTES + view.getUint32(at + 9);
+    const deadline = view.getBigUint64(at + 1);
     this.#keys.push({
-      name: body.subarray(KEY_BYTES, end), dump: body.subarray(end), deadline: deadline === 0n ? null : deadline});
+      name: bytes.subarray(at + KEY_BYTES, begin), dump: bytes.subarray(begin, end),
+      deadline: deadline === 0n ? null : deadline});
     this.number++;
   }
 
-  #takeEnd(body) {
-    if (viewOf(body).getBigUint64(1) !== BigInt(this.number)) throw this.#damaged();
+  #takeEnd(number) {
+    if (number !== BigInt(this.number)) throw this.#damaged();
     this.#part = 'over';
   }
 
@@ -187,11 +225,11 @@ export class KeyFileReader {
 
 const NOT_ONE = 'This is no file of keys that this page has exported.';
 
-function sizeOfHead(bytes) {
+function sizeOfHead(bytes, view) {
   const begun = Math.min(bytes.length, MAGIC.length);
   for (let i = 0; i < begun; i++) if (bytes[i] !== MAGIC[i]) throw new FileError(NOT_ONE);
   if (bytes.length < HEAD_BYTES) return HEAD_BYTES;
-  const version = viewOf(bytes).getUint16(MAGIC.length), length = viewOf(bytes).getUint32(MAGIC.length + 2);
+  const version = view.getUint16(MAGIC.length), length = view.getUint32(MAGIC.length + 2);
   if (version !== VERSION) {
     throw new FileError(`The file is of version ${version}, and this page knows only version ${VERSION}.`);
   }

@@ -58,6 +58,7 @@ export class BytesField {
       get text() { return field.#shownForm === 'text' ? field.#text.value : null; },
       retype: text => { this.#text.value = text; },
       focus: () => this.focus(),
+      select: at => { this.focus(); this.#text.setSelectionRange(at, at + 1); },
     });
     this.#text.setAttribute('aria-describedby', `${this.#hint.id} ${this.#aid.noteId}`);
     this.node.append(this.#aid.node);
@@ -121,6 +122,7 @@ export class BytesField {
     this.#hint.textContent = HINTS[this.#shownForm];
     this.#text.value = other.#text.value;
     this.#written = null;
+    this.#aid?.onTyped();
   }
 
   set isReadOnly(isReadOnly) {
@@ -149,6 +151,7 @@ export class BytesField {
       const wasChanged = this.isChanged;
       this.#write(this.read(), form);
       if (wasChanged) this.#written = null;  // in its new form it still is not what was put in
+      this.#aid?.onTyped();
     } catch (error) {
       this.#form.value = this.#shownForm;
       this.#hint.textContent = failure(error);

@@ -1,7 +1,7 @@
 /** What helps with JSON in a field: whether it is right, where it is wrong, and other layouts of it. */
 
 import {element} from './page.mjs';
-import {layout, readJson} from './redis-json.mjs';
+import {layout, readJson, seemsJson} from './redis-json.mjs';
 
 const LOOK_MILLISECONDS = 250;
 
@@ -24,13 +24,7 @@ export function problemOf(text) {
   }
 }
 
-/** Does a text want to be JSON? Numbers and words do not have to. */
-export function isLikeJson(text) {
-  const begin = /^\s*([[{])\s*(.?)/s.exec(text);
-  return begin !== null && (begin[1] === '{' ? ['"', '}', ''].includes(begin[2]) : /^["\d\-[{tfn\]]?$/.test(begin[2]));
-}
-
-/** Below a field. `field`: {text, retype(text), focus()}; text is null where it is not written as text. */
+/** Below a field. `field`: {text, retype(text), focus(), select(at)}; text is null where it is not written as text. */
 export class JsonAid {
   #field;
   #note;
@@ -45,6 +39,7 @@ export class JsonAid {
     this.#buttons = {
       layout: this.#button(`${id}-layout`, 'Lay out', () => this.#retype(2)),
       compact: this.#button(`${id}-compact`, 'In one line', () => this.#retype(0)),
+      error: this.#button(`${id}-error`, 'To the error', () => this.#showError()),
       undo: this.#button(`${id}-undo`, 'As it was', () => this.#undo()),
     };
     this.node = element('div', {className: 'row json-aid'}, this.#note, Object.values(this.#buttons));
@@ -63,7 +58,7 @@ export class JsonAid {
   /** Another value was put into the field. */
   reset() {
     const {text} = this.#field;
-    this.#wasJson = text !== null && isLikeJson(text) && !problemOf(text);
+    this.#wasJson = text !== null && seemsJson(text, true) && !problemOf(text);
     this.#before = null;
     this.#look();
   }
@@ -81,13 +76,14 @@ export class JsonAid {
   }
 
   #look() {
-    const {text} = this.#field, isShown = text !== null && (this.#wasJson || isLikeJson(text));
+    const {text} = this.#field, isShown = text !== null && (this.#wasJson || seemsJson(text, false));
     this.node.hidden = !isShown;
     if (!isShown) return;
     const problem = problemOf(text);
     this.#note.textContent = problem ? `Not JSON. ${problem.message}` : 'This is JSON.';
     this.#note.className = problem ? 'note stretch bad' : 'note stretch';
-    const {layout: spread, compact, undo} = this.#buttons;
+    const {layout: spread, compact, error, undo} = this.#buttons;
+    error.hidden = problem === null || problem.at === undefined;
     spread.hidden = compact.hidden = problem !== null;
     undo.hidden = this.#before === null;
   }
@@ -104,6 +100,11 @@ export class JsonAid {
     }
     if (this.#field.text !== text) this.#before = this.#before ?? text;
     this.#look();
+  }
+
+  #showError() {
+    const problem = problemOf(this.#field.text);
+    if (problem) this.#field.select(problem.at);
   }
 
   #undo() {

@@ -69,6 +69,11 @@ export class JsonKeyEditor {
     return this.#value ? `${count(this.#value.length)} bytes as text` : 'unknown';
   }
 
+  /** Look at the same as another editor of this key did: to be called before load(). */
+  resume(other) {
+    this.#viewer.resume(other.#viewer);
+  }
+
   discard() {
     this.#field.set(this.#shown);
   }

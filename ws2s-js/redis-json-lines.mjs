@@ -11,14 +11,23 @@ import {nameOf, textOf, utf8} from './redis-bytes.mjs';
 import {FileError} from './redis-dump-file.mjs';
 import {idAfter} from './redis-names.mjs';
 import {TOO_LARGE_VALUE} from './redis-transfer.mjs';
-import {RedisError} from './ws2s.mjs';
 
 const PIECE = 1000;  // items of a value that are asked for at once
+
+/** Of a value, in bytes: as text it takes several times as much, all at once. */
+export const LARGEST_JSON = 20000000;
 
 /** Bytes as JSON. */
 export function jsonOf(bytes) {
   const text = textOf(bytes);
   return text === null ? `{"base64":"${btoa(nameOf(bytes))}"}` : JSON.stringify(text);
+}
+
+const MOST_PIECES = 20000;  // more than a value of LARGEST_JSON has: a server may go on for ever
+
+// Throws a FileError when there are too many.
+function refuseMore(pieces) {
+  if (pieces > MOST_PIECES) throw new FileError(`${TOO_LARGE_VALUE} for reading.`);
 }
 
 const list = items => `[${items.join(',')}]`;
@@ -37,8 +46,9 @@ function chunks(items) {
 // A scan may tell of an item twice.
 async function scanned(ask, command, key, split) {
   const found = new Map();
-  let cursor = '0';
+  let cursor = '0', pieces = 0;
   do {
+    refuseMore(++pieces);
     const [next, items] = await ask(command, key, cursor, 'COUNT', PIECE);
     for (const row of split(items)) found.set(nameOf(row[0]), row);
     cursor = textOf(next);
@@ -49,6 +59,7 @@ async function scanned(ask, command, key, split) {
 async function ranged(ask, command, key, size, ...more) {
   const all = [];
   for (let first = 0; ; first += PIECE) {
+    refuseMore(first / PIECE);
     const items = await ask(command, key, first, first + PIECE - 1, ...more);
     for (const item of items) all.push(item);
     if (items.length < PIECE * size) return all;
@@ -59,6 +70,7 @@ async function entries(ask, key) {
   const all = [];
   for (let from = '-'; from !== null; from = idAfter(textOf(all.at(-1)[0]))) {
     const found = await ask('XRANGE', key, from, '+', 'COUNT', PIECE);
+    refuseMore(all.length / PIECE);
     for (const entry of found) all.push(entry);
     if (found.length < PIECE) break;
   }
@@ -112,10 +124,10 @@ export class JsonLines {
   }
 
   async #step({keys, isTooLarge}) {
-    if (isTooLarge) return {failed: keys.length, error: new FileError(TOO_LARGE_VALUE)};
+    if (isTooLarge) return {failed: keys.length, error: new FileError(`${TOO_LARGE_VALUE} for reading.`)};
     const outcomes = await Promise.allSettled(keys.map(key => this.#line(key)));
     const counts = {done: 0, gone: 0, failed: 0};
-    for (const {reason} of outcomes) if (reason && !(reason instanceof RedisError)) throw reason;
+    for (const {reason} of outcomes) if (reason?.name === 'WS2SError') throw reason;
     for (const {value, reason} of outcomes) {
       if (value) this.#file.write([utf8(value)]);
       counts[reason ? 'failed' : value ? 'done' : 'gone']++;

@@ -293,6 +293,14 @@ function withoutHalfEscape(body) {
   return half ? body.slice(0, body.length - half[1].length) : body;
 }
 
+const BEGIN = /^\s*(?:\{\s*(?:["}]|$)|\[\s*(?:["\d\-[{\]tfn]|$))/;
+const END = /[\]}]\s*$/;
+
+/** Does a text seem to be an object or a list? `isWhole`: is its end there, too? */
+export function seemsJson(text, isWhole) {
+  return BEGIN.test(text) && (!isWhole || END.test(text.slice(-STRIDE)));
+}
+
 // -- layouts ----------------------------------------------------------------------------------------------------------
 
 /** A text that grows by many small pieces, up to a bound. */

@@ -1,62 +1,18 @@
 /** What is asked about one key: its time to live, its name, its end; and what a new one is to be. */
 
 import {element, FieldError} from './page.mjs';
-import {bytesOfName, labelOfName, nameOf} from './redis-bytes.mjs';
+import {bytesOfName, labelOfName, nameOf, utf8} from './redis-bytes.mjs';
 import {openDialog} from './redis-dialog.mjs';
 import {ChangedError} from './redis-errors.mjs';
 import {BytesField, EDITABLE_BYTES, labelled} from './redis-fields.mjs';
 import {JSON_TYPE} from './redis-json-key.mjs';
 import {typeName} from './redis-session.mjs';
-import {expireCommand, parseTtl, ttlText, writtenTtl} from './redis-ttl.mjs';
+import {copyKey} from './redis-transfer.mjs';
+import {expireCommand, writtenTtl} from './redis-ttl.mjs';
+import {TtlField} from './redis-ttl-field.mjs';
 import {firstContent, OWN_TYPES} from './redis-values.mjs';
 
 const SHOWN = 200;  // characters of a name
-
-const HINT = 'Seconds (90), a duration (1h 30m, 2 days) or a date (2027-01-31 12:00, UTC unless it names its zone).';
-
-/** A field for a time to live, which says what is understood. `isOptional`: empty means none. */
-class TtlField {
-  #input;
-  #hint = element('p', {id: 'ttl-hint', className: 'note'}, HINT);
-
-  constructor(isOptional, value = '') {
-    this.#input = element('input', {
-      id: 'ttl-time', value, autocomplete: 'off', spellcheck: false, placeholder: isOptional ? 'for ever' : '',
-      on: {input: () => this.#onInput()},
-    });
-    this.#input.setAttribute('aria-describedby', this.#hint.id);
-    this.node = element('div', {className: 'field wide'}, labelled('Time to live', this.#input), this.#hint);
-  }
-
-  get isEmpty() {
-    return this.#input.value.trim() === '';
-  }
-
-  /** As parseTtl() gives it. Throws a FieldError. */
-  read() {
-    try {
-      return parseTtl(this.#input.value);
-    } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
-      this.#input.setAttribute('aria-invalid', 'true');
-      throw new FieldError(error.message, this.#input);
-    }
-  }
-
-  #onInput() {
-    this.#input.removeAttribute('aria-invalid');
-    this.#hint.textContent = this.isEmpty ? HINT : this.#understood();
-  }
-
-  #understood() {
-    try {
-      return ttlText(parseTtl(this.#input.value));
-    } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
-      return error.message;
-    }
-  }
-}
 
 /** `left`: the seconds that are left now, or null. */
 export function askTtl(session, name, left, onSet) {
@@ -89,6 +45,36 @@ async function rename(session, from, to) {
   if (type === 'none') throw new ChangedError('This key does not exist any more.');
   if (!await session.ask('RENAMENX', key, to)) throw new ChangedError('There is already a key of this name.');
   return nameOf(to);
+}
+
+/** Resolves to `{db, name}` of the copy, undefined when none was made. */
+export function askCopy(session, from) {
+  const bytes = bytesOfName(from), isLong = bytes.length > EDITABLE_BYTES;
+  const name = new BytesField({
+    id: 'copy-name', label: isLong ? 'Name there (empty: the same)' : 'Name there', bytes: isLong ? utf8('') : bytes});
+  const db = element('input', {
+    id: 'copy-db', value: String(session.db), inputMode: 'numeric', autocomplete: 'off',
+    disabled: session.databases === 1});
+  const replaces = element('input', {id: 'copy-replace', type: 'checkbox'});
+  return openDialog({
+    id: 'dialog-copy', title: 'Copy the key', submit: 'Copy', first: '#copy-db', content: [
+      labelled('Database', db), name.node,
+      element('label', {className: 'check'}, replaces, ' Replace a key of this name there')],
+    onSubmit: async () => {
+      const typed = name.read();
+      const to = {db: readDatabase(db), to: isLong && !typed.length ? bytes : typed, isReplacing: replaces.checked};
+      if (to.db === session.db && nameOf(to.to) === from) throw new FieldError('That is the key itself.', db);
+      await copyKey(session, bytes, to);
+      return {db: to.db, name: nameOf(to.to)};
+    },
+  });
+}
+
+function readDatabase(input) {
+  const db = Number(input.value);
+  if (/^\s*\d+\s*$/.test(input.value) && db < 2 ** 31) return db;
+  input.setAttribute('aria-invalid', 'true');
+  throw new FieldError('A database is a number: 0, 1, 2…', input);
 }
 
 /** `onDeleted(isDeleted)`: it is gone, or was already. */

@@ -56,11 +56,134 @@ class ViewChoice {
   }
 }
 
+/** What is looked for: a pattern or a name, and a type. `onSearch()`: now. */
+class KeyFilter {
+  #onSearch;
+  #pattern = element('input', {
+    id: 'pattern', type: 'search', placeholder: 'all keys', autocomplete: 'off', spellcheck: false,
+    autocapitalize: 'off'});
+  #type = element('select', {id: 'type-filter', on: {change: () => this.#onSearch()}},
+    element('option', {value: ''}, 'any type'), TYPES.map(value => element('option', {value}, typeName(value))));
+
+  constructor(onSearch) {
+    this.#onSearch = onSearch;
+    this.#pattern.setAttribute('aria-describedby', 'pattern-hint');
+    this.node = element('form', {
+      id: 'key-filter', role: 'search', ariaLabel: 'Keys',
+      on: {submit: event => { event.preventDefault(); onSearch(); }},
+    }, element('div', {className: 'field stretch'}, element('label', {htmlFor: 'pattern'}, 'Find'), this.#pattern),
+    element('div', {className: 'field'}, element('label', {htmlFor: 'type-filter'}, 'Type'), this.#type),
+    element('button', {id: 'find', className: 'primary'}, 'Find'),
+    element('p', {id: 'pattern-hint', className: 'note'}, 'A word, or a pattern with * ? [ ].'));
+  }
+
+  /** `match` and `type` for a Scanner, and `exact`, the bytes of what was typed. */
+  get wanted() {
+    const {value} = this.#pattern;
+    return {match: matchOf(value), type: this.#type.value, exact: utf8(value)};
+  }
+
+  clear() {
+    this.#pattern.value = this.#type.value = '';
+  }
+}
+
+// What was typed may be a whole name: among many keys a scan comes to that late.
+class ExactOffer {
+  #page;
+  node = element('p', {id: 'key-exact-row', className: 'note', hidden: true});
+
+  constructor(page) {
+    this.#page = page;
+  }
+
+  /** The key of exactly this name, `{name, type}`, which is offered then; null for none, or when nobody waits. */
+  async find({exact, type}, isWaiting) {
+    const [{value: found = null}] = await Promise.allSettled([exactType(this.#page.session, exact, type)]);
+    if (found === null || !isWaiting()) return null;
+    const name = nameOf(exact);
+    const open = element('button', {
+      type: 'button', id: 'key-exact', className: 'small', on: {click: () => this.#page.open(name, true)},
+    }, `Open ${labelOfName(name, 60)}`);
+    this.node.replaceChildren(open, ` A ${typeName(found)} of exactly this name.`);
+    this.node.hidden = false;
+    return {name, type: found};
+  }
+}
+
+/** Whether a click marks a key, and how many are marked. */
+class Marking {
+  #rows;
+  #mark = element('button', {
+    type: 'button', id: 'keys-mark', className: 'small', on: {click: () => this.#onClick()}}, 'Mark');
+  #text = element('span', {id: 'keys-marked', className: 'muted'});
+
+  constructor(rows) {
+    this.#rows = rows;
+    this.nodes = [this.#mark, this.#text];
+    this.tell();
+  }
+
+  tell() {
+    const {names, isOn} = this.#rows.marks;
+    const hint = isOn ? 'Click keys, or press the space bar.' : '';
+    this.#mark.setAttribute('aria-pressed', String(isOn));
+    this.#text.textContent = names.size ? `${keyCount(names.size)} marked` : hint;
+  }
+
+  #onClick() {
+    const {marks} = this.#rows;
+    marks.isOn = !marks.isOn;
+    if (!marks.isOn) this.#rows.clearMarks();
+    this.tell();
+    this.#rows.draw();
+  }
+}
+
+function small(id, label, run) {
+  return element('button', {type: 'button', id, className: 'small', on: {click: run}}, label);
+}
+
+/** How far a search is, and the buttons to stop it and to go on. */
+class SearchText {
+  count = element('p', {id: 'key-count', className: 'muted'});
+  failure = element('p', {id: 'key-failure', className: 'status bad', hidden: true});
+
+  constructor(onStop, onMore) {
+    this.stop = small('scan-stop', 'Stop', onStop);
+    this.more = small('scan-more', 'Load more', onMore);
+  }
+
+  /** `search`: null where there is none. */
+  tell(search) {
+    const {isScanning = false, isWhole, isFull, error = null, age = ''} = search || {};
+    this.stop.hidden = !isScanning;
+    this.more.hidden = !search || isScanning || isWhole || isFull;
+    this.more.textContent = error ? 'Try again' : 'Load more';
+    this.count.textContent = (search ? progressText(search) : '') + age;
+    this.failure.hidden = error === null;
+    this.failure.textContent = error ? failure(error) : '';
+  }
+}
+
+// `size`: keys in the database, or null; `looked`: how many of them were looked at.
+function progressText({found, size, looked, isWhole, isFull, isScanning, error}) {
+  const keys = keyCount(found), all = size === null ? '' : ` of ${count(size)}`;
+  if (error) return `${keys} found${all}; stopped by an error.`;
+  if (isWhole) return `${keys} found${size === null ? '' : `, ${count(size)} in the database`}.`;
+  if (isFull) return `${keys}${all}: this list takes no more. Use a narrower pattern.`;
+  const progress = `${keys} found, about ${count(Math.min(looked, size ?? Infinity))}${all} looked at`;
+  return isScanning ? `${progress}…` : `${progress}; there may be more.`;
+}
+
 /** The panel with the list. `page`: {session, status, open(name, isByKeyboard), make()}. */
 export class KeyList {
   #page;
   #names = new Names();
   #rows;
+  #exact;
+  #marking;
+  #filter = new KeyFilter(() => this.search());
   #view = new ViewChoice(() => this.#rows.setView(this.#view.kind, this.#view.separator));
   #scanner = null;
   #turn = 0;
@@ -72,59 +195,20 @@ export class KeyList {
   #isQuiet = false;       // tells failures only
   #age = '';              // why the list may be older than the database
   #drawTimer = null;
-  #ui;
+  #told;
 
   constructor(node, page) {
     this.#page = page;
-    this.#rows = new KeyRows(page, () => this.#tellMarks());
-    this.#ui = this.#build();
-    const {filter, exact, count: number, failure: failed, buttons, marks} = this.#ui;
-    node.append(filter, exact, number, failed, buttons, this.#view.node, marks, this.#rows.node);
+    this.#exact = new ExactOffer(page);
+    this.#rows = new KeyRows(page, () => this.#marking?.tell());
+    this.#marking = new Marking(this.#rows);
+    this.#told = new SearchText(() => this.#onStop(), () => this.#onMore());
+    const {stop, more, count: number, failure: failed} = this.#told;
+    const buttons = element('div', {className: 'row'}, stop, more,
+      small('keys-refresh', 'Refresh', () => this.#onRefresh()), small('key-new', 'New key…', () => page.make()));
+    this.#view.node.append(...this.#marking.nodes);
+    node.append(this.#filter.node, this.#exact.node, number, failed, buttons, this.#view.node, this.#rows.node);
     this.#rows.setView(this.#view.kind, this.#view.separator);
-  }
-
-  // -- building -------------------------------------------------------------------------------------------------------
-
-  #build() {
-    const pattern = element('input', {
-      id: 'pattern', type: 'search', placeholder: 'all keys', autocomplete: 'off', spellcheck: false,
-      autocapitalize: 'off'});
-    pattern.setAttribute('aria-describedby', 'pattern-hint');
-    const type = element('select', {id: 'type-filter', on: {change: () => this.search()}},
-      element('option', {value: ''}, 'any type'), TYPES.map(value => element('option', {value}, typeName(value))));
-    const stop = this.#button('scan-stop', 'Stop', () => this.#onStop());
-    const more = this.#button('scan-more', 'Load more', () => this.#onMore());
-    return {
-      pattern, type, stop, more, filter: this.#buildFilter(pattern, type),
-      exact: element('p', {id: 'key-exact-row', className: 'note', hidden: true}),
-      count: element('p', {id: 'key-count', className: 'muted'}),
-      failure: element('p', {id: 'key-failure', className: 'status bad', hidden: true}),
-      buttons: element('div', {className: 'row'}, stop, more,
-        this.#button('keys-refresh', 'Refresh', () => this.#onRefresh()),
-        this.#button('key-new', 'New key…', () => this.#page.make())),
-      ...this.#buildMarks(),
-    };
-  }
-
-  #buildMarks() {
-    const mark = this.#button('keys-mark', 'Mark', () => this.#onMarking());
-    mark.setAttribute('aria-pressed', 'false');
-    const marked = element('span', {id: 'keys-marked', className: 'muted'});
-    return {mark, marked, marks: element('div', {className: 'row'}, mark, marked)};
-  }
-
-  #buildFilter(pattern, type) {
-    return element('form', {
-      id: 'key-filter', role: 'search', ariaLabel: 'Keys',
-      on: {submit: event => { event.preventDefault(); this.search(); }},
-    }, element('div', {className: 'field stretch'}, element('label', {htmlFor: 'pattern'}, 'Find'), pattern),
-    element('div', {className: 'field'}, element('label', {htmlFor: 'type-filter'}, 'Type'), type),
-    element('button', {id: 'find', className: 'primary'}, 'Find'),
-    element('p', {id: 'pattern-hint', className: 'note'}, 'A word, or a pattern with * ? [ ].'));
-  }
-
-  #button(id, label, run) {
-    return element('button', {type: 'button', id, className: 'small', on: {click: run}}, label);
   }
 
   // -- scanning -------------------------------------------------------------------------------------------------------
@@ -136,16 +220,21 @@ export class KeyList {
     this.#names = new Names();
     this.#scanner = this.#size = this.#error = null;
     this.#age = '';
-    this.#ui.exact.hidden = true;
+    this.#exact.node.hidden = true;
     this.#rows.reset(this.#names, keepsMarks);
     this.#tellCount();
   }
 
   /** Look for the keys that the filter describes, from the beginning. */
   search() {
-    const {pattern: {value}, type} = this.#ui;
-    this.#wanted = {match: matchOf(value), type: type.value, exact: utf8(value)};
+    this.#wanted = this.#filter.wanted;
     this.#isQuiet = false;
+    return this.#searchAnew();
+  }
+
+  /** Look for the same again. Only failures are told. */
+  searchQuietly() {
+    this.#isQuiet = true;
     return this.#searchAnew();
   }
 
@@ -160,22 +249,16 @@ export class KeyList {
     return this.#scan();
   }
 
-  // What was typed may be a whole name: among many keys a scan comes to that late.
   async #findExact(scanner) {
-    const {exact, type} = this.#wanted;
-    const [{value: found = null}] = await Promise.allSettled([exactType(this.#page.session, exact, type)]);
-    if (found === null || scanner !== this.#scanner) return;
-    const name = nameOf(exact);
-    this.#rows.noteType(name, found);
-    this.#add([name]);
-    this.#ui.exact.replaceChildren(this.#button('key-exact', `Open ${labelOfName(name, 60)}`, () => (
-      this.#page.open(name, true))), ` A ${typeName(found)} of exactly this name.`);
-    this.#ui.exact.hidden = false;
+    const found = await this.#exact.find(this.#wanted, () => scanner === this.#scanner);
+    if (!found) return;
+    this.#rows.noteType(found.name, found.type);
+    this.#add([found.name]);
   }
 
   /** What was looked for last was on another server. */
   forgetFilter() {
-    this.#ui.pattern.value = this.#ui.type.value = '';
+    this.#filter.clear();
   }
 
   /** The database may be another one than the list shows, for this reason. */
@@ -188,8 +271,7 @@ export class KeyList {
       return;
     }
     const {active} = this.#rows, above = this.#rows.above();
-    this.#isQuiet = true;  // nobody has asked for it
-    await this.#searchAnew();  // not for what is half typed
+    await this.searchQuietly();  // not for what is half typed
     if (this.#rows.active === null && active && (active.isFolder || this.#names.has(active.name))) {
       this.#rows.active = active;
     }
@@ -247,7 +329,7 @@ export class KeyList {
     this.#isScanning = false;
     this.#drawNow();
     this.#page.status.say(`Stopped: ${this.#inWords()} found so far.`);
-    this.#ui.more.focus();
+    this.#told.more.focus();
   }
 
   #onRefresh() {
@@ -259,7 +341,7 @@ export class KeyList {
     this.#isQuiet = false;
     this.#goal = this.#names.length + ROUND;
     this.#scan();
-    this.#ui.stop.focus();
+    this.#told.stop.focus();
   }
 
   // -- what is in the list --------------------------------------------------------------------------------------------
@@ -316,46 +398,9 @@ export class KeyList {
   }
 
   #tellCount() {
-    const {stop, more} = this.#ui;
-    const isWhole = this.#scanner !== null && this.#scanner.isWhole;
-    stop.hidden = !this.#isScanning;
-    more.hidden = this.#isScanning || isWhole || !this.#scanner || this.#isFull;
-    more.textContent = this.#error ? 'Try again' : 'Load more';
-    this.#ui.count.textContent = this.#countText(isWhole) + this.#age;
-    this.#ui.failure.hidden = this.#error === null;
-    this.#ui.failure.textContent = this.#error ? failure(this.#error) : '';
-  }
-
-  #countText(isWhole) {
-    if (!this.#scanner) return '';
-    const size = this.#size === null ? '' : ` of ${count(this.#size)}`;
-    if (this.#error) return `${this.#inWords()} found${size}; stopped by an error.`;
-    if (isWhole) return `${this.#inWords()} found${size ? `, ${count(this.#size)} in the database` : ''}.`;
-    if (this.#isFull) {
-      return `${this.#inWords()}${size}: this list takes no more. Use a narrower pattern.`;
-    }
-    const looked = Math.min(this.#scanner.looked, this.#size === null ? Infinity : this.#size);
-    const progress = `${this.#inWords()} found, about ${count(looked)}${size} looked at`;
-    return this.#isScanning ? `${progress}…` : `${progress}; there may be more.`;
-  }
-
-  // -- marks ----------------------------------------------------------------------------------------------------------
-
-  #onMarking() {
-    const {marks} = this.#rows;
-    marks.isOn = !marks.isOn;
-    this.#ui.mark.setAttribute('aria-pressed', String(marks.isOn));
-    if (!marks.isOn) this.#rows.clearMarks();
-    this.#tellMarks();
-    this.#rows.draw();
-  }
-
-  #tellMarks() {
-    const {marked} = this.#ui || {};
-    if (!marked) return;  // it is being built
-    const {names, isOn} = this.#rows.marks;
-    const hint = isOn ? 'Click keys, or press the space bar.' : '';
-    marked.textContent = names.size ? `${keyCount(names.size)} marked` : hint;
+    this.#told.tell(this.#scanner && {
+      found: this.#names.length, size: this.#size, looked: this.#scanner.looked, isWhole: this.#scanner.isWhole,
+      isFull: this.#isFull, isScanning: this.#isScanning, error: this.#error, age: this.#age});
   }
 
   /** The names of the keys that are marked. */

@@ -1,6 +1,7 @@
 /** What the bytes of a value seem to be. It is a guess, from their beginning or from all of them where they are few. */
 
 import {textOf, withoutCutCharacter} from './redis-bytes.mjs';
+import {seemsJson} from './redis-json.mjs';
 import {readMsgpack} from './redis-msgpack.mjs';
 import {packingOf} from './redis-unpack.mjs';
 
@@ -42,23 +43,18 @@ function isMsgpack(bytes, isWhole) {
   }
 }
 
-function isLikeJson(text, isWhole) {
-  const pair = text.trimStart()[0] + (isWhole ? text.trimEnd().slice(-1) : '');
-  return isWhole ? pair === '{}' || pair === '[]' : pair === '{' || pair === '[';
-}
-
 /**
  * `{look, words}` of bytes: `words` say what they seem to be (empty: nothing special), `look` is how to look at that:
  * 'tree' (of JSON), 'msgpack', 'gzip', 'zlib', 'hex' or 'text'. `isWhole`: are these all bytes of the value?
  */
 export function kindOf(bytes, isWhole = true) {
-  const packing = packingOf(bytes);
-  if (packing) return {look: packing, words: `packed with ${packing}`};
   const begin = bytes.subarray(0, LOOKED_AT);
   const mark = markedKind(latin1(begin.subarray(0, 32)));
   const isCut = !isWhole || begin.length < bytes.length;
   const text = textOf(isCut ? withoutCutCharacter(begin) : begin);
   if (mark) return {look: text === null ? 'hex' : 'text', words: mark};
-  if (text !== null) return isLikeJson(text, !isCut) ? {look: 'tree', words: 'JSON'} : {look: 'text', words: ''};
+  if (text !== null) return seemsJson(text, !isCut) ? {look: 'tree', words: 'JSON'} : {look: 'text', words: ''};
+  const packing = packingOf(begin);
+  if (packing) return {look: packing, words: `packed with ${packing}`};
   return isMsgpack(begin, !isCut) ? {look: 'msgpack', words: 'MessagePack'} : {look: 'hex', words: 'no text'};
 }

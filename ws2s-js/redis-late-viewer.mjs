@@ -15,6 +15,16 @@ export class LateViewer {
     this.node = element('div', {});
   }
 
+  /** How the value is looked at. */
+  get look() {
+    return this.#viewer ? this.#viewer.look : '';
+  }
+
+  /** Look at it in the same way as another one did: to be called before set(). */
+  resume({look}) {
+    this.#settings.look = look;
+  }
+
   /** As that of a ValueViewer. */
   async set(source, begin) {
     this.#value = [source, begin];

@@ -9,15 +9,16 @@ import {Batches, batchesOf, collect, Deleting, expiring, persisting} from './red
 import {openDialog} from './redis-dialog.mjs';
 import {ChangedError, ReadOnlyError} from './redis-errors.mjs';
 import {failure, labelled} from './redis-fields.mjs';
-import {JsonLines} from './redis-json-lines.mjs';
-import {count, duration, keyCount, Names} from './redis-names.mjs';
+import {JsonLines, LARGEST_JSON} from './redis-json-lines.mjs';
+import {count, keyCount, Names} from './redis-names.mjs';
 import {Scanner} from './redis-scan.mjs';
+import {ttlText} from './redis-ttl.mjs';
+import {TtlField} from './redis-ttl-field.mjs';
 import {checkFile, Exporting, FileParts, Importing, keysOf, serverClock, sizedBatches} from './redis-transfer.mjs';
 
 const MOST_KEYS = 500000;
 const MOST_BYTES = 134217728;  // of their names
 const SAMPLE = 5;
-const LARGEST_SECONDS = 9e12;
 
 /** What can be done. `command`: the one that a read-only connection would refuse; null where nothing is changed. */
 const ACTIONS = {
@@ -119,7 +120,7 @@ class Work {
   }
 }
 
-/** `page`: {session, status, target, onManyChanged()}; `keys`: {marked, wanted}, as KeyList. */
+/** `page`: {session, status, target, onManyChanged() (async)}; `keys`: {marked, wanted}, as KeyList. */
 export class ManyKeys {
   #page;
   #keys;
@@ -209,16 +210,15 @@ export class ManyKeys {
     const action = element('select', {id: 'many-action'},
       Object.entries(ACTIONS).map(([value, {label}]) => element('option', {value}, label)));
     action.value = 'export';
-    const seconds = element('input', {id: 'many-seconds', inputMode: 'numeric', autocomplete: 'off'});
-    const time = labelled('Time to live in seconds', seconds);
-    time.hidden = true;
-    action.addEventListener('change', () => { time.hidden = action.value !== 'expire'; });
+    const time = new TtlField(false);
+    time.node.hidden = true;
+    action.addEventListener('change', () => { time.node.hidden = action.value !== 'expire'; });
     return {
       id: 'dialog-many', title: 'Many keys at once', submit: 'Count them', first: '#many-action',
-      content: [labelled('Which', scope), labelled('What', action), time],
+      content: [labelled('Which', scope), labelled('What', action), time.node],
       onSubmit: () => ({
-        action: action.value, names: scope.value === 'marked' ? marked.sort() : null, wanted,
-        seconds: action.value === 'expire' ? readSeconds(seconds) : null}),
+        action: action.value, names: scope.value === 'marked' ? marked : null, wanted,
+        ttl: action.value === 'expire' ? time.read() : null}),
     };
   }
 
@@ -233,9 +233,9 @@ export class ManyKeys {
     else if (await this.#confirm(work, names, isWhole, choice)) await this.#change(work, names, choice);
   }
 
-  #confirm({place}, names, isWhole, {action, seconds}) {
+  #confirm({place}, names, isWhole, {action, ttl}) {
     const {label, isDangerous} = ACTIONS[action];
-    const time = seconds ? ` (${duration(seconds)})` : '';
+    const time = ttl ? ` (${ttlText(ttl)})` : '';
     return openDialog({
       id: 'dialog-many-sure', title: `${keyCount(names.length)}: ${label.toLowerCase()}${time}?`, submit: label,
       isDangerous, content: [sampleOf(names), element('p', {}, `In ${place}.`
@@ -244,14 +244,24 @@ export class ManyKeys {
     });
   }
 
-  async #change(work, names, {action, seconds}) {
-    const step = STEPS[action](work.client, seconds);
-    try {
-      await this.#run(work, stride => batchesOf(names, stride), step, names.length, ACTIONS[action].done);
-    } finally {
-      this.#page.onManyChanged();
-    }
+  async #change(work, names, {action, ttl}) {
+    const step = STEPS[action](work.client, ttl);
+    await this.#changing(() => (
+      this.#run(work, stride => batchesOf(names, stride), step, names.length, ACTIONS[action].done)));
   }
+
+  // What came of it is told behind what the page tells of its key, and also where not all of it could be done.
+  async #changing(task) {
+    let tell;
+    try {
+      tell = await task();
+    } finally {
+      await this.#page.onManyChanged();
+    }
+    tell();
+  }
+
+  // Gives a function that tells what came of it.
 
   async #run(work, source, step, whole, done) {
     const batches = await work.run(source, step, tally => {
@@ -260,7 +270,7 @@ export class ManyKeys {
     });
     const text = `${work.isStopped ? 'Stopped: ' : ''}${tallyText(batches.tally, done)}.`;
     const why = batches.error ? ` ${failure(batches.error)}` : '';
-    this.#page.status.say(text + why, batches.error ? 'bad' : work.isStopped ? '' : 'good');
+    return () => this.#page.status.say(text + why, batches.error ? 'bad' : work.isStopped ? '' : 'good');
   }
 
   // -- files ----------------------------------------------------------------------------------------------------------
@@ -270,8 +280,10 @@ export class ManyKeys {
     const file = new FileParts(), now = await serverClock(work.client);
     const exporting = new (action === 'json' ? JsonLines : Exporting)(work.client, file, now);
     exporting.begin?.({made, db: work.db});
-    await this.#run(work, () => sizedBatches(work.client, names), exporting.step, names.length, ACTIONS[action].done);
+    const source = () => sizedBatches(work.client, names, action === 'json' ? LARGEST_JSON : undefined);
+    const tell = await this.#run(work, source, exporting.step, names.length, ACTIONS[action].done);
     exporting.end?.();
+    tell();
     saveFile(`keys-${work.db}-${made.slice(0, 10)}.${action === 'json' ? 'jsonl' : 'ws2s-keys'}`, file.parts);
   }
 
@@ -288,11 +300,7 @@ export class ManyKeys {
       isStopped: () => work.isStopped, onRead: bytes => this.#progress.tell('Checking the file…', bytes, file.size)});
     if (!await this.#confirmImport(work, number, facts, isReplacing)) return;
     const importing = new Importing(work.client, await serverClock(work.client), isReplacing);
-    try {
-      await this.#run(work, () => keysOf(file), importing.step, number, 'imported');
-    } finally {
-      this.#page.onManyChanged();
-    }
+    await this.#changing(() => this.#run(work, () => keysOf(file), importing.step, number, 'imported'));
   }
 
   #confirmImport({place}, number, {made}, isReplacing) {
@@ -315,13 +323,6 @@ function sampleOf(names) {
   const shown = names.slice(0, SAMPLE).map(name => element('li', {className: 'mono bytes'}, labelOfName(name, 100)));
   const more = names.length - shown.length;
   return element('ul', {}, shown, more > 0 && element('li', {className: 'muted'}, `and ${count(more)} more`));
-}
-
-function readSeconds(input) {
-  const seconds = Number(input.value);
-  if (/^\s*\d+\s*$/.test(input.value) && seconds >= 1 && seconds <= LARGEST_SECONDS) return seconds;
-  input.setAttribute('aria-invalid', 'true');
-  throw new FieldError('A time to live is a whole number of seconds, at least 1.', input);
 }
 
 function importQuestions() {

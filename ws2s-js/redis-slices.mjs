@@ -2,8 +2,8 @@
 
 const SLICE_MILLISECONDS = 10;
 
-// Not setTimeout: browsers make a page that is not seen wait a second for it.
-function turn() {
+/** Others have their turn. Not by setTimeout: browsers make a page that is not seen wait a second for it. */
+export function turn() {
   return new Promise(resolve => {
     const {port1, port2} = new MessageChannel();
     port1.onmessage = () => { port1.close(); resolve(); };

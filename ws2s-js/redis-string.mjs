@@ -14,6 +14,7 @@ const LARGEST_FILE = 512 * 1048576;
 
 /** A string. Up to EDITABLE_BYTES all of it can be edited; of a longer one, pieces can be looked at. */
 export class StringEditor {
+  type = 'string';
   #place;
   #field = new BytesField({id: 'string-value', label: 'Value', rows: 12});
   #note = element('p', {id: 'string-note', className: 'note'});
@@ -51,6 +52,11 @@ export class StringEditor {
 
   get isChanged() {
     return this.#field.isChanged;
+  }
+
+  /** Look at the same as another editor of this key did: to be called before load(). */
+  resume(other) {
+    this.#viewer.resume(other.#viewer);
   }
 
   /** Nobody wants what was typed any more. */

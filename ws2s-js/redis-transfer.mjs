@@ -8,6 +8,7 @@ import {bytesOfName, textOf} from './redis-bytes.mjs';
 import {insist} from './redis-batch.mjs';
 import {endOfKeys, FileError, headOf, KeyFileReader, keyOf} from './redis-dump-file.mjs';
 import {ChangedError, isForbidden, isUnknown} from './redis-errors.mjs';
+import {pace} from './redis-slices.mjs';
 import {RedisError} from './ws2s.mjs';
 
 const GROUP_BYTES = 8000000;      // of values that are asked for at once
@@ -16,7 +17,8 @@ const UNSIZED_KEYS = 10;          // at once, where a server does not tell how l
 const LARGEST_VALUE = 200000000;  // as its memory: a reply may have a little more
 const LARGEST_FILE = 1000000000;
 const PART_BYTES = 8000000;       // what a browser may put on its disk
-const READ_BYTES = 1000000;
+const PART_PIECES = 4000;
+const READ_BYTES = 131072;        // thousands of small keys, which is what a task may be for
 const TOO_LARGE = 'The file would be larger than 1 GB. Choose fewer keys.';
 
 // -- Clocks -----------------------------------------------------------------------------------------------------------
@@ -56,7 +58,7 @@ export class FileParts {
     this.size += length;
     this.#size += length;
     this.#pieces.push(...pieces);
-    if (this.#size >= PART_BYTES) this.#pack();
+    if (this.#size >= PART_BYTES || this.#pieces.length >= PART_PIECES) this.#pack();
   }
 
   #pack() {
@@ -71,13 +73,13 @@ export class FileParts {
   }
 }
 
-/** Names as batches `{keys (bytes), isTooLarge}`, so few that their values can be held. */
-export async function* sizedBatches(client, names) {
+/** Names as batches `{keys (bytes), isTooLarge}`, so few that their values can be held. `largest`: bytes of a value. */
+export async function* sizedBatches(client, names, largest = LARGEST_VALUE) {
   let sizes = [];
   for (let at = 0; at < names.length; at += GROUP_KEYS) {
     const keys = names.slice(at, at + GROUP_KEYS).map(name => bytesOfName(name));
     sizes = sizes && await insist(() => sizesOf(client, keys));
-    yield* groups(keys, sizes);
+    yield* groups(keys, sizes, largest);
   }
 }
 
@@ -95,7 +97,7 @@ function refuseLost(outcomes) {
   if (lost) throw lost.reason;
 }
 
-export const TOO_LARGE_VALUE = 'A value is too large for a file.';
+export const TOO_LARGE_VALUE = 'A value is too large for a file';
 
 /** Exports keys, in the batches of sizedBatches(). */
 export class Exporting {
@@ -123,7 +125,7 @@ export class Exporting {
 
   async #step(batch) {
     const {keys, isTooLarge} = batch;
-    if (isTooLarge) return {failed: keys.length, error: new FileError(TOO_LARGE_VALUE)};
+    if (isTooLarge) return {failed: keys.length, error: new FileError(`${TOO_LARGE_VALUE}.`)};
     const asked = keys.flatMap(key => [this.#client.bytes('DUMP', key), this.#client.bytes(this.#command, key)]);
     const outcomes = await Promise.allSettled(asked);
     refuseLost(outcomes);
@@ -133,20 +135,21 @@ export class Exporting {
     return this.#step(batch);
   }
 
-  #write(keys, outcomes) {
-    const counts = {done: 0, gone: 0, failed: 0};
-    keys.forEach((name, i) => {
+  async #write(keys, outcomes) {
+    const counts = {done: 0, gone: 0, failed: 0}, rest = pace();
+    for (const [i, name] of keys.entries()) {
       const [dump, left] = outcomes.slice(2 * i, 2 * i + 2);
       const error = dump.reason || left.reason;
       if (error) counts.error = counts.error || error;
-      counts[error ? 'failed' : this.#put(name, dump.value, left.value)]++;
-    });
+      counts[error ? 'failed' : await this.#put(name, dump.value, left.value, rest)]++;
+    }
     return counts;
   }
 
-  #put(name, dump, left) {
+  async #put(name, dump, left, rest) {
     if (dump === null || Number(left) === -2) return 'gone';  // its time may run out between the two
-    this.#file.write(keyOf({name, dump, deadline: this.#deadline(left)}));
+    if (!(dump instanceof Uint8Array) || !['number', 'bigint'].includes(typeof left)) return 'failed';
+    this.#file.write(await keyOf({name, dump, deadline: this.#deadline(left)}, rest));
     this.#number++;
     return 'done';
   }
@@ -157,7 +160,7 @@ export class Exporting {
   }
 }
 
-function* groups(keys, sizes) {
+function* groups(keys, sizes, largest) {
   if (sizes === null) {
     for (let at = 0; at < keys.length; at += UNSIZED_KEYS) yield {keys: keys.slice(at, at + UNSIZED_KEYS)};
     return;
@@ -169,9 +172,9 @@ function* groups(keys, sizes) {
       group = [];
       size = 0;
     }
-    if (sizes[i] > LARGEST_VALUE) yield {keys: [key], isTooLarge: true};
+    if (sizes[i] > largest) yield {keys: [key], isTooLarge: true};
     else group.push(key);
-    size += sizes[i] > LARGEST_VALUE ? 0 : sizes[i];
+    size += sizes[i] > largest ? 0 : sizes[i];
   }
   if (group.length) yield {keys: group};
 }
@@ -180,7 +183,9 @@ function* groups(keys, sizes) {
 
 /** The keys of a file, in batches that can be held; `onRead(bytes)` tells how far it is. */
 export async function* keysOf(file, reader = new KeyFileReader(), onRead = () => {}) {
+  const rest = pace();
   for (let at = 0; at < file.size; at += READ_BYTES) {
+    await rest();
     const keys = reader.push(new Uint8Array(await file.slice(at, at + READ_BYTES).arrayBuffer()));
     for (let first = 0; first < keys.length; first += GROUP_KEYS) yield keys.slice(first, first + GROUP_KEYS);
     onRead(Math.min(file.size, at + READ_BYTES));

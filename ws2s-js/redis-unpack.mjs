@@ -1,7 +1,7 @@
 /** What is packed with gzip, zlib or deflate, up to a bound: a short value may be a very long one that is packed. */
 
 import {joined} from './page.mjs';
-import {pace} from './redis-slices.mjs';
+import {pace, turn} from './redis-slices.mjs';
 
 /** So much is unpacked, and no more. */
 export const LARGEST_UNPACKED = 16777216;
@@ -20,25 +20,28 @@ export function packingOf(bytes) {
   return isZlib ? 'zlib' : null;
 }
 
+// Where a stream fails, what it has unpacked and nobody has read yet is lost. So near that place it gets single bytes.
+const NEAR = 16384;
+
 // Piece by piece, as fast as somebody reads; without a rest browsers would do all of it in one task.
-async function feed(writer, bytes) {
+async function feed(writer, bytes, near, progress) {
   const rest = pace();
-  for (let at = 0; at < bytes.length; at += PIECE) {
+  for (let size; progress.at < bytes.length; progress.at += size) {
+    size = progress.at < near ? Math.min(PIECE, near - progress.at) : 1;
     await rest();
-    await writer.write(bytes.slice(at, at + PIECE));
+    await writer.write(bytes.slice(progress.at, progress.at + size));
   }
+  await turn();  // what is left is read before the stream may tell that its end is missing
   await writer.close();
 }
 
 const ignore = () => {};
 
-/**
- * `{bytes, isCut, isBroken}`: what is packed in `packed`; isCut: there is more than `limit`; isBroken: behind `bytes`
- * it is not packed like this, or its end is missing, or something follows its end. `packing`: gzip, zlib or deflate.
- */
-export async function unpack(packed, packing, {limit = LARGEST_UNPACKED, signal} = {}) {
-  const stream = new DecompressionStream(FORMATS[packing]);
-  const feeding = feed(stream.writable.getWriter(), packed).catch(ignore);  // the reader gets the same failure
+// `at`: about where it has failed.
+async function unpackOnce(packed, packing, near, {limit = LARGEST_UNPACKED, signal}) {
+  const stream = new DecompressionStream(FORMATS[packing]), progress = {at: 0};
+  // The reader gets the same failure.
+  const feeding = feed(stream.writable.getWriter(), packed, near, progress).catch(ignore);
   const reader = stream.readable.getReader(), pieces = [];
   let length = 0, isBroken = false;
   while (length <= limit && !isBroken && !signal?.aborted) {
@@ -51,5 +54,17 @@ export async function unpack(packed, packing, {limit = LARGEST_UNPACKED, signal}
   if (!isBroken) await reader.cancel();
   await feeding;
   signal?.throwIfAborted();
-  return {bytes: joined(pieces).subarray(0, limit), isCut: length > limit, isBroken};
+  return {bytes: joined(pieces).subarray(0, limit), isCut: length > limit, isBroken, at: progress.at};
+}
+
+/**
+ * `{bytes, isCut, isBroken}`: what is packed in `packed`; isCut: there is more than `limit`; isBroken: behind `bytes`
+ * it is not packed like this, or its end is missing, or something follows its end. `packing`: gzip, zlib or deflate.
+ * `options`: {limit, signal}.
+ */
+export async function unpack(packed, packing, options = {}) {
+  const first = await unpackOnce(packed, packing, Infinity, options);
+  const near = Math.max(0, first.at - NEAR);
+  const {bytes, isCut, isBroken} = first.isBroken ? await unpackOnce(packed, packing, near, options) : first;
+  return {bytes, isCut, isBroken};
 }

@@ -181,16 +181,21 @@ export class ValueViewer {
   /** Is it a short text about which there is nothing to tell? */
   isPlain = true;
 
-  constructor({id, fileName = 'value', depth = 0, isOpen = false}) {
+  constructor({id, fileName = 'value', depth = 0, isOpen = false, look = ''}) {
     this.#settings = {id, fileName, depth, isOpen};
     const looks = Object.entries(LOOKS).filter(([look]) => depth < DEEPEST || !/gzip|zlib|deflate/.test(look));
     this.#select = element('select', {id: `${id}-look`, on: {change: () => this.#show()}},
       looks.map(([value, name]) => element('option', {value}, name)));
+    this.#select.value = look;
     this.#guess = element('span', {id: `${id}-guess`, className: 'note'});
     this.#status = new Status(element('p', {id: `${id}-status`}));
     this.node = element('div', {className: 'viewer'}, element('div', {className: 'row'},
       element('label', {htmlFor: `${id}-look`}, 'See it also as'), this.#select, this.#guess),
     this.#status.node, this.#body);
+  }
+
+  get look() {
+    return this.#select.value;
   }
 
   /** `source`: {length, read(first, end)}; `begin`: its first bytes, or all. */

@@ -394,6 +394,11 @@ class RedisPage {
     this.#noteSoon(true);
   }
 
+  onCopied(name) {
+    this.#keys.insert(name);
+    this.#listDatabases();
+  }
+
   onGone(name) {
     this.#keys.remove(name);
     this.#listDatabases();
@@ -411,12 +416,11 @@ class RedisPage {
   }
 
   /** Many keys may have come, gone or changed. */
-  onManyChanged() {
+  async onManyChanged() {
     if (!this.session) return;
-    this.#keys.search();
     this.#listDatabases();
-    if (this.#key.isChanged) this.#key.check();
-    else this.#key.reload();
+    await (this.#key.isChanged ? this.#key.check() : this.#key.reload());
+    if (this.session) this.#keys.searchQuietly();
   }
 
   /** A command was run; it may have written something, unless `isRead`. */

@@ -79,6 +79,13 @@ test('what is gone already is counted apart', async () => {
   assert.deepStrictEqual((await work(client, deleting(client), ['a', 'b', 'c'])).tally, {done: 1, gone: 2});
 });
 
+for (const reply of ['OK', null, -5, 1e9, [1]]) {
+  test(`${JSON.stringify(reply)} keys are not believed to be gone`, async () => {
+    const {tally} = await work({bytes: async () => reply}, deleting({bytes: async () => reply}), ['a', 'b']);
+    assert.ok(tally.done >= 0 && tally.done + tally.gone === 2, JSON.stringify(tally));
+  });
+}
+
 test('Stop lets the batch that is under way end, and begins none', async () => {
   const client = new FakeClient(range(1000));
   const run = new batches.Batches({rest: async () => {}, onProgress: ({done}) => { if (done >= 300) run.stop(); }});
@@ -95,7 +102,7 @@ test('what was stopped before it has begun asks nothing', async () => {
 
 test('times to live are set and taken away, and those without are told apart', async () => {
   const client = new FakeClient(range(3));
-  assert.deepStrictEqual((await work(client, batches.expiring(client, 60), ['key:0', 'key:1', 'no'])).tally,
+  assert.deepStrictEqual((await work(client, batches.expiring(client, {after: 60000}), ['key:0', 'key:1', 'no'])).tally,
     {done: 2, gone: 1});
   assert.deepStrictEqual([...client.keys.values()], [60, 60, -1]);
   assert.deepStrictEqual((await work(client, batches.persisting(client), [...range(3), 'no'])).tally,
@@ -142,7 +149,7 @@ test('keys of several slots, or one that is forbidden, are deleted one by one', 
 
 test('where a whole batch has failed no other one is begun', async () => {
   const client = new FakeClient(range(1000), [() => { throw new RedisError('READONLY no'); }]);
-  const {tally, error} = await work(client, batches.expiring(client, 5), range(1000));
+  const {tally, error} = await work(client, batches.expiring(client, {after: 5000}), range(1000));
   assert.deepStrictEqual([tally, error.code, client.asked.length], [{failed: 100}, 'READONLY', 100]);
 });
 

@@ -3,10 +3,13 @@
 
 const assert = require('node:assert');
 const {before, test} = require('node:test');
+const {document} = require('./fake_document.js');
 
-let hints, ttl;
+let hints, ttl, field;
 before(async () => {
-  [hints, ttl] = await Promise.all(['hints', 'ttl'].map(name => import(`../../ws2s-js/redis-${name}.mjs`)));
+  globalThis.document = document;
+  [hints, ttl, field] = await Promise.all(
+    ['hints', 'ttl', 'ttl-field'].map(name => import(`../../ws2s-js/redis-${name}.mjs`)));
 });
 
 const NOW = Date.UTC(2026, 10, 29, 12, 0, 0);
@@ -108,3 +111,20 @@ for (const milliseconds of [1, 1000, 59999, 3600000, 90061000, 400 * DAY]) {
     assert.deepStrictEqual(ttl.parseTtl(ttl.writtenTtl(milliseconds), NOW), {after: rounded});
   });
 }
+
+test('a field for a time to live says what is understood, and what is not', () => {
+  const made = new field.TtlField(true, ''), find = id => made.node.all.find(node => node.id === id);
+  const type = text => { find('ttl-time').value = text; find('ttl-time').happens('input'); };
+  const hint = () => find('ttl-hint').textContent;
+  assert.deepStrictEqual([made.isEmpty, find('ttl-time').getAttribute('placeholder')], [true, 'for ever']);
+  const first = hint();
+  type('2 days');
+  assert.match(hint(), /^2 days, until \d{4}-\d\d-\d\d /);
+  assert.deepStrictEqual([made.isEmpty, made.read()], [false, {after: 2 * DAY}]);
+  type('2 parsecs');
+  assert.match(hint(), /“parsecs” is no unit of time/);
+  assert.throws(() => made.read(), error => error.name === 'FieldError' && error.field === find('ttl-time'));
+  assert.strictEqual(find('ttl-time').getAttribute('aria-invalid'), 'true');
+  type('');
+  assert.deepStrictEqual([hint(), find('ttl-time').getAttribute('aria-invalid')], [first, null]);
+});

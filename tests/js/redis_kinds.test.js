@@ -15,8 +15,9 @@ const MAP = bytes('82a16101a16293010203', 'hex');
 
 const KINDS = [
   ['', 'text', ''], ['hello', 'text', ''], ['12', 'text', ''], [' {"a": 1}\n', 'tree', 'JSON'], ['[]', 'tree', 'JSON'],
-  ['{"a": 1', 'text', ''], ['[x}', 'text', ''], ['{a} and {b}', 'tree', 'JSON'],
+  ['{"a": 1', 'text', ''], ['[x}', 'text', ''], ['{a} and {b}', 'text', ''],
   [zlib.gzipSync('x'), 'gzip', 'packed with gzip'], [zlib.deflateSync('some text'), 'zlib', 'packed with zlib'],
+  ['x^2 + y^2 = z^2', 'text', ''], ['hbar is small', 'text', ''],
   [MAP, 'msgpack', 'MessagePack'], [MAP.subarray(0, 6), 'hex', 'no text'], ['\x90', 'msgpack', 'MessagePack'],
   ['\xff\xfe\xfd', 'hex', 'no text'], ['\x89PNG\r\n\x1a\n\0', 'hex', 'a PNG image'],
   ['HYLL\x01', 'text', 'a HyperLogLog of Redis'],

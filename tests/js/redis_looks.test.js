@@ -197,6 +197,9 @@ test('JSON is told to be JSON, what is typed is told where it is wrong, and is s
   await until(() => find('f-json').textContent !== 'This is JSON.');
   assert.match(find('f-json').textContent, /^Not JSON\. Line 2, column 1: “}” stands where a name/);
   assert.strictEqual(field.lossOfJson.line, 2);
+  find('f').setSelectionRange = (...range) => { find('f').selected = range; };
+  find('f-error').happens('click');
+  assert.deepStrictEqual(find('f').selected, [9, 10]);
   assert.deepStrictEqual(field.read(), utf8('{"a": 1,\n}'));
   type('{"a" : 1}');
   assert.strictEqual(field.lossOfJson, null);

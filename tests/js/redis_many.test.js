@@ -119,7 +119,7 @@ async function choose(action, {scope = 'wanted', seconds} = {}) {
   byId('many-scope').value = scope;
   byId('many-action').value = action;
   byId('many-action').happens('change');
-  if (seconds !== undefined) byId('many-seconds').value = seconds;
+  if (seconds !== undefined) byId('ttl-time').value = seconds;
   byId('dialog-many').querySelector('form').happens('submit');
 }
 
@@ -157,10 +157,10 @@ test('whoever is not sure changes nothing', async () => {
 test('only the keys that are marked get a time to live, which must be one', async () => {
   const {store, said} = begin(range(10), {marked: ['k:1', 'k:7']});
   await choose('expire', {scope: 'marked', seconds: 'soon'});
-  await until(() => byId('dialog-many').textContent.includes('whole number of seconds'), 'the complaint');
-  byId('many-seconds').value = '90';
+  await until(() => byId('ttl-time').getAttribute('aria-invalid') === 'true', 'the complaint');
+  byId('ttl-time').value = '90';
   byId('dialog-many').querySelector('form').happens('submit');
-  assert.match(await agree(), /2 keys: give them a time to live \(1 minute 30 seconds\)\?/);
+  assert.match(await agree(), /2 keys: give them a time to live \(1 minute 30 seconds, until .* UTC\)\?/);
   await idle();
   assert.deepStrictEqual([...store.keys].filter(([, left]) => left > 0), [['k:1', 90], ['k:7', 90]]);
   assert.ok(!store.asked.includes('SCAN'));

@@ -181,6 +181,20 @@ test('what was written in parts is the same in a file', async () => {
   assert.deepStrictEqual([bytes.length, file.size, bytes[0], bytes[14999999]], [15000000, 15000000, 0, 4]);
 });
 
+test('a server that answers something else than Redis does is not believed for that key', async () => {
+  for (const odd of [{dump: 'text', left: -1}, {dump: [1], left: -1}, {dump: utf8('x'), left: 'soon'}]) {
+    const store = new Store(KEYS), {bytes} = store;
+    store.bytes = async (...words) => {
+      const isOdd = words[1] instanceof Uint8Array && latin(words[1]) === 'plain';
+      if (isOdd && words[0] === 'DUMP') return odd.dump;
+      return isOdd && words[0] === 'PEXPIRETIME' ? odd.left : bytes.apply(store, words);
+    };
+    const {run, file} = await exported(store);
+    assert.deepStrictEqual([run.tally.failed, run.tally.done], [1, 4]);
+    assert.strictEqual((await transfer.checkFile(file)).number, 4);
+  }
+});
+
 // -- checking ---------------------------------------------------------------------------------------------------------
 
 test('a damaged file is told before anything of it is made', async () => {
@@ -314,6 +328,19 @@ test('a key that is gone has no line, and one that may not be read is counted', 
   assert.deepStrictEqual((await lineOf({TYPE: 'none', PTTL: -2})).counts, {done: 0, gone: 1, failed: 0});
   const {counts, text} = await lineOf({TYPE: 'string', PTTL: -1, GET: new RedisError('NOPERM no')});
   assert.deepStrictEqual([counts.failed, counts.error.code, text], [1, 'NOPERM', '']);
+});
+
+for (const [type, answer] of [['hash', {HSCAN: 'OK'}], ['list', {LRANGE: 7}], ['stream', {XRANGE: [[raw('x'), []]]}],
+  ['hash', {HSCAN: [utf8('1'), []]}]]) {
+  test(`a server that answers ${JSON.stringify(answer).slice(0, 40)} for a ${type} ends nothing else`, async () => {
+    const {counts} = await lineOf({TYPE: type, PTTL: -1, ...answer});
+    assert.ok(counts.failed + counts.done === 1);
+  });
+}
+
+test('a connection that is lost is no failure of a key', async () => {
+  const lost = new WS2SError(1, 'not-answered', 'lost');
+  await assert.rejects(lineOf({TYPE: 'string', PTTL: -1, GET: lost}), {reason: 'not-answered'});
 });
 
 test('long values are read piece by piece', async () => {
