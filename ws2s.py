@@ -8473,7 +8473,7 @@ class Performance(object):
             self.upstreams[action.channel].drain()
 
     def _do_hangup(self, action):
-        self.session.hang_up(action.code, action.reason, TARGET if self._ended else GATEWAY)
+        self.session.hang_up(action.code, action.reason, TARGET if self._ended else GATEWAY, deliver=True)
 
     def _do_later(self, action):
         if self._later:
@@ -8592,9 +8592,10 @@ class Conversation(Performance):
         self.sent += upstream.sent
         self.received += upstream.received
 
-    def release(self, deliver):
-        """Let go of the upstreams; ``deliver`` as for Upstream.drain()."""
-        if deliver:
+    def release(self, deliver, has_left=True):
+        """Let go of the upstreams; ``deliver`` as for Upstream.drain(). A client that ``has_left`` may have more to say
+        in its dialect."""
+        if deliver and has_left:
             try:
                 self.perform(self.dialect.on_leave())
             except Exception:
@@ -9325,14 +9326,15 @@ class Session(Silence):
             self.gateway.places.count_open(self.group, -1)
             self.talk.tally.now -= 1
 
-    def hang_up(self, code, reason, by=GATEWAY):
-        """Begin the close handshake (RFC 6455 section 7.1.2) and give it `drainSeconds`."""
+    def hang_up(self, code, reason, by=GATEWAY, deliver=False):
+        """Begin the close handshake (RFC 6455 section 7.1.2) and give it `drainSeconds`. ``deliver`` as for
+        Upstream.drain()."""
         if self.state == OPEN:
             self.ws.close(code, reason)
             self._note(by, code)
             self.move(CLOSING)
             self.gateway.places.offer(self)
-            self.talk.release(deliver=False)
+            self.talk.release(deliver, has_left=False)
             self.settle()
             if self.state == CLOSING and self.ws.state == CLOSED_DOWN:  # the peer's last word has come already
                 self._part(code, deliver=False)

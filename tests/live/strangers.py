@@ -213,16 +213,24 @@ class Channel(object):
 
 
 class MuxCrowd(object):
-    """Many channels over one WebSocket: a thread sends as far as each one's credit goes, the test's own reads."""
+    """Many channels over one WebSocket: a thread sends as far as each one's credit goes, the test's own reads. Who read
+    and sent by turns could wait for ever: a gateway whose answers nobody takes takes no more either."""
 
     path, closed = '/mux', 'closed'
 
     def __init__(self, client, channels, seed=0):
         self.client, self.channels = client, {channel.number: channel for channel in channels}
         self._news, self._over, self._chance = threading.Condition(), False, random.Random(seed)
+        self._opening = []  # frames that are still to be sent
 
-    def open(self, number, port, host='127.0.0.1'):
-        self.client.send_frame(TEXT, ('open %d %s:%d' % (number, host, port)).encode('ascii'))
+    def opening(self, number, port, host='127.0.0.1'):
+        """The frame that opens one channel: its opcode and payload."""
+        return TEXT, ('open %d %s:%d' % (number, host, port)).encode('ascii')
+
+    def open(self, number, port):
+        with self._news:
+            self._opening.append(self.opening(number, port))
+            self._news.notify_all()
 
     def __enter__(self):
         self._thread = threading.Thread(target=self._send_all)
@@ -248,12 +256,13 @@ class MuxCrowd(object):
                     ready = [one for one in self.channels.values() if one.left and one.credit and one.is_open]
                     if self._over:
                         return
-                    if not ready:
+                    if not ready and not self._opening:
                         self._news.wait(60)
                         continue
-                    pieces = [(one.number, one.next_piece(self._chance)) for one in ready]
-                for number, piece in pieces:
-                    self.client.send_frame(BINARY, self.packet(number, piece))
+                    frames, self._opening = self._opening, []
+                    frames += [(BINARY, self.packet(one.number, one.next_piece(self._chance))) for one in ready]
+                for opcode, payload in frames:
+                    self.client.send_frame(opcode, payload)
         except (IOError, OSError):
             pass  # the test is over
 
@@ -303,11 +312,13 @@ class WispCrowd(MuxCrowd):
 
     path, closed = '/wisp/', b'\2'
 
-    def open(self, number, port, host='127.0.0.1'):
-        self.client.send_frame(BINARY, wisp.connect(number, port, host.encode('ascii')))
+    def opening(self, number, port, host='127.0.0.1'):
+        return BINARY, wisp.connect(number, port, host.encode('ascii'))
+
+    def open(self, number, port):
         with self._news:
+            MuxCrowd.open(self, number, port)
             self.channels[number].is_open = True
-            self._news.notify_all()
 
     def packet(self, number, piece):
         return wisp.packet(wisp.DATA, number, piece)

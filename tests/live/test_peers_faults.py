@@ -11,7 +11,8 @@ import pytest
 from program import link_of, running_program
 from raw_client import BINARY, CLOSE, CONTINUATION, TEXT, RawClient, frame
 from strangers import OurSpeaker, WispSpeaker
-from targets import recorder, reset, saying, serving, silence
+from targets import recorder, released, reset, saying, serving, silence
+from test_strange_dialects import SlowNames
 from waiting import wait_until, wait_until_still
 
 MEGABYTE = 1 << 20
@@ -70,6 +71,17 @@ def test_where_websockify_would_be_text_is_1003_and_what_came_before_it_arrives(
         client.send(frame(BINARY, b'\1data') + message)
         assert client.receive_close()[0] == 1003
         wait_until(lambda: heard == [b'data' if 'playground' in raw else b'\1data'])
+
+
+def test_what_came_before_a_1003_arrives_though_the_target_is_still_being_dialled(running_gateway):
+    names, heard = SlowNames(), []
+    with serving(recorder(heard)) as port, released(names.go):
+        gateway = running_gateway({'raw': {'target': 'target.test:%d' % port}}, resolve=names)
+        with RawClient(gateway.address).open() as client:
+            client.send(frame(BINARY, b'data') + frame(TEXT, b'x'))
+            assert client.receive_close()[0] == 1003
+            names.go.set()
+            wait_until(lambda: heard == [b'data'])
 
 
 # -- ends that others turn into busy loops -----------------------------------------------------------------------------

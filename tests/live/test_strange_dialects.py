@@ -781,7 +781,7 @@ def test_channels_that_overrun_their_credit_together_are_bounded_as_one(
     with unaccepted() as port, released(names.go), RawSpeaker(gateway.address) as client:
         crowd = crowd_of(client.open(crowd_of.path), [channel(number, tape, 0, size) for number in channels])
         for number in channels:
-            crowd.open(number, port, host)
+            client.send_frame(*crowd.opening(number, port, host))
         pieces = [crowd.packet(number, tape.cut(start, PIECE)) for start in range(0, size, PIECE)
                   for number in channels]
         sender = Sender(client, tape, len(pieces), pieces=1, heedless=True,
