@@ -518,6 +518,11 @@ TokenEntry.__new__.__defaults__ = UserEntry.__new__.__defaults__ = (None, False)
 CertificateEntry.__new__.__defaults__ = (None, False)
 JwtRules = collections.namedtuple('JwtRules', 'secret algorithms issuer audience')
 JwtRules.__new__.__defaults__ = (('HS256',), None, None)
+# What the Redis page offers. Pages get it, so that no secret may stand there.
+RedisConnection = collections.namedtuple('RedisConnection', 'name host port db tls readOnly colour')
+RedisConnection.__new__.__defaults__ = (6379, 0, False, False, None)
+SECRET_NAME = re.compile('pass|pwd|secret|token|auth|key|pem', re.IGNORECASE)
+COLOURS = 'red', 'orange', 'yellow', 'green', 'blue', 'purple', 'grey'
 
 HIDDEN = '***'  # what is shown of a secret
 JWT_HASHES = {'HS256': hashlib.sha256, 'HS384': hashlib.sha384, 'HS512': hashlib.sha512}
@@ -887,6 +892,26 @@ def read_listen(value):
     return listen._replace(mode=listen.mode or '0600')
 
 
+def connection_host(value):
+    try:
+        return canonical_host(words(value))
+    except ValueError as error:
+        raise ConfigError('"%s" %s' % (printable(value), error))
+
+
+REDIS_CONNECTION = record(RedisConnection, identity_name, connection_host, whole(1, 65535), whole(0, 2 ** 31 - 1), flag,
+                          flag, one_of(*COLOURS))
+
+
+def redis_connection(value):
+    """The RedisConnection of an object. Raises ConfigError."""
+    for name, _ in members(value, ', '.join(RedisConnection._fields)):
+        if SECRET_NAME.search(name):
+            raise ConfigError('must hold no secret, for pages are shown what stands there: leave "%s" out, and the '
+                              'Redis page asks for what it needs' % printable(name))
+    return REDIS_CONNECTION(value)
+
+
 def subprotocol(text):
     if text.strip(TOKEN):
         raise ConfigError('"%s" is no subprotocol' % printable(text))
@@ -980,6 +1005,8 @@ OPTIONS = (
     Option('ssh.keyDirectories', (), listing(plain_path), 'folders of keys that clients may name by their path'),
     Option('ssh.maxTunnels', 100, whole(1, 10000), 'ssh processes at one time, in each worker'),
     Option('ssh.timeoutSeconds', 15, seconds(0.05), 'for the way to the SSH server and the login there'),
+    Option('redis.connections', (), each(redis_connection, field='name'),
+           'objects of name, host, port, db, tls, readOnly, colour that the Redis page offers; no secrets'),
     Option('log.level', 'info', one_of('debug', 'info', 'warning', 'error'), 'least level that is logged'),
     Option('log.file', None, either(words, None), 'file to log to instead of standard error'),
     Option('log.bytes', 1048576, whole(0, 2 ** 40), 'size at which that file is rotated; 0 is never'),
@@ -1142,8 +1169,8 @@ def listeners(config):
 
 REQUEST_LINE_BYTES, HEADER_BYTES, HEADER_COUNT, PARAMETERS = 8192, 16384, 64, 256
 
-REASONS = {101: 'Switching Protocols', 200: 'OK', 204: 'No Content', 400: 'Bad Request', 401: 'Unauthorized',
-           403: 'Forbidden', 404: 'Not Found', 405: 'Method Not Allowed', 408: 'Request Timeout',
+REASONS = {101: 'Switching Protocols', 200: 'OK', 204: 'No Content', 304: 'Not Modified', 400: 'Bad Request',
+           401: 'Unauthorized', 403: 'Forbidden', 404: 'Not Found', 405: 'Method Not Allowed', 408: 'Request Timeout',
            426: 'Upgrade Required', 429: 'Too Many Requests', 431: 'Request Header Fields Too Large',
            500: 'Internal Server Error', 502: 'Bad Gateway', 503: 'Service Unavailable', 504: 'Gateway Timeout'}
 
@@ -1166,6 +1193,12 @@ CONTENT_TYPES = {'html': 'text/html', 'htm': 'text/html', 'js': 'text/javascript
                  'map': 'application/json', 'svg': 'image/svg+xml', 'png': 'image/png', 'jpg': 'image/jpeg',
                  'jpeg': 'image/jpeg', 'gif': 'image/gif', 'webp': 'image/webp', 'ico': 'image/x-icon',
                  'woff': 'font/woff', 'woff2': 'font/woff2', 'wasm': 'application/wasm', 'pdf': 'application/pdf'}
+TEXTS = 'text/', 'application/json', 'image/svg'  # what gzip makes shorter
+ENTITY_TAG = re.compile(r'(?:W/)?("[!#-~\x80-\xff]*")')  # RFC 9110 section 8.8.3
+WEIGHT = re.compile(r'[ \t]*(?:q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?\Z')  # RFC 9110 section 12.4.2
+
+# A file as one reader takes it: ``tag`` is that of these very bytes.
+FileForm = collections.namedtuple('FileForm', 'data tag is_packed')
 
 
 class Request(object):
@@ -1471,6 +1504,35 @@ def page_head(status, content_type, length, headers=(), policy=PAGE_POLICY):
     return response_head(status, shape + list(headers) + list(PAGE_HEADERS) + [('Content-Security-Policy', policy)])
 
 
+def file_reply(request, name, form, policy):
+    """(status, head, body) of the reply with a file; 304 to whoever has this FileForm (RFC 9110 section 15.4.5)."""
+    about = [('ETag', form.tag)] + [('Vary', 'Accept-Encoding')] * is_text(name)
+    if has_tag(request, form.tag):
+        # Of a policy that has changed since the file was kept the reader must hear, too.
+        policies = list(PAGE_HEADERS) + [('Content-Security-Policy', policy)]
+        return 304, response_head(304, [('Connection', 'close')] + about + policies), b''
+    about += [('Content-Encoding', 'gzip')] * form.is_packed
+    body = form.data if request.method == 'GET' else b''
+    return 200, page_head(200, content_type(name), len(form.data), about, policy), body
+
+
+def has_tag(request, tag):
+    """Does the reader have it already? Whether a tag is called weak counts for nothing (RFC 9110 section 13.1.2)."""
+    listed = ','.join(request.all('if-none-match'))
+    return listed.strip(' \t') == '*' or tag in ENTITY_TAG.findall(listed)
+
+
+def takes_gzip(request):
+    """Would the reader rather have gzip than the bytes as they are (RFC 9110 section 12.5.3)?"""
+    weights = {}
+    for member in request.tokens('accept-encoding'):
+        coding, _, rest = member.partition(';')
+        coding, weight = coding.strip(' \t').replace('x-gzip', 'gzip'), WEIGHT.match(rest)
+        weights[coding] = min(float(weight.group(1) or 1) if weight else 0, weights.get(coding, 1))
+    gzip = weights.get('gzip', weights.get('*', 0))
+    return gzip > 0 and gzip >= weights.get('identity', 0)
+
+
 def sentence_reply(status, sentence, headers=(), with_body=True):
     body = sentence.encode('utf-8')
     return page_head(status, 'text/plain; charset=utf-8', len(body), headers) + (body if with_body else b'')
@@ -1518,6 +1580,10 @@ def read_query(text):
 def content_type(name):
     kind = CONTENT_TYPES.get(name.rpartition('.')[2].lower(), 'application/octet-stream')
     return kind + '; charset=utf-8' if kind.startswith('text/') else kind
+
+
+def is_text(name):
+    return content_type(name).startswith(TEXTS)
 
 
 # ======================================================================================================================
@@ -2151,7 +2217,22 @@ def check_origin(request, config):
 
 def origin_refusal(request, config):
     """Why the page that made this request may not connect, and just what would allow it; None when it may."""
-    text, allowed = request.one('origin'), config['allowedOrigins']
+    return refusal_of_page(request.one('origin'), request, config)
+
+
+def reader_refusal(request, config):
+    """As origin_refusal(), of what pages fetch: of one that seems to be our own, browsers name the host alone."""
+    origin, host = request.one('origin'), request.one('host')
+    if origin is not None or host is None:
+        return refusal_of_page(origin, request, config)
+    schemes = ('https',) if request.came_by_tls else ('http', 'https')
+    refusals = [refusal_of_page('%s://%s' % (scheme, host), request, config) for scheme in schemes]
+    return None if None in refusals else refusals[0]
+
+
+def refusal_of_page(text, request, config):
+    """As origin_refusal(), of a page of the origin ``text``."""
+    allowed = config['allowedOrigins']
     if text is None or '*' in allowed or text in allowed:
         return None
     if text == 'null':
@@ -2204,6 +2285,24 @@ def may_see_counts(request, listen, client, is_proxy, config):
     is_direct = not was_passed_on and set(request.tokens('connection')) <= {'', 'keep-alive'}
     return (is_loopback and is_direct and any(in_network(client, network) for network in LOOPBACK_NETWORKS)
             and not any(one.metrics for one in listeners(config)))
+
+
+CONNECTIONS_PATH = '/redis-connections.json'
+NO_RULES = {'allowConnectToServerLocal': True, 'allowTargets': (), 'denyTargets': ()}
+
+
+def connections_for(identity, connections):
+    """Those of which an Identity may hear: a name must have rules of names, for into which network it leads is not
+    known. Addresses are left to who judges them."""
+    lists = [tuple(rule for rule in rules if rule.glob) for rules in identity.targets] if identity else []
+    named = [TargetRules(dict(NO_RULES, allowTargets=rules)) for rules in lists]
+    return [one for one in connections if packed_address(one.host) is not None
+            or all(lists) and not any(rules.judge_name(one.host, one.port) for rules in named)]
+
+
+def connections_text(connections, is_stranger):
+    """What the Redis page is told in JSON. ``is_stranger``: whoever shows an identity may be told more."""
+    return json.dumps({'connections': plain_value(tuple(connections)), 'wantsIdentity': is_stranger}, sort_keys=True)
 
 
 def headers_for_readers(request, config):
@@ -5991,6 +6090,36 @@ def read_packed(folder, names):
         return None
 
 
+PACKED_FROM, PACKED_TO = 1024, 1048576  # a shorter text gains nothing, a longer one takes too long
+PACKED_BYTES = 8388608                  # of all texts that are kept packed
+
+
+class Packings(object):
+    """Files as readers take them: texts in their gzip form, each made once. Threads share a Packings."""
+
+    def __init__(self):
+        self._known = {}  # by digest of the text: another dict for each change
+
+    def blocking_read(self, folder, names, in_gzip):
+        """The FileForm of a file of the web folder, in gzip where it may be; or the HttpError that says why not."""
+        data = blocking_read_file(folder, names)
+        if isinstance(data, HttpError):
+            return data
+        digest = hashlib.sha256(data).hexdigest()[:32]
+        if in_gzip and is_text(names[-1]) and PACKED_FROM <= len(data) <= PACKED_TO:
+            return FileForm(self._pack(digest, data), '"%s-gzip"' % digest, True)
+        return FileForm(data, '"%s"' % digest, False)
+
+    def _pack(self, digest, data):
+        packed = self._known.get(digest)
+        if packed is None:
+            packer = zlib.compressobj(9, zlib.DEFLATED, 31)  # with head and end of gzip
+            packed, known = packer.compress(data) + packer.flush(), self._known
+            has_room = sum(map(len, known.values())) + len(packed) <= PACKED_BYTES
+            self._known = dict(known if has_room else {}, **{digest: packed})
+        return packed
+
+
 class Tokens(object):
     """What the file of tokens, or the folder of them, says now. Threads share a Tokens."""
 
@@ -6411,8 +6540,7 @@ class NarrowJudge(object):
 
     def __init__(self, judge, targets):
         self._judge = judge
-        self._rules = [TargetRules({'allowConnectToServerLocal': True, 'allowTargets': rules, 'denyTargets': ()})
-                       for rules in targets]
+        self._rules = [TargetRules(dict(NO_RULES, allowTargets=rules)) for rules in targets]
 
     def judge(self, host, port, text, *aliases):
         verdict, packed = self._judge.judge(host, port, text, *aliases), packed_address(text.partition('%')[0])
@@ -8673,6 +8801,10 @@ class Arrival(Client):
         with_body = request is None or request.method != 'HEAD'
         self._part(sentence_reply(error.status, error.sentence, error.headers, with_body))
 
+    def _say(self, request, status, sentence, headers=()):
+        self._log(status, '%s %s' % (request.method, printable(request.path)))
+        self._part(sentence_reply(status, sentence, headers, with_body=request.method != 'HEAD'))
+
     def _log(self, status, words):
         self._tell(logging.INFO, ' got %d: %s', status, words)
 
@@ -8688,14 +8820,73 @@ class Arrival(Client):
         Farewell(self)
 
 
-class Visit(Arrival):
-    """Our side of a client until its first request is answered."""
+class Inquiry(Arrival):
+    """A client that is answered when something is known: who it is, or what a file holds."""
 
-    __slots__ = ('_parser', '_job')
+    __slots__ = ('_job',)
 
     def __init__(self, *arrival):
-        self._parser, self._job = RequestParser(), None
+        self._job = None
         Arrival.__init__(self, *arrival)
+
+    def _await(self, request, behind, step):
+        """What is to be called with whatever the visit waits for from now on: then it goes on with ``step``."""
+        self.move(ANSWERING)
+        self.keep(len(behind))
+        return functools.partial(self._go_on, request, behind, step)
+
+    def _go_on(self, request, behind, step, result):
+        """Go on with ``step(result)``, which may give the Session that follows, or raise HttpError. An HttpError, or a
+        Failure, which is a mistake of ours, ends the visit."""
+        self._job = session = None
+        try:
+            if isinstance(result, (HttpError, Failure)):
+                self.refuse(result if isinstance(result, HttpError) else MISTAKE, request)
+            else:
+                session = step(result)
+        except HttpError as error:
+            self.refuse(error, request)
+        try:
+            if session:
+                session.begin(behind)
+        except Exception:
+            log_mistake()
+            session.on_mistake()
+
+    def _identify(self, request, behind, step):
+        """Go on with ``step(identity)`` when it is known who the client is: at once, with None, where it shows nothing.
+        Raises HttpError."""
+        claim = read_claim(request, self.gateway.config, time.time(), common_name(self.stream.sock), self.is_proxy)
+        if not any(claim):
+            return step(None)
+        on_known = self._await(request, behind, step)
+        self._job = Admission(self.gateway, self.group, claim, lambda identity, failure: on_known(failure or identity))
+        self._job.begin()
+        return None
+
+    def _identify_if(self, asks, request, show):
+        """Go on with ``show(request, identity)``, which is None where nobody ``asks``."""
+        step = functools.partial(show, request)
+        if asks:
+            self._identify(request, b'', step)
+        else:
+            step(None)
+
+    def end(self):
+        if self._job:
+            self._job.cancel()
+            self._job = None
+        Client.end(self)
+
+
+class Visit(Inquiry):
+    """Our side of a client until its first request is answered."""
+
+    __slots__ = ('_parser',)
+
+    def __init__(self, *arrival):
+        self._parser = RequestParser()
+        Inquiry.__init__(self, *arrival)
 
     def wants_data(self, stream):
         """Who has asked for a file has nothing more to say."""
@@ -8739,41 +8930,6 @@ class Visit(Arrival):
         asks = needs_identity(self.gateway.config)
         step = functools.partial(self._open, request, behind, accept, asks)
         return self._identify(request, behind, step) if asks else step(None)
-
-    def _await(self, request, behind, step):
-        """What is to be called with whatever the visit waits for from now on: then it goes on with ``step``."""
-        self.move(ANSWERING)
-        self.keep(len(behind))
-        return functools.partial(self._go_on, request, behind, step)
-
-    def _go_on(self, request, behind, step, result):
-        """Go on with ``step(result)``, which may give the Session that follows, or raise HttpError. An HttpError, or a
-        Failure, which is a mistake of ours, ends the visit."""
-        self._job = session = None
-        try:
-            if isinstance(result, (HttpError, Failure)):
-                self.refuse(result if isinstance(result, HttpError) else MISTAKE, request)
-            else:
-                session = step(result)
-        except HttpError as error:
-            self.refuse(error, request)
-        try:
-            if session:
-                session.begin(behind)
-        except Exception:
-            log_mistake()
-            session.on_mistake()
-
-    def _identify(self, request, behind, step):
-        """Go on with ``step(identity)`` when it is known who the client is: at once, with None, where it shows nothing.
-        Raises HttpError."""
-        claim = read_claim(request, self.gateway.config, time.time(), common_name(self.stream.sock), self.is_proxy)
-        if not any(claim):
-            return step(None)
-        on_known = self._await(request, behind, step)
-        self._job = Admission(self.gateway, self.group, claim, lambda identity, failure: on_known(failure or identity))
-        self._job.begin()
-        return None
 
     def _open(self, request, behind, accept, asks, identity):
         """As _upgrade(), when it is known who the client is, or nobody ``asks``."""
@@ -8836,10 +8992,27 @@ class Visit(Arrival):
         elif request.method == 'OPTIONS' or request.path == '/healthz':
             status, word = (503, 'draining') if gateway.leaving else (200, 'ok')
             self._say(request, status, word, headers_for_readers(request, gateway.config))
-        elif gateway.config['auth.pages']:
-            self._identify(request, b'', functools.partial(self._show, request))
+        elif request.path == CONNECTIONS_PATH and (gateway.config['redis.connections']
+                                                   or gateway.config['web'] is None):
+            self._identify_if(needs_identity(gateway.config), request, self._list_connections)
         else:
-            self._show(request, None)
+            self._identify_if(gateway.config['auth.pages'], request, self._show)
+
+    def _list_connections(self, request, identity):
+        """What the Redis page offers: to each identity those that it may reach, to strangers none."""
+        config, resolver = self.gateway.config, self.gateway.resolver
+        refusal, is_stranger = reader_refusal(request, config), needs_identity(config) and identity is None
+        if refusal:
+            raise HttpError(403, refusal)
+        if is_stranger and config['auth.pages']:
+            raise unauthorized(config)
+        resolver = resolver.narrowed(identity) if identity else resolver
+        heard_of = () if is_stranger else connections_for(identity, config['redis.connections'])
+        offered = [one for one in heard_of if resolver.refusal(one.host, one.port) is None]
+        text = connections_text(offered, is_stranger).encode('ascii')
+        self._log(200, '%s %s' % (request.method, CONNECTIONS_PATH))
+        head = page_head(200, 'application/json', len(text), headers_for_readers(request, config))
+        self._part(head + (text if request.method == 'GET' else b''))
 
     def _count_for(self, request):
         if may_see_counts(request, self.listen, peer_address(self.peer), self.is_proxy, self.gateway.config):
@@ -8873,25 +9046,21 @@ class Visit(Arrival):
         if names is None:
             self.refuse(NOT_HERE, request)
             return
-        on_data = self._await(request, b'', functools.partial(self._on_file, request, names[-1]))
+        on_form = self._await(request, b'', functools.partial(self._on_file, request, names[-1]))
         self.gateway.places.offer(self)  # anew: others have asked for nothing
-        self._job = self.gateway.files.submit(self.group, blocking_read_file, (web_folder(self.gateway), names),
-                                              on_data)
+        self._job = self.gateway.files.submit(self.group, self.gateway.packings.blocking_read,
+                                              (web_folder(self.gateway), names, takes_gzip(request)), on_form)
         if self._job is None:
             self.end()
 
-    def _on_file(self, request, name, data):
-        self._log(200, '%s %s' % (request.method, printable(request.path)))
+    def _on_file(self, request, name, form):
         policy = FOLDER_POLICY if self.gateway.config['web'] else PAGE_POLICY
-        self.stream.write(page_head(200, content_type(name), len(data), policy=policy),
-                          data if request.method == 'GET' else b'')
+        status, head, body = file_reply(request, name, form, policy)
+        self._log(status, '%s %s' % (request.method, printable(request.path)))
+        self.stream.write(head, body)
         self.stream.finish()
         self.rearm(STALL_SECONDS)
         self.gateway.budget.enforce(self)
-
-    def _say(self, request, status, sentence, headers=()):
-        self._log(status, '%s %s' % (request.method, printable(request.path)))
-        self._part(sentence_reply(status, sentence, headers, with_body=request.method != 'HEAD'))
 
     def on_end(self, stream, is_reset):
         if is_reset and getattr(stream.wire, 'why', None):
@@ -8920,12 +9089,6 @@ class Visit(Arrival):
             self.refuse(MISTAKE)
         else:
             self.end()
-
-    def end(self):
-        if self._job:
-            self._job.cancel()
-            self._job = None
-        Client.end(self)
 
 
 class Silence(Client):
@@ -9744,6 +9907,7 @@ class Gateway(object):
         self.loop = self.journal = self.lookups = self.files = self.logins = self.resolver = self.tunnels = None
         self.contexts = self.address = None
         self.tokens, self.passwords, self.failures = Tokens(), Passwords(), Failures()
+        self.packings = Packings()
         self.pages = pages_folder()
 
     # -- life ----------------------------------------------------------------------------------------------------------

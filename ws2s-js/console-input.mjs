@@ -3,11 +3,11 @@
  */
 import {parseHex} from './page.mjs';
 
-const LINE_ENDINGS = {lf: '\n', crlf: '\r\n', none: ''};
+const LINE_ENDINGS = {lf: '\n', crlf: '\r\n', cr: '\r', none: ''};
 
 /**
- * The bytes of what was typed. `mode`: 'text' or 'hex'. `ending`: 'lf', 'crlf' or 'none'; it ends each line of a text,
- * except that line ends within it stay when there is to be none behind it.
+ * The bytes of what was typed. `mode`: 'hex'; others are text. `ending`: 'lf', 'crlf', 'cr' or 'none'; it ends
+ * each line of a text, except that line ends within it stay when there is to be none behind it.
  */
 export function typedBytes(text, mode, ending) {
   if (mode === 'hex') return parseHex(text);

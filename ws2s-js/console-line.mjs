@@ -1,6 +1,7 @@
 /**
  * console-line.mjs: one connection of the console, read and written.
  */
+import {Telnet} from './console-telnet.mjs';
 import {WS2SError} from './ws2s.mjs';
 
 const FRAME_BYTES = 1048576;   // to be read before the page may be drawn again
@@ -25,6 +26,7 @@ export class Line {
   #connection;
   #writer;
   #events;
+  #telnet;
   #read = 0;           // since the last frame
   #isLeaving = false;
   #isOver = false;
@@ -37,9 +39,11 @@ export class Line {
 
   /**
    * `events`: `received(bytes)`, `changed()`, and at last `ended(error)`, without an error when we have left.
+   * `telnet`: what speaks it where the target does.
    */
-  constructor(connection, events) {
+  constructor(connection, events, telnet = new Telnet('off')) {
     this.#connection = connection;
+    this.#telnet = telnet;
     this.#writer = connection.writable.getWriter();
     this.#events = events;
     this.#readAll();
@@ -54,15 +58,32 @@ export class Line {
     return this.#resume !== null;
   }
 
-  async send(bytes) {
+  /** Resolves to true when the gateway has taken it, to false when the connection has ended before. */
+  send(bytes) {
+    return this.#write(this.#telnet.escaped(bytes));
+  }
+
+  /** The output has this size now, in characters. */
+  resize(columns, rows) {
+    const command = this.#telnet.resize(columns, rows);
+    if (command.length && !this.#isOver) this.#write(command);
+  }
+
+  /** Speak TLS from here on: as of a connection. When that fails the connection ends. */
+  startTls(options) {
+    return this.#connection.startTls(options);
+  }
+
+  async #write(bytes) {
     this.waiting += bytes.length;
     try {
       await this.#writer.write(bytes);
       this.sent += bytes.length;
       this.waiting -= bytes.length;
       this.#events.changed();
+      return true;
     } catch {
-      // The end of reading tells why; what still waits is told then.
+      return false;  // the end of reading tells why; what still waits is told then
     }
   }
 
@@ -102,7 +123,9 @@ export class Line {
     if (this.#isOver) return;
     this.received += bytes.length;
     this.#read += bytes.length;
-    this.#events.received(bytes);
+    const {data, reply} = this.#telnet.receive(bytes);
+    if (data.length) this.#events.received(data);
+    if (reply.length) await this.#answer(reply);
     if (this.#read >= FRAME_BYTES) {
       await nextFrame();
       this.#read = 0;
@@ -110,10 +133,18 @@ export class Line {
     if (this.isPaused) await this.#paused;
   }
 
+  // A target that asks and never reads the answers is not read any more.
+  async #answer(reply) {
+    const written = this.#write(reply);
+    if (!this.hasRoom) await written;
+  }
+
   // What ends after we wanted it to end is no failure.
   #end(error) {
     if (this.#isOver) return;
     this.#isOver = true;
+    const held = this.#telnet.end();
+    if (held.length) this.#events.received(held);
     this.#events.ended(this.#isLeaving ? null : error);
   }
 }

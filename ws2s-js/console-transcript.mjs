@@ -1,6 +1,7 @@
 /**
  * console-transcript.mjs: what the console has sent and received, as far as it is kept, and how it is written down.
  */
+import {AnsiReader, styledRuns} from './console-ansi.mjs';
 import {byteCount, hexDump, joined, lengthByLead, visible} from './page.mjs';
 
 const KEPT_BYTES = 1048576;
@@ -31,7 +32,10 @@ function missingBytes(bytes) {
   return 0;
 }
 
-/** `kind`: sent, received or notice. `tone` of a notice: '', 'good' or 'bad'. */
+/**
+ * `kind`: sent, received, notice, or secret for what was sent and is not kept. `tone` of a notice: '', 'good' or 'bad'.
+ * `ansi`: the state of an AnsiReader before what was received.
+ */
 class Entry {
   #pieces = [];
   #lent = 0;            // how many bytes at the begin are shown as the end of a character of an earlier entry
@@ -42,10 +46,11 @@ class Entry {
   lines = 0;
   isChanged = true;     // since it was last shown
 
-  constructor(kind, {text = '', tone = ''} = {}) {
+  constructor(kind, {text = '', tone = '', ansi} = {}) {
     this.kind = kind;
     this.text = text;
     this.tone = tone;
+    this.ansi = ansi;
     this.time = new Date();
   }
 
@@ -95,7 +100,10 @@ export class Transcript {
   #lines = 0;
   #unfinished = null;   // the received entry that ends within a character
   #mayGrow = false;     // the last entry has not been shown yet
+  #ansi = new AnsiReader();
 
+  /** Is there something that was sent or received, and not saved since? */
+  isUnsaved = false;
   entries = [];
   dropped = {entries: 0, bytes: 0};
 
@@ -107,7 +115,14 @@ export class Transcript {
     this.#push(new Entry('notice', {text, tone}));
   }
 
+  /** Something was sent that nobody may see, nor how long it was. */
+  secret() {
+    this.#push(new Entry('secret', {text: 'a secret, which is neither shown nor kept'}));
+    this.isUnsaved = true;
+  }
+
   sent(bytes) {
+    this.isUnsaved = true;
     for (const piece of pieced(bytes)) {
       this.#push(new Entry('sent'));
       this.#extend(piece, 0);
@@ -115,6 +130,7 @@ export class Transcript {
   }
 
   received(bytes) {
+    this.isUnsaved = true;
     for (const piece of pieced(bytes)) this.#receive(piece);
   }
 
@@ -122,6 +138,7 @@ export class Transcript {
   beginStream() {
     this.#unfinished = null;
     this.#mayGrow = false;
+    this.#ansi = new AnsiReader();
   }
 
   /** All entries have been shown: what comes now stands in a new one. */
@@ -133,6 +150,7 @@ export class Transcript {
     this.entries = [];
     this.dropped = {entries: 0, bytes: 0};
     this.#bytes = this.#lines = 0;
+    this.isUnsaved = false;
     this.beginStream();
   }
 
@@ -149,7 +167,10 @@ export class Transcript {
 
   #receive(piece) {
     const last = this.entries.at(-1);
-    if (!this.#mayGrow || last.kind !== 'received' || !fits(last, piece)) this.#push(new Entry('received'));
+    if (!this.#mayGrow || last.kind !== 'received' || !fits(last, piece)) {
+      this.#push(new Entry('received', {ansi: this.#ansi.state}));
+    }
+    this.#ansi.read(piece);
     const entry = this.entries.at(-1);
     const lender = this.#unfinished;
     const lent = lender && lender !== entry ? lender.borrow(piece) : 0;
@@ -220,12 +241,26 @@ export function timeText(time) {
 // Of hex dumps. The offset of a byte in its entry needs four digits at most.
 export const WIDE = {columns: 16, digits: 8}, NARROW = {columns: 8, digits: 4};
 
-/** What an entry says. `view`: 'text' or 'hex', which has the shape WIDE or NARROW. */
+function lineText(bytes) {
+  return visible(bytes, Infinity, {lines: true}).text.replaceAll('\r\n', '\n');
+}
+
+/**
+ * What an entry says. `view`: 'colour', in which sequences of terminals are obeyed, or removed; 'text', in which they
+ * can be seen; or 'hex', which has the shape WIDE or NARROW.
+ */
 export function bodyText(entry, view, {columns, digits} = WIDE) {
-  if (entry.kind === 'notice') return entry.text;
+  if (entry.text) return entry.text;
   if (view === 'hex') return hexDump(entry.bytes, 0, columns, digits);
-  const {text} = visible(entry.characters, Infinity, {lines: true});
-  return text.replaceAll('\r\n', '\n');
+  return bodyRuns(entry, view).map(({text}) => text).join('');
+}
+
+/** The same for 'colour' and 'text', as runs of one style each: `{text, style}`; plain ones have none. */
+export function bodyRuns(entry, view) {
+  if (entry.text) return [{text: entry.text}];
+  const isObeyed = view === 'colour' && entry.kind === 'received';
+  if (!isObeyed) return [{text: lineText(entry.characters)}];
+  return styledRuns(entry.characters, entry.ansi).map(({bytes, style}) => ({text: lineText(bytes), style}));
 }
 
 /** The whole as lines of a file, in pieces. */
@@ -242,6 +277,6 @@ function savedEntry(entry, view) {
   const head = `\n${timeText(entry.time)} ${entry.kind}`;
   // What a target has sent must not read like an entry of its own: its first digit is an escape.
   const body = bodyText(entry, view).replace(FORGED, digit => `\\x3${digit}`);
-  if (entry.kind === 'notice') return `${head}: ${body}\n`;
+  if (entry.text) return `${head}: ${body}\n`;
   return `${head} ${byteCount(entry.size)}\n${body}${body.endsWith('\n') ? '' : '\n'}`;
 }

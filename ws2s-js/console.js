@@ -1,329 +1,53 @@
 /**
- * console.js: the page that talks to a TCP server. Its parts:
+ * console.js: the page that talks to a TCP server: connecting, and sending what was typed.
  *
- *     1. Output       the transcript on the page
- *     2. Input        what is typed
- *     3. Page         connecting, sending, saving
- *
- * What needs no page stands in modules of its own: the transcript, the connection, what is typed as bytes.
+ * What else there is stands in modules of its own: what is shown, saved and recorded; what is typed; files that are
+ * sent; recordings that are replayed. What needs no page is apart from these: the transcript, the connection, telnet,
+ * colours, recordings.
  */
 import WS2S from './ws2s.mjs';
-import {
-  byteCount, Choices, ConnectButton, element, failureText, guardLeaving, saveFile, Status, visible,
-} from './page.mjs';
+import {byId, byteCount, Choices, ConnectButton, failureText, guardLeaving, Status, visible} from './page.mjs';
 import {admitted} from './admission.mjs';
-import {addressText, targetFields} from './targets.mjs';
-import {bodyText, NARROW, savedText, timeText, Transcript, WIDE} from './console-transcript.mjs';
-import {typedBytes} from './console-input.mjs';
-import {History} from './history.mjs';
-import {Line, nextFrame} from './console-line.mjs';
+import {addressText} from './targets.mjs';
+import {fields} from './console-start.mjs';
+import {FileSending} from './console-sending.mjs';
+import {Input} from './console-typing.mjs';
+import {Line} from './console-line.mjs';
+import {LineEndings} from './console-endings.mjs';
+import {Log} from './console-log.mjs';
+import {Replaying} from './console-replaying.mjs';
+import {showText} from './console-output.mjs';
+import {Telnet} from './console-telnet.mjs';
 
-function byId(id) {
-  return document.getElementById(id);
-}
-
-function ignore() {}
-
-function pause(milliseconds) {
-  return new Promise(resolve => { setTimeout(resolve, milliseconds); });
-}
-
-// =====================================================================================================================
-// 1. Output
-// =====================================================================================================================
-
-const DIRECTIONS = {sent: '▲ sent', received: '▼ received', notice: '● notice'};
-const NEAR_END = 24;            // pixels
-const FILL_MILLISECONDS = 10;   // for the texts of entries, in one frame
-const LINE_REM = 1.26;          // height of a line
-const WRAPPED_CHARACTERS = {wide: 80, narrow: 38};  // roughly, in a line that is wrapped
-const ANNOUNCED_CHARACTERS = 200;
-const ANNOUNCE_MILLISECONDS = 1000;
-
-/**
- * Shows a transcript: once in a frame, and at its end unless the user has scrolled up. The newest entries get their
- * text first; in a flood older ones are gone before it is their turn.
- */
-class Output {
-  #transcript;
-  #region = byId('output');
-  #list = byId('entries');
-  #newest = byId('newest');
-  #nodes = new Map();          // by entry
-  #isWanted = false;
-  #isDrawing = false;
-  #follows = true;
-  #top = 0;
-  #narrow = matchMedia('(max-width: 40rem)');
-  #announcedAt = 0;
-
-  view = 'text';
-  /** Called each time it is drawn. */
-  onDrawn = ignore;
-
-  constructor(transcript) {
-    this.#transcript = transcript;
-    this.#region.addEventListener('scroll', () => this.#onScroll());
-    this.#newest.addEventListener('click', () => this.#goToEnd());
-    this.#narrow.addEventListener('change', () => this.showAgain());
-    // Entries that nobody sees have no exact height yet.
-    const observer = new ResizeObserver(() => this.#keepAtEnd());
-    for (const node of [this.#region, this.#list]) observer.observe(node);
-    this.#setFollows(true);
-  }
-
-  /** Something has changed: draw it soon. */
-  async update() {
-    this.#isWanted = true;
-    if (this.#isDrawing) return;
-    this.#isDrawing = true;
-    try {
-      while (this.#isWanted) await this.#drawNext();
-    } finally {
-      this.#isDrawing = false;
-    }
-  }
-
-  /** All of it, since it is to look different. */
-  showAgain() {
-    for (const entry of this.#transcript.entries) entry.isChanged = true;
-    this.update();
-  }
-
-  async #drawNext() {
-    await nextFrame();
-    this.#isWanted = false;
-    await pause(this.#draw());  // half of the time is for all else
-  }
-
-  // How long it took.
-  #draw() {
-    const begin = performance.now();
-    const fresh = this.#transcript.entries.filter(entry => !this.#nodes.has(entry));
-    this.#transcript.seal();
-    this.#removeDropped();
-    this.#list.append(...fresh.map(entry => this.#newNode(entry)));
-    this.#fillUntil(begin + FILL_MILLISECONDS);
-    this.#region.classList.toggle('hex', this.view === 'hex');
-    byId('empty').hidden = this.#nodes.size > 0;
-    showText(byId('dropped'), this.#transcript.loss);
-    this.#announce(fresh);
-    this.onDrawn();
-    this.#keepAtEnd();
-    return performance.now() - begin;
-  }
-
-  #removeDropped() {
-    const kept = new Set(this.#transcript.entries);
-    for (const [entry, node] of this.#nodes) {
-      if (kept.has(entry)) continue;
-      node.remove();
-      this.#nodes.delete(entry);
-    }
-  }
-
-  #newNode(entry) {
-    const node = element('li', {className: `entry ${entry.kind} ${entry.tone}`.trim()},
-      element('div', {className: 'head'},
-        element('time', {dateTime: entry.time.toISOString()}, timeText(entry.time)),
-        element('span', {className: 'direction'}, DIRECTIONS[entry.kind]),
-        element('span', {className: 'count'})),
-      element('pre', {className: 'body'}));
-    this.#nodes.set(entry, node);
-    return node;
-  }
-
-  #fillUntil(deadline) {
-    for (const entry of this.#transcript.entries.filter(each => each.isChanged).reverse()) {
-      if (performance.now() > deadline) {
-        this.#isWanted = true;
-        return;
-      }
-      this.#fill(entry);
-    }
-  }
-
-  #fill(entry) {
-    const node = this.#nodes.get(entry), [head, body] = node.children;
-    const isNarrow = this.#narrow.matches;
-    const text = bodyText(entry, this.view, isNarrow ? NARROW : WIDE);
-    if (entry.kind !== 'notice') head.lastChild.textContent = byteCount(entry.size);
-    body.textContent = text;
-    // Until it is laid out. Were the guess too low, the browser would take many for nearly visible.
-    node.style.containIntrinsicBlockSize = `auto ${LINE_REM * linesOf(text, isNarrow)}rem`;
-    entry.isChanged = false;
-  }
-
-  // A screen reader is told the newest of what came, not a flood.
-  #announce(entries) {
-    const entry = entries.findLast(each => each.kind === 'received');
-    if (!entry || performance.now() - this.#announcedAt < ANNOUNCE_MILLISECONDS) return;
-    this.#announcedAt = performance.now();
-    const {text, isCut} = visible(entry.bytes, ANNOUNCED_CHARACTERS, {lines: true});
-    byId('announcer').textContent = `Received ${byteCount(entry.size)}: ${text}${isCut ? '…' : ''}`;
-  }
-
-  // -- scrolling ------------------------------------------------------------------------------------------------------
-
-  #onScroll() {
-    const {scrollTop, scrollHeight, clientHeight} = this.#region;
-    if (scrollHeight - clientHeight - scrollTop < NEAR_END) this.#setFollows(true);
-    // It also becomes less when older entries go; then the end is not left.
-    else if (scrollTop < this.#top) this.#setFollows(false);
-    this.#top = scrollTop;
-  }
-
-  #setFollows(follows) {
-    this.#follows = follows;
-    if (follows && document.activeElement === this.#newest) this.#region.focus();  // what is hidden has no focus
-    this.#newest.hidden = follows;
-    this.#region.classList.toggle('follows', follows);
-  }
-
-  #goToEnd() {
-    this.#setFollows(true);
-    this.#keepAtEnd();
-    this.#region.focus();  // not every browser gives a button the focus at a click
-  }
-
-  #keepAtEnd() {
-    if (!this.#follows) return;
-    this.#region.scrollTop = this.#region.scrollHeight;
-    this.#top = this.#region.scrollTop;
-  }
-}
-
-function linesOf(text, isNarrow) {
-  const wrapped = Math.ceil(text.length / WRAPPED_CHARACTERS[isNarrow ? 'narrow' : 'wide']);
-  return Math.max(text.split('\n').length, wrapped);
-}
-
-function showText(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-  node.hidden = !text;
-}
-
-// =====================================================================================================================
-// 2. Input
-// =====================================================================================================================
-
-const ROWS = 8;
-
-/** The text area, which grows with its lines and knows what was typed before. */
-class Input {
-  #area = byId('input');
-  #mode = byId('mode');
-  #ending = byId('line-ending');
-  #histories = {text: new History(), hex: new History()};
-
-  /** Called for Enter. */
-  onEnter = ignore;
-
-  constructor() {
-    this.#area.addEventListener('keydown', event => this.#onKey(event));
-    this.#area.addEventListener('input', () => this.#grow());
-    this.#mode.addEventListener('change', () => this.showMode());
-    this.showMode();
-  }
-
-  /** What was typed, as bytes. Throws a RangeError for what is not hexadecimal. */
-  read() {
-    return typedBytes(this.#area.value, this.#mode.value, this.#ending.value);
-  }
-
-  /** It was sent: the next one can be typed. */
-  next() {
-    this.#history.add(this.#area.value);
-    this.#show('');
-    this.setValid(true);
-  }
-
-  setValid(isValid) {
-    if (isValid) this.#area.removeAttribute('aria-invalid');
-    else this.#area.setAttribute('aria-invalid', 'true');
-  }
-
-  focus() {
-    this.#area.focus();
-  }
-
-  get isTyped() {
-    return this.#area.value.trim() !== '';
-  }
-
-  /** Another mode was chosen. */
-  showMode() {
-    const isHex = this.#mode.value === 'hex';
-    this.#ending.disabled = isHex;
-    this.#area.placeholder = isHex ? 'for example 50 49 4e 47 0d 0a' : 'for example PING';
-    this.setValid(true);
-  }
-
-  get #history() {
-    return this.#histories[this.#mode.value];
-  }
-
-  #onKey(event) {
-    const hasModifier = event.shiftKey || event.ctrlKey || event.altKey || event.metaKey;
-    if (hasModifier || event.isComposing) return;
-    if (event.key === 'Enter') this.#onEnterKey(event);
-    if (event.key === 'ArrowUp' && this.#isInFirstLine()) this.#recall(event, this.#history.older(this.#area.value));
-    if (event.key === 'ArrowDown' && this.#isInLastLine()) this.#recall(event, this.#history.newer(this.#area.value));
-  }
-
-  #onEnterKey(event) {
-    event.preventDefault();
-    this.onEnter();
-  }
-
-  #isInFirstLine() {
-    return !this.#area.value.slice(0, this.#area.selectionStart).includes('\n');
-  }
-
-  #isInLastLine() {
-    return !this.#area.value.slice(this.#area.selectionEnd).includes('\n');
-  }
-
-  #recall(event, line) {
-    if (line === null) return;
-    event.preventDefault();
-    this.#show(line);
-  }
-
-  #show(text) {
-    this.#area.value = text;
-    this.#grow();
-  }
-
-  #grow() {
-    this.#area.rows = Math.min(ROWS, this.#area.value.split('\n', ROWS).length);
-    this.setValid(true);
-  }
-}
-
-// =====================================================================================================================
-// 3. Page
-// =====================================================================================================================
-
-const BUTTONS = {connect: ['idle'], cancel: ['connecting'], disconnect: ['connected', 'leaving'], pause: ['connected']};
+const BUTTONS = {
+  connect: ['idle', 'replaying'], cancel: ['connecting'], disconnect: ['connected', 'leaving'], pause: ['connected'],
+  'send-file': ['connected'], replay: ['idle'], 'replay-stop': ['replaying'],
+};
 const CHOICES = ['view', 'mode', 'line-ending'];
+const TELNET_PORT = 23;
 const VERSION_CHARACTERS = 20;
 const SECOND_THOUGHT = 500;  // milliseconds: what drops data is not meant by a double click, or a key held down
 
 class Page {
-  #transcript = new Transcript();
-  #output = new Output(this.#transcript);
   #input = new Input();
-  #status = new Status(byId('status'));
-  #sendStatus = new Status(byId('send-status'));
-  #fields = targetFields(byId('connect-form'), {store: 'ws2s.console.targets'});
+  #fields = fields;
   #button = new ConnectButton(byId('connect'));
   #choices = new Choices('ws2s.console.choices');
+  #endings = new LineEndings();
+  #sending = new FileSending(this);
   #state = 'idle';
   #attempt = null;     // an AbortController
-  #line = null;        // the last connection
+  #target = null;      // the last one, as it was read from the fields
+  #telnet = null;      // of the last connection
   #where = '';
+  #isTelnet = false;   // has that been told?
   #leftAt = 0;
+
+  log = new Log();
+  status = new Status(byId('status'));
+  sendStatus = new Status(byId('send-status'));
+  /** The last connection. */
+  line = null;
 
   constructor() {
     this.#recallChoices();
@@ -331,15 +55,15 @@ class Page {
     onEvent('cancel', 'click', () => this.#attempt?.abort());
     onEvent('disconnect', 'click', () => this.#leave());
     onEvent('pause', 'click', () => this.#togglePause());
+    onEvent('start-tls', 'click', () => this.#startTls());
     onEvent('send-form', 'submit', () => this.#send());
-    onEvent('view', 'change', () => this.#changeView());
-    onEvent('save', 'click', () => this.#save());
-    onEvent('clear', 'click', () => this.#clear());
+    new Replaying(this);
     this.#input.onEnter = () => this.#send();
-    this.#output.onDrawn = () => this.#showTotals();
+    this.log.output.onDrawn = () => this.#showTotals();
+    this.log.output.onResized = ({columns, rows}) => this.line?.resize(columns, rows);
+    this.#setState('idle');
     this.#showTotals();
-    guardLeaving(() => this.#input.isTyped);
-    byId('unstarted').remove();
+    guardLeaving(() => this.#input.isTyped || this.log.isRecording || this.#isLive && this.log.isUnsaved);
   }
 
   // How somebody likes to write to a server stays, over servers and visits.
@@ -347,30 +71,36 @@ class Page {
     for (const id of CHOICES) {
       const known = [...byId(id).options].some(option => option.value === this.#choices.get(id));
       if (known) byId(id).value = this.#choices.get(id);
-      byId(id).addEventListener('change', () => this.#choices.set(id, byId(id).value));
+      byId(id).addEventListener('change', () => this.#choose(id));
     }
-    this.#output.view = byId('view').value;
+    this.log.showView();
     this.#input.showMode();
+  }
+
+  #choose(id) {
+    const {value} = byId(id);
+    if (value !== 'secret') this.#choices.set(id, value);  // that is for one line
   }
 
   // -- connecting -----------------------------------------------------------------------------------------------------
 
   async #connect() {
     if (this.#state !== 'idle') return;
-    const target = this.#readTarget();
+    const target = readTarget(this.#fields, this.status);
     if (!target) return;
+    this.#target = target;
     this.#where = whereOf(target);
     this.#attempt = new AbortController();
     this.#setState('connecting');
     byId('cancel').focus();
-    this.#status.say(`Connecting to ${this.#where}…`, 'busy');
-    this.#tell(`Connecting to ${this.#where}…`);
+    this.status.say(`Connecting to ${this.#where}…`, 'busy');
+    this.log.tell(`Connecting to ${this.#where}…`);
     const connection = await this.#open(target);
     if (connection) this.#onConnected(connection);
   }
 
   async #open(target) {
-    const {url, extra, ...options} = target;
+    const {url, extra, startTls, ...options} = target;
     const open = () => WS2S.connect(url, {...options, signal: this.#attempt.signal});
     try {
       return await admitted(open, target, this.#fields);
@@ -380,89 +110,126 @@ class Page {
     }
   }
 
-  #readTarget() {
-    try {
-      return this.#fields.read();
-    } catch (error) {
-      if (!error.field) throw error;
-      this.#status.sayError(error);
-      error.field.focus();
-      return null;
-    }
-  }
-
   #onConnected(connection) {
     this.#fields.remember();
     this.#fields.fold();
-    this.#transcript.beginStream();
-    this.#line = new Line(connection, {
-      received: bytes => this.#onReceived(bytes),
-      changed: () => this.#output.update(),
-      ended: error => this.#onEnded(error),
-    });
+    this.log.beginStream(this.#where);
+    this.#beginLine(connection);
     this.#setState('connected');
-    this.#sendStatus.say('');
-    const how = connection.tls ? ` (${visible(connection.tls.version, VERSION_CHARACTERS).text})` : '';
-    this.#status.say(`Connected to ${this.#where}${how}.`, 'good');
-    this.#tell(`Connected to ${this.#where}${how}.`, 'good');
+    byId('start-tls').hidden = !this.#target.startTls;
+    this.sendStatus.say('');
+    const how = connection.tls ? ` (${versionOf(connection.tls)})` : '';
+    this.status.say(`Connected to ${this.#where}${how}.`, 'good');
+    this.log.tell(`Connected to ${this.#where}${how}.`, 'good');
+    this.#onChanged();
     this.#input.focus();
+  }
+
+  #beginLine(connection) {
+    const {port, extra} = this.#target;
+    const mode = extra.telnet || (port === TELNET_PORT ? 'on' : 'auto');
+    this.#telnet = new Telnet(mode, this.log.output.size);
+    this.#isTelnet = false;
+    this.#input.ending = this.#endings.get(targetName(this.#target)) || this.#choices.get('line-ending');
+    this.line = new Line(connection, {
+      received: bytes => this.#onReceived(bytes),
+      changed: () => this.#onChanged(),
+      ended: error => this.#onEnded(error),
+    }, this.#telnet);
   }
 
   #onNotConnected(error) {
     const hadFocus = document.activeElement === byId('cancel');
     this.#setState('idle');
-    this.#status.sayError(error);
-    this.#tell(failureText(error), error.name === 'AbortError' ? '' : 'bad');
+    this.status.sayError(error);
+    this.log.tell(failureText(error), error.name === 'AbortError' ? '' : 'bad');
     this.#button.offerRetry(error.name !== 'AbortError');
     if (hadFocus) (error.field || byId('connect')).focus();
   }
 
   #leave() {
-    if (this.#state === 'leaving' && performance.now() - this.#leftAt > SECOND_THOUGHT) this.#line.drop();
+    if (this.#state === 'leaving' && performance.now() - this.#leftAt > SECOND_THOUGHT) this.line.drop();
     if (this.#state !== 'connected') return;
     this.#leftAt = performance.now();
     this.#setState('leaving');
     byId('disconnect').textContent = 'Disconnect at once';
-    this.#status.say('Disconnecting, after what was sent…', 'busy');
-    this.#line.leave();
+    this.status.say('Disconnecting, after what was sent…', 'busy');
+    this.line.leave();
   }
 
   #onReceived(bytes) {
-    this.#transcript.received(bytes);
-    this.#output.update();
+    this.log.received(bytes);
+    this.#onChanged();
+  }
+
+  #onChanged() {
+    if (this.#telnet.isOn && !this.#isTelnet) this.#onTelnet();
+    this.#input.isSecretAsked = this.#telnet.isSecret;
+    this.log.output.update();
+  }
+
+  // Its lines end with CR LF, unless somebody has chosen otherwise for this target.
+  #onTelnet() {
+    this.#isTelnet = true;
+    this.log.tell('The target speaks telnet: its commands are answered, and not shown.');
+    this.#input.ending = this.#endings.get(targetName(this.#target)) || 'crlf';
+  }
+
+  // The connection tells when it fails.
+  async #startTls() {
+    byId('start-tls').hidden = true;
+    this.log.tell('Starting TLS…');
+    const tls = await this.line.startTls(this.#target.startTls).catch(() => null);
+    if (!tls) return;
+    this.log.tell(`From here on it is ${versionOf(tls)}.`, 'good');
+    this.status.say(`Connected to ${this.#where}, by now with TLS (${versionOf(tls)}).`, 'good');
+    this.#input.focus();
   }
 
   #onEnded(error) {
     const hadFocus = [byId('disconnect'), byId('pause')].includes(document.activeElement);
-    const {waiting} = this.#line;
+    const {waiting} = this.line;
     const isFailure = error && error.reason !== 'closed';
     this.#setState('idle');
     this.#button.offerRetry(isFailure);
-    if (error) this.#status.say(failureText(error), isFailure ? 'bad' : '');
-    else this.#status.say('Disconnected.');
-    this.#tell(error ? failureText(error) : 'Disconnected.', isFailure ? 'bad' : '');
-    if (waiting) this.#tell(`The last ${byteCount(waiting)} to be sent may not have reached the target.`, 'bad');
+    if (error) this.status.say(failureText(error), isFailure ? 'bad' : '');
+    else this.status.say('Disconnected.');
+    this.log.tell(error ? failureText(error) : 'Disconnected.', isFailure ? 'bad' : '');
+    if (waiting) this.log.tell(`The last ${byteCount(waiting)} to be sent may not have reached the target.`, 'bad');
     if (hadFocus) byId('connect').focus();
   }
 
   #setState(state) {
     this.#state = state;
     for (const [id, states] of Object.entries(BUTTONS)) byId(id).hidden = !states.includes(state);
+    byId('connect').disabled = state === 'replaying';
+    byId('start-tls').hidden = true;
     this.#fields.disabled = state !== 'idle';
     byId('disconnect').textContent = 'Disconnect';
-    this.#showPause(false);
+    byId('pause').setAttribute('aria-pressed', 'false');
+  }
+
+  get #isLive() {
+    return ['connected', 'leaving'].includes(this.#state);
+  }
+
+  /** A recording may be replayed now; nothing else happens meanwhile. */
+  beginReplay() {
+    if (this.#state !== 'idle') return false;
+    this.#setState('replaying');
+    return true;
+  }
+
+  endReplay() {
+    this.#setState('idle');
   }
 
   #togglePause() {
     if (this.#state !== 'connected') return;
-    const isPaused = !this.#line.isPaused;
-    this.#line.setPaused(isPaused);
-    this.#showPause(isPaused);
-    this.#tell(isPaused ? 'Paused: nothing more is read, and the target has to wait.' : 'Reading again.');
-  }
-
-  #showPause(isPaused) {
+    const isPaused = !this.line.isPaused;
+    this.line.setPaused(isPaused);
     byId('pause').setAttribute('aria-pressed', String(isPaused));
+    this.log.tell(isPaused ? 'Paused: nothing more is read, and the target has to wait.' : 'Reading again.');
   }
 
   // -- sending --------------------------------------------------------------------------------------------------------
@@ -473,54 +240,35 @@ class Page {
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
       this.#input.setValid(false);
-      this.#sendStatus.say(error.message, 'bad');
+      this.sendStatus.say(error.message, 'bad');
     }
   }
 
   #sendBytes(bytes) {
-    const refusal = this.#refusal(bytes);
-    this.#sendStatus.say(refusal, refusal && 'bad');
+    const refusal = this.refusal(bytes.length);
+    this.sendStatus.say(refusal, refusal && 'bad');
     this.#input.focus();
     if (refusal) return;
-    this.#transcript.sent(bytes);
-    this.#line.send(bytes);
+    if (this.#input.isSecret) this.log.secret();
+    else this.log.sent(bytes);
+    this.line.send(bytes);
+    this.#endings.set(targetName(this.#target), this.#input.ending);
     this.#input.next();
-    this.#output.update();
   }
 
-  #refusal(bytes) {
+  /** Why so many bytes cannot be sent now; '' if they can. */
+  refusal(size) {
     if (this.#state !== 'connected') return 'Not connected: nothing was sent.';
-    if (!bytes.length) return 'There is nothing to send.';
-    if (!this.#line.hasRoom) return `The target does not read: ${byteCount(this.#line.waiting)} are still waiting.`;
+    if (this.#sending.isBusy) return 'A file is being sent: nothing else was sent.';
+    if (!size) return 'There is nothing to send.';
+    if (!this.line.hasRoom) return `The target does not read: ${byteCount(this.line.waiting)} are still waiting.`;
     return '';
   }
 
-  // -- transcript -----------------------------------------------------------------------------------------------------
-
-  #tell(text, tone) {
-    this.#transcript.notice(text, tone);
-    this.#output.update();
-  }
-
   #showTotals() {
-    const {sent, received, waiting} = this.#line || {sent: 0, received: 0, waiting: 0};
+    const {sent, received, waiting} = this.line || {sent: 0, received: 0, waiting: 0};
     const more = waiting ? ` (${byteCount(waiting)} waiting)` : '';
     showText(byId('totals'), `Sent ${byteCount(sent)}${more}, received ${byteCount(received)}`);
-  }
-
-  #changeView() {
-    this.#output.view = byId('view').value;
-    this.#output.showAgain();
-  }
-
-  #clear() {
-    this.#transcript.clear();
-    this.#output.update();
-  }
-
-  #save() {
-    const name = `ws2s-${new Date().toISOString().slice(0, 19).replace(/[:T]/g, '-')}.txt`;
-    saveFile(name, [...savedText(this.#transcript, this.#output.view)], 'text/plain;charset=utf-8');
   }
 }
 
@@ -529,6 +277,27 @@ function onEvent(id, event, listener) {
     happened.preventDefault();
     listener();
   });
+}
+
+// null when something is wrong, which is told then.
+function readTarget(fields, status) {
+  try {
+    return fields.read();
+  } catch (error) {
+    if (!error.field) throw error;
+    status.sayError(error);
+    error.field.focus();
+    return null;
+  }
+}
+
+function versionOf({version}) {
+  return visible(version, VERSION_CHARACTERS).text;
+}
+
+// How it is remembered.
+function targetName({host, port, ssh}) {
+  return addressText(host, port) + (ssh ? ` ${addressText(ssh.host, ssh.port)}` : '');
 }
 
 // Without the user's name at the SSH server: this goes into the transcript.

@@ -3,7 +3,7 @@
  *
  * What stands where:
  *
- *     1. Elements     element, saveFile, guardLeaving, Status
+ *     1. Elements     byId, element, saveFile, guardLeaving, Status, startPage
  *     2. Bytes        visible, joined, hexDump, parseHex, byteCount
  *     3. Failures     explain, FieldError
  *     4. Choices      Choices
@@ -12,6 +12,10 @@
 // =====================================================================================================================
 // 1. Elements
 // =====================================================================================================================
+
+export function byId(id) {
+  return document.getElementById(id);
+}
 
 // Their properties cannot be set, or not in every browser.
 const ATTRIBUTES = new Set(['list', 'role', 'form', 'colspan', 'rowspan', 'scope']);
@@ -109,6 +113,44 @@ export class Status {
   sayError(error) {
     this.say(failureText(error), 'bad');
   }
+}
+
+const TOO_EARLY = 'Connecting when the rest of this page is there…';
+const NOT_WHOLE = 'A part of this page could not be loaded: load it again.';
+
+/**
+ * The form for a target can be filled in while `load()` imports the rest of the page, all modules of which are named in
+ * the template `later`, to be fetched side by side. What is wanted too early is done when it is there. Those that are
+ * imported only when they are needed are in the template `last`, if there are such.
+ */
+export async function startPage(form, load) {
+  const status = new Status(document.getElementById('status'));
+  const others = [...document.querySelectorAll('main > section')].filter(section => !section.contains(form));
+  const setBusy = isBusy => {
+    for (const section of others) section.inert = isBusy;
+    document.body.setAttribute('aria-busy', String(isBusy));
+  };
+  let answer = [TOO_EARLY, 'busy'], isWanted = false;
+  const onSubmit = event => {
+    event.preventDefault();
+    isWanted = true;
+    status.say(...answer);
+  };
+  form.addEventListener('submit', onSubmit);
+  const fetchModules = id => document.head.append(document.getElementById(id)?.content || '');
+  document.getElementById('unstarted').remove();
+  fetchModules('later');
+  setBusy(true);
+  try {
+    await load();
+  } catch (error) {
+    status.say(...answer = [NOT_WHOLE, 'bad']);
+    throw error;
+  }
+  form.removeEventListener('submit', onSubmit);
+  setBusy(false);
+  if (isWanted) form.requestSubmit();
+  fetchModules('last');
 }
 
 // =====================================================================================================================

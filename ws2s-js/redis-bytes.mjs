@@ -113,6 +113,12 @@ export function labelOf(bytes, limit) {
   return isCut || begin !== bytes ? `${text}… ${byteCount(bytes.length)}` : text;
 }
 
+/** About `limit` characters of bytes or of a text, without what cannot be seen, and … where there are more. */
+export function shortened(bytesOrText, limit) {
+  const {text, isCut} = visible(bytesOrText, limit);
+  return isCut ? `${text}…` : text;
+}
+
 // A backslash is shown as two, so that `a\x00` and `a` with a NUL do not look the same.
 function distinct(bytes) {
   if (!bytes.includes(BACKSLASH)) return bytes;

@@ -4,7 +4,7 @@ import {element, FieldError, Status} from './page.mjs';
 import {ChangedError} from './redis-errors.mjs';
 import {failure} from './redis-fields.mjs';
 
-const TYPED = 'textarea:not([readonly]), input:not([type=file])';
+const TYPED = 'textarea:not([readonly]), input:not([type=file], [data-look])';  // not what says where to look
 
 const opened = new Set();
 

@@ -44,7 +44,7 @@ const SENTENCES = {
 
 /** A sentence for people about an error of Redis, in which the server's own words follow; null about other errors. */
 export function sentenceOf(error) {
-  if ([ChangedError, EndedError, UnprovedError].some(kind => error instanceof kind)) return error.message;
+  if (OWN_ERRORS.some(kind => error instanceof kind)) return error.message;
   if (ends.get(error) === null) return BEHIND;
   if (!(error instanceof RedisError)) return null;
   const isNoPassword = error.code === 'ERR' && /without any password|no password is set/i.test(error.message);
@@ -52,6 +52,14 @@ export function sentenceOf(error) {
   const sentence = isNoPassword ? 'This server has no password: connect without one.' : known;
   const {text: words, isCut} = visible(error.message, ERROR_CHARACTERS);
   return `${sentence} (${words}${isCut ? '…' : ''})`;
+}
+
+/** A command that a read-only connection does not send. */
+export class ReadOnlyError extends Error {
+  constructor(message) {
+    super(message);
+    this.name = 'ReadOnlyError';
+  }
 }
 
 /** A command that is not sent any more. */
@@ -70,6 +78,9 @@ export class UnprovedError extends Error {
     this.name = 'UnprovedError';
   }
 }
+
+// Their messages are sentences for people.
+const OWN_ERRORS = [ChangedError, EndedError, ReadOnlyError, UnprovedError];
 
 /** Why a connection that was made is of no use. What the page has asked till then changes nothing on the server. */
 export function unproved(error) {

@@ -3,6 +3,7 @@
 import {element, byteCount, failureText, FieldError, parseHex, saveFile} from './page.mjs';
 import {bestForm, canBeText, fromEscaped, labelOf, toEscaped, toHex, utf8, textOf} from './redis-bytes.mjs';
 import {sentenceOf} from './redis-errors.mjs';
+import {JsonAid} from './redis-json-aid.mjs';
 import {count} from './redis-names.mjs';
 
 /** More than this is not edited in a field: with many lines browsers would become slow. */
@@ -30,6 +31,7 @@ export class BytesField {
   #text;
   #form;
   #hint;
+  #aid = null;    // with JSON, where a document can be typed
   #isLine;
   #given;         // the bytes that were put in, and what stands there for them
   #written;
@@ -46,7 +48,30 @@ export class BytesField {
     this.node = element('div', {className: 'field wide bytes-field'},
       element('div', {className: 'row'}, element('label', {htmlFor: id, className: 'stretch'}, label), this.#form),
       this.#text, this.#hint);
+    if (rows > 2 && !isReadOnly) this.#addAid(id);
     this.set(bytes);
+  }
+
+  #addAid(id) {
+    const field = this;
+    this.#aid = new JsonAid(id, {
+      get text() { return field.#shownForm === 'text' ? field.#text.value : null; },
+      retype: text => { this.#text.value = text; },
+      focus: () => this.focus(),
+      select: at => { this.focus(); this.#text.setSelectionRange(at, at + 1); },
+    });
+    this.#text.setAttribute('aria-describedby', `${this.#hint.id} ${this.#aid.noteId}`);
+    this.node.append(this.#aid.node);
+  }
+
+  /** Why what was JSON is none any more; null where nothing of that kind was lost. */
+  get lossOfJson() {
+    return this.#aid ? this.#aid.loss : null;
+  }
+
+  /** What is typed into. */
+  get control() {
+    return this.#text;
   }
 
   #buildText(id, rows, isReadOnly) {
@@ -60,6 +85,7 @@ export class BytesField {
 
   set(bytes) {
     this.#write(bytes, bestForm(bytes, this.#isLine));
+    this.#aid?.reset();
   }
 
   #write(bytes, form) {
@@ -96,6 +122,7 @@ export class BytesField {
     this.#hint.textContent = HINTS[this.#shownForm];
     this.#text.value = other.#text.value;
     this.#written = null;
+    this.#aid?.onTyped();
   }
 
   set isReadOnly(isReadOnly) {
@@ -109,6 +136,7 @@ export class BytesField {
   // A name with line ends was pasted: the last one is not meant, and others must be seen.
   #onInput() {
     this.#text.removeAttribute('aria-invalid');
+    this.#aid?.onTyped();
     const text = this.#text.value;
     if (!this.#isLine || !text.includes('\n')) return;
     this.#text.value = text.replace(/\n$/, '');
@@ -123,6 +151,7 @@ export class BytesField {
       const wasChanged = this.isChanged;
       this.#write(this.read(), form);
       if (wasChanged) this.#written = null;  // in its new form it still is not what was put in
+      this.#aid?.onTyped();
     } catch (error) {
       this.#form.value = this.#shownForm;
       this.#hint.textContent = failure(error);

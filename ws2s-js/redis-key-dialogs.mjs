@@ -1,39 +1,27 @@
 /** What is asked about one key: its time to live, its name, its end; and what a new one is to be. */
 
 import {element, FieldError} from './page.mjs';
-import {bytesOfName, labelOfName, nameOf} from './redis-bytes.mjs';
+import {bytesOfName, labelOfName, nameOf, utf8} from './redis-bytes.mjs';
 import {openDialog} from './redis-dialog.mjs';
 import {ChangedError} from './redis-errors.mjs';
 import {BytesField, EDITABLE_BYTES, labelled} from './redis-fields.mjs';
+import {JSON_TYPE} from './redis-json-key.mjs';
 import {typeName} from './redis-session.mjs';
-import {firstContent, TYPES} from './redis-values.mjs';
+import {copyKey} from './redis-transfer.mjs';
+import {expireCommand, writtenTtl} from './redis-ttl.mjs';
+import {TtlField} from './redis-ttl-field.mjs';
+import {firstContent, OWN_TYPES} from './redis-values.mjs';
 
 const SHOWN = 200;  // characters of a name
-const LARGEST_SECONDS = 9e12;
-
-/** A field for seconds. `isOptional`: empty means no time to live. */
-function secondsInput(isOptional) {
-  return element('input', {
-    id: 'ttl-seconds', inputMode: 'numeric', autocomplete: 'off', placeholder: isOptional ? 'for ever' : '',
-  });
-}
-
-function readSeconds(input) {
-  const seconds = Number(input.value);
-  if (/^\s*\d+\s*$/.test(input.value) && seconds >= 1 && seconds <= LARGEST_SECONDS) return seconds;
-  input.setAttribute('aria-invalid', 'true');
-  throw new FieldError('A time to live is a whole number of seconds, at least 1.', input);
-}
 
 /** `left`: the seconds that are left now, or null. */
 export function askTtl(session, name, left, onSet) {
-  const seconds = secondsInput();
-  if (left !== null) seconds.value = String(Math.max(1, Math.round(left)));
+  const field = new TtlField(false, left === null ? '' : writtenTtl(left * 1000));
   return openDialog({
     id: 'dialog-ttl', title: 'Time to live', submit: 'Set', content: [
-      element('p', {}, 'Redis deletes the key when this time has passed.'), labelled('Seconds', seconds)],
+      element('p', {}, 'Redis deletes the key when this time has passed.'), field.node],
     onSubmit: async () => {
-      const isSet = await session.ask('EXPIRE', bytesOfName(name), readSeconds(seconds));
+      const isSet = await session.ask(...expireCommand(bytesOfName(name), field.read()));
       if (!isSet) throw new ChangedError('This key does not exist any more.');
       await onSet();
     },
@@ -59,6 +47,36 @@ async function rename(session, from, to) {
   return nameOf(to);
 }
 
+/** Resolves to `{db, name}` of the copy, undefined when none was made. */
+export function askCopy(session, from) {
+  const bytes = bytesOfName(from), isLong = bytes.length > EDITABLE_BYTES;
+  const name = new BytesField({
+    id: 'copy-name', label: isLong ? 'Name there (empty: the same)' : 'Name there', bytes: isLong ? utf8('') : bytes});
+  const db = element('input', {
+    id: 'copy-db', value: String(session.db), inputMode: 'numeric', autocomplete: 'off',
+    disabled: session.databases === 1});
+  const replaces = element('input', {id: 'copy-replace', type: 'checkbox'});
+  return openDialog({
+    id: 'dialog-copy', title: 'Copy the key', submit: 'Copy', first: '#copy-db', content: [
+      labelled('Database', db), name.node,
+      element('label', {className: 'check'}, replaces, ' Replace a key of this name there')],
+    onSubmit: async () => {
+      const typed = name.read();
+      const to = {db: readDatabase(db), to: isLong && !typed.length ? bytes : typed, isReplacing: replaces.checked};
+      if (to.db === session.db && nameOf(to.to) === from) throw new FieldError('That is the key itself.', db);
+      await copyKey(session, bytes, to);
+      return {db: to.db, name: nameOf(to.to)};
+    },
+  });
+}
+
+function readDatabase(input) {
+  const db = Number(input.value);
+  if (/^\s*\d+\s*$/.test(input.value) && db < 2 ** 31) return db;
+  input.setAttribute('aria-invalid', 'true');
+  throw new FieldError('A database is a number: 0, 1, 2…', input);
+}
+
 /** `onDeleted(isDeleted)`: it is gone, or was already. */
 export function askDelete(session, name, about, onDeleted) {
   return openDialog({
@@ -73,6 +91,7 @@ export function askDelete(session, name, about, onDeleted) {
 /** Resolves to the name of the key that was made, undefined when none was. */
 export function askNew(session) {
   const form = new NewKey();
+  form.offerJson(session);
   return openDialog({
     id: 'dialog-new', title: 'New key', submit: 'Create', content: form.nodes, onSubmit: () => form.create(session),
   });
@@ -82,16 +101,21 @@ export function askNew(session) {
 class NewKey {
   #name = new BytesField({id: 'new-name', label: 'Name'});
   #type = element('select', {id: 'new-type', on: {change: () => this.#onType()}},
-    TYPES.map(type => element('option', {value: type}, typeName(type))));
-  #seconds = secondsInput(true);
+    OWN_TYPES.map(type => element('option', {value: type}, typeName(type))));
+  #ttl = new TtlField(true);
   #contents = {};  // by type
   #content;
   #place = element('div', {id: 'new-content'});
 
   constructor() {
-    this.nodes = [this.#name.node, labelled('Type', this.#type), this.#place,
-      labelled('Time to live in seconds', this.#seconds)];
+    this.nodes = [this.#name.node, labelled('Type', this.#type), this.#place, this.#ttl.node];
     this.#onType();
+  }
+
+  /** Where the server has RedisJSON, or something like it. */
+  async offerJson(session) {
+    if (!await session.knowsCommand('JSON.SET')) return;
+    this.#type.append(element('option', {value: JSON_TYPE}, typeName(JSON_TYPE)));
   }
 
   #onType() {
@@ -103,9 +127,9 @@ class NewKey {
 
   async create(session) {
     const key = this.#name.read();
-    const seconds = this.#seconds.value.trim() === '' ? null : readSeconds(this.#seconds);
+    const ttl = this.#ttl.isEmpty ? null : this.#ttl.read();
     const writes = [this.#content.words(key)];
-    if (seconds) writes.push(['EXPIRE', key, seconds]);
+    if (ttl) writes.push(expireCommand(key, ttl));
     await session.change(key, 'none', {writes});
     return nameOf(key);
   }

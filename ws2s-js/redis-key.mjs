@@ -5,9 +5,10 @@ import {bytesOfName, labelOf, labelOfName} from './redis-bytes.mjs';
 import {mayDiscard} from './redis-dialog.mjs';
 import {ChangedError} from './redis-errors.mjs';
 import {EDITABLE_BYTES, failure} from './redis-fields.mjs';
-import {askDelete, askName, askNew, askTtl} from './redis-key-dialogs.mjs';
+import {askCopy, askDelete, askName, askNew, askTtl} from './redis-key-dialogs.mjs';
 import {duration} from './redis-names.mjs';
 import {typeName} from './redis-session.mjs';
+import {untilText} from './redis-ttl.mjs';
 import {editorOf} from './redis-values.mjs';
 
 const SHOWN = 200;  // characters of a name in a heading
@@ -19,7 +20,7 @@ function isWrongType(error) {
 
 /**
  * The part of the page that shows a key. `page`: {session, status (a Status), onGone(name), onMade(name),
- * onRenamed(from, to)}.
+ * onCopied(name), onRenamed(from, to)}.
  */
 export class KeyView {
   #node;
@@ -262,6 +263,7 @@ export class KeyView {
       this.#button('key-ttl', 'Time to live…', () => this.#askTtl()),
       this.#button('key-persist', 'Keep for ever', () => this.#persist()),
       this.#button('key-rename', 'Rename…', () => this.#askName()),
+      this.#button('key-copy', 'Copy…', () => this.#askCopy()),
       this.#button('key-delete', 'Delete…', () => this.#askDelete(), 'danger'),
       this.#button('key-back', 'To the keys', () => document.getElementById('key-list').focus(), 'only-narrow'),
     ];
@@ -285,7 +287,7 @@ export class KeyView {
     const shown = document.getElementById('key-fact-ttl');
     if (!shown || document.hidden) return;
     const left = this.#deadline === null ? null : this.#deadline - Date.now();
-    shown.textContent = left === null ? 'for ever' : `${duration(left / 1000)} left`;
+    shown.textContent = left === null ? 'for ever' : `${duration(left / 1000)} left${untilText(this.#deadline)}`;
     const persist = document.getElementById('key-persist');
     if (left === null && document.activeElement === persist) document.getElementById('key-ttl').focus();
     persist.hidden = left === null;
@@ -323,6 +325,14 @@ export class KeyView {
     this.#page.onRenamed(from, to);
     this.#name = to;
     await this.#load('The key was renamed.');
+  }
+
+  async #askCopy() {
+    const session = this.#session;
+    const copy = await askCopy(session, this.#name);
+    if (!copy) return;
+    if (copy.db === session.db) this.#page.onCopied(copy.name);
+    this.#page.status.say(`The key was copied to database ${copy.db}.`, 'good');
   }
 
   async #askDelete() {

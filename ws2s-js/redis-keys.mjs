@@ -1,182 +1,264 @@
-/** The list of keys: found by SCAN, step by step, with as many rows in the DOM as can be seen. */
+/** The list of keys: what is looked for, and how far that is. Their rows are in redis-key-rows.mjs. */
 
-import {byteCount, element} from './page.mjs';
-import {bytesOfName, labelOfName, nameOf, textOf} from './redis-bytes.mjs';
-import {endOf, isUnknown} from './redis-errors.mjs';
+import {Choices, element} from './page.mjs';
+import {labelOfName, nameOf, utf8} from './redis-bytes.mjs';
+import {endOf} from './redis-errors.mjs';
 import {failure} from './redis-fields.mjs';
+import {KeyRows} from './redis-key-rows.mjs';
 import {matchOf} from './redis-lines.mjs';
-import {count, keyCount, Names, rowsInView} from './redis-names.mjs';
+import {count, keyCount, Names} from './redis-names.mjs';
+import {exactType, Scanner} from './redis-scan.mjs';
 import {typeName} from './redis-session.mjs';
 import {TYPES} from './redis-values.mjs';
 
-const STEP = 1000;          // keys that Redis looks at in one step
 const ROUND = 100000;       // keys to find before somebody has to ask for more
 const LARGEST = 500000;     // rows: browsers do not scroll much farther
 const LARGEST_BYTES = 134217728;  // of their names
 const FRESH = 20000;        // a list of so many is read anew when it may be old; a longer one is marked
-const ROW_HEIGHT = 28;      // in pixels, as in redis.css
-const SHOWN = 160;          // characters of a name in a row
-const TYPED_BYTES = 10000;  // the types of keys with longer names are not asked for
+const EAGER = 2000;         // so many names are drawn as they come
 const DRAW_MILLISECONDS = 200;
-const TYPES_MILLISECONDS = 120;
+const SEPARATOR_CHARACTERS = 20;
 
-/** Finds the names of keys in steps. `wanted`: {match, type}. */
-export class Scanner {
-  #session;
-  #wanted;
-  #cursor = '0';
-  #stepping = null;
+const VIEWS = {sorted: 'sorted', scan: 'as found', tree: 'as a tree'};
 
-  isWhole = false;
-  steps = 0;
+/** How the keys are shown, which is remembered: `kind` (of VIEWS), `separator`; `onChange()` when it is another. */
+class ViewChoice {
+  #choices = new Choices('ws2s.redis.keys');
+  #onChange;
+  #kind = element('select', {id: 'key-order', ariaLabel: 'Order', on: {change: () => this.#onInput()}},
+    Object.entries(VIEWS).map(([value, text]) => element('option', {value}, text)));
+  #separator = element('input', {
+    id: 'key-separator', maxLength: SEPARATOR_CHARACTERS, autocomplete: 'off', spellcheck: false,
+    ariaLabel: 'Separator of folders (empty: no folders)', on: {input: () => this.#onInput()}});
 
-  constructor(session, wanted) {
-    this.#session = session;
-    this.#wanted = wanted;
+  constructor(onChange) {
+    this.#onChange = onChange;
+    const kind = this.#choices.get('view');
+    this.#kind.value = Object.hasOwn(VIEWS, kind) ? kind : 'sorted';
+    this.#separator.value = String(this.#choices.get('separator') ?? ':').slice(0, SEPARATOR_CHARACTERS);
+    this.#separator.hidden = this.kind !== 'tree';
+    this.node = element('div', {className: 'row'}, this.#kind, this.#separator);
   }
 
-  /** The names that one step has found. Whoever asks while one is under way gets that one. */
-  step() {
-    this.#stepping = this.#stepping || this.#step().finally(() => { this.#stepping = null; });
-    return this.#stepping;
+  get kind() {
+    return this.#kind.value;
   }
 
-  async #step() {
-    const [cursor, keys] = await this.#ask();
-    const found = this.#isFilteredHere() ? await this.#ofType(keys) : keys;
-    this.#cursor = textOf(cursor);
-    this.isWhole = this.#cursor === '0';
-    this.steps++;
-    return found.map(nameOf);
+  get separator() {
+    return this.#separator.value;
   }
 
-  #isFilteredHere() {
-    return this.#wanted.type && !this.#session.knowsScanType;
+  #onInput() {
+    this.#choices.set('view', this.kind);
+    this.#choices.set('separator', this.separator);
+    this.#separator.hidden = this.kind !== 'tree';
+    this.#onChange();
+  }
+}
+
+/** What is looked for: a pattern or a name, and a type. `onSearch()`: now. */
+class KeyFilter {
+  #onSearch;
+  #pattern = element('input', {
+    id: 'pattern', type: 'search', placeholder: 'all keys', autocomplete: 'off', spellcheck: false,
+    autocapitalize: 'off'});
+  #type = element('select', {id: 'type-filter', on: {change: () => this.#onSearch()}},
+    element('option', {value: ''}, 'any type'), TYPES.map(value => element('option', {value}, typeName(value))));
+
+  constructor(onSearch) {
+    this.#onSearch = onSearch;
+    this.#pattern.setAttribute('aria-describedby', 'pattern-hint');
+    this.node = element('form', {
+      id: 'key-filter', role: 'search', ariaLabel: 'Keys',
+      on: {submit: event => { event.preventDefault(); onSearch(); }},
+    }, element('div', {className: 'field stretch'}, element('label', {htmlFor: 'pattern'}, 'Find'), this.#pattern),
+    element('div', {className: 'field'}, element('label', {htmlFor: 'type-filter'}, 'Type'), this.#type),
+    element('button', {id: 'find', className: 'primary'}, 'Find'),
+    element('p', {id: 'pattern-hint', className: 'note'}, 'A word, or a pattern with * ? [ ].'));
   }
 
-  async #ask() {
-    const {match, type} = this.#wanted;
-    const words = ['SCAN', this.#cursor, 'MATCH', match, 'COUNT', STEP];
-    if (!type || !this.#session.knowsScanType) return this.#session.ask(...words);
-    try {
-      return await this.#session.ask(...words, 'TYPE', type);
-    } catch (error) {
-      if (!isUnknown(error)) throw error;
-      this.#session.knowsScanType = false;  // before 6.0
-      return this.#session.ask(...words);
-    }
+  /** `match` and `type` for a Scanner, and `exact`, the bytes of what was typed. */
+  get wanted() {
+    const {value} = this.#pattern;
+    return {match: matchOf(value), type: this.#type.value, exact: utf8(value)};
   }
 
-  async #ofType(keys) {
-    const types = await Promise.all(keys.map(key => this.#session.ask('TYPE', key)));
-    return keys.filter((key, i) => types[i] === this.#wanted.type);
+  clear() {
+    this.#pattern.value = this.#type.value = '';
   }
+}
+
+// What was typed may be a whole name: among many keys a scan comes to that late.
+class ExactOffer {
+  #page;
+  node = element('p', {id: 'key-exact-row', className: 'note', hidden: true});
+
+  constructor(page) {
+    this.#page = page;
+  }
+
+  /** The key of exactly this name, `{name, type}`, which is offered then; null for none, or when nobody waits. */
+  async find({exact, type}, isWaiting) {
+    const [{value: found = null}] = await Promise.allSettled([exactType(this.#page.session, exact, type)]);
+    if (found === null || !isWaiting()) return null;
+    const name = nameOf(exact);
+    const open = element('button', {
+      type: 'button', id: 'key-exact', className: 'small', on: {click: () => this.#page.open(name, true)},
+    }, `Open ${labelOfName(name, 60)}`);
+    this.node.replaceChildren(open, ` A ${typeName(found)} of exactly this name.`);
+    this.node.hidden = false;
+    return {name, type: found};
+  }
+}
+
+/** Whether a click marks a key, and how many are marked. */
+class Marking {
+  #rows;
+  #mark = element('button', {
+    type: 'button', id: 'keys-mark', className: 'small', on: {click: () => this.#onClick()}}, 'Mark');
+  #text = element('span', {id: 'keys-marked', className: 'muted'});
+
+  constructor(rows) {
+    this.#rows = rows;
+    this.nodes = [this.#mark, this.#text];
+    this.tell();
+  }
+
+  tell() {
+    const {names, isOn} = this.#rows.marks;
+    const hint = isOn ? 'Click keys, or press the space bar.' : '';
+    this.#mark.setAttribute('aria-pressed', String(isOn));
+    this.#text.textContent = names.size ? `${keyCount(names.size)} marked` : hint;
+  }
+
+  #onClick() {
+    const {marks} = this.#rows;
+    marks.isOn = !marks.isOn;
+    if (!marks.isOn) this.#rows.clearMarks();
+    this.tell();
+    this.#rows.draw();
+  }
+}
+
+function small(id, label, run) {
+  return element('button', {type: 'button', id, className: 'small', on: {click: run}}, label);
+}
+
+/** How far a search is, and the buttons to stop it and to go on. */
+class SearchText {
+  count = element('p', {id: 'key-count', className: 'muted'});
+  failure = element('p', {id: 'key-failure', className: 'status bad', hidden: true});
+
+  constructor(onStop, onMore) {
+    this.stop = small('scan-stop', 'Stop', onStop);
+    this.more = small('scan-more', 'Load more', onMore);
+  }
+
+  /** `search`: null where there is none. */
+  tell(search) {
+    const {isScanning = false, isWhole, isFull, error = null, age = ''} = search || {};
+    this.stop.hidden = !isScanning;
+    this.more.hidden = !search || isScanning || isWhole || isFull;
+    this.more.textContent = error ? 'Try again' : 'Load more';
+    this.count.textContent = (search ? progressText(search) : '') + age;
+    this.failure.hidden = error === null;
+    this.failure.textContent = error ? failure(error) : '';
+  }
+}
+
+// `size`: keys in the database, or null; `looked`: how many of them were looked at.
+function progressText({found, size, looked, isWhole, isFull, isScanning, error}) {
+  const keys = keyCount(found), all = size === null ? '' : ` of ${count(size)}`;
+  if (error) return `${keys} found${all}; stopped by an error.`;
+  if (isWhole) return `${keys} found${size === null ? '' : `, ${count(size)} in the database`}.`;
+  if (isFull) return `${keys}${all}: this list takes no more. Use a narrower pattern.`;
+  const progress = `${keys} found, about ${count(Math.min(looked, size ?? Infinity))}${all} looked at`;
+  return isScanning ? `${progress}…` : `${progress}; there may be more.`;
 }
 
 /** The panel with the list. `page`: {session, status, open(name, isByKeyboard), make()}. */
 export class KeyList {
   #page;
   #names = new Names();
-  #types = new Map();     // of keys that were in view
+  #rows;
+  #exact;
+  #marking;
+  #filter = new KeyFilter(() => this.search());
+  #view = new ViewChoice(() => this.#rows.setView(this.#view.kind, this.#view.separator));
   #scanner = null;
   #turn = 0;
   #isScanning = false;
   #goal = ROUND;
   #size = null;           // of the database
   #error = null;          // what has stopped the search
-  #wanted = {match: '*', type: ''};
+  #wanted = {match: '*', type: '', exact: utf8('')};
   #isQuiet = false;       // tells failures only
   #age = '';              // why the list may be older than the database
-  #active = null;         // the name that the arrow keys are at
-  #opened = null;
   #drawTimer = null;
-  #typesTimer = null;
-  #ui;
+  #told;
 
   constructor(node, page) {
     this.#page = page;
-    this.#ui = this.#build();
-    node.append(this.#ui.filter, this.#ui.count, this.#ui.failure, this.#ui.buttons, this.#ui.list);
-    // Drawing within the callback could change the size that is being told.
-    new ResizeObserver(() => requestAnimationFrame(() => this.#draw())).observe(this.#ui.list);
-  }
-
-  // -- building -------------------------------------------------------------------------------------------------------
-
-  #build() {
-    const pattern = element('input', {
-      id: 'pattern', type: 'search', placeholder: 'all keys', autocomplete: 'off', spellcheck: false,
-      autocapitalize: 'off'});
-    pattern.setAttribute('aria-describedby', 'pattern-hint');
-    const type = element('select', {id: 'type-filter', on: {change: () => this.search()}},
-      element('option', {value: ''}, 'any type'), TYPES.map(value => element('option', {value}, typeName(value))));
-    const order = element('select', {id: 'key-order', ariaLabel: 'Order', on: {change: () => this.#onOrder()}},
-      element('option', {value: 'sorted'}, 'sorted'), element('option', {value: 'scan'}, 'as found'));
-    const stop = this.#button('scan-stop', 'Stop', () => this.#onStop());
-    const more = this.#button('scan-more', 'Load more', () => this.#onMore());
-    const spacer = element('div', {className: 'spacer', role: 'presentation'});
-    return {
-      pattern, type, order, stop, more, spacer, filter: this.#buildFilter(pattern, type),
-      count: element('p', {id: 'key-count', className: 'muted'}),
-      failure: element('p', {id: 'key-failure', className: 'status bad', hidden: true}),
-      buttons: element('div', {className: 'row'}, stop, more, order,
-        this.#button('keys-refresh', 'Refresh', () => this.#onRefresh()),
-        this.#button('key-new', 'New key…', () => this.#page.make())),
-      list: element('div', {
-        id: 'key-list', role: 'listbox', tabIndex: 0, ariaLabel: 'Keys', on: {
-          scroll: () => this.#draw(), keydown: event => this.#onKey(event), click: event => this.#onClick(event),
-        },
-      }, spacer),
-    };
-  }
-
-  #buildFilter(pattern, type) {
-    return element('form', {
-      id: 'key-filter', role: 'search', ariaLabel: 'Keys',
-      on: {submit: event => { event.preventDefault(); this.search(); }},
-    }, element('div', {className: 'field stretch'}, element('label', {htmlFor: 'pattern'}, 'Find'), pattern),
-    element('div', {className: 'field'}, element('label', {htmlFor: 'type-filter'}, 'Type'), type),
-    element('button', {id: 'find', className: 'primary'}, 'Find'),
-    element('p', {id: 'pattern-hint', className: 'note'}, 'A word, or a pattern with * ? [ ].'));
-  }
-
-  #button(id, label, run) {
-    return element('button', {type: 'button', id, className: 'small', on: {click: run}}, label);
+    this.#exact = new ExactOffer(page);
+    this.#rows = new KeyRows(page, () => this.#marking?.tell());
+    this.#marking = new Marking(this.#rows);
+    this.#told = new SearchText(() => this.#onStop(), () => this.#onMore());
+    const {stop, more, count: number, failure: failed} = this.#told;
+    const buttons = element('div', {className: 'row'}, stop, more,
+      small('keys-refresh', 'Refresh', () => this.#onRefresh()), small('key-new', 'New key…', () => page.make()));
+    this.#view.node.append(...this.#marking.nodes);
+    node.append(this.#filter.node, this.#exact.node, number, failed, buttons, this.#view.node, this.#rows.node);
+    this.#rows.setView(this.#view.kind, this.#view.separator);
   }
 
   // -- scanning -------------------------------------------------------------------------------------------------------
 
-  clear() {
+  /** Nothing is looked for any more, and nothing listed. */
+  clear(keepsMarks = false) {
     this.#turn++;
     this.#isScanning = false;
     this.#names = new Names();
-    this.#types = new Map();
-    this.#scanner = this.#active = this.#opened = this.#size = this.#error = null;
+    this.#scanner = this.#size = this.#error = null;
     this.#age = '';
-    this.#ui.list.scrollTop = 0;
-    this.#draw();
+    this.#exact.node.hidden = true;
+    this.#rows.reset(this.#names, keepsMarks);
     this.#tellCount();
   }
 
   /** Look for the keys that the filter describes, from the beginning. */
   search() {
-    this.#wanted = {match: matchOf(this.#ui.pattern.value), type: this.#ui.type.value};
+    this.#wanted = this.#filter.wanted;
     this.#isQuiet = false;
     return this.#searchAnew();
   }
 
+  /** Look for the same again. Only failures are told. */
+  searchQuietly() {
+    this.#isQuiet = true;
+    return this.#searchAnew();
+  }
+
   #searchAnew() {
-    const opened = this.#opened;
-    this.clear();
-    this.#opened = opened;
+    const {opened} = this.#rows;
+    this.clear(true);
+    this.#rows.markOpened(opened);
+    this.#rows.active = null;
     this.#scanner = new Scanner(this.#page.session, this.#wanted);
     this.#goal = ROUND;
+    this.#findExact(this.#scanner);
     return this.#scan();
+  }
+
+  async #findExact(scanner) {
+    const found = await this.#exact.find(this.#wanted, () => scanner === this.#scanner);
+    if (!found) return;
+    this.#rows.noteType(found.name, found.type);
+    this.#add([found.name]);
   }
 
   /** What was looked for last was on another server. */
   forgetFilter() {
-    this.#ui.pattern.value = this.#ui.type.value = '';
+    this.#filter.clear();
   }
 
   /** The database may be another one than the list shows, for this reason. */
@@ -188,12 +270,12 @@ export class KeyList {
       this.#tellCount();
       return;
     }
-    const active = this.#active, above = this.#topName();
-    this.#isQuiet = true;  // nobody has asked for it
-    await this.#searchAnew();  // not for what is half typed
-    if (this.#active === null && this.#names.has(active)) this.#active = active;
-    this.#keepPlace(above);
-    this.#draw();
+    const {active} = this.#rows, above = this.#rows.above();
+    await this.searchQuietly();  // not for what is half typed
+    if (this.#rows.active === null && active && (active.isFolder || this.#names.has(active.name))) {
+      this.#rows.active = active;
+    }
+    this.#rows.update(above);
   }
 
   async #scan() {
@@ -247,7 +329,7 @@ export class KeyList {
     this.#isScanning = false;
     this.#drawNow();
     this.#page.status.say(`Stopped: ${this.#inWords()} found so far.`);
-    this.#ui.more.focus();
+    this.#told.more.focus();
   }
 
   #onRefresh() {
@@ -259,7 +341,7 @@ export class KeyList {
     this.#isQuiet = false;
     this.#goal = this.#names.length + ROUND;
     this.#scan();
-    this.#ui.stop.focus();
+    this.#told.stop.focus();
   }
 
   // -- what is in the list --------------------------------------------------------------------------------------------
@@ -268,55 +350,38 @@ export class KeyList {
     return this.#names.length >= LARGEST || this.#names.size >= LARGEST_BYTES;
   }
 
-  get #isSorted() {
-    return this.#ui.order.value === 'sorted';
-  }
-
   #add(found) {
-    if (this.#names.add(found) && this.#names.length <= 2 * STEP) this.#drawNow();
+    if (this.#names.add(found) && this.#names.length <= EAGER) this.#drawNow();
     else this.#drawSoon();
     this.#tellCount();
   }
 
   /** A key that was made here. */
   insert(name) {
-    const above = this.#topName();
+    const above = this.#rows.above();
     this.#names.add([name]);
     if (this.#size !== null) this.#size++;
-    this.#keepPlace(above);
-    this.#drawNow();
+    this.#rows.update(above);
+    this.#tellCount();
   }
 
   /** A key that is gone. */
   remove(name) {
-    const index = this.#names.indexOf(name, this.#isSorted);
-    this.#names.remove(name);
-    this.#types.delete(name);  // a key of this name that is made later may have another
+    this.#rows.remove(name, () => this.#names.remove(name));
     if (this.#size) this.#size--;
-    if (this.#opened === name) this.#opened = null;
-    if (this.#active === name) this.#active = this.#nameAt(Math.min(index, this.#names.length - 1));
     this.#drawNow();
   }
 
   rename(from, to) {
     this.#names.remove(from);
     this.#names.add([to]);
-    if (this.#types.has(from)) this.#types.set(to, this.#types.get(from));
-    this.#types.delete(from);
-    this.#active = this.#opened = to;
+    this.#rows.rename(from, to);
     this.#drawNow();
-    this.#scrollTo(to);
   }
 
   /** The key that is shown beside the list. */
   markOpened(name) {
-    this.#opened = name;
-    if (name !== null) this.#active = name;
-    this.#draw();
-  }
-
-  #nameAt(index) {
-    return index < 0 ? null : this.#names.range(index, index + 1, this.#isSorted)[0];
+    this.#rows.markOpened(name);
   }
 
   // -- drawing --------------------------------------------------------------------------------------------------------
@@ -325,150 +390,26 @@ export class KeyList {
     this.#drawTimer = this.#drawTimer || setTimeout(() => this.#drawNow(), DRAW_MILLISECONDS);
   }
 
-  // Names that come in above those in view must not move them.
   #drawNow() {
     clearTimeout(this.#drawTimer);
     this.#drawTimer = null;
-    this.#keepPlace(this.#topName());
-    this.#draw();
+    this.#rows.update();
     this.#tellCount();
   }
 
-  #topName() {
-    const row = [...this.#ui.spacer.children].find(each => each.offsetTop + ROW_HEIGHT > this.#ui.list.scrollTop);
-    const {scrollTop} = this.#ui.list;
-    return row && scrollTop > 0 ? {name: row.keyName, offset: row.offsetTop - scrollTop} : null;
-  }
-
-  #keepPlace(top) {
-    this.#ui.spacer.style.height = `${this.#names.length * ROW_HEIGHT}px`;
-    const index = top ? this.#names.indexOf(top.name, this.#isSorted) : -1;
-    if (index >= 0) this.#ui.list.scrollTop = index * ROW_HEIGHT - top.offset;
-  }
-
-  #draw() {
-    const {list, spacer} = this.#ui;
-    const length = this.#names.length;
-    spacer.style.height = `${length * ROW_HEIGHT}px`;
-    const {first, end} = rowsInView({
-      scrollTop: list.scrollTop, height: list.clientHeight, rowHeight: ROW_HEIGHT, length});
-    const rows = this.#names.range(first, end, this.#isSorted).map((name, i) => this.#row(name, first + i));
-    spacer.replaceChildren(...rows);
-    this.#markActive();
-    this.#askTypesSoon();
-  }
-
-  #row(name, index) {
-    const type = this.#types.get(name);
-    const row = element('div', {
-      id: `key-row-${index}`, role: 'option', className: 'key-row', dataset: {index: String(index)},
-      ariaSetsize: this.#names.length, ariaPosinset: index + 1, ariaSelected: String(name === this.#opened),
-    }, element('span', {className: 'key-name mono'}, labelOfName(name, SHOWN)),
-    name.length > SHOWN && element('span', {className: 'key-type'}, byteCount(name.length)),
-    element('span', {className: 'key-type'}, type ? typeName(type) : ''));
-    row.keyName = name;
-    row.style.top = `${index * ROW_HEIGHT}px`;
-    return row;
-  }
-
-  #markActive() {
-    const row = [...this.#ui.spacer.children].find(each => each.keyName === this.#active);
-    if (row) row.classList.add('active');
-    if (row) this.#ui.list.setAttribute('aria-activedescendant', row.id);
-    else this.#ui.list.removeAttribute('aria-activedescendant');
-  }
-
   #tellCount() {
-    const {stop, more} = this.#ui;
-    const isWhole = this.#scanner !== null && this.#scanner.isWhole;
-    stop.hidden = !this.#isScanning;
-    more.hidden = this.#isScanning || isWhole || !this.#scanner || this.#isFull;
-    more.textContent = this.#error ? 'Try again' : 'Load more';
-    this.#ui.count.textContent = this.#countText(isWhole) + this.#age;
-    this.#ui.failure.hidden = this.#error === null;
-    this.#ui.failure.textContent = this.#error ? failure(this.#error) : '';
+    this.#told.tell(this.#scanner && {
+      found: this.#names.length, size: this.#size, looked: this.#scanner.looked, isWhole: this.#scanner.isWhole,
+      isFull: this.#isFull, isScanning: this.#isScanning, error: this.#error, age: this.#age});
   }
 
-  #countText(isWhole) {
-    if (!this.#scanner) return '';
-    const size = this.#size === null ? '' : ` of ${count(this.#size)}`;
-    if (this.#error) return `${this.#inWords()} found${size}; stopped by an error.`;
-    if (isWhole) return `${this.#inWords()} found${size ? `, ${count(this.#size)} in the database` : ''}.`;
-    if (this.#isFull) {
-      return `${this.#inWords()}${size}: this list takes no more. Use a narrower pattern.`;
-    }
-    const looked = Math.min(this.#scanner.steps * STEP, this.#size === null ? Infinity : this.#size);
-    const progress = `${this.#inWords()} found, about ${count(looked)}${size} looked at`;
-    return this.#isScanning ? `${progress}…` : `${progress}; there may be more.`;
+  /** The names of the keys that are marked. */
+  get marked() {
+    return [...this.#rows.marks.names];
   }
 
-  // -- types of what is in view ---------------------------------------------------------------------------------------
-
-  #askTypesSoon() {
-    clearTimeout(this.#typesTimer);
-    this.#typesTimer = setTimeout(() => this.#askTypes(), TYPES_MILLISECONDS);
-  }
-
-  async #askTypes() {
-    const {session} = this.#page, known = this.#types;
-    const rows = [...this.#ui.spacer.children].filter(row => (
-      !known.has(row.keyName) && row.keyName.length <= TYPED_BYTES));
-    if (!rows.length || !session || !session.isReady) return;
-    const names = rows.map(row => row.keyName);
-    const types = await Promise.allSettled(names.map(name => session.ask('TYPE', bytesOfName(name))));
-    if (known !== this.#types) return;
-    // A type that may not be asked for stays empty, and is not asked for again; one that was lost on its way is.
-    types.forEach(({value = '', reason}, i) => {
-      if (!reason || reason.name === 'RedisError') known.set(names[i], value);
-    });
-    for (const row of this.#ui.spacer.children) {
-      row.lastChild.textContent = typeName(known.get(row.keyName) || '');
-    }
-  }
-
-  // -- keyboard and mouse ---------------------------------------------------------------------------------------------
-
-  #onOrder() {
-    this.#draw();
-    if (this.#active !== null) this.#scrollTo(this.#active);
-  }
-
-  #onClick(event) {
-    const row = event.target.closest('[role=option]');
-    if (!row) return;
-    this.#active = row.keyName;
-    this.#draw();
-    this.#page.open(row.keyName, false);
-  }
-
-  #onKey(event) {
-    if (event.altKey || event.ctrlKey || event.metaKey) return;
-    if (event.key === 'Enter' || event.key === ' ') {
-      event.preventDefault();
-      if (this.#active !== null) this.#page.open(this.#active, event.key === 'Enter');
-      return;
-    }
-    const to = this.#target(event.key);
-    if (to === null || !this.#names.length) return;
-    event.preventDefault();
-    this.#active = this.#nameAt(Math.min(Math.max(0, to), this.#names.length - 1));
-    this.#scrollTo(this.#active);
-  }
-
-  #target(key) {
-    const at = this.#active === null ? -1 : this.#names.indexOf(this.#active, this.#isSorted);
-    const page = Math.max(1, Math.floor(this.#ui.list.clientHeight / ROW_HEIGHT) - 1);
-    const targets = {
-      ArrowDown: at + 1, ArrowUp: at - 1, PageDown: at + page, PageUp: at - page, Home: 0, End: this.#names.length - 1};
-    return Object.hasOwn(targets, key) ? targets[key] : null;
-  }
-
-  #scrollTo(name) {
-    const {list} = this.#ui;
-    const top = this.#names.indexOf(name, this.#isSorted) * ROW_HEIGHT;
-    const lowest = top + ROW_HEIGHT - list.clientHeight;
-    if (top < list.scrollTop) list.scrollTop = top;
-    else if (lowest > list.scrollTop) list.scrollTop = lowest;
-    this.#draw();
+  /** What was looked for: {match, type}. */
+  get wanted() {
+    return this.#wanted;
   }
 }

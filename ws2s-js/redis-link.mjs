@@ -1,17 +1,19 @@
 /** A connection to one database of one Redis server, which is made again when it is lost. */
 
 import {ChangedError, EndedError, endOf, isOfLogin, isTooMany, unproved} from './redis-errors.mjs';
+import {GuardedRedis, ReadOnlyGuard} from './redis-guard.mjs';
 import {Endings, Waits} from './redis-waits.mjs';
-import {Redis, RedisError, WS2SError} from './ws2s.mjs';
+import {watchCommands} from './redis-watching.mjs';
+import {RedisError, WS2SError} from './ws2s.mjs';
 
 const CONNECT_MILLISECONDS = 60000;
 
 const ignore = () => {};
 
 /** Connects once: resolves to a WS2S.Redis that is ready, rejects with why the first attempt has failed. */
-function connected(url, options, signal) {
+function connected(url, options, guard, signal) {
   return new Promise((resolve, reject) => {
-    const client = new Redis(url, options);
+    const client = new GuardedRedis(url, options, guard);
     const fail = error => {
       silence(client);
       reject(error);
@@ -48,10 +50,14 @@ async function inTime(task, signal) {
  *
  * `events`: `lost(error)`, `ready()` when it is there again, `over(error)` when no more attempts are made, `avoiding()`
  * when `avoided` is another list; none of them before open() has resolved.
+ *
+ * `options` are those of a WS2S.Redis; with `readOnly` only what writes nothing is sent, see redis-guard.mjs. All
+ * clients are made in #make() or connected(), and have the guard.
  */
 export class Link {
   #url;
   #options;
+  #guard;
   #client;
   #events;
   #whenReady = Promise.resolve();
@@ -71,16 +77,40 @@ export class Link {
 
   static async open(url, options, events, signal) {
     const link = new this(url, options, events);
-    await inTime(async stop => link.#adopt(await connected(url, options, stop), stop), signal);
+    await inTime(async stop => link.#adopt(await link.#connected(link.db, stop), stop), signal);
     link.#isKnown = true;
     return link;
   }
 
-  constructor(url, options, events) {
+  constructor(url, {readOnly = false, ...options}, events) {
     this.#url = url;
     this.#options = options;
     this.#events = events;
+    this.#guard = readOnly ? new ReadOnlyGuard() : null;
     this.db = Number(options.db || 0);
+  }
+
+  #make(options) {
+    return new GuardedRedis(this.#url, {...this.#options, ...options}, this.#guard);
+  }
+
+  #connected(db, signal) {
+    return connected(this.#url, {...this.#options, db}, this.#guard, signal);
+  }
+
+  /** Is only sent what writes nothing? */
+  get isReadOnly() {
+    return this.#guard !== null;
+  }
+
+  /** Why this command would not be sent, or null. */
+  refusal(...words) {
+    return this.#guard ? this.#guard.refusal(words) : null;
+  }
+
+  /** What the server tells of its commands (the reply to COMMAND) says what else may be sent. */
+  learnCommands(reply) {
+    this.#guard?.learn(reply);
   }
 
   /** What a subclass asks first. */
@@ -128,7 +158,7 @@ export class Link {
     if (this.isOver) return;
     const unwanted = this.#client;
     this.#onLost(error);
-    this.#attach(new Redis(this.#url, {...this.#options, db: this.db}));
+    this.#attach(this.#make({db: this.db}));
     silence(unwanted);
   }
 
@@ -139,14 +169,19 @@ export class Link {
 
   /** A connection of its own to the same database, for what would hold up everything else or change its state. */
   another(options = {}) {
-    return new Redis(this.#url, {...this.#options, db: this.db, ...options});
+    return this.#make({db: this.db, ...options});
+  }
+
+  /** See watchCommands(). */
+  watch(events) {
+    return watchCommands(this.#url, this.#options, events);
   }
 
   /** Go to another database, by a new connection: it is also the one of later reconnects. */
   async select(db) {
     this.isSelecting = true;
     try {
-      this.#replace(await inTime(stop => connected(this.#url, {...this.#options, db}, stop)));
+      this.#replace(await inTime(stop => this.#connected(db, stop)));
       this.db = db;
     } finally {
       this.isSelecting = false;

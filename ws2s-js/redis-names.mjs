@@ -90,6 +90,12 @@ export class Names {
     return (isSorted ? this.#sorted : this.#found).slice(first, end);
   }
 
+  /** All of them in their order, to look at. */
+  get sorted() {
+    this.#merge();
+    return this.#sorted;
+  }
+
   /** At which row it is; -1 when it is not known. */
   indexOf(name, isSorted) {
     if (!this.#known.has(name)) return -1;

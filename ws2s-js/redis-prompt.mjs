@@ -3,6 +3,7 @@
 import {element, saveFile, visible} from './page.mjs';
 import {labelOf, textOf, utf8} from './redis-bytes.mjs';
 import {openDialog} from './redis-dialog.mjs';
+import {ReadOnlyError} from './redis-errors.mjs';
 import {failure} from './redis-fields.mjs';
 import {
   COMMANDS, completionsOf, CommandHistory, isRead, isTextReply, linesOf, printReply, printText, shownLine, splitLine,
@@ -17,7 +18,7 @@ const WAIT_MILLISECONDS = 400;
 const HINT_MILLISECONDS = 250;
 
 const REFUSED = {
-  MONITOR: 'MONITOR is not offered here: it would show the commands of all clients, passwords too. Use redis-cli.',
+  MONITOR: 'MONITOR is not offered here: it would show passwords, too. The view Operator leaves those out.',
   SSUBSCRIBE: 'SSUBSCRIBE is not offered here: this page speaks to one node, and knows no sharded channels.',
   SUNSUBSCRIBE: 'SUNSUBSCRIBE is not offered here: this page knows no sharded channels.',
   SYNC: 'SYNC is for replicas: it turns the connection into a stream of changes.',
@@ -514,7 +515,7 @@ export class Prompt {
   async #ask(words, names, echo) {
     const turn = ++this.#turn;
     const entry = this.#log.add(null, echo);
-    let isDone = false;
+    let isDone = false, isSent = true;
     this.#setWaiting(true);
     try {
       const [name, ...others] = words;
@@ -523,12 +524,13 @@ export class Prompt {
       this.#put(entry, answerNodes(names, answer));
       isDone = true;
     } catch (error) {
+      isSent = !(error instanceof ReadOnlyError);
       if (turn === this.#turn) this.#follow(names[0], error);
       this.#put(entry, [refusal(turn === this.#turn ? errorText(error) : 'Nobody waits for the reply any more.')]);
     }
     if (turn === this.#turn) this.#setWaiting(false);
     this.#tellWhere();
-    this.#page.onCommand(isRead(names));
+    if (isSent) this.#page.onCommand(isRead(names));
     return isDone;
   }
 

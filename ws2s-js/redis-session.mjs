@@ -3,13 +3,14 @@
 import {visible} from './page.mjs';
 import {RedisError} from './ws2s.mjs';
 import {textOf} from './redis-bytes.mjs';
-import {ChangedError, EndedError, endOf, isForbidden, isUnknown} from './redis-errors.mjs';
+import {ChangedError, EndedError, endOf, isForbidden, isUnknown, ReadOnlyError} from './redis-errors.mjs';
 import {parseInfo, keyspaceOf} from './redis-info.mjs';
 import {Link} from './redis-link.mjs';
 
 const TYPE_CHARACTERS = 60;
 const NO_TRANSACTION = 'This change takes several commands, and this user may not make them as one (WATCH). '
   + 'Nothing was written.';
+const NO_CHANGE = 'This connection is read-only. Nothing was sent.';
 const ENDED_AT_WATCH = 'This change takes several commands, and the connection has ended at WATCH each time, so they '
   + 'cannot be made as one. Nothing was written.';
 
@@ -36,6 +37,7 @@ export class Session extends Link {
     const databases = await this.#probe('CONFIG', 'GET', 'databases');
     if (databases?.length === 2) this.databases = Number(text(databases[1])) || this.databases;
     if (this.isCluster) this.databases = 1;
+    if (this.isReadOnly) this.learnCommands(await this.#probe('COMMAND'));
   }
 
   // null where a user may not ask for it, or a proxy does not know it: one by one, so that it is known which one.
@@ -56,6 +58,17 @@ export class Session extends Link {
     this.isCluster = /redis_mode:cluster/.test(info);
   }
 
+  /** Does the server have this command of a module? Old ones, and whoever does not tell its version, are not asked. */
+  async knowsCommand(name) {
+    if (this.version[0] < 4) return false;
+    try {
+      const [about] = await this.ask('COMMAND', 'INFO', name);
+      return Array.isArray(about);
+    } catch (error) {
+      return false;  // it is not known: it may be forbidden, or the connection is lost, which others will tell
+    }
+  }
+
   /** Databases that hold keys: `{db, keys}`; none where INFO is not allowed. */
   async keyspace() {
     try {
@@ -73,6 +86,7 @@ export class Session extends Link {
    * to `reads`. All `writes` are made, or none. Gives their replies. Throws a ChangedError when it is not the same.
    */
   change(key, type, {reads = [], isSame = () => true, writes}) {
+    if (this.isReadOnly) return Promise.reject(new ReadOnlyError(NO_CHANGE));
     const ask = this.onOneConnection();
     const change = this.#turn.then(() => this.#change(ask, key, type, {reads, isSame, writes}));
     this.#turn = change.catch(ignore);  // the next one does not depend on how this one ends
@@ -188,7 +202,7 @@ function wrongType(error) {
     : error;
 }
 
-const TYPE_NAMES = {zset: 'sorted set', none: 'nothing'};
+const TYPE_NAMES = {'zset': 'sorted set', 'none': 'nothing', 'ReJSON-RL': 'JSON'};
 
 /** The name for people of what TYPE answers, which a server may make up. */
 export function typeName(type) {

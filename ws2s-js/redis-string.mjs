@@ -5,6 +5,8 @@ import {sameBytes} from './redis-bytes.mjs';
 import {ChangedError, isForbidden} from './redis-errors.mjs';
 import {openDialog} from './redis-dialog.mjs';
 import {BytesField, EDITABLE_BYTES, failure, fileNameOf, PIECE_BYTES} from './redis-fields.mjs';
+import {sourceOf} from './redis-hex.mjs';
+import {LateViewer} from './redis-late-viewer.mjs';
 import {count} from './redis-names.mjs';
 
 const FILE_PIECE = 1048576;  // of a value that is saved to a file
@@ -12,6 +14,7 @@ const LARGEST_FILE = 512 * 1048576;
 
 /** A string. Up to EDITABLE_BYTES all of it can be edited; of a longer one, pieces can be looked at. */
 export class StringEditor {
+  type = 'string';
   #place;
   #field = new BytesField({id: 'string-value', label: 'Value', rows: 12});
   #note = element('p', {id: 'string-note', className: 'note'});
@@ -22,9 +25,11 @@ export class StringEditor {
   #reading = null;  // what is read for a file: {isStopped}
   #progress = new Status(element('p', {id: 'string-progress'}));
   #buttons;
+  #viewer;
 
   constructor(place) {
     this.#place = place;
+    this.#viewer = new LateViewer({id: 'view', fileName: fileNameOf(place.key)});
     this.#buttons = {
       save: this.#button('save', 'Save', () => this.#save(), 'primary'),
       all: this.#button('all', 'Load all', () => this.#loadAll()),
@@ -35,7 +40,7 @@ export class StringEditor {
       replace: this.#button('replace', 'Replace by a file…', () => this.#replace()),
     };
     this.node = element('div', {}, this.#field.node, this.#note,
-      element('div', {className: 'row'}, Object.values(this.#buttons)), this.#progress.node);
+      element('div', {className: 'row'}, Object.values(this.#buttons)), this.#progress.node, this.#viewer.node);
     this.#buttons.stop.hidden = true;
   }
 
@@ -47,6 +52,11 @@ export class StringEditor {
 
   get isChanged() {
     return this.#field.isChanged;
+  }
+
+  /** Look at the same as another editor of this key did: to be called before load(). */
+  resume(other) {
+    this.#viewer.resume(other.#viewer);
   }
 
   /** Nobody wants what was typed any more. */
@@ -106,6 +116,11 @@ export class StringEditor {
     this.#field.isReadOnly = this.#value === null;
     this.#note.textContent = this.#value ? '' : partNote(length, start, bytes.length);
     this.#enable();
+    if (this.#value || start === 0) this.#viewer.set(this.#value ? sourceOf(bytes) : this.#source(length), bytes);
+  }
+
+  #source(length) {
+    return {length, read: (first, end) => this.#read(first, end - 1)};
   }
 
   #enable() {
@@ -125,7 +140,8 @@ export class StringEditor {
   // Only over what was loaded, and only if all of it was.
   async #save() {
     if (this.#isSaving) return;
-    const value = this.#field.read();
+    const value = this.#field.read(), loss = this.#field.lossOfJson;
+    if (loss && !await askLoss(loss)) return;
     await this.#whileSaving(() => this.#write(value, this.#value));
     this.#show(value.length, 0, value);
     this.#place.changed('The value was saved.');
@@ -200,6 +216,13 @@ export class StringEditor {
       },
     });
   }
+}
+
+function askLoss(error) {
+  return openDialog({
+    id: 'dialog-json', title: 'Save it although it is no JSON any more?', submit: 'Save', isDangerous: true,
+    content: [element('p', {}, `The value was JSON. ${error.message}`)], onSubmit: () => true,
+  });
 }
 
 function partNote(length, start, shown) {

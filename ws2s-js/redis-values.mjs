@@ -9,14 +9,18 @@
  */
 
 import {element, FieldError} from './page.mjs';
-import {labelOf, sameBytes, textOf} from './redis-bytes.mjs';
+import {labelOf, sameBytes, textOf, utf8} from './redis-bytes.mjs';
 import {ChangedError} from './redis-errors.mjs';
 import {openDialog} from './redis-dialog.mjs';
 import {BytesField, bytesShown, EDITABLE_BYTES, fileNameOf, labelled} from './redis-fields.mjs';
+import {exactFirst, listScan, placeInStream} from './redis-find.mjs';
+import {JSON_TYPE, JsonKeyEditor, jsonWrites, readDocument} from './redis-json-key.mjs';
+import {viewerOf} from './redis-late-viewer.mjs';
 import {matchOf} from './redis-lines.mjs';
-import {count, idAfter, idBefore, timeOfId} from './redis-names.mjs';
+import {count, idAfter, idBefore} from './redis-names.mjs';
 import {ChainSource, pageSize, RangeSource, RowsView, ScanSource} from './redis-rows.mjs';
 import {typeName} from './redis-session.mjs';
+import {GroupsTable, idCell} from './redis-stream-tables.mjs';
 import {StringEditor} from './redis-string.mjs';
 
 const SHOWN = 300;  // characters of a value in a row
@@ -45,6 +49,7 @@ function scoreInput(value = '') {
 class RowsEditor {
   isChanged = false;  // there is nothing that is typed and not saved: rows are edited in dialogs
   before = {};        // what was looked at before it was read anew
+  table = null;       // what is seen in the place of its own rows: as those of redis-stream-tables.mjs
 
   constructor(place) {
     this.place = place;
@@ -68,10 +73,11 @@ class RowsEditor {
 
   /** Another order, or another pattern: from the first page. */
   async restart(first = 0) {
-    this.source = this.makeSource();
+    const table = this.table || this;
+    this.source = table.makeSource();
     const view = new RowsView({
-      source: this.source, columns: this.columns, caption: this.caption, run: task => this.turnPage(task),
-      cells: (row, index) => this.cells(row, index), actions: (row, index) => this.actions(row, index),
+      source: this.source, columns: table.columns, caption: table.caption, run: task => this.turnPage(task),
+      cells: (row, index) => table.cells(row, index), actions: (row, index) => table.actions(row, index),
     });
     await view.show(first);
     if (this.view) this.view.node.replaceWith(view.node);
@@ -118,6 +124,13 @@ class RowsEditor {
       id: 'rows-filter', role: 'search', className: 'row', ariaLabel: `Find ${this.unit[1]}`,
       on: {submit: event => { event.preventDefault(); this.place.run(() => this.restart()); }},
     }, this.pattern, element('button', {id: 'rows-find'}, 'Find'));
+  }
+
+  /** What is looked for, the row of exactly this name first: `exact(name)` gives that, or null. */
+  scanned(command, size, exact) {
+    const name = utf8(this.pattern.value);
+    const scan = cursor => this.scan(command, cursor, size);
+    return new ScanSource(this.pageRows, name.length ? exactFirst(() => exact(name), scan) : scan);
   }
 
   async scan(command, cursor, size) {
@@ -167,8 +180,8 @@ class RowsEditor {
   }
 
   show(title, parts) {
-    return openDialog({id: 'dialog-show', title, content: parts.map(({label, bytes}, i) => (
-      bytesShown({id: `shown-${i}`, label, bytes, fileName: fileNameOf(bytes)})))});
+    return openDialog({id: 'dialog-show', title, content: parts.flatMap(({label, bytes}, i) => [
+      bytesShown({id: `shown-${i}`, label, bytes, fileName: fileNameOf(bytes)}), viewerOf(`view-${i}`, bytes)])});
   }
 }
 
@@ -186,7 +199,10 @@ class HashEditor extends RowsEditor {
   }
 
   makeSource() {
-    return new ScanSource(this.pageRows, cursor => this.scan('HSCAN', cursor, 2));
+    return this.scanned('HSCAN', 2, async field => {
+      const value = await this.ask('HGET', this.place.key, field);
+      return value === null ? null : [field, value];
+    });
   }
 
   cells([field, value]) {
@@ -223,7 +239,8 @@ class HashEditor extends RowsEditor {
     return this.dialog({
       id: 'dialog-item', title: 'Edit a field', submit: 'Save', returnTo,
       words: () => ['HSET', this.place.key, field, input.read()],
-      content: [bytesShown({id: 'item-field', label: 'Field', bytes: field, fileName: fileNameOf(field)}), input.node],
+      content: [bytesShown({id: 'item-field', label: 'Field', bytes: field, fileName: fileNameOf(field)}), input.node,
+        viewerOf('view', value)],
       onSubmit: async () => {
         const {session, key} = this.place;
         await session.setField(key, field, input.read(), {
@@ -254,19 +271,30 @@ class ListEditor extends RowsEditor {
   caption = 'Items of the list';
 
   makeTools() {
-    return [this.button('add-item', 'Add item…', () => this.#add())];
+    return [this.filter(), this.button('add-item', 'Add item…', () => this.#add())];
   }
 
+  // Rows are of an index (bytes) and an item.
   makeSource() {
-    return new RangeSource(this.pageRows, () => this.length(),
-      (first, last) => this.ask('LRANGE', this.place.key, first, last));
+    const read = (first, last) => this.ask('LRANGE', this.place.key, first, last);
+    const {value} = this.pattern;
+    if (value) return new ScanSource(this.pageRows, listScan(read, value, 10 * this.pageRows));
+    return new RangeSource(this.pageRows, () => this.length(), async (first, last) => (
+      (await read(first, last)).map((item, i) => [utf8(String(first + i)), item])));
   }
 
-  cells(item, index) {
-    return [String(index), shown(item)];
+  // Other items have other indexes now.
+  async afterChange(text) {
+    if (this.pattern.value) await this.restart(this.view.first);
+    await super.afterChange(text);
   }
 
-  actions(item, index) {
+  cells([at, item]) {
+    return [textOf(at), shown(item)];
+  }
+
+  actions([at, item]) {
+    const index = Number(textOf(at));
     const about = `item ${index}`;
     return [
       {name: 'edit', label: item.length > EDITABLE_BYTES ? 'Show' : 'Edit', about, run: back => (
@@ -300,7 +328,8 @@ class ListEditor extends RowsEditor {
   #edit(item, index, returnTo) {
     const input = new BytesField({id: 'item-value', label: 'Item', bytes: item, rows: 8});
     return this.dialog({
-      id: 'dialog-item', title: `Edit item ${index}`, submit: 'Save', content: [input.node], returnTo,
+      id: 'dialog-item', title: `Edit item ${index}`, submit: 'Save', content: [input.node, viewerOf('view', item)],
+      returnTo,
       words: () => ['RPUSH', this.place.key, input.read()],
       onSubmit: async () => {
         await this.change({...this.#guard(item, index), writes: [['LSET', this.place.key, index, input.read()]]});
@@ -334,7 +363,8 @@ class SetEditor extends RowsEditor {
   }
 
   makeSource() {
-    return new ScanSource(this.pageRows, cursor => this.scan('SSCAN', cursor, 1));
+    return this.scanned('SSCAN', 1, async member => (
+      await this.ask('SISMEMBER', this.place.key, member) ? [member] : null));
   }
 
   cells([member]) {
@@ -385,18 +415,24 @@ class SortedSetEditor extends RowsEditor {
     this.order = element('select', {id: 'rows-order', on: {change: () => this.place.run(() => this.restart())}},
       element('option', {value: 'ZRANGE'}, 'lowest score first'),
       element('option', {value: 'ZREVRANGE'}, 'highest score first'));
-    return [element('label', {htmlFor: 'rows-order'}, 'Order'), this.order,
+    return [this.filter(), element('label', {htmlFor: 'rows-order'}, 'Order'), this.order,
       this.button('add-member', 'Add member…', () => this.#add())];
   }
 
   makeSource() {
+    if (this.pattern.value) {
+      return this.scanned('ZSCAN', 2, async member => {
+        const score = await this.ask('ZSCORE', this.place.key, member);
+        return score === null ? null : [member, score];
+      });
+    }
     const read = async (first, last) => (
       chunks(await this.ask(this.order.value, this.place.key, first, last, 'WITHSCORES'), 2));
     return new RangeSource(this.pageRows, () => this.length(), read);
   }
 
   cells([member, score], index) {
-    return [String(index), textOf(score), shown(member)];
+    return [this.pattern.value ? '' : String(index), textOf(score), shown(member)];  // a scan knows no ranks
   }
 
   actions([member, score]) {
@@ -420,13 +456,20 @@ class SortedSetEditor extends RowsEditor {
     });
   }
 
+  // What was found by a scan is not read again.
+  async afterChange(text) {
+    if (this.pattern.value) await this.restart(this.view.first);
+    await super.afterChange(text);
+  }
+
   #edit(member, before, returnTo) {
     const {key} = this.place;
     const score = scoreInput(textOf(before));
     return this.dialog({
       id: 'dialog-item', title: 'Edit a score', submit: 'Save', returnTo,
       words: () => ['ZADD', key, readScore(score), member], content: [labelled('Score', score),
-        bytesShown({id: 'item-value', label: 'Member', bytes: member, fileName: fileNameOf(member)})],
+        bytesShown({id: 'item-value', label: 'Member', bytes: member, fileName: fileNameOf(member)}),
+        viewerOf('view', member)],
       onSubmit: async () => {
         await this.change({
           reads: [['ZSCORE', key, member]], isSame: now => now !== null && sameBytes(now, before),
@@ -493,20 +536,77 @@ class StreamEditor extends RowsEditor {
   columns = ['Id', 'Fields'];
   caption = 'Entries of the stream';
 
+  resume(other) {
+    super.resume(other);
+    this.table = other.table && other.table.of(this);
+    this.before.from = other.from?.value;
+  }
+
   makeTools() {
     this.order = element('select', {id: 'rows-order', on: {change: () => this.place.run(() => this.restart())}},
       element('option', {value: 'newest'}, 'newest first'), element('option', {value: 'oldest'}, 'oldest first'));
     return [element('label', {htmlFor: 'rows-order'}, 'Order'), this.order,
-      this.button('add-entry', 'Add entry…', () => this.#add())];
+      this.#makeJump(), this.button('add-entry', 'Add entry…', () => this.#add()),
+      this.button('stream-groups', 'Groups', () => this.open(new GroupsTable(this))), ...this.#makeTrail()];
+  }
+
+  #makeJump() {
+    this.from = element('input', {
+      id: 'stream-from', value: this.before.from || '', placeholder: 'id or time', autocomplete: 'off',
+      spellcheck: false, ariaLabel: 'Go to an id or a time (UTC)'});
+    return element('form', {
+      id: 'stream-jump', className: 'row', ariaLabel: 'Go to an entry',
+      on: {submit: event => { event.preventDefault(); this.place.run(() => this.restart()); }},
+    }, this.from, element('button', {id: 'stream-go'}, 'Go'));
+  }
+
+  #beginning(isNewest) {
+    try {
+      return placeInStream(this.from.value, isNewest);
+    } catch (error) {
+      throw error instanceof RangeError ? new FieldError(error.message, this.from) : error;
+    }
+  }
+
+  #makeTrail() {
+    this.trail = {
+      title: element('strong', {id: 'stream-table'}),
+      back: this.button('stream-entries', 'To the entries', () => this.open(null)),
+    };
+    this.#tellTable();
+    return Object.values(this.trail);
+  }
+
+  #tellTable() {
+    this.trail.title.textContent = this.table ? this.table.title : '';
+    this.trail.back.hidden = !this.table;
+  }
+
+  /** Show a table of redis-stream-tables.mjs; null: the entries. */
+  open(table) {
+    this.place.run(async () => {
+      const before = this.table;
+      this.table = table;
+      try {
+        await this.restart();
+      } catch (error) {
+        this.table = before;
+        throw error;
+      }
+      this.#tellTable();
+      document.getElementById(table ? 'stream-entries' : 'stream-groups').focus();
+    });
   }
 
   makeSource() {
     const isNewest = this.order.value === 'newest';
-    return new ChainSource(this.pageRows, () => this.length(), (after, size) => this.#read(isNewest, after, size));
+    const from = this.#beginning(isNewest);
+    return new ChainSource(this.pageRows, () => this.length(), (after, size) => (
+      this.#read(isNewest, from, after, size)));
   }
 
-  #read(isNewest, after, size) {
-    const id = after && (isNewest ? idBefore : idAfter)(textOf(after[0]));
+  #read(isNewest, from, after, size) {
+    const id = after ? (isNewest ? idBefore : idAfter)(textOf(after[0])) : from;
     const {key} = this.place;
     if (after && id === null) return [];
     return isNewest ? this.ask('XREVRANGE', key, id || '+', '-', 'COUNT', size)
@@ -514,24 +614,22 @@ class StreamEditor extends RowsEditor {
   }
 
   cells([id, fields]) {
-    const time = timeOfId(textOf(id));
     const pairs = chunks(fields || [], 2).slice(0, 20).map(([field, value]) => (
       element('div', {}, element('span', {className: 'muted'}, `${labelOf(field, 80)}: `), shown(value))));
     const more = (fields || []).length / 2 - pairs.length;
     if (more > 0) pairs.push(element('div', {className: 'muted'}, `… ${count(more)} more fields`));
-    const stamp = element('div', {}, textOf(id), time && element('div', {className: 'muted stamp'}, time));
-    return [stamp, element('div', {}, pairs)];
+    return [idCell(textOf(id)), element('div', {}, pairs)];
   }
 
   actions([id, fields]) {
     const about = `entry ${textOf(id)}`;
     return [
-      {name: 'show', label: 'Show', about, run: () => this.#show(id, fields)},
+      {name: 'show', label: 'Show', about, run: () => this.showEntry([id, fields])},
       {name: 'remove', label: 'Remove', about, run: back => this.#remove(id, back)},
     ];
   }
 
-  #show(id, fields) {
+  showEntry([id, fields]) {
     const pairs = chunks(fields || [], 2);
     const part = pairs.length > SHOWN_PAIRS ? `, the first ${SHOWN_PAIRS} of ${count(pairs.length)} fields` : '';
     return this.show(`Entry ${textOf(id)}${part}`, pairs.slice(0, SHOWN_PAIRS).flatMap(([field, value], i) => [
@@ -577,10 +675,12 @@ class UnknownEditor {
 
 const EDITORS = {
   string: StringEditor, hash: HashEditor, list: ListEditor, set: SetEditor, zset: SortedSetEditor, stream: StreamEditor,
+  [JSON_TYPE]: JsonKeyEditor,
 };
 
-/** The types that this page can show, as TYPE calls them. */
+/** The types that this page can show, as TYPE calls them; and those that each server has. */
 export const TYPES = Object.keys(EDITORS);
+export const OWN_TYPES = TYPES.filter(type => type !== JSON_TYPE);
 
 /** The editor for a value of this type. */
 export function editorOf(type, place) {
@@ -591,12 +691,18 @@ export function editorOf(type, place) {
 
 /** Fields for the first content of a new key: `nodes`, `main`, and `words(key)` for the command that makes it. */
 export function firstContent(type) {
-  return {string: ofString, hash: ofHash, list: ofList, set: ofSet, zset: ofSortedSet, stream: ofStream}[type]();
+  const makers = {string: ofString, hash: ofHash, list: ofList, set: ofSet, zset: ofSortedSet, stream: ofStream};
+  return type === JSON_TYPE ? ofDocument() : makers[type]();
 }
 
 function ofString() {
   const value = new BytesField({id: 'item-value', label: 'Value', rows: 4});
   return {nodes: [value.node], main: value, words: key => ['SET', key, value.read()]};
+}
+
+function ofDocument() {
+  const value = new BytesField({id: 'item-value', label: 'Document', rows: 8, bytes: utf8('{}')});
+  return {nodes: [value.node], main: value, words: key => jsonWrites(key, readDocument(value), -1)[0]};
 }
 
 function ofHash() {

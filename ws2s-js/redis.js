@@ -2,17 +2,22 @@
 
 import {admitted} from './admission.mjs';
 import {ConnectButton, element, FieldError, guardLeaving, visible} from './page.mjs';
+import {ConnectionList, Connections, showConnection, targetOf} from './redis-connections.mjs';
 import {bindDialogs, closeDialogs, freeDialogs, hasTypedDialog} from './redis-dialog.mjs';
 import {failure} from './redis-fields.mjs';
 import {InfoView} from './redis-figures.mjs';
 import {KeyView} from './redis-key.mjs';
 import {KeyList} from './redis-keys.mjs';
+import {ManyKeys} from './redis-many.mjs';
 import {keyCount} from './redis-names.mjs';
+import {OperatorView} from './redis-operator.mjs';
+import {Places} from './redis-places.mjs';
 import {Prompt} from './redis-prompt.mjs';
 import {Session} from './redis-session.mjs';
 import {AvoidedView, LinkView, ViewStatus} from './redis-status.mjs';
 import {Tabs} from './redis-tabs.mjs';
-import {addressText, targetFields} from './targets.mjs';
+import {fields} from './redis-start.mjs';
+import {addressText} from './targets.mjs';
 
 const ADDRESS_CHARACTERS = 100;
 const MOST_DATABASES = 1024;  // in a list
@@ -21,12 +26,6 @@ const OLD_SESSION = ' This list is older than the connection, which was lost: re
 
 const byId = id => document.getElementById(id);
 const isNarrow = matchMedia('(max-width: 60rem)');
-
-const EXTRA = [
-  {name: 'username', label: 'Username (empty: default)', type: 'text', autocomplete: 'off'},
-  {name: 'password', label: 'Password', type: 'password', autocomplete: 'off'},
-  {name: 'db', label: 'Database', type: 'text', value: '0', remember: true, isShort: true, inputMode: 'numeric'},
-];
 
 function readTarget(fields) {
   const {url, extra, ...way} = fields.read();
@@ -55,24 +54,34 @@ function labelOf({host, port, tls}) {
 class RedisPage {
   session = null;
   target = '';
+  connection = null;  // of the gateway's configuration, if the session is by one
   statuses = new ViewStatus(byId('status'));
   status = this.statuses.of('tab-keys');
   commandStatus = this.statuses.of('tab-commands');
   infoStatus = this.statuses.of('tab-info');
+  operatorStatus = this.statuses.of('tab-operator');
 
-  #fields = targetFields(byId('connect-form'), {store: 'ws2s.redis', host: '127.0.0.1', port: '6379', extra: EXTRA});
+  #fields = fields;
   #button = new ConnectButton(byId('connect'));
   #attempt = null;
   #way = '';              // to the last server: all that was filled in but secrets
   #hasRunCommands = false;
   #hasWritten = false;
   #keys = new KeyList(byId('key-browser'), this);
+  #many = new ManyKeys(byId('key-browser'), this, this.#keys);
   #key = new KeyView(byId('key-detail'), this);
   #prompt = new Prompt(byId('panel-commands'), this);
   #info = new InfoView(byId('panel-info'), this);
+  #operator = new OperatorView(byId('panel-operator'), this);
   #link;
   #avoided = new AvoidedView(byId('avoided'), this);
   #tabs = new Tabs(byId('tabs'), name => this.#onTab(name));
+  #connections = new Connections();
+  #offered = new ConnectionList(byId('connection-list'), this.#connections, {
+    onChosen: connection => this.#places.choose(connection),
+    onAsked: () => this.#offer(fields.field('token').value.trim()),
+  });
+  #places = new Places(this, this.#connections);
   #sizes = new WeakMap();  // of databases, as they were last known, by session
 
   constructor() {
@@ -80,18 +89,53 @@ class RedisPage {
     byId('connect-cancel').addEventListener('click', () => this.#attempt.abort());
     byId('disconnect').addEventListener('click', () => this.#onDisconnect());
     byId('db').addEventListener('change', () => this.#onDb());
-    guardLeaving(() => this.#isUnsaved || this.#prompt.isTyped);
+    guardLeaving(() => this.#isUnsaved || this.#prompt.isTyped || this.#many.isBusy);
     addEventListener('pageshow', event => { if (event.persisted) this.#onReturn(); });
     this.#link = new LinkView(byId('link'), this);
+    this.#offer();
+  }
+
+  // -- places ---------------------------------------------------------------------------------------------------------
+
+  /** Where the page is, see redis-place.mjs; null without a session. */
+  get place() {
+    return this.session && {
+      connection: this.connection && this.connection.name, db: this.session.db, key: this.#key.name};
+  }
+
+  // A link may have led here.
+  async #offer(token) {
+    await this.#connections.load(token);
+    this.#offered.show();
+    await this.#places.follow();
+  }
+
+  /** Go to a connection that the gateway offers, if what is typed for another one may be left. */
+  async connectTo(connection, db) {
+    if (this.session && !await this.#mayGo('')) return;
+    this.#fields.show(targetOf(connection, db ?? connection.db));
+    await this.#connect(connection.name);
+  }
+
+  async closeKey() {
+    if (!await this.#key.mayLeave()) return;
+    this.#key.clear();
+    this.#keys.markOpened(null);
+  }
+
+  tell(text) {
+    this.statuses.say(text, 'bad');
   }
 
   // -- connecting -----------------------------------------------------------------------------------------------------
 
-  async #connect() {
+  async #connect(name = this.connection?.name) {
     if (this.#attempt) return;
     let target;
     try {
       target = readTarget(this.#fields);
+      target.connection = this.#connections.of(target, name);
+      target.options.readOnly = target.connection?.readOnly || false;
     } catch (error) {
       this.statuses.say(failure(error), 'bad');
       if (error instanceof FieldError) error.field.focus();
@@ -122,6 +166,7 @@ class RedisPage {
     try {
       const open = () => Session.open(url, options, this.#events(), this.#attempt.signal);
       this.session = await admitted(open, {url, ...options}, this.#fields);
+      this.connection = target.connection;
       this.#fields.remember();
       this.#begin(wayOf(target), isKept);
     } catch (error) {
@@ -137,6 +182,7 @@ class RedisPage {
     this.#attempt = attempt;
     this.#fields.disabled = attempt !== null;
     byId('connect').disabled = attempt !== null;
+    byId('connection-list').inert = attempt !== null;
     byId('connect-cancel').hidden = attempt === null;
     if (attempt) byId('connect-cancel').focus();
   }
@@ -156,12 +202,14 @@ class RedisPage {
     if (way !== this.#way) this.#prompt.clear();
     this.#way = way;
     byId('session-target').textContent = this.target;
+    showConnection(byId('session-place'), this.connection);
     byId('session-version').textContent = major ? `Redis ${major}.${minor}` : '';
     this.#button.offerRetry(false);
     this.#show(true);
     this.#avoided.show();
     if (isKept) this.#beginAgain();
     else this.#beginDatabase();
+    if (!this.#places.resume()) this.#places.note();
     if (isKept) return;
     this.#tabs.choose(byId('tab-keys'));
     this.statuses.say(`Connected to ${this.target}.`, 'good');
@@ -262,18 +310,22 @@ class RedisPage {
     if (!await this.#key.mayLeave()) return;
     const {session} = this;
     this.#end('Disconnected.');
+    this.#places.note();
     this.#way = '';
     if (session) await session.close();
   }
 
   #end(text, kind) {
-    this.session = null;
+    this.session = this.connection = null;
+    showConnection(byId('session-place'), null);
     byId('panel-keys').inert = false;
     closeDialogs();
+    this.#many.end();
     this.#keys.clear();
     this.#key.clear();
     this.#prompt.end();
     this.#info.clear();
+    this.#operator.clear();
     this.#show(false);
     this.#link.show();
     this.#avoided.show();
@@ -309,6 +361,7 @@ class RedisPage {
       return reason;
     }
     this.#beginDatabase();
+    this.#places.note();
     this.statuses.say(`Database ${db}.`, 'good');
     return null;
   }
@@ -316,10 +369,18 @@ class RedisPage {
   // -- what the parts tell --------------------------------------------------------------------------------------------
 
   async open(name, isByKeyboard) {
-    if (!await this.#key.open(name)) return;
+    const isOpen = await this.#key.open(name);
+    this.#places.note();
+    if (!isOpen) return;
     this.#keys.markOpened(this.#key.name);
     if (isByKeyboard) byId('key-title').focus();
     else if (isNarrow.matches) byId('key-detail').scrollIntoView({block: 'start'});
+  }
+
+  /** Open a key that another view has named. */
+  showKey(name) {
+    this.#tabs.choose(byId('tab-keys'));
+    return this.open(name, true);
   }
 
   make() {
@@ -330,15 +391,36 @@ class RedisPage {
     this.#keys.insert(name);
     this.#keys.markOpened(name);
     this.#listDatabases();
+    this.#noteSoon(true);
+  }
+
+  onCopied(name) {
+    this.#keys.insert(name);
+    this.#listDatabases();
   }
 
   onGone(name) {
     this.#keys.remove(name);
     this.#listDatabases();
+    this.#noteSoon(false);
   }
 
   onRenamed(from, to) {
     this.#keys.rename(from, to);
+    this.#noteSoon(false);
+  }
+
+  // The view of the key tells of a change before it is the key that is shown.
+  #noteSoon(isStep) {
+    queueMicrotask(() => this.#places.note(isStep));
+  }
+
+  /** Many keys may have come, gone or changed. */
+  async onManyChanged() {
+    if (!this.session) return;
+    this.#listDatabases();
+    await (this.#key.isChanged ? this.#key.check() : this.#key.reload());
+    if (this.session) this.#keys.searchQuietly();
   }
 
   /** A command was run; it may have written something, unless `isRead`. */
@@ -367,9 +449,9 @@ class RedisPage {
   #onTab(name) {
     this.statuses.choose(name);
     this.#info.isShown = name === 'tab-info';
+    this.#operator.isShown = name === 'tab-operator';
     if (name === 'tab-keys' && this.session) this.#lookAnew();
   }
 }
 
 new RedisPage();
-byId('unstarted').remove();

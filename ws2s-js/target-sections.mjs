@@ -137,10 +137,13 @@ export class SshSection {
 
 const PEM = {tag: 'textarea', rows: 2};
 // That a certificate is not verified must be wanted each time.
+const kept = text => text && (text.startsWith('later') ? 'later' : 'verified');
+const OPTIONS = [['', 'no'], ['verified', 'yes'], ['unverified', 'yes, without verification']];
+const LATER_OPTIONS = [
+  ['later', 'later, by a button (STARTTLS)'], ['later-unverified', 'later, without verification'],
+];
 const TLS_FIELDS = [
-  {name: 'tls', id: 'tls', label: 'Speak TLS to the target', tag: 'select', kept: text => text && 'verified', options: [
-    ['', 'no'], ['verified', 'yes'], ['unverified', 'yes, without verification'],
-  ]},
+  {name: 'tls', id: 'tls', label: 'Speak TLS to the target', tag: 'select', kept},
   {name: 'tlsServername', id: 'tls-servername', label: 'Name in its certificate', placeholder: 'the host'},
   {...PEM, name: 'tlsCa', id: 'tls-ca', label: 'Own authority: trust these certificates only (PEM)'},
   {...PEM, name: 'tlsCert', id: 'tls-cert', label: 'Client certificate (PEM)', isSecret: true},
@@ -149,7 +152,10 @@ const TLS_FIELDS = [
 const TLS_NOTE = 'Without verification anybody on the way can pass for the target; the gateway refuses that unless its '
   + 'setting tls.allowUnverified is on. A client certificate and its key go to the gateway for this connection, and '
   + 'are kept nowhere.';
-const TLS_USES = {verified: ': yes', unverified: ': without verification'};
+const TLS_USES = {
+  verified: ': yes', unverified: ': without verification', later: ': later', 'later-unverified': ': later, without ' +
+  'verification',
+};
 const PRIVATE_KEY = /PRIVATE KEY-----/;
 
 export class TlsSection {
@@ -158,18 +164,21 @@ export class TlsSection {
   #files;
   name = 'tls';
 
-  constructor(controls) {
+  /** `startsLater`: may TLS begin in the midst of the connection? */
+  constructor(controls, startsLater) {
     this.#controls = controls;
-    const fields = TLS_FIELDS.map(each => controls.build(each));
+    const [tls, ...others] = TLS_FIELDS;
+    const options = startsLater ? [...OPTIONS, ...LATER_OPTIONS] : OPTIONS;
+    const fields = [{...tls, options}, ...others].map(each => controls.build(each));
     this.#files = [
       new FileFor('tls-ca-file', controls.field('tlsCa'), 'certificate', 'Read the authority from a file'),
       new FileFor('tls-cert-file', controls.field('tlsCert'), 'certificate', 'Read the client certificate from a file'),
       new FileFor('tls-key-file', controls.field('tlsKey'), 'key', 'Read its key from a file'),
     ];
     const [ca, cert, key] = this.#files.map(each => each.node);
-    const [tls, servername, caField, certField, keyField] = fields;
+    const [tlsField, servername, caField, certField, keyField] = fields;
     const {node, use} = section('tls', 'TLS to the target', TLS_NOTE,
-      [tls, servername, caField, ca, certField, cert, keyField, key]);
+      [tlsField, servername, caField, ca, certField, cert, keyField, key]);
     this.node = node;
     this.#use = use;
   }
@@ -182,24 +191,24 @@ export class TlsSection {
     for (const file of this.#files) file.forget();
   }
 
-  /** The option `tls` of a connection. */
+  /** `{tls}`, the option of a connection; `{startTls}` for what is to be given to startTls() later. */
   read() {
     const text = name => this.#controls.text(name).trim() || undefined;
     const tls = text('tls');
     if (!tls) return this.#none();
     this.#checkPems();
-    return {
+    return {[tls.startsWith('later') ? 'startTls' : 'tls']: {
       servername: text('tlsServername') && this.#controls.readHost('tlsServername'),
-      verify: tls === 'unverified' ? false : undefined,
+      verify: tls.endsWith('unverified') ? false : undefined,
       ca: text('tlsCa'), cert: text('tlsCert'), key: text('tlsKey'),
-    };
+    }};
   }
 
   // Whoever has said with whom TLS is to be spoken does not want to be connected without it.
   #none() {
     const given = TLS_FIELDS.some(({name}) => this.#controls.text(name).trim());
     if (given) throw this.#controls.wrong('tls', 'With TLS? To go without, clear the other fields of TLS.');
-    return undefined;
+    return {};
   }
 
   // An authority is remembered: no key may stand there.

@@ -66,14 +66,16 @@ export function addressText(host, port) {
 const LABEL_CHARACTERS = 80;
 
 function targetLabel({host, port, sshHost, gateway, tls, db}) {
-  const more = [tls && 'with TLS', db && `db ${db}`, sshHost && `through ${sshHost}`, gateway && `by ${gateway}`];
+  const secure = tls && (tls === 'later' ? 'with TLS later' : 'with TLS');
+  const more = [secure, db && `db ${db}`, sshHost && `through ${sshHost}`, gateway && `by ${gateway}`];
   return visible([addressText(host, port), ...more].filter(Boolean).join(' '), LABEL_CHARACTERS).text;
 }
 
 /**
  * Fields for a target, put into `form` before its submit button.
  *
- * `options`: `store`, the key in localStorage; `host`, `port`, what stands there at first; `extra`, more fields.
+ * `options`: `store`, the key in localStorage; `host`, `port`, what stands there at first; `extra`, more fields;
+ * `startsTlsLater`, whether TLS may begin in the midst of the connection.
  */
 export function targetFields(form, options) {
   return new TargetFields(form, options);
@@ -84,9 +86,9 @@ class TargetFields {
   #extra;
   #controls = new Controls(() => this.#showUses());
   #ssh = new SshSection(this.#controls);
-  #tls = new TlsSection(this.#controls);
+  #tls;
   #gateway = new GatewaySection(this.#controls);
-  #sections = [this.#tls, this.#ssh, this.#gateway];
+  #sections;
   #group;
   #recent;
   #listed = [];     // what stands there; another page may change the memory meanwhile
@@ -94,7 +96,9 @@ class TargetFields {
   #forget;
   #last = null;     // what read() has found, as far as it may be kept
 
-  constructor(form, {store, extra = [], host = '', port = ''}) {
+  constructor(form, {store, extra = [], host = '', port = '', startsTlsLater = false}) {
+    this.#tls = new TlsSection(this.#controls, startsTlsLater);
+    this.#sections = [this.#tls, this.#ssh, this.#gateway];
     this.#memory = new TargetMemory(store);
     this.#extra = extra.map(({remember, ...each}) => ({...each, isSecret: !remember}));
     form.autocomplete = 'off';  // a browser would fill keys in again
@@ -105,13 +109,13 @@ class TargetFields {
     if (newest) this.#fill(newest);
   }
 
-  /** What stands in the fields: `{url, token, host, port, ssh, tls, extra}`. Throws a FieldError. */
+  /** What stands in the fields: `{url, token, host, port, ssh, tls, startTls, extra}`. Throws a FieldError. */
   read() {
     const controls = this.#controls;
     controls.withdraw();
     const target = {
       ...this.#gateway.read(), host: controls.readHost('host', 'Which host?'), port: controls.readPort('port'),
-      ssh: this.#ssh.read(), tls: this.#tls.read(),
+      ssh: this.#ssh.read(), ...this.#tls.read(),
       extra: Object.fromEntries(this.#extra.map(({name}) => [name, controls.text(name)])),
     };
     this.#last = this.#remembered();
@@ -123,6 +127,11 @@ class TargetFields {
     if (!this.#last) return;
     this.#memory.add(this.#last);
     this.#listRecent();
+  }
+
+  /** Show another target: an object of strings, as TargetMemory has them. Secrets that were typed are forgotten. */
+  show(target) {
+    this.#fill(target);
   }
 
   /** A FieldError, which is also told at the field of this name. */

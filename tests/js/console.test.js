@@ -3,9 +3,10 @@
 const assert = require('node:assert');
 const {before, test} = require('node:test');
 
-let Transcript, bodyText, savedText, timeText, NARROW, History, typedBytes;
+let Transcript, bodyRuns, bodyText, savedText, timeText, NARROW, History, typedBytes;
 before(async () => {
-  ({Transcript, bodyText, savedText, timeText, NARROW} = await import('../../ws2s-js/console-transcript.mjs'));
+  const transcripts = await import('../../ws2s-js/console-transcript.mjs');
+  ({Transcript, bodyRuns, bodyText, savedText, timeText, NARROW} = transcripts);
   ({typedBytes} = await import('../../ws2s-js/console-input.mjs'));
   ({History} = await import('../../ws2s-js/history.mjs'));
 });
@@ -269,12 +270,83 @@ test('the saved text tells what was dropped', () => {
   assert.ok([...savedText(transcript, 'hex')].join('').includes(transcript.loss));
 });
 
+// -- colours, secrets, what is unsaved --------------------------------------------------------------------------------
+
+const coloursOf = transcript => transcript.entries.map(
+  entry => bodyRuns(entry, 'colour').map(({text, style}) => [text, style?.fore ?? null]));
+
+test('a colour goes on in later entries, behind what was sent, and over a cut sequence', () => {
+  const transcript = transcriptOf([utf8('a\x1b[31mb'), utf8('c\x1b[3')]);
+  transcript.sent(utf8('\x1b[34md'));
+  transcript.received(utf8('2me\r\n'));
+  assert.deepStrictEqual(coloursOf(transcript), [
+    [['a', null], ['b', 1]], [['c', 1]], [['\\x1b[34md', null]], [['e\n', 2]],
+  ]);
+});
+
+test('colours are the same however the text is cut', () => {
+  const all = utf8('\u20ac\x1b[31m\u20ac\x1b]0;\u20ac\x07\u20ac\x1b[mx');
+  const wanted = [['\u20ac', null], ['\u20ac\u20ac', 1], ['x', null]];
+  for (let at = 0; at <= all.length; at++) {
+    const runs = coloursOf(transcriptOf([all.slice(0, at), all.slice(at)])).flat().filter(([text]) => text);
+    const together = [];
+    for (const [text, fore] of runs) {
+      if (together.length && together.at(-1)[1] === fore) together.at(-1)[0] += text;
+      else together.push([text, fore]);
+    }
+    assert.deepStrictEqual(together, wanted, String(at));
+  }
+});
+
+test('another connection begins without the colour of the one before', () => {
+  const transcript = transcriptOf([utf8('\x1b[31ma')]);
+  transcript.beginStream();
+  transcript.received(utf8('b'));
+  assert.deepStrictEqual(coloursOf(transcript), [[['a', 1]], [['b', null]]]);
+});
+
+test('as text and as a hex dump sequences can be seen', () => {
+  const [entry] = transcriptOf([utf8('\x1b[31ma')]).entries;
+  assert.strictEqual(bodyText(entry, 'text'), '\\x1b[31ma');
+  assert.strictEqual(bodyText(entry, 'colour'), 'a');
+  assert.match(bodyText(entry, 'hex'), /^00000000  1b 5b 33 31 6d 61 /);
+});
+
+test('of a secret nothing is kept, in each view and in the saved text', () => {
+  const transcript = new Transcript();
+  transcript.secret();
+  assert.deepStrictEqual(transcript.entries.map(({kind, size}) => [kind, size]), [['secret', 0]]);
+  for (const view of ['colour', 'text', 'hex']) {
+    assert.match(bodyText(transcript.entries[0], view), /^a secret, which is neither/);
+    assert.match([...savedText(transcript, view)].join(''), / secret: a secret, /);
+  }
+});
+
+test('a transcript is unsaved from what was sent or received until it is cleared or saved', () => {
+  const transcript = new Transcript();
+  transcript.notice('Connected.');
+  const seen = [transcript.isUnsaved];
+  for (const what of ['sent', 'received']) {
+    transcript[what](utf8('a'));
+    seen.push(transcript.isUnsaved);
+    transcript.isUnsaved = false;
+  }
+  transcript.secret();
+  seen.push(transcript.isUnsaved);
+  transcript.clear();
+  seen.push(transcript.isUnsaved);
+  assert.deepStrictEqual(seen, [false, true, true, true, false]);
+});
+
 // -- what is typed ----------------------------------------------------------------------------------------------------
 
 const TYPED = [
   ['PING', 'text', 'lf', 'PING\n'],
   ['PING', 'text', 'crlf', 'PING\r\n'],
   ['PING', 'text', 'none', 'PING'],
+  ['PING', 'text', 'cr', 'PING\r'],
+  ['a\nb', 'text', 'cr', 'a\rb\r'],
+  ['PING', 'secret', 'crlf', 'PING\r\n'],
   ['', 'text', 'lf', '\n'],
   ['', 'text', 'none', ''],
   ['a\nb', 'text', 'lf', 'a\nb\n'],

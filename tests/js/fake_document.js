@@ -8,6 +8,8 @@ class FakeElement {
     this.parentElement = null;
     this.attributes = new Map();
     this.dataset = {};
+    this.style = {};
+    this.tabIndex = -1;
     this.hidden = false;
     this.disabled = false;
     this.id = this.className = this.value = this.text = '';
@@ -33,9 +35,16 @@ class FakeElement {
     node.parentElement = this;
   }
 
-  after(node) {
+  after(...nodes) {
     const siblings = this.parentElement.children;
-    this.parentElement.insertBefore(node, siblings[siblings.indexOf(this) + 1] || null);
+    for (const node of nodes.reverse()) {
+      this.parentElement.insertBefore(node, siblings[siblings.indexOf(this) + 1] || null);
+    }
+  }
+
+  replaceWith(node) {
+    this.after(node);
+    this.remove();
   }
 
   remove() {
@@ -53,8 +62,9 @@ class FakeElement {
     return node === this || (node !== null && node.parentElement !== null && this.contains(node.parentElement));
   }
 
+  /* By a name, or by `[role=...]`. */
   closest(name) {
-    if (this.localName === name) return this;
+    if (this.localName === name || `[role=${this.getAttribute('role')}]` === name) return this;
     return this.parentElement && this.parentElement.closest(name);
   }
 
@@ -71,6 +81,15 @@ class FakeElement {
   /* Only for the button of a form. */
   querySelector() {
     return this.all.find(node => node.localName === 'button' && node.type === 'submit') || null;
+  }
+
+  /* Only for those that Tab leads to. */
+  querySelectorAll() {
+    return this.all.filter(node => node.tabIndex === 0);
+  }
+
+  get options() {
+    return this.all.filter(node => node.localName === 'option');
   }
 
   // -- attributes, text, events ---------------------------------------------------------------------------------------
@@ -104,7 +123,17 @@ class FakeElement {
     return this.listeners[name]({target: this, preventDefault() {}});
   }
 
-  focus() {}
+  /* The same to what is in it, with more of the event. */
+  bubbles(name, event = {}) {
+    for (let node = this; node; node = node.parentElement) {
+      if (node.listeners[name]) node.listeners[name]({target: this, preventDefault() {}, ...event});
+    }
+  }
+
+  focus() {
+    document.activeElement = this;
+    this.bubbles('focusin');
+  }
 }
 
 const document = {createElement: name => new FakeElement(name)};

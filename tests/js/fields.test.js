@@ -19,11 +19,15 @@ before(async () => {
 });
 
 function begin(...remembered) {
+  beginWith({}, ...remembered);
+}
+
+function beginWith(options, ...remembered) {
   items = {[STORE]: JSON.stringify(remembered)};
   storage = {getItem: key => items[key], setItem(key, value) { items[key] = value; }};
   form = document.createElement('form');
   form.append(Object.assign(document.createElement('button'), {type: 'submit'}));
-  fields = targets.targetFields(form, {store: STORE});
+  fields = targets.targetFields(form, {store: STORE, ...options});
 }
 
 const byId = id => form.all.find(node => node.id === `target-${id}`);
@@ -277,6 +281,26 @@ test('neither certificate nor key of the client is remembered, nor that nothing 
     {host: 'a', port: '1', tls: 'verified', tlsServername: 'n', tlsCa: 'CA'},
   ]);
 });
+
+const tlsOptions = () => byId('tls').children.map(option => option.value);
+
+test('TLS can begin later where that is wanted, and only there', () => {
+  assert.deepStrictEqual(tlsOptions(), ['', 'verified', 'unverified']);
+  beginWith({startsTlsLater: true});
+  assert.deepStrictEqual(tlsOptions(), ['', 'verified', 'unverified', 'later', 'later-unverified']);
+});
+
+for (const [tls, verify] of [['later', undefined], ['later-unverified', false]]) {
+  test(`TLS that begins ${tls} is none of the connection, and is remembered as verified`, () => {
+    beginWith({startsTlsLater: true});
+    fill({...TARGET, tls, 'tls-ca': 'CA'});
+    const read = fields.read();
+    assert.deepStrictEqual([read.tls, read.startTls.verify, read.startTls.ca], [undefined, verify, 'CA']);
+    fields.remember();
+    assert.deepStrictEqual(JSON.parse(items[STORE]), [{host: 'a', port: '1', tls: 'later', tlsCa: 'CA'}]);
+    assert.match(byId('recent').textContent, /a:1 with TLS later$/);
+  });
+}
 
 for (const tls of ['verified', 'unverified', 'something new']) {
   test(`a remembered target with TLS (${tls}) is with TLS again, and verified`, () => {

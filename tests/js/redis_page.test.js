@@ -493,6 +493,24 @@ async function begin(answers = {}, options = {}) {
   return {server, gateway, told, session: found};
 }
 
+const KNOWN = [
+  ['a command of a module is known', {COMMAND: `*1\r\n${list(['json.set', -4])}`}, true],
+  ['a command that no module has is not', {COMMAND: '*1\r\n$-1\r\n'}, false],
+  ['where COMMAND is forbidden nothing is known', {COMMAND: '-NOPERM no\r\n'}, false],
+  ['where the version is not told nobody asks', {INFO: '-NOPERM no\r\n', COMMAND: '-ERR never\r\n'}, false],
+];
+
+for (const [what, answers, isKnown] of KNOWN) {
+  test(what, async () => {
+    const {session: found, server} = await begin(answers);
+    await found.learn();
+    server.commands.length = 0;
+    assert.strictEqual(await found.knowsCommand('JSON.SET'), isKnown);
+    assert.deepStrictEqual(server.commands, answers.INFO ? [] : ['COMMAND INFO JSON.SET']);
+    await found.close();
+  });
+}
+
 const isChanged = pattern => error => error instanceof errors.ChangedError && pattern.test(error.message);
 const STRING = {TYPE: '+string\r\n', EXEC: '*1\r\n+OK\r\n'};
 

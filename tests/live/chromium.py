@@ -191,12 +191,13 @@ class Page(object):
         self._browser, self._session = browser, session
 
     def go(self, url):
-        """Load ``url``."""
+        """Load ``url``, and what its page calls itself busy with."""
         self.listen_to('Page')
         loads = len(self.told('Page.loadEventFired'))
         reply = self.call('Page.navigate', url=url)
         assert 'errorText' not in reply, reply
         self.listen(lambda: len(self.told('Page.loadEventFired')) > loads)
+        self._wait_until_whole()
 
     def go_back(self):
         """To the page before, as the browser's button does."""
@@ -204,6 +205,11 @@ class Page(object):
         shown = len(self.told('Page.frameNavigated'))
         self.call('Page.navigateToHistoryEntry', entryId=history['entries'][history['currentIndex'] - 1]['id'])
         self.listen(lambda: len(self.told('Page.frameNavigated')) > shown)
+        self._wait_until_whole()
+
+    def _wait_until_whole(self):
+        wait_until(lambda: self.evaluate(
+            "document.readyState === 'complete' && document.body?.getAttribute('aria-busy') !== 'true'"))
 
     def call(self, method, **parameters):
         return self._browser.call(method, self._session, **parameters)

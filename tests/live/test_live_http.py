@@ -2,13 +2,17 @@
 """What the gateway's port answers to HTTP: refusals, health, the pages of the web folder (protocol, section 4)."""
 
 import hashlib
+import json
 import os
+import re
 import socket
+import subprocess
 
 import pytest
 
 import ws2s
 from census import is_empty
+from installed import needs
 from raw_client import KEY, TEXT, RawClient, exchange, frame, upgrade_request
 from waiting import wait_until
 
@@ -405,6 +409,72 @@ def test_a_file_is_served_with_its_type_and_safe_headers(site, path, name, conte
     assert headers['x-content-type-options'] == 'nosniff'
     assert "default-src 'self'" in headers['content-security-policy']
     assert exchange(site.address, http('HEAD', path)) == (200, headers, b'')
+
+
+def test_who_has_a_file_is_told_so_until_it_changes(site, folder):
+    folder.join('new.js').write('one ' * 1000)
+    status, headers, body = exchange(site.address, get('/new.js'))
+    tag = headers['etag']
+    assert (status, body) == (200, b'one ' * 1000) and headers['vary'] == 'Accept-Encoding'
+    for has in (tag, 'W/' + tag, '"x", ' + tag, '*'):
+        status, headers, body = exchange(site.address, get('/new.js', 'If-None-Match: ' + has))
+        assert (status, body, headers['etag']) == (304, b'', tag) and 'content-length' not in headers
+    folder.join('new.js').write('two ' * 1000)
+    status, headers, body = exchange(site.address, get('/new.js', 'If-None-Match: ' + tag))
+    assert (status, body) == (200, b'two ' * 1000) and headers['etag'] != tag
+    assert exchange(site.address, get('/nothing.js', 'If-None-Match: *'))[0] == 404
+
+
+def test_curl_unpacks_what_comes_in_gzip_and_gets_no_gzip_unasked(site, folder, tmpdir):
+    folder.join('long.js').write('a line of text\n' * 10000)
+    url, head = 'http://127.0.0.1:%d/long.js' % site.address[1], str(tmpdir.join('head'))
+    for options, is_packed in (([], False), (['--compressed'], True), (['-H', 'Accept-Encoding: gzip;q=0'], False)):
+        command = [needs('curl', 'curl'), '-sS', '-m', '20', '-D', head] + options + [url]
+        assert subprocess.check_output(command) == b'a line of text\n' * 10000
+        fields = tmpdir.join('head').read().lower()
+        assert ('content-encoding: gzip' in fields) is is_packed
+        assert (int(re.search('content-length: ([0-9]+)', fields).group(1)) < 10000) is is_packed
+
+
+def test_a_page_that_curl_has_kept_is_not_sent_again(running_gateway, tmpdir):
+    gateway = running_gateway({'web': None})
+    kept, tag = str(tmpdir.join('page')), str(tmpdir.join('tag'))
+    command = [needs('curl', 'curl'), '-sS', '-m', '20', '--compressed', '--etag-save', tag, '--etag-compare', tag,
+               '-o', kept, '-w', '%{http_code}', 'http://127.0.0.1:%d/redis.html' % gateway.address[1]]
+    assert subprocess.check_output(command) == b'200' and b'<!doctype html>' in tmpdir.join('page').read_binary()
+    assert subprocess.check_output(command) == b'304'
+
+
+@pytest.mark.parametrize('web, offered, status', [(None, 0, 200), (None, 1, 200), (False, 0, 404), (False, 1, 200)])
+def test_what_the_redis_page_is_offered_is_told_where_there_is_something_or_it_is_ours(running_gateway, web, offered,
+                                                                                       status):
+    connections = [{'name': 'a', 'host': 'a.lan', 'colour': 'red'}][:offered]
+    gateway = running_gateway({'web': web, 'redis': {'connections': connections}})
+    path = '/redis-connections.json'
+    found = exchange(gateway.address, get(path))
+    assert found[0] == status and exchange(gateway.address, http('HEAD', path)) == found[:2] + (b'',)
+    if status == 200:
+        told = [{'name': 'a', 'host': 'a.lan', 'port': 6379, 'db': 0, 'colour': 'red'}][:offered]
+        assert json.loads(found[2].decode('ascii')) == {'connections': told, 'wantsIdentity': False}
+        assert found[1]['content-type'] == 'application/json'
+
+
+def test_a_folder_may_have_a_file_of_that_name_where_nothing_is_offered(site, folder):
+    folder.join('redis-connections.json').write('{}')
+    assert exchange(site.address, get('/redis-connections.json'))[::2] == (200, b'{}')
+
+
+def test_what_the_redis_page_is_offered_is_for_pages_that_may_connect(running_gateway):
+    gateway = running_gateway({'web': None, 'redis': {'connections': [{'name': 'a', 'host': 'SECRET.lan'}]}})
+    for headers in (['Origin: https://evil.example'], ['Origin: null'], ['Origin: http://a', 'Origin: http://a']):
+        status, head, body = exchange(gateway.address, get('/redis-connections.json', *headers))
+        assert status in (400, 403) and 'access-control-allow-origin' not in head and b'SECRET' not in body
+    rebound = b'GET /redis-connections.json HTTP/1.1\r\nHost: evil.example\r\n\r\n'
+    status, _, body = exchange(gateway.address, rebound)
+    assert status == 403 and b'"http://evil.example" in the setting allowedHosts' in body
+    status, head, body = exchange(gateway.address, get('/redis-connections.json', 'Origin: http://localhost:8000'))
+    assert status == 200 and b'SECRET' in body
+    assert head['access-control-allow-origin'] == 'http://localhost:8000'
 
 
 def test_pages_of_a_folder_may_hold_scripts_of_their_own_and_those_of_ws2s_none(site, running_gateway):

@@ -319,6 +319,46 @@ def test_pages_ask_only_where_they_are_to(running_gateway, tmp_path):
     assert exchange(closed_pages.address, b'OPTIONS / HTTP/1.1\r\nHost: x\r\n\r\n')[0] == 204
 
 
+OFFERED = [{'name': 'a', 'host': 'a.lan'}, {'name': 'b', 'host': 'b.lan'}, {'name': 'ip', 'host': '10.0.0.1'},
+           {'name': 'denied', 'host': 'denied.lan'}, {'name': 'own', 'host': '127.0.0.1'}]
+
+
+@pytest.mark.parametrize('headers, names, is_asked', [
+    ([], [], True), ([bearer(TOKEN)], ['a', 'ip'], False), ([bearer(OTHER)], ['a', 'b', 'ip'], False),
+    ([basic()], ['b'], False), ([bearer(minted(targets=['10.0.0.0/8']))], ['ip'], False),
+    ([bearer(minted())], ['a', 'b', 'ip'], False)])
+@pytest.mark.parametrize('pages', [False, True])
+def test_each_hears_of_the_redis_connections_that_are_open_to_it(running_gateway, headers, names, is_asked, pages):
+    ways = auth(pages=pages)
+    ways['auth']['tokens'][0]['targets'] = ['a.lan:6379', '10.0.0.0/8']
+    ways['auth']['users'][0]['targets'] = ['b.lan:6379']
+    gateway = running_gateway(dict(ways, redis={'connections': OFFERED}, denyTargets=['denied.lan'],
+                                   allowConnectToServerLocal=False))
+    status, _, body = redis_connections(gateway, *headers)
+    if pages and is_asked:
+        assert (status, body) == (401, SENTENCE)
+        return
+    found = json.loads(body.decode('ascii'))
+    assert ([one['name'] for one in found['connections']], found['wantsIdentity']) == (names, is_asked)
+
+
+@pytest.mark.parametrize('header', [bearer('x'), basic('wrong')])
+def test_who_shows_what_is_not_good_hears_of_no_redis_connection(running_gateway, header):
+    gateway = running_gateway(dict(auth(), redis={'connections': OFFERED}))
+    assert redis_connections(gateway, header)[::2] == (401, SENTENCE)
+
+
+def test_what_a_proxy_asks_its_clients_for_is_nothing_to_a_gateway_that_knows_nobody(running_gateway):
+    gateway = running_gateway({'redis': {'connections': OFFERED[:1]}})
+    status, _, body = redis_connections(gateway, basic())
+    assert status == 200 and b'a.lan' in body
+
+
+def redis_connections(gateway, *headers):
+    lines = ['GET /redis-connections.json HTTP/1.1', 'Host: 127.0.0.1'] + ['%s: %s' % pair for pair in headers]
+    return exchange(gateway.address, ('\r\n'.join(lines) + '\r\n\r\n').encode('ascii'))
+
+
 def test_pages_that_nobody_could_see_are_an_error(running_gateway):
     with pytest.raises(ws2s.ConfigError):
         running_gateway({'auth': {'pages': True}})

@@ -223,8 +223,9 @@ def test_console_can_be_used_by_keyboard_alone(console, echo_port):
 def test_console_shows_hostile_bytes_as_text(console):
     with serving(saying(HOSTILE.encode('utf-8') + b'\xff', echo)) as port:
         connect(console, port)
-        console.wait_for_text('#entries', 'received')
-        assert console.texts('.entry.received .body') == [SHOWN + u'\\xff']
+        for view, shown in (('colour', SHOWN.replace(u'\\x1b[31m', u'')), ('text', SHOWN)):
+            console.choose('#view', view)
+            console.wait_for(lambda: console.texts('.entry.received .body') == [shown + u'\\xff'], 'the ' + view)
     assert console.page.evaluate('document.querySelector("main img, main script")') is None
 
 
@@ -497,7 +498,7 @@ def test_redis_page_makes_renames_limits_and_deletes_a_key(client, redis):
     client.fill('#rename-name', u'stale')
     submit(client, 'dialog-rename', 'The key was renamed.')
     client.click('#key-ttl')
-    client.fill('#ttl-seconds', u'1000')
+    client.fill('#ttl-time', u'1000')
     submit(client, 'dialog-ttl', 'The time to live was set.')
     assert 990 < int(redis.ask('TTL', 'stale')[1:]) <= 1000
     client.click('#key-delete')

@@ -792,10 +792,11 @@ class AskingAs(object):
             sock.close()
 
 
-def test_b4_the_console_tells_that_the_connection_is_gone_and_keeps_the_transcript(console):
+def test_b4_the_console_tells_that_the_connection_is_gone_and_keeps_the_transcript(console, browser):
     with serving(saying(b'a greeting\n', echo)) as port:
         connect(console, port)
         console.wait_for_text('#entries', 'a greeting')
+        save_transcript(console, browser)
         leave_and_come_back(console)
         console.wait_for_text('#status', '(gateway-lost)', 20)
         assert kind(console) == 'bad' and 'a greeting' in console.text('#entries')
@@ -826,6 +827,24 @@ def test_b4_the_browser_asks_before_a_typed_line_of_the_console_is_lost(console)
     console.wait_for(lambda: has_leave_guard(console), 'a guard')
     console.fill('#input', u'')
     console.wait_for(lambda: not has_leave_guard(console), 'no guard')
+
+
+def save_transcript(console, browser):
+    console.wait_for(lambda: has_leave_guard(console), 'a guard')
+    console.save(browser, '#save')
+    console.wait_for(lambda: not has_leave_guard(console), 'no guard')
+
+
+def test_b4_the_browser_asks_before_a_live_transcript_is_lost(console, browser):
+    with serving(saying(b'a greeting\n', echo)) as port:
+        connect(console, port)
+        save_transcript(console, browser)
+        console.fill('#input', u'more')
+        console.press('Enter')
+        console.wait_for_text('#totals', 'received 16 bytes')
+        console.wait_for(lambda: has_leave_guard(console), 'a guard')
+        console.click('#disconnect')
+        console.wait_for(lambda: not has_leave_guard(console), 'no guard')
 
 
 def test_b4_the_pattern_and_the_page_of_rows_stay_over_a_loss(client, redis):
@@ -876,7 +895,7 @@ def test_b6_a_user_with_few_rights_sees_the_keys(client, redis, name):
 
 ACTIONS = {
     'del': (['UNLINK', 'DEL'], '#key-delete', 'dialog-delete', None),
-    'expire': (['EXPIRE'], '#key-ttl', 'dialog-ttl', ('#ttl-seconds', u'100')),
+    'expire': (['EXPIRE'], '#key-ttl', 'dialog-ttl', ('#ttl-time', u'100')),
     'rename': (['RENAMENX'], '#key-rename', 'dialog-rename', ('#rename-name', u'other')),
     'new': (['SET'], '#key-new', 'dialog-new', ('#new-name', u'fresh')),
 }

@@ -538,6 +538,78 @@ def test_what_a_403_names_helps(origin, host, changes):
     assert entry != '*' or ws2s.read_origin(origin) is None and origin != 'null'
 
 
+# --- Who may read what the Redis page is offered --------------------------------------------------
+
+def fetched(host, by_tls=False, origin=None):
+    request = upgrade([origin], [host])
+    request.came_by_tls = by_tls
+    return request
+
+
+OWN_NAME, OWN_HTTPS = {'allowedHosts': ['gw.example']}, {'allowedHosts': ['https://gw.example']}
+
+
+@pytest.mark.parametrize('by_tls', [False, True])
+@pytest.mark.parametrize('host, changes', [
+    (LAN, {}), ('127.0.0.1:3613', {}), ('localhost:8080', {}), ('app.localhost', {}), ('[::1]:3613', {}), (None, {}),
+    ('[2001:db8::1]', {}), ('gw.example', OWN_NAME), ('GW.example.:3613', OWN_NAME), ('gw.example', OWN_HTTPS),
+    ('gw.example', {'allowedOrigins': ['https://gw.example']}), ('gw.example', {'allowedOrigins': ['*']})])
+def test_a_page_of_ours_may_read_where_it_may_connect(host, changes, by_tls):
+    assert ws2s.reader_refusal(fetched(host, by_tls), DEFAULTS.replace(changes)) is None
+
+
+@pytest.mark.parametrize('by_tls', [False, True])
+@pytest.mark.parametrize('host, changes', [
+    ('evil.example', {}), ('evil.example:3613', OWN_NAME), ('gw.example', {}), ('evil.gw.example', OWN_NAME),
+    ('gw.example.evil.example', OWN_NAME), ('localhost.evil.example', {}), ('127.0.0.1.evil.example', {}), ('', {}),
+    ('gw.example', {'allowedOrigins': ['https://other.example']}), ('gw.example:0', OWN_NAME),
+    ('a@gw.example', OWN_NAME)])
+def test_a_page_of_a_name_that_somebody_points_at_us_may_not_read(host, changes, by_tls):
+    """DNS rebinding: browsers send no Origin with what a page fetches from its own."""
+    assert ws2s.reader_refusal(fetched(host, by_tls), DEFAULTS.replace(changes))
+
+
+def test_a_plain_page_may_not_read_what_came_by_tls():
+    config = DEFAULTS.replace({'allowedHosts': ['http://gw.example']})
+    assert ws2s.reader_refusal(fetched('gw.example'), config) is None
+    assert 'https://gw.example' in ws2s.reader_refusal(fetched('gw.example', by_tls=True), config)
+
+
+@pytest.mark.parametrize('origin, host, changes', NOT_ALLOWED)
+def test_a_page_that_may_not_connect_may_not_read_what_the_redis_page_is_offered(origin, host, changes):
+    config = DEFAULTS.replace(changes)
+    refused = ws2s.reader_refusal(fetched(host, origin=origin), config)
+    assert refused and refused == ws2s.origin_refusal(fetched(host, origin=origin), config)
+
+
+@pytest.mark.parametrize('host, port, targets, may', [
+    ('db.lan', 6379, [], True), ('db.lan', 6379, [['db.lan']], True), ('db.lan', 6379, [['*.lan:6379']], True),
+    ('DB.lan.', 6379, [['db.lan']], True), ('db.lan', 6379, [['*'], ['10.0.0.0/8', 'db.lan']], True),
+    ('10.0.0.1', 6379, [['db.lan']], True),  # of addresses all is known: they are judged as ever
+    ('db.lan', 6380, [['*.lan:6379']], False), ('db.lan', 6379, [['other.lan']], False),
+    ('db.lan', 6379, [['10.0.0.0/8']], False), ('db.lan', 6379, [['0.0.0.0/0', 'other.lan']], False),
+    ('db.lan', 6379, [['*'], ['10.0.0.0/8']], False), ('db.lan', 6379, [['*'], ['other.lan']], False)])
+def test_an_identity_hears_of_a_name_that_its_rules_name(host, port, targets, may):
+    rules = tuple(DEFAULTS.replace({'allowTargets': each})['allowTargets'] for each in targets)
+    connections = [ws2s.RedisConnection('x', '10.0.0.2'), ws2s.RedisConnection('y', host, port)]
+    found = ws2s.connections_for(ws2s.Identity('ann', 'token', rules, False), connections)
+    assert found == (connections if may else connections[:1])
+    assert ws2s.connections_for(None, connections) == connections
+
+
+def test_the_redis_page_is_told_all_of_a_connection_and_nothing_else():
+    config = DEFAULTS.replace({'redis.connections': [
+        {'name': u'\xe9 <b>', 'host': '10.0.0.1', 'tls': True, 'readOnly': True, 'colour': 'red', 'db': 2},
+        {'name': 'b', 'host': 'b.lan', 'port': 1}]})
+    text = ws2s.connections_text(config['redis.connections'], False)
+    assert json.loads(text) == {'wantsIdentity': False, 'connections': [
+        {'name': u'\xe9 <b>', 'host': '10.0.0.1', 'port': 6379, 'tls': True, 'readOnly': True, 'colour': 'red',
+         'db': 2},
+        {'name': 'b', 'host': 'b.lan', 'port': 1, 'db': 0}]}
+    assert all(' ' <= character <= '~' for character in text)
+    assert json.loads(ws2s.connections_text((), True)) == {'wantsIdentity': True, 'connections': []}
+
+
 # --- Who may read what /healthz says (B5) ---------------------------------------------------------
 
 @pytest.mark.parametrize('origin, host, changes', [row for row in ALLOWED if row[0] is not None])

@@ -33,6 +33,14 @@ BAD_LISTENERS = [[listener] for listener in (
     {'tls': 1},
     {'port': 80, 'mode': '0660'}, {'path': '/a', 'mode': 660}, {'path': '/a', 'mode': '0880'}, {'metrics': None},
     {'path': '/a', 'mode': '04755'}, {'path': '/a', 'mode': 'rw'}, {'proxyProtocol': 'true'})]
+SHOP = {'name': 'shop', 'host': 'redis.lan'}
+BAD_CONNECTIONS = [dict(SHOP, **change) for change in [
+    {'port': 0}, {'port': 65536}, {'port': '6379'}, {'port': None}, {'db': -1}, {'db': '0'}, {'db': 2 ** 31},
+    {'tls': 1},
+    {'tls': {}}, {'readOnly': 'yes'}, {'readOnly': None}, {'readonly': True}, {'colour': '#ff0000'}, {'colour': 'pink'},
+    {'colour': None}, {'color': 'red'}, {'username': 'ann'}, {'host': ''}, {'host': None}, {'host': 'a b'},
+    {'host': 'a:6379'}, {'host': '[::1]'}, {'host': 'redis://a'}, {'host': u'fa\xdf.de'}]] + [
+    dict(SHOP, name=name) for name in ['', 5, None, 'a\nb', 129 * 'x']] + [{'name': 'a'}, {'host': 'a'}]
 TOKEN, HASH = 'topsecret-topsecret', 'pbkdf2-sha256$600000$dG9wc2VjcmV0MTIzNA==$' + 43 * 'A' + '='
 ANN = {'name': 'ann', 'targets': ['db.lan:5432'], 'metrics': True}
 # What no list of objects of `auth` takes, whatever their secret.
@@ -146,6 +154,10 @@ ROWS = [
         ['~/keys', u'/srv/cl\xe9s']),
     row('ssh.maxTunnels', 100, NO_NUMBER, 7, 1, 10000),
     row('ssh.timeoutSeconds', 15, NO_SECONDS, 2.5, 0.05, 10 ** 7),
+    row('redis.connections', (),
+        NO_LIST + [[5], [None], ['a'], [[]], [{}], [SHOP, SHOP]] + [[wrong] for wrong in BAD_CONNECTIONS],
+        [collections.OrderedDict([('name', u'Sh\xf6p'), ('host', 'redis.lan'), ('port', 6380), ('db', 0), ('tls', True),
+                                  ('readOnly', True), ('colour', 'red')]), {'name': '/#?&', 'host': '::1', 'db': 3}]),
     row('log.level', 'info', NO_LEVEL, 'debug'),
     row('log.file', None, NO_TEXT_OR_NULL, '/var/log/ws2s.log'),
     row('log.bytes', MIB, NO_NUMBER, 0, 0, 1024 * 1024 * MIB),
@@ -610,6 +622,23 @@ def test_an_unknown_key_of_an_object_in_a_list_is_an_error_naming_it(text, names
     with pytest.raises(ws2s.ConfigError) as caught:
         ws2s.parse_config(text)
     assert str(caught.value).startswith(names[0]) and str(caught.value).endswith(' and not ' + names[1])
+
+
+@pytest.mark.parametrize('name', ['password', 'Password', 'pass', 'pwd', 'auth', 'token', 'secret', 'privateKey',
+                                  'tlsKey', 'sentinelPassword', 'pem'])
+@pytest.mark.parametrize('value', [TOKEN, '', None, {'env': 'X'}])
+def test_a_secret_of_a_redis_connection_is_refused_in_a_plain_sentence(name, value):
+    with pytest.raises(ConfigError) as caught:
+        parse_config(json.dumps({'redis': {'connections': [dict(SHOP, **{name: value})]}}), lambda *about: TOKEN)
+    assert str(caught.value) == ('"redis.connections": must hold no secret, for pages are shown what stands there: '
+                                 'leave "%s" out, and the Redis page asks for what it needs' % name)
+
+
+def test_a_redis_connection_has_the_port_and_the_database_of_redis_unless_it_says_others():
+    (found,) = ws2s.DEFAULTS.replace({'redis.connections': [SHOP]})['redis.connections']
+    assert found == ws2s.RedisConnection('shop', 'redis.lan', 6379, 0, False, False, None)
+    (found,) = ws2s.DEFAULTS.replace({'redis.connections': [dict(SHOP, host='0:0::1')]})['redis.connections']
+    assert found.host == '::1'
 
 
 @pytest.mark.parametrize('text, key', [

@@ -1,0 +1,275 @@
+# -*- coding: utf-8 -*-
+"""Many keys on the Redis page, in Chromium: found, as a tree, changed together, in files, and where nothing may be
+changed."""
+
+import contextlib
+import os
+import socket
+import threading
+import time
+
+import pytest
+
+from chromium import running_chromium
+from page_visits import connect, log_in, run_command, submit
+from program import running_program
+from redis_server import running_redis
+from targets import serving
+from visitor import Gallery, Tasks, running_gateway_program, visited
+
+pytestmark = pytest.mark.pages
+
+RESPONSIVE = 100  # milliseconds
+MANY = """
+for i = 1, 100000 do
+  local kind = i % 2 == 0 and 'even' or 'odd'
+  redis.call('SET', kind .. ':' .. (i % 100) .. ':' .. string.format('%06d', i), i)
+end
+return redis.call('DBSIZE')
+"""
+
+
+@pytest.fixture(scope='module')
+def browser():
+    with running_chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope='module')
+def gateway():
+    with running_gateway_program() as program:
+        yield program
+
+
+@pytest.fixture
+def redis():
+    with running_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def client(browser, gateway):
+    with visited(browser, gateway, 'redis.html', sees_network=False) as visitor:
+        yield visitor
+
+
+@pytest.fixture
+def gallery(tmpdir):
+    return Gallery(str(tmpdir))
+
+
+def fill_with_many(redis):
+    assert redis.ask('EVAL', MANY, '0') == b':100000\r\n'
+
+
+# -- finding -----------------------------------------------------------------------------------------------------------
+
+@contextlib.contextmanager
+def far_away(port, seconds):
+    """A way to a server on which everything takes so long, there and back together; its port."""
+    def carry(source, drain):
+        for data in iter(lambda: source.recv(1 << 20), b''):
+            time.sleep(seconds / 2)
+            drain.sendall(data)
+
+    def carry_back(source, drain):
+        try:
+            carry(source, drain)
+        except (IOError, OSError):
+            pass  # the other direction has ended both
+
+    def on_connection(sock):
+        upstream = socket.create_connection(('127.0.0.1', port), 10)
+        back = threading.Thread(target=carry_back, args=(upstream, sock))
+        back.daemon = True
+        back.start()
+        try:
+            carry(sock, upstream)
+        finally:
+            upstream.close()
+            back.join(10)
+
+    with serving(on_connection) as own:
+        yield own
+
+
+MILLISECONDS_UNTIL = """(async () => {
+    const input = document.getElementById('pattern'), begun = performance.now();
+    input.value = %r;
+    document.getElementById('find').click();
+    while (!document.getElementById('key-exact')) await new Promise(requestAnimationFrame);
+    return performance.now() - begun;
+})()"""
+
+
+@pytest.mark.quiet
+def test_a_full_name_among_100000_keys_at_100_ms_is_offered_within_a_second(client, redis):
+    fill_with_many(redis)
+    with far_away(redis.port, 0.1) as port:
+        connect(client, port)
+        client.wait_for_text('#key-count', '100,000 keys found', 60)
+        assert client.page.evaluate(MILLISECONDS_UNTIL % 'odd:77:000077') < 1000
+        client.click('#key-exact')
+        client.wait_for_text('#key-title', 'odd:77:000077')
+
+
+@pytest.mark.quiet
+def test_a_tree_of_100000_keys_is_there_within_a_second_and_is_walked_by_keys(client, redis, gallery):
+    fill_with_many(redis)
+    log_in(client, redis.port)
+    client.wait_for_text('#key-count', '100,000 keys found', 60)
+    client.page.evaluate('globalThis.begun = performance.now()')
+    client.choose('#key-order', 'tree')
+    assert client.page.evaluate('performance.now() - globalThis.begun') < 1000
+    assert client.texts('.key-name') == ['even:', 'odd:'] and client.texts('.key-type') == ['50,000', '50,000']
+    client.page.evaluate('document.getElementById("key-list").focus()')
+    for key in ('ArrowDown', 'ArrowRight', 'ArrowRight', 'ArrowRight', 'ArrowRight'):
+        press_arrow(client, key)
+    assert client.text('.key-row.active') == '000100'
+    gallery.hang(client, 'redis-tree')
+    client.fill('#key-separator', u'')
+    client.wait_for(lambda: 'even:0:000100' in client.texts('.key-name'), 'a list without folders')
+
+
+def press_arrow(client, key):
+    client.page.evaluate("""document.activeElement.dispatchEvent(
+        new KeyboardEvent('keydown', {key: %r, bubbles: true, cancelable: true}))""" % key)
+
+
+# -- many at once ------------------------------------------------------------------------------------------------------
+
+def begin_many(client, pattern, action):
+    """Of the keys that match; until one is asked whether it is meant."""
+    client.fill('#pattern', pattern)
+    client.click('#find')
+    client.wait_for_text('#key-count', 'keys found, 100,000 in the database', 60)
+    client.click('#keys-many')
+    client.choose('#many-action', action)
+    client.click('#dialog-many-submit')
+    client.wait_until_shown('#dialog-many-sure', 60)
+
+
+def count_of(redis, pattern):
+    return int(redis.ask('EVAL', "return #redis.call('KEYS', ARGV[1])", '0', pattern)[1:])
+
+
+@pytest.mark.quiet
+def test_exactly_the_matching_50000_of_100000_keys_are_deleted_and_the_page_answers(browser, client, redis):
+    fill_with_many(redis)
+    log_in(client, redis.port)
+    begin_many(client, u'even:*', 'delete')
+    assert '50,000 keys: delete them?' in client.text('#dialog-many-sure')
+    with Tasks(browser) as tasks:
+        client.click('#dialog-many-sure-submit')
+        client.wait_for_text('#status', '50,000 deleted.', 60)
+    assert (count_of(redis, 'even:*'), count_of(redis, 'odd:*')) == (0, 50000)
+    assert tasks.longest() < RESPONSIVE
+
+
+def test_a_deletion_that_is_stopped_half_way_leaves_the_rest(client, redis, gallery):
+    fill_with_many(redis)
+    with far_away(redis.port, 0.1) as port:
+        connect(client, port)
+        begin_many(client, u'even:*', 'delete')
+        gallery.hang(client, 'redis-many-sure')
+        client.click('#dialog-many-sure-submit')
+        client.wait_for(lambda: redis.ask('DBSIZE') < b':9', 'some to be gone')
+        client.click('#many-stop')
+        client.wait_for_text('#status', 'Stopped: ')
+        told = int(client.text('#status').split('Stopped: ')[1].split()[0].replace(',', ''))
+    assert 0 < told < 50000
+    assert (count_of(redis, 'even:*'), count_of(redis, 'odd:*')) == (50000 - told, 50000)
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+ODD_KEYS = """
+redis.call('SET', 'plain', 'x')
+redis.call('SET', 'timed', 'x', 'PX', 5000000)
+redis.call('SET', '\\0\\255\\r\\n', '\\0\\255')
+redis.call('HSET', 'hash', 'f', 'v', '\\255', '1')
+redis.call('RPUSH', 'list', 'a', 'b', 'a')
+redis.call('SADD', 'set', 'a', 'b')
+redis.call('ZADD', 'zset', '1.5', 'a', 'inf', 'b')
+redis.call('XADD', 'stream', '1-1', 'f', 'v')
+redis.call('XGROUP', 'CREATE', 'stream', 'g', '0')
+return redis.call('DBSIZE')
+"""
+STATE = """
+local state = {}
+local names = redis.call('KEYS', '*')
+table.sort(names)
+for _, name in ipairs(names) do
+  table.insert(state, name .. ' ' .. redis.call('PEXPIRETIME', name) .. ' ' .. redis.sha1hex(redis.call('DUMP', name)))
+end
+return table.concat(state, ';')
+"""
+
+
+def state_of(redis):
+    """Of all keys: their names, the moment at which they end, and a hash of what DUMP gives."""
+    return redis.ask('EVAL', STATE, '0')
+
+
+def saved_file(browser, folder, client):
+    browser.call('Browser.setDownloadBehavior', behavior='allow', downloadPath=folder)
+    client.click('#dialog-many-submit')
+
+    def names():
+        return [name for name in os.listdir(folder) if name.endswith('.ws2s-keys')]
+    client.wait_for(names, 'a file to be saved')
+    return os.path.join(folder, names()[0])
+
+
+def test_what_is_exported_is_the_same_after_a_flush_and_an_import(browser, client, redis, tmpdir, gallery):
+    assert redis.ask('EVAL', ODD_KEYS, '0') == b':8\r\n'
+    log_in(client, redis.port)
+    before = state_of(redis)
+    client.click('#keys-many')
+    client.choose('#many-action', 'export')
+    gallery.hang(client, 'redis-many')
+    path = saved_file(browser, str(tmpdir.mkdir('files')), client)
+    redis.ask('FLUSHDB')
+    client.click('#keys-import')
+    client.put_file('#import-file', path)
+    gallery.hang(client, 'redis-import')
+    client.click('#dialog-import-submit')
+    client.wait_for_text('#dialog-import-sure', 'Import 8 keys?')
+    submit(client, 'dialog-import-sure', '8 imported')
+    assert state_of(redis) == before
+
+
+# -- read-only ---------------------------------------------------------------------------------------------------------
+
+REFUSED = 'read-only'
+
+
+@contextlib.contextmanager
+def read_only_client(browser, redis):
+    connections = [{'name': 'shop', 'host': '127.0.0.1', 'port': redis.port, 'readOnly': True}]
+    config = {'allowConnectToServerLocal': True, 'redis': {'connections': connections}}
+    with running_program(config) as program:
+        with visited(browser, program, 'redis.html') as visitor:
+            visitor.click('#connections a')
+            visitor.wait_for_text('#status', 'found.')
+            yield visitor
+
+
+def test_a_read_only_connection_sends_nothing_that_writes(browser, redis):
+    redis.ask('SET', 'k', 'v')
+    with read_only_client(browser, redis) as client:
+        for line in (u'FLUSHALL', u'flushdb', u'EVAL "return 1" 0', u'SET k x', u'CONFIG SET maxmemory 1', u'NOSUCH'):
+            assert REFUSED in run_command(client, line)
+        client.click('#tab-keys')
+        client.click('.key-row')
+        client.wait_until_shown('#key-facts')
+        client.click('#key-delete')
+        client.click('#dialog-delete-submit')
+        client.wait_for_text('#dialog-delete-status', REFUSED)
+        client.click('#dialog-delete-cancel')
+        client.click('#keys-import')
+        client.wait_for_text('#status', REFUSED)
+    asked = redis.ask('INFO', 'commandstats')
+    for name in ('flushall', 'flushdb', 'eval', 'del', 'unlink', 'restore', 'config|set'):
+        assert 'cmdstat_%s:' % name not in asked.decode('ascii')
+    assert redis.ask('GET', 'k') == b'v'

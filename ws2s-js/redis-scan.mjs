@@ -1,0 +1,110 @@
+/** Looking for keys: an exact name, and SCAN in steps that suit the round trip. */
+
+import {nameOf, textOf} from './redis-bytes.mjs';
+import {isUnknown} from './redis-errors.mjs';
+
+// Keys that Redis looks at in one step: the most take it a few milliseconds.
+const LOOKING = {fewest: 1000, most: 10000, perMillisecond: 100};
+const SLOW_MILLISECONDS = 50;
+const LONGEST_EXACT = 10000;  // bytes of a name that is asked for as it was typed
+
+/**
+ * How many keys the next step is for. The longer the way, the more (`perMillisecond`): so that a far server is not
+ * asked a hundred times. Where steps take much longer than the way does, as the server is slow or the line narrow, they
+ * become shorter.
+ */
+export class Stride {
+  #way = Infinity;  // milliseconds of the fastest answer
+  #bounds;
+  #most;            // a step of more was slow
+
+  /** Milliseconds that the last step has taken besides the way. */
+  work = 0;
+
+  constructor(bounds) {
+    this.#bounds = bounds;
+    this.#most = bounds.most;
+    this.count = bounds.fewest;
+  }
+
+  /** A step has taken so long. */
+  took(milliseconds) {
+    if (!(milliseconds >= 0)) return;  // clocks may be set
+    const {fewest, perMillisecond} = this.#bounds;
+    this.#way = Math.min(this.#way, milliseconds);
+    this.work = milliseconds - this.#way;
+    if (this.work > SLOW_MILLISECONDS && this.work > this.#way) {
+      this.#most = Math.max(fewest, Math.round(this.count / 2));
+    }
+    const wanted = Math.min(2 * this.count, Math.round(perMillisecond * this.#way));
+    this.count = Math.min(this.#most, Math.max(fewest, wanted));
+  }
+}
+
+/** Finds the names of keys in steps. `wanted`: {match, type}; `now()`: milliseconds. */
+export class Scanner {
+  #session;
+  #wanted;
+  #now;
+  #cursor = '0';
+  #stepping = null;
+  #stride = new Stride(LOOKING);
+
+  isWhole = false;
+  looked = 0;  // at about so many keys
+
+  constructor(session, wanted, now = () => performance.now()) {
+    this.#session = session;
+    this.#wanted = wanted;
+    this.#now = now;
+  }
+
+  /** The names that one step has found. Whoever asks while one is under way gets that one. */
+  step() {
+    this.#stepping = this.#stepping || this.#step().finally(() => { this.#stepping = null; });
+    return this.#stepping;
+  }
+
+  async #step() {
+    const {count} = this.#stride, started = this.#now();
+    const [cursor, keys] = await this.#ask(count);
+    this.#stride.took(this.#now() - started);
+    const found = this.#isFilteredHere() ? await this.#ofType(keys) : keys;
+    this.#cursor = textOf(cursor);
+    this.isWhole = this.#cursor === '0';
+    this.looked += count;
+    return found.map(nameOf);
+  }
+
+  #isFilteredHere() {
+    return this.#wanted.type && !this.#session.knowsScanType;
+  }
+
+  async #ask(count) {
+    const {match, type} = this.#wanted;
+    const words = ['SCAN', this.#cursor, 'MATCH', match, 'COUNT', count];
+    if (!type || !this.#session.knowsScanType) return this.#session.ask(...words);
+    try {
+      return await this.#session.ask(...words, 'TYPE', type);
+    } catch (error) {
+      if (!isUnknown(error)) throw error;
+      this.#session.knowsScanType = false;  // before 6.0
+      return this.#session.ask(...words);
+    }
+  }
+
+  async #ofType(keys) {
+    const types = await Promise.all(keys.map(key => this.#session.ask('TYPE', key)));
+    return keys.filter((key, i) => types[i] === this.#wanted.type);
+  }
+}
+
+/**
+ * The type of the key that is called exactly so, or null: by one question, however many keys there are. `name`: bytes;
+ * `type`: the only one that is wanted, or empty.
+ */
+export async function exactType(session, name, type) {
+  if (!name.length || name.length > LONGEST_EXACT) return null;
+  const found = await session.ask('TYPE', name);
+  return found === 'none' || (type && found !== type) ? null : String(found);
+}
