@@ -32,14 +32,13 @@ def gallery(tmpdir):
 
 
 @contextlib.contextmanager
-def offering(more=(), **config):
-    """A Redis with one key, unless it has ``more`` arguments, and a gateway that offers it under two names."""
-    with running_redis(*more) as server:
+def offering(**config):
+    """A Redis with one key, and a gateway that offers it under two names."""
+    with running_redis() as server:
         connections = [
             {'name': 'shop', 'host': '127.0.0.1', 'port': server.port, 'db': 2, 'readOnly': True, 'colour': 'red'},
             {'name': 'test <b>', 'host': '127.0.0.1', 'port': server.port, 'colour': 'yellow'}]
-        if not more:
-            server.ask('SET', KEY, 'value in 0')
+        server.ask('SET', KEY, 'value in 0')
         with running_program(dict(config, allowConnectToServerLocal=True,
                                   redis={'connections': connections})) as program:
             yield server, program
@@ -97,7 +96,8 @@ def test_a_link_opens_its_key_in_a_fresh_tab_and_back_goes_back(browser, gallery
 
 
 def test_a_link_waits_for_the_password(browser):
-    with offering(more=('--requirepass', 'Corr3ct')) as (_, program):
+    with offering() as (server, program):
+        server.ask('CONFIG', 'SET', 'requirepass', 'Corr3ct')
         with visited(browser, program, 'redis.html#test%20%3Cb%3E/1/nokey') as visitor:
             visitor.wait_for_text('#status', 'Redis wants a password.')
             assert visitor.value('#target-db') == '1' and address(visitor) == '#test%20%3Cb%3E/1/nokey'
