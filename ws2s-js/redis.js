@@ -7,7 +7,7 @@ import {bindDialogs, closeDialogs, freeDialogs, hasTypedDialog} from './redis-di
 import {failure} from './redis-fields.mjs';
 import {InfoView} from './redis-figures.mjs';
 import {KeyPanel} from './redis-key-panel.mjs';
-import {OperatorView} from './redis-operator.mjs';
+import {LateOperator} from './redis-late-operator.mjs';
 import {Places} from './redis-places.mjs';
 import {Prompt} from './redis-prompt.mjs';
 import {ReadOnlyMarks} from './redis-read-only.mjs';
@@ -30,7 +30,7 @@ class RedisPage extends KeyPanel {
   #way = '';  // to the last server
   #prompt = new Prompt(byId('panel-commands'), this);
   #info = new InfoView(byId('panel-info'), this);
-  #operator = new OperatorView(byId('panel-operator'), this);
+  #operator = new LateOperator(byId('panel-operator'), this);
   #link = new LinkView(byId('link'), this);
   #avoided = new AvoidedView(byId('avoided'), this);
   #readOnly = new ReadOnlyMarks(byId('read-only'), this);
