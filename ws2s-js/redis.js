@@ -6,7 +6,7 @@ import {showConnection} from './redis-connections.mjs';
 import {bindDialogs, closeDialogs, freeDialogs, hasTypedDialog} from './redis-dialog.mjs';
 import {failure} from './redis-fields.mjs';
 import {InfoView} from './redis-figures.mjs';
-import {KeyPanel} from './redis-key-panel.mjs';
+import {KeyBrowser} from './redis-key-browser.mjs';
 import {LateOperator} from './redis-late-operator.mjs';
 import {Places} from './redis-places.mjs';
 import {Prompt} from './redis-prompt.mjs';
@@ -18,7 +18,7 @@ import {fields} from './redis-start.mjs';
 const byId = id => document.getElementById(id);
 
 /** What all parts of the page share, and what they tell each other. */
-class RedisPage extends KeyPanel {
+class RedisPage extends KeyBrowser {
   target = '';
   connection = null;  // of the gateway's configuration, if the session is by one
   statuses = new ViewStatus(byId('status'));

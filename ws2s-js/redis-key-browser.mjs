@@ -12,7 +12,7 @@ const byId = id => document.getElementById(id);
 const isNarrow = matchMedia('(max-width: 60rem)');
 
 /** What the parts of the page know of it, as far as it is about keys. The rest is RedisPage. */
-export class KeyPanel {
+export class KeyBrowser {
   session = null;
   key = new KeyView(byId('key-detail'), this);
   keys = new KeyList(byId('key-browser'), this);
