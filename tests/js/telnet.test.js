@@ -171,13 +171,13 @@ test('a target that wants characters asks for a secret by its prompt, until that
   assert.strictEqual(hear([IAC, WILL, ECHO, IAC, WILL, SGA], '\r\nlogin: '), false);
   for (const prompt of ['Password: ', "ann's password:", 'Enter PIN: ', 'Passphrase for key 1: ']) {
     assert.deepStrictEqual([hear('\r\n', prompt.slice(0, 3)), hear(prompt.slice(3))], [false, true], prompt);
-    telnet.escaped(Uint8Array.of(97, CR, LF));
+    telnet.escaped(Uint8Array.of(97, 13, 10));
     assert.strictEqual(telnet.isSecret, false, prompt);
   }
   for (const text of ['Password: wrong\r\n', 'spin: ', `Password${' '.repeat(80)}: `]) assert.ok(!hear(text), text);
 });
 
-test('a target that wants the same again and again is answered a thousand times', () => {
+test('a target that wants the same again and again is answered two hundred times', () => {
   const telnet = new Telnet('on');
   const insisting = {
     refused: [IAC, DO, 99], flapping: [IAC, WILL, ECHO, IAC, WONT, ECHO], type: [IAC, SB, TTYPE, SEND, IAC, SE],
@@ -185,8 +185,8 @@ test('a target that wants the same again and again is answered a thousand times'
   };
   telnet.receive(Uint8Array.of(IAC, DO, TTYPE));
   for (const [name, wish] of Object.entries(insisting)) {
-    const {reply} = telnet.receive(flat(new Array(3000).fill(wish)));
-    assert.ok(reply.length >= 3000 && reply.length <= 10000, `${name} ${reply.length}`);
+    const {reply} = telnet.receive(flat(new Array(600).fill(wish)));
+    assert.ok(reply.length >= 600 && reply.length <= 2000, `${name} ${reply.length}`);
     assert.deepStrictEqual([...telnet.receive(flat([wish])).reply], [], name);
   }
   telnet.receive(Uint8Array.of(IAC, WILL, ECHO));
