@@ -308,20 +308,21 @@ def eventually(condition):
 
 
 class Gallery(object):
-    """A folder for pictures, light and dark, wide and narrow."""
+    """A folder for pictures, light and dark, wide and narrow. ``judged``: the looks in which axe is asked."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, looks=LOOKS, judged=JUDGED_LOOKS):
+        self._looks, self._judged = looks, judged
         self._folder = os.environ.get('WS2S_TEST_SCREENSHOTS') or folder
         print('screenshots are in %s' % self._folder)
 
     def hang(self, visitor, name):
         """Take pictures of what is shown, which must have no flaws."""
-        for look in LOOKS:
+        for look in self._looks:
             visitor.page.look(look[1], 900, look[0])
             # A window of another size, and what was shown just before, take a moment.
             fits = eventually(lambda: not visitor.what_is_wider_than_its_window())
             assert fits, (name, look, visitor.what_is_wider_than_its_window())
             visitor.page.save_screenshot(os.path.join(self._folder, '%s-%s-%d.png' % ((name,) + look)))
-            breaches = visitor.breaches() if look in JUDGED_LOOKS else []
+            breaches = visitor.breaches() if look in self._judged else []
             assert not breaches, (name, look, breaches)
         visitor.page.look(WIDE, 900, 'light')
