@@ -237,9 +237,9 @@ def test_5_megabytes_of_json_and_a_bomb_leave_the_page_responsive(browser, measu
 DEEP = b'[' * 400000 + b']' * 400000
 MANY = b'{' + b','.join(b'"%d":"\\u00e9"' % number for number in range(300000)) + b'}'
 LONG = b'["' + b'x' * 5000000 + b'"]'
-PACKED = b'\xdd\x00\x10\x00\x00' + b'\x93\x01\xa1a\xc0' * (1 << 20)
+PACKED = b'\xdd\x00\x0a\x00\x00' + b'\x93\x01\xa5value\xc0' * 0xa0000
 LARGE = [('deep', DEEP, 'tree', u'list of 1 item'), ('many', MANY, 'tree', u'object of 300,000 members'),
-         ('long', LONG, 'layout', u'xxxx'), ('msgpack', PACKED, 'msgpack', u'list of 1,048,576 items'),
+         ('long', LONG, 'layout', u'xxxx'), ('msgpack', PACKED, 'msgpack', u'list of 655,360 items'),
          ('zlib', zlib.compress(bytes(bytearray(1 << 26)), 9), 'zlib', u'hex dump'),
          ('deflate', bomb()[10:], 'deflate', u'hex dump')]
 
@@ -381,10 +381,11 @@ def gallery(tmpdir):
 
 
 def test_the_looks_look_well(client, gallery, redis):
-    for name, value, _, _, _ in VALUES:
+    shown = [row for row in VALUES if row[0] in ('json', 'gzip', 'hex')]
+    for name, value, _, _, _ in shown:
         redis.ask('SET', name, value)
     log_in(client, redis.port)
-    for name, _, _, way, words in VALUES:
+    for name, _, _, way, words in shown:
         open_key(client, name)
         look(client, way)
         client.wait_for_text('.viewer-body', words)
@@ -399,7 +400,7 @@ def test_what_is_asked_about_values_looks_well(client, gallery, redis):
     client.click('#key-ttl')
     client.fill('#ttl-time', u'1h 30m')
     gallery.hang(client, 'values-ttl')
-    client.click('#dialog-ttl-cancel')
+    submit(client, 'dialog-ttl', 'The time to live was set.')
     client.fill('#string-value', u'{"a":}')
     client.wait_for_text('#string-value-json', 'Not JSON.')
     gallery.hang(client, 'values-not-json')
