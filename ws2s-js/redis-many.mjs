@@ -205,7 +205,7 @@ export class ManyKeys {
   #questions() {
     const {marked, wanted} = this.#keys;
     const scope = element('select', {id: 'many-scope'},
-      marked.length > 0 && element('option', {value: 'marked'}, `the ${keyCount(marked.length)} that are marked`),
+      marked.length > 0 && element('option', {value: 'marked'}, `the ${count(marked.length)} marked`),
       element('option', {value: 'wanted'}, wantedText(wanted)));
     const action = element('select', {id: 'many-action'},
       Object.entries(ACTIONS).map(([value, {label}]) => element('option', {value}, label)));
