@@ -120,7 +120,7 @@ class Work {
   }
 }
 
-/** `page`: {session, status, target, onManyChanged() (async)}; `keys`: {marked, wanted}, as KeyList. */
+/** `page`: {session, status, target, onManyChanged() (async)}; `keys`: {marked, unmark(), wanted}, as KeyList. */
 export class ManyKeys {
   #page;
   #keys;
@@ -244,10 +244,11 @@ export class ManyKeys {
     });
   }
 
-  async #change(work, names, {action, ttl}) {
-    const step = STEPS[action](work.client, ttl);
+  async #change(work, names, choice) {
+    const {action, ttl} = choice, step = STEPS[action](work.client, ttl);
     await this.#changing(() => (
       this.#run(work, stride => batchesOf(names, stride), step, names.length, ACTIONS[action].done)));
+    if (action === 'delete' && choice.names && !work.isStopped) this.#keys.unmark();
   }
 
   // What came of it is told behind what the page tells of its key, and also where not all of it could be done.
@@ -262,7 +263,6 @@ export class ManyKeys {
   }
 
   // Gives a function that tells what came of it.
-
   async #run(work, source, step, whole, done) {
     const batches = await work.run(source, step, tally => {
       const part = Object.values(tally).reduce((sum, number) => sum + number, 0);

@@ -219,15 +219,17 @@ def test_a_deletion_that_is_stopped_half_way_leaves_the_rest(client, redis, gall
     assert (count_of(redis, 'even:*'), count_of(redis, 'odd:*')) == (50000 - told, 50000)
 
 
-def test_keys_that_are_marked_get_a_time_to_live_lose_it_and_are_written_as_json(browser, client, redis, tmpdir, gallery):
+def test_marked_keys_get_a_time_to_live_lose_it_and_are_written_as_json(browser, client, redis, tmpdir, gallery):
     for name in ('a:1', 'a:2', 'a:3', 'b:1'):
         redis.ask('SET', name, 'v' + name)
     log_in(client, redis.port)
     client.choose('#key-order', 'tree')
     client.click('#keys-mark')
-    client.click('.key-row')
-    client.click('.key-row .key-sign')
+    client.click('.key-row:nth-of-type(2)')
+    client.click('.key-row:nth-of-type(1)')
+    client.click('.key-row:nth-of-type(2)')
     client.wait_for_text('#keys-marked', '3 keys marked')
+    client.click('.key-row .key-sign')
     gallery.hang(client, 'redis-marked')
     client.click('#keys-many')
     client.choose('#many-action', 'expire')
@@ -271,6 +273,7 @@ def test_keys_are_marked_and_deleted_by_keyboard_alone(client, redis):
     client.press('Enter')
     client.wait_for_text('#status', '2 deleted.')
     client.wait_for(lambda: client.focused() == 'keys-many', 'the focus to come back')
+    assert client.text('#keys-marked') == 'Click keys, or press the space bar.'
     assert redis.ask('GET', 'first') == b'v' and redis.ask('DBSIZE') == b':1\r\n'
 
 
