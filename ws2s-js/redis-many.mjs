@@ -264,9 +264,10 @@ export class ManyKeys {
 
   // Gives a function that tells what came of it.
   async #run(work, source, step, whole, done) {
+    const tell = part => this.#progress.tell(`${count(part)} of ${keyCount(whole)}…`, part, whole);
+    tell(0);
     const batches = await work.run(source, step, tally => {
-      const part = Object.values(tally).reduce((sum, number) => sum + number, 0);
-      if (!work.isStopped) this.#progress.tell(`${count(part)} of ${keyCount(whole)}…`, part, whole);
+      if (!work.isStopped) tell(Object.values(tally).reduce((sum, number) => sum + number, 0));
     });
     const text = `${work.isStopped ? 'Stopped: ' : ''}${tallyText(batches.tally, done)}.`;
     const why = batches.error ? ` ${failure(batches.error)}` : '';

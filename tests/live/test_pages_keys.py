@@ -72,7 +72,7 @@ SECONDS = """(async () => {
     await new Promise(requestAnimationFrame);
     return (performance.now() - begun) / 1000;
 })()"""
-FIND = "pattern.value = '%s'; find.click()"
+FIND = "document.getElementById('pattern').value = '%s'; document.getElementById('find').click()"
 CHOOSE = "document.getElementById('key-order').value = '%s'; " \
     "document.getElementById('key-order').dispatchEvent(new Event('change'))"
 FIRST = "document.querySelector('.key-name')?.textContent === '%s'"
