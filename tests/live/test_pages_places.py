@@ -3,7 +3,6 @@
 
 import contextlib
 import re
-import time
 
 import pytest
 
@@ -11,8 +10,9 @@ from chromium import running_chromium
 from page_visits import connect, open_key, run_command
 from program import running_program
 from redis_server import running_redis
-from targets import echo, serving
+from targets import saying, serving
 from visitor import Gallery, http, visited
+from waiting import wait_until
 
 pytestmark = pytest.mark.pages
 
@@ -233,31 +233,51 @@ def test_no_line_of_a_read_only_connection_sends_anything_that_writes(browser):
 # -- on a slow line ----------------------------------------------------------------------------------------------------
 
 SLOW = {'offline': False, 'latency': 400, 'downloadThroughput': 40000, 'uploadThroughput': 40000}
-FIELD = "document.querySelector('#target-host') !== null"
+TRIALS = 3  # the machine may be busy
+TOLD = {'index.html': 'hello', 'redis.html': 'This is not Redis'}
+# When the last field could be filled, in milliseconds since the page was asked for.
+NOTE_FORM = """new MutationObserver((_, observer) => {
+    if (!document.querySelector('#target-gateway')) return;
+    globalThis.usableAt = performance.now();
+    observer.disconnect();
+}).observe(document, {subtree: true, childList: true})"""
+HURRY = """document.querySelector('#target-host').value = '127.0.0.1';
+           document.querySelector('#target-port').value = '%d';
+           document.querySelector('#connect').click();
+           document.querySelector('#status').textContent"""
 
 
-@pytest.mark.quiet
-@pytest.mark.parametrize('path', ['', 'redis.html'], ids=['console', 'redis'])
+def go_slowly(page, url):
+    """Seconds until the form of the page can be used; nothing of it is in the cache."""
+    page.listen_to('Network')
+    page.listen_to('Page')
+    page.call('Network.setCacheDisabled', cacheDisabled=True)
+    page.call('Network.emulateNetworkConditions', **SLOW)
+    page.call('Page.addScriptToEvaluateOnNewDocument', source=NOTE_FORM)
+    page.call('Page.navigate', url=url)
+    return wait_until(lambda: page.evaluate('globalThis.usableAt'), 30) / 1000
+
+
+def seconds_until_usable(browser, url):
+    with browser.tab() as page:
+        return go_slowly(page, url)
+
+
+@pytest.mark.parametrize('path', ['index.html', 'redis.html'])
 def test_a_page_can_be_used_within_2_seconds_at_400_ms_and_40_KB_a_second(browser, path):
-    with running_program({'allowConnectToServerLocal': True}) as program, serving(echo) as port, browser.tab() as page:
-        page.listen_to('Network')
-        page.call('Network.setCacheDisabled', cacheDisabled=True)
-        page.call('Network.emulateNetworkConditions', **SLOW)
-        page.listen_to('Page')
-        began = time.time()
-        page.call('Page.navigate', url=http(program, path))
-        while not page.evaluate(FIELD):
-            assert time.time() - began < 30
-        seconds = time.time() - began
-        print('%s can be used after %.2f s' % (path or 'index.html', seconds))
-        assert seconds < 2
-        # What is wanted before the rest is there is done when that is.
-        page.evaluate("""document.querySelector('#target-host').value = '127.0.0.1';
-                         document.querySelector('#target-port').value = '%d';
-                         document.querySelector('#connect').click()""" % port)
-        while page.evaluate("document.body.getAttribute('aria-busy')") != 'false':
-            assert time.time() - began < 30
-        print('%s is whole after %.2f s' % (path or 'index.html', time.time() - began))
-        status = "document.querySelector('#status').textContent"
-        while page.evaluate(status).startswith('Connecting'):
-            assert time.time() - began < 60
+    with running_program() as program:
+        seconds = []
+        while not seconds or min(seconds) >= 2 and len(seconds) < TRIALS:
+            seconds.append(seconds_until_usable(browser, http(program, path)))
+        print('%s can be used after %s s' % (path, seconds))
+        assert min(seconds) < 2
+
+
+@pytest.mark.parametrize('path', ['index.html', 'redis.html'])
+def test_what_is_wanted_before_the_rest_of_a_page_is_there_is_done_then(browser, path):
+    with running_program({'allowConnectToServerLocal': True}) as program, serving(saying(b'hello\n')) as port:
+        with browser.tab() as page:
+            go_slowly(page, http(program, path))
+            assert 'when the rest of this page is there' in page.evaluate(HURRY % port)
+            page.call('Network.emulateNetworkConditions', **dict(SLOW, latency=0, downloadThroughput=-1))
+            wait_until(lambda: TOLD[path] in page.evaluate("document.querySelector('main').textContent"), 30)
