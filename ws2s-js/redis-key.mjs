@@ -64,10 +64,10 @@ export class KeyView {
 
   // What the buttons work on.
   #subject() {
-    const view = this;
+    const view = this, page = this.#page;
     return {
-      page: this.#page,
-      get session() { return view.#session; },
+      page,
+      get session() { return page.session; },
       get name() { return view.#name; },
       get deadline() { return view.#deadline; },
       get visit() { return view.#visit; },
@@ -87,10 +87,6 @@ export class KeyView {
   /** The name of the key that is open, or null. */
   get name() {
     return this.#name;
-  }
-
-  get #session() {
-    return this.#page.session;
   }
 
   get isChanged() {
@@ -171,7 +167,7 @@ export class KeyView {
 
   // null when something else is read meanwhile.
   async #readFacts(turn) {
-    const facts = await readFacts(this.#session, bytesOfName(this.#name));
+    const facts = await readFacts(this.#page.session, bytesOfName(this.#name));
     if (turn !== this.#turn) return null;
     this.#deadline = facts.deadline;
     return facts;
@@ -274,7 +270,7 @@ export class KeyView {
   #tick() {
     this.#panel.showTime(this.#deadline);
     const isOver = this.#editor && this.#deadline !== null && this.#deadline - Date.now() < -1000;
-    if (isOver && !document.hidden && this.#session && this.#session.isReady) this.#onTimeOver();
+    if (isOver && !document.hidden && this.#page.session?.isReady) this.#onTimeOver();
   }
 
   async #onTimeOver() {

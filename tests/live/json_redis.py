@@ -36,6 +36,8 @@ def plain(words):
     if name == b'JSON.SET':
         assert rest[1] == b'.', rest
         return ['SET', rest[0], rest[2]]
+    if name == b'COMMAND':
+        return [word.upper().replace(b'JSON.', b'') for word in words]  # of GET and SET nearly the same is told
     return words
 
 

@@ -3,6 +3,7 @@
 
 import contextlib
 import re
+import socket
 
 import pytest
 
@@ -57,12 +58,21 @@ def wait_for_address(visitor, expected):
     visitor.wait_for(lambda: address(visitor) == expected, 'the address ' + expected)
 
 
+def assert_fits_narrow_windows(visitor):
+    """Or wide ones at 200 % and more."""
+    for width in (390, 320):
+        visitor.page.look(width)
+        visitor.wait_for(lambda: not visitor.what_is_wider_than_its_window(), 'all to fit into %d pixels' % width)
+    visitor.page.look(1280)
+
+
 def test_a_click_connects_and_the_page_says_loudly_where_it_is(browser, gallery):
     with offering() as (_, program), visited(browser, program, 'redis.html') as visitor:
         visitor.wait_until_shown('#connections')
         assert [text.split()[0] for text in visitor.texts('#connections a')] == ['shop', 'test']
         assert '(read-only)' in visitor.texts('#connections a')[0]
         gallery.hang(visitor, 'connections')
+        assert_fits_narrow_windows(visitor)
         visitor.click('#connections a')
         visitor.wait_for_text('#status', 'found.')
         assert visitor.text('#session-place').split() == ['shop', 'read-only']
@@ -165,10 +175,10 @@ PASTE = """(field => {
 
 def written(server):
     """The commands that write, or may, which the server has been asked for since it has begun to count anew."""
-    asked = re.findall(r'cmdstat_([^:|]*)', server.ask('INFO', 'commandstats').decode('ascii'))
+    asked = re.findall(r'cmdstat_([^:]*)', server.ask('INFO', 'commandstats').decode('ascii'))
     flags = [server.ask('EVAL', 'for _, flag in ipairs(redis.call("COMMAND", "INFO", KEYS[1])[1][3]) do '
                         'if flag.ok == "write" then return 1 end end return 0', '1', name) for name in asked]
-    never = 'eval', 'evalsha', 'flushall', 'flushdb', 'publish', 'script', 'multi', 'nosuch'
+    never = 'eval', 'evalsha', 'publish', 'script|flush', 'config|set', 'client|kill'
     return [name for name, flag in zip(asked, flags) if flag != b':0\r\n' or name in never]
 
 
@@ -177,6 +187,17 @@ def press_all(visitor, key):
     open_key(visitor, key)
     visitor.wait_until_shown('#string-save' if key in 'ab' else '#key-detail [data-action=remove]')
     return visitor.page.evaluate(PRESS_ALL % '#key-detail')
+
+
+def press_operators(visitor, server):
+    """Buttons that end a client and change a setting."""
+    visitor.click('#tab-operator')
+    with contextlib.closing(socket.create_connection(('127.0.0.1', server.port))):
+        for read, change in (('clients', '[id^=operator-kill-]'), ('settings', '[id^=operator-set-]')):
+            visitor.click('#operator-%s-read' % read)
+            visitor.click(change)
+            assert REFUSED in visitor.wait_for_text('#status', 'nothing was sent')
+    visitor.click('#tab-keys')
 
 
 def ask_for_many(visitor, action, command):
@@ -207,9 +228,11 @@ def test_no_button_of_a_read_only_connection_sends_anything_that_writes(browser,
                 'key-new', 'key-ttl', 'key-persist', 'key-rename', 'key-copy', 'key-delete', 'string-save',
                 'string-replace', 'add-field', 'add-item', 'add-member', 'add-entry', 'edit', 'remove', 'keys-import',
                 'keys-many'])
+            press_operators(visitor, server)
             visitor.click('#key-delete')
             assert visitor.wait_for_text('#status', 'nothing was sent') and not visitor.is_shown('dialog')
             gallery.hang(visitor, 'read-only')
+            assert_fits_narrow_windows(visitor)
             for action, command in ACTIONS:
                 ask_for_many(visitor, action, command)
             assert written(server) == []

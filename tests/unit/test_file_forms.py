@@ -44,9 +44,9 @@ def test_gzip_is_taken_by_who_says_so(value):
 
 
 @pytest.mark.parametrize('value', [
-    (), '', 'identity', 'br', 'deflate', '*', 'gzip;q=0', 'gzip;q=0.', 'gzip;q=0.000', '*;q=0', 'gzip;q=0, *', 'gzip;q=2',
-    'gzip;q=1.001', 'gzip;q=-1', 'gzip;q=0.5000', 'gzip;q=a', 'gzip;q=', 'gzip;level=9', 'gzip;q=1;a=b', 'gzipx', 'x-x',
-    'gzip deflate', 16000 * ';', 8000 * 'a,'])
+    (), '', 'identity', 'br', 'deflate', '*', 'gzip;q=0', 'gzip;q=0.', 'gzip;q=0.000', '*;q=0', 'gzip;q=0, *',
+    'gzip;q=2', 'gzip;q=1.001', 'gzip;q=-1', 'gzip;q=0.5000', 'gzip;q=a', 'gzip;q=', 'gzip;level=9', 'gzip;q=1;a=b',
+    'gzipx', 'x-x', 'gzip deflate', 16000 * ';', 8000 * 'a,'])
 def test_gzip_is_not_given_to_who_does_not_want_it_or_is_not_understood(value):
     assert not ws2s.takes_gzip(asked(accept_encoding=value))
 
