@@ -141,6 +141,7 @@ export class KeyView {
       type: type.value,
       encoding: encoding.value instanceof Uint8Array ? labelOf(encoding.value, 60) : null,
       memory: Number.isInteger(memory.value) ? memory.value : null,
+      node: await this.#session.nodeOf(key),
     };
   }
 
@@ -274,10 +275,10 @@ export class KeyView {
   }
 
   #showFacts() {
-    const {type, encoding, memory} = this.#facts;
+    const {type, encoding, memory, node} = this.#facts;
     const facts = [['Type', typeName(type), 'type'], ['Size', this.#editor.size, 'size'],
       memory && ['Memory', byteCount(memory), 'memory'], encoding && ['Encoding', encoding, 'encoding'],
-      ['Time to live', '', 'ttl']].filter(Boolean);
+      node && ['Node', node, 'node'], ['Time to live', '', 'ttl']].filter(Boolean);
     document.getElementById('key-facts').replaceChildren(...facts.map(([name, value, id]) => (
       element('div', {}, element('dt', {}, name), element('dd', {id: `key-fact-${id}`}, value)))));
     this.#tick();

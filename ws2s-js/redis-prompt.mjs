@@ -397,7 +397,7 @@ export class Prompt {
   #tellWhere() {
     const {session, target} = this.#page;
     const db = session && session.db ? `[${session.db}]` : '';
-    this.#where.textContent = `${visible(target, 40).text}${db}${this.#inMulti ? '(TX)' : ''}>`;
+    this.#where.textContent = `${visible(session?.node || target, 40).text}${db}${this.#inMulti ? '(TX)' : ''}>`;
   }
 
   #onInput(line) {
@@ -521,7 +521,7 @@ export class Prompt {
       const [name, ...others] = words;
       const answer = await this.#connection().bytes(textOf(name) ?? name, ...others);
       this.#follow(names[0], answer);
-      this.#put(entry, answerNodes(names, answer));
+      this.#put(entry, [...answerNodes(names, answer), ...this.#fromNodes()]);
       isDone = true;
     } catch (error) {
       isSent = !(error instanceof ReadOnlyError);
@@ -532,6 +532,12 @@ export class Prompt {
     this.#tellWhere();
     if (isSent) this.#page.onCommand(isRead(names));
     return isDone;
+  }
+
+  // Of a cluster.
+  #fromNodes() {
+    const from = this.#client?.from;
+    return from ? [element('p', {className: 'note entry-from'}, `from node ${visible(from, 100).text}`)] : [];
   }
 
   #put(entry, nodes) {
@@ -545,7 +551,7 @@ export class Prompt {
 
   #connection() {
     if (this.#client) return this.#client;
-    const client = this.#page.session.another();
+    const client = this.#page.session.commandLine();
     client.onLost = () => this.#onLost();
     client.onClose = () => { if (client === this.#client) this.drop(); };
     this.#client = client;

@@ -10,6 +10,7 @@ import {KeyView} from './redis-key.mjs';
 import {KeyList} from './redis-keys.mjs';
 import {ManyKeys} from './redis-many.mjs';
 import {keyCount} from './redis-names.mjs';
+import {NodesView} from './redis-nodes.mjs';
 import {OperatorView} from './redis-operator.mjs';
 import {Places} from './redis-places.mjs';
 import {Prompt} from './redis-prompt.mjs';
@@ -29,9 +30,9 @@ const isNarrow = matchMedia('(max-width: 60rem)');
 
 function readTarget(fields) {
   const {url, extra, ...way} = fields.read();
-  const {username, password} = extra;
+  const {username, password, master} = extra;
   return {url, options: {
-    ...way, db: readDb(fields, extra.db),
+    ...way, db: readDb(fields, extra.db), master: master || undefined,
     username: username || undefined, password: password || (username ? '' : undefined)}};
 }
 
@@ -41,13 +42,15 @@ function readDb(fields, text) {
 }
 
 // Whatever leads to another server, database or user.
-function wayOf({url, options: {host, port, ssh, tls, db, username}}) {
-  return JSON.stringify([url, host, port, ssh?.host, ssh?.port, ssh?.username, tls && [tls.servername], db, username]);
+function wayOf({url, options: {host, port, ssh, tls, db, username, master}}) {
+  const secure = tls && [tls.servername];
+  return JSON.stringify([url, host, port, ssh?.host, ssh?.port, ssh?.username, secure, db, username, master]);
 }
 
-function labelOf({host, port, tls}) {
+function labelOf({host, port, tls, master}) {
   const how = !tls ? '' : tls.verify === false ? ' (TLS, not verified)' : ' (TLS)';
-  return visible(addressText(host, port), ADDRESS_CHARACTERS).text + how;
+  const by = master ? `${master} by Sentinel ` : '';
+  return visible(by + addressText(host, port), ADDRESS_CHARACTERS).text + how;
 }
 
 /** What all parts of the page share, and what they tell each other. */
@@ -75,6 +78,7 @@ class RedisPage {
   #operator = new OperatorView(byId('panel-operator'), this);
   #link;
   #avoided = new AvoidedView(byId('avoided'), this);
+  #nodes = new NodesView(byId('session-nodes'), this, () => this.#onNode());
   #tabs = new Tabs(byId('tabs'), name => this.#onTab(name));
   #connections = new Connections();
   #offered = new ConnectionList(byId('connection-list'), this.#connections, {
@@ -190,7 +194,8 @@ class RedisPage {
   #events() {
     return {
       lost: error => this.#onLost(error),
-      ready: () => this.#onReconnected(),
+      ready: news => this.#onReconnected(news),
+      news: (text, kind) => this.#onNews(text, kind),
       over: error => this.#onOver(error),
       avoiding: () => this.#avoided.show(),
     };
@@ -207,6 +212,7 @@ class RedisPage {
     this.#button.offerRetry(false);
     this.#show(true);
     this.#avoided.show();
+    this.#nodes.show();
     if (isKept) this.#beginAgain();
     else this.#beginDatabase();
     if (!this.#places.resume()) this.#places.note();
@@ -264,10 +270,30 @@ class RedisPage {
   }
 
   // What has failed with the connection must not be hidden by its return.
-  async #onReconnected() {
+  async #onReconnected(news) {
     const {failure: failed} = this.statuses;
+    this.#nodes.show();
     await this.#showAnew();
-    if (failed) this.statuses.say(`Connected again. ${failed}`, 'bad');
+    const told = [news, failed].filter(Boolean);
+    if (told.length) this.statuses.say(`Connected again. ${told.join(' ')}`, failed ? 'bad' : 'good');
+  }
+
+  // Something has changed behind the connection, which is still there.
+  async #onNews(text, kind) {
+    this.#nodes.show();
+    this.statuses.say(text, kind);
+    if (kind !== 'good') return;
+    this.#keys.outdate(' This list is older than the last change of the cluster: refresh it.');
+    await (this.#key.isChanged ? this.#key.check() : this.#key.reload());
+    this.statuses.say(text, kind);
+  }
+
+  // The panels show what the other node had told.
+  #onNode() {
+    this.#prompt.begin();
+    this.#info.clear();
+    this.#operator.clear();
+    this.#onTab(document.querySelector('#tabs [aria-selected=true]').id);
   }
 
   async #showAnew() {

@@ -65,9 +65,9 @@ export function addressText(host, port) {
 
 const LABEL_CHARACTERS = 80;
 
-function targetLabel({host, port, sshHost, gateway, tls, db}) {
+function targetLabel({host, port, sshHost, gateway, tls, db, master}) {
   const secure = tls && (tls === 'later' ? 'with TLS later' : 'with TLS');
-  const more = [secure, db && `db ${db}`, sshHost && `through ${sshHost}`, gateway && `by ${gateway}`];
+  const more = [master && `for ${master}`, secure, db && `db ${db}`, sshHost && `through ${sshHost}`, gateway && `by ${gateway}`];
   return visible([addressText(host, port), ...more].filter(Boolean).join(' '), LABEL_CHARACTERS).text;
 }
 
