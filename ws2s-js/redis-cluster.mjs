@@ -4,7 +4,7 @@ import {concernOf, keyOf, RedisCluster, splitAddress} from './cluster.mjs';
 import {textOf, utf8} from './redis-bytes.mjs';
 import {NodeError} from './redis-errors.mjs';
 import {GuardedRedis} from './redis-guard.mjs';
-import {watchCommands} from './redis-watching.mjs';
+import {watch} from './redis-route.mjs';
 import {RedisError, WS2SError} from './ws2s.mjs';
 
 const ignore = () => {};
@@ -373,6 +373,6 @@ export class ClusterRoute {
   }
 
   watch(events) {
-    return watchCommands(this.#url, {...this.#options, ...splitAddress(this.node)}, events);
+    return watch(this.#url, {...this.#options, ...splitAddress(this.node)}, events);
   }
 }

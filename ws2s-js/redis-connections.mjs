@@ -73,8 +73,9 @@ function isOwnGateway(url) {
 }
 
 /** What the fields of a target hold for it. */
-export function targetOf({host, port, tls, master}, db) {
-  return {host, port: String(port), db: String(db), tls: tls ? 'verified' : '', ...master && {master}};
+export function targetOf({host, port, tls, readOnly, master}, db) {
+  const given = {tls: tls ? 'verified' : '', readOnly: readOnly ? 'yes' : '', ...master && {master}};
+  return {host, port: String(port), db: String(db), ...given};
 }
 
 /** Shows Connections, as links. `onChosen(connection)`; `onAsked()`: again, with what is known of who asks. */
@@ -106,7 +107,8 @@ export class ConnectionList {
 
   #link(connection) {
     const {name, host, port, db, tls, readOnly, master} = connection;
-    const target = visible(`${master ? `${master} by ` : ''}${addressText(host, port)}${db ? ` db ${db}` : ''}`, ADDRESS_CHARACTERS).text;
+    const where = `${master ? `${master} by ` : ''}${addressText(host, port)}${db ? ` db ${db}` : ''}`;
+    const target = visible(where, ADDRESS_CHARACTERS).text;
     return element('a', {
       href: addressOf({connection: name, db: null, key: null}), on: {click: event => this.#onClick(event, connection)},
     }, badge(connection, visible(name, NAME_CHARACTERS).text), ` ${target}${tls ? ', TLS' : ''}`,
@@ -125,11 +127,11 @@ function badge({colour}, text) {
   return element('strong', {className: `badge ${colour || 'grey'}`}, text);
 }
 
-/** Shows in `bar` and on the whole page which connection is open: a Connection, or null. */
-export function showConnection(bar, connection) {
-  const {name, colour, readOnly} = connection || {};
+/** Shows in `bar` and on the whole page which connection is open (or null), and whether it only reads. */
+export function showConnection(bar, connection, isReadOnly = false) {
+  const {name, colour} = connection || {};
   const marks = connection ? [badge({colour}, visible(name, NAME_CHARACTERS).text)] : [];
-  if (readOnly) marks.push(element('span', {className: 'mark'}, 'read-only'));
+  if (isReadOnly) marks.push(element('span', {className: 'mark'}, 'read-only'));
   bar.replaceChildren(...marks);
   bar.hidden = !marks.length;
   if (colour) document.body.dataset.colour = colour;

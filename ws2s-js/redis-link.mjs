@@ -3,7 +3,6 @@
 import {ChangedError, EndedError, endOf, isOfLogin, isTooMany, unproved} from './redis-errors.mjs';
 import {ReadOnlyGuard} from './redis-guard.mjs';
 import {DirectRoute} from './redis-route.mjs';
-import {SentinelRoute} from './redis-sentinel.mjs';
 import {Endings, Waits} from './redis-waits.mjs';
 import {RedisError, WS2SError} from './ws2s.mjs';
 
@@ -80,18 +79,19 @@ export class Link {
   isSelecting = false;
 
   static async open(url, options, events, signal) {
-    const link = new this(url, options, events);
+    const Route = options.master ? (await import('./redis-sentinel.mjs')).SentinelRoute : DirectRoute;
+    const link = new this(url, options, events, Route);
     await inTime(async stop => link.#adopt(await connected(link.#route, {db: link.db}, stop), stop), signal);
     link.#isKnown = true;
     return link;
   }
 
-  constructor(url, {readOnly = false, ...options}, events) {
+  constructor(url, {readOnly = false, ...options}, events, Route = DirectRoute) {
     this.#url = url;
     this.#options = options;
     this.#events = events;
     this.#guard = readOnly ? new ReadOnlyGuard() : null;
-    this.#route = new (options.master ? SentinelRoute : DirectRoute)(url, options, this.#guard);
+    this.#route = new Route(url, options, this.#guard);
     this.db = Number(options.db || 0);
   }
 

@@ -1,7 +1,12 @@
 /** The way of a session to its data: one server. Other ways: redis-cluster.mjs, redis-sentinel.mjs. */
 
 import {GuardedRedis} from './redis-guard.mjs';
-import {watchCommands} from './redis-watching.mjs';
+
+/** See watchCommands(). */
+export async function watch(...what) {
+  const {watchCommands} = await import('./redis-watching.mjs');
+  return watchCommands(...what);
+}
 
 /**
  * A *route* makes clients, all of which have its guard: what has `bytes()`, `subscribe()` and the like, `close()`,
@@ -43,8 +48,8 @@ export class DirectRoute {
     return null;
   }
 
-  /** See watchCommands(). */
+  /** MONITOR, of the chosen node. */
   watch(events) {
-    return watchCommands(this.#url, this.#options, events);
+    return watch(this.#url, this.#options, events);
   }
 }

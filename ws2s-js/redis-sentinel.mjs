@@ -3,7 +3,7 @@
 import {textOf} from './redis-bytes.mjs';
 import {isOfLogin, isForbidden, isUnknown, MasterError, NodeError} from './redis-errors.mjs';
 import {GuardedRedis} from './redis-guard.mjs';
-import {watchCommands} from './redis-watching.mjs';
+import {watch} from './redis-route.mjs';
 import {visible} from './page.mjs';
 import {addressText} from './targets.mjs';
 import {RedisError, WS2SError} from './ws2s.mjs';
@@ -340,6 +340,6 @@ export class SentinelRoute {
   }
 
   async watch(events) {
-    return watchCommands(this.#url, {...this.#options, ...await this.find()}, events);
+    return watch(this.#url, {...this.#options, ...await this.find()}, events);
   }
 }

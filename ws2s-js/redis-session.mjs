@@ -5,7 +5,6 @@ import {RedisError} from './ws2s.mjs';
 import {textOf} from './redis-bytes.mjs';
 import {ChangedError, EndedError, endOf, isForbidden, isUnknown, ReadOnlyError} from './redis-errors.mjs';
 import {parseInfo, keyspaceOf} from './redis-info.mjs';
-import {ClusterRoute} from './redis-cluster.mjs';
 import {Link} from './redis-link.mjs';
 
 const TYPE_CHARACTERS = 60;
@@ -46,7 +45,9 @@ export class Session extends Link {
   async #goToAll(signal) {
     this.databases = 1;
     const slots = await this.#probe('CLUSTER', 'SLOTS');
-    if (Array.isArray(slots) && slots.length) await this.reroute(ClusterRoute, signal);
+    if (!Array.isArray(slots) || !slots.length) return;
+    const {ClusterRoute} = await import('./redis-cluster.mjs');
+    await this.reroute(ClusterRoute, signal);
   }
 
   // null where a user may not ask for it, or a proxy does not know it: one by one, so that it is known which one.
