@@ -50,7 +50,7 @@ def fill(nodes, count=COUNT):
     for node in nodes:
         node.ask('FLUSHALL')
     for number in range(count):
-        ask(nodes, 'SET', 'key:%d' % number, 'value %d' % number)
+        ask(nodes, 'SET', 'key:%03d' % number, 'value %d' % number)
 
 
 def address(node):
@@ -59,8 +59,8 @@ def address(node):
 
 def key_of(nodes, node):
     """A key that this node has."""
-    return next('key:%d' % number for number in range(COUNT)
-                if not node.ask('GET', 'key:%d' % number).startswith(b'-MOVED'))
+    return next('key:%03d' % number for number in range(COUNT)
+                if not node.ask('GET', 'key:%03d' % number).startswith(b'-MOVED'))
 
 
 @contextlib.contextmanager
@@ -133,7 +133,7 @@ def test_typed_commands_go_to_the_nodes_of_their_keys_and_transactions_stay_on_o
         assert run_command(visitor, 'SET %s in-transaction' % key) == 'QUEUED'
         assert 'OK' in run_command(visitor, 'EXEC')
         assert ask(cluster, 'GET', key) == b'in-transaction'
-        assert 'different nodes' in run_command(visitor, 'MGET key:1 key:2') or 'CROSSSLOT' in visitor.text('#log')
+        assert 'different nodes' in run_command(visitor, 'MGET key:001 key:002') or 'CROSSSLOT' in visitor.text('#log')
 
 
 def test_a_slot_that_moves_is_followed(browser, cluster):
@@ -166,14 +166,14 @@ def test_many_keys_are_changed_on_all_nodes(browser, cluster):
         connect(visitor, cluster[0].port, 'found.')
         visitor.fill('#pattern', u'key:1*')
         visitor.click('#find')
-        visitor.wait_for_text('#key-count', '111 keys found')
+        visitor.wait_for_text('#key-count', '100 keys found')
         visitor.click('#keys-many')
         visitor.choose('#many-action', 'delete')
         visitor.click('#dialog-many-submit')
         visitor.wait_until_shown('#dialog-many-sure')
         visitor.click('#dialog-many-sure-submit')
-        visitor.wait_for_text('#status', '111')
-        wait_until(lambda: sum(int(node.ask('DBSIZE')[1:]) for node in cluster) == COUNT - 111)
+        visitor.wait_for_text('#status', '100')
+        wait_until(lambda: sum(int(node.ask('DBSIZE')[1:]) for node in cluster) == COUNT - 100)
 
 
 def test_a_node_that_the_gateway_refuses_is_named_and_the_others_are_listed(browser, cluster, gallery):
