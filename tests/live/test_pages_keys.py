@@ -2,7 +2,6 @@
 """Many keys on the Redis page, in Chromium: found, as a tree, changed together, in files, and where nothing may be
 changed."""
 
-import contextlib
 import io
 import json
 import os
@@ -11,8 +10,7 @@ import pytest
 
 from chromium import running_chromium
 from distance import way_to
-from page_visits import connect, log_in, open_key, run_command, submit, tab_to
-from program import running_program
+from page_visits import connect, log_in, open_key, submit, tab_to
 from redis_server import running_redis
 from visitor import Gallery, Tasks, running_gateway_program, visited
 
@@ -355,39 +353,3 @@ def test_what_is_exported_is_the_same_after_a_flush_and_an_import(browser, clien
     client.wait_for_text('#dialog-import-sure', 'Import 10 keys?')
     submit(client, 'dialog-import-sure', '10 imported')
     assert state_of(redis) == before
-
-
-# -- read-only ---------------------------------------------------------------------------------------------------------
-
-REFUSED = 'read-only'
-
-
-@contextlib.contextmanager
-def read_only_client(browser, redis):
-    connections = [{'name': 'shop', 'host': '127.0.0.1', 'port': redis.port, 'readOnly': True}]
-    config = {'allowConnectToServerLocal': True, 'redis': {'connections': connections}}
-    with running_program(config) as program:
-        with visited(browser, program, 'redis.html') as visitor:
-            visitor.click('#connections a')
-            visitor.wait_for_text('#status', 'found.')
-            yield visitor
-
-
-def test_a_read_only_connection_sends_nothing_that_writes(browser, redis):
-    redis.ask('SET', 'k', 'v')
-    with read_only_client(browser, redis) as client:
-        for line in (u'FLUSHALL', u'flushdb', u'EVAL "return 1" 0', u'SET k x', u'CONFIG SET maxmemory 1', u'NOSUCH'):
-            assert REFUSED in run_command(client, line)
-        client.click('#tab-keys')
-        client.click('.key-row')
-        client.wait_until_shown('#key-facts')
-        client.click('#key-delete')
-        client.click('#dialog-delete-submit')
-        client.wait_for_text('#dialog-delete-status', REFUSED)
-        client.click('#dialog-delete-cancel')
-        client.click('#keys-import')
-        client.wait_for_text('#status', REFUSED)
-    asked = redis.ask('INFO', 'commandstats')
-    for name in ('flushall', 'flushdb', 'eval', 'del', 'unlink', 'restore', 'config|set'):
-        assert 'cmdstat_%s:' % name not in asked.decode('ascii')
-    assert redis.ask('GET', 'k') == b'v'
