@@ -127,12 +127,12 @@ for i = 1, 3000 do
   redis.call('HSET', 'hash', word, i)
   redis.call('RPUSH', 'list', word)
   redis.call('SADD', 'set', word)
-  redis.call('ZADD', 'zset', i, word)
+  redis.call('ZADD', 'scores', i, word)
   redis.call('XADD', 'stream', i .. '-0', 'f', word)
 end
 redis.call('HSET', 'hash', 'w2', 'exact')
 redis.call('SADD', 'set', 'w2')
-redis.call('ZADD', 'zset', 0.5, 'w2')
+redis.call('ZADD', 'scores', 0.5, 'w2')
 return 'filled'
 """
 
@@ -140,7 +140,7 @@ return 'filled'
 def test_what_is_within_values_is_found(client, redis):
     assert redis.ask('EVAL', WITHIN, '0') == b'filled'
     log_in(client, redis.port)
-    for name in ('hash', 'list', 'set', 'zset'):
+    for name in ('hash', 'list', 'set', 'scores'):
         open_key(client, name)
         found = find_within(client, u'w2987', '1 of 1')
         assert len(found) == 1 and 'w2987' in found[0]
