@@ -209,8 +209,13 @@ def test_a_deletion_that_is_stopped_half_way_leaves_the_rest(client, redis, gall
         gallery.hang(client, 'redis-many-progress')
         way.seconds = 0.1
         client.wait_for(lambda: int(redis.ask('DBSIZE')[1:]) < 80000, 'many to be gone', 30)
+        way.seconds = 2
         assert asks_before_leaving(client)
+        client.click('#disconnect')
+        client.click('#dialog-many-leave-cancel')
+        client.wait_until_hidden('#dialog-many-leave')
         client.click('#many-stop')
+        way.seconds = 0
         client.wait_for_text('#status', 'Stopped: ')
         told = int(client.text('#status').split('Stopped: ')[1].split()[0].replace(',', ''))
     assert 0 < told < 50000
