@@ -349,6 +349,10 @@ export class KeyList {
     return [...this.#rows.marks.names];
   }
 
+  unmark() {
+    this.#rows.clearMarks();
+  }
+
   /** What was looked for: {match, type}. */
   get wanted() {
     return this.#wanted;
