@@ -180,7 +180,7 @@ def test_charts_grow_with_each_reading_of_info(client, redis):
     assert [chart(client, name)[0].split()[0] for name in ('memory', 'operations', 'clients', 'network', 'hits')] == [
         'Memory', 'Commands', 'Clients', 'Network', 'Reads']
     redis.ask('SET', 'there', 'x')
-    redis.ask('EVAL', "for i = 1, 9000 do redis.call('GET', i % 4 == 0 and 'none' or 'there') end", '0')
+    redis.ask('EVAL', "for i = 1, 9000 do redis.call('GET', i % 4 == 0 and 'none' or 'there') end return 1", '0')
     client.wait_for(lambda: 'L' in chart(client, 'memory')[1][0], 'a line', 15)
     words, (line,) = chart(client, 'hits')
     assert words == 'Reads that found a key 75.0 %' and line.startswith('M')
