@@ -24,11 +24,11 @@ function svgElement(name, attributes, ...children) {
 
 function chartNode({id, title, now, end, paths}) {
   const drawn = svgElement('svg', {
-    viewBox: `0 -2 ${BOX.width} ${BOX.height + 4}`, preserveAspectRatio: 'none', class: 'chart', role: 'img',
-    'aria-label': `${title}: ${now || 'not known'}; the top is ${end}`,
+    viewBox: `-2 -2 ${BOX.width + 4} ${BOX.height + 4}`, preserveAspectRatio: 'none', class: 'chart', role: 'img',
+    'aria-label': `${title}: ${now || 'not known yet'}; the top is ${end}`,
   }, ...paths.map((path, i) => svgElement('path', {d: path, class: `line line-${i}`})));
   return element('figure', {id: `chart-${id}`, className: 'charted'},
-    element('figcaption', {}, element('strong', {}, title), ` ${now || 'not known'}`), drawn,
+    element('figcaption', {}, element('strong', {}, title), ` ${now || 'not known yet'}`), drawn,
     element('p', {className: 'note'}, `0 to ${end}`));
 }
 

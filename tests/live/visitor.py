@@ -16,7 +16,8 @@ from program import started
 from waiting import wait_until
 
 KEYS = {'Enter': (13, '\r'), 'Escape': (27, None), 'Tab': (9, None), 'Backspace': (8, None), 'ArrowUp': (38, None),
-        'ArrowDown': (40, None), 'End': (35, None)}
+        'ArrowDown': (40, None), 'ArrowLeft': (37, None), 'ArrowRight': (39, None), 'Home': (36, None),
+        'End': (35, None), ' ': (32, ' ')}
 WIDE, NARROW = 1280, 360
 LOOKS = ('light', WIDE), ('light', NARROW), ('dark', WIDE), ('dark', NARROW)
 JUDGED_LOOKS = ('light', WIDE), ('dark', NARROW)  # each of both at least once: axe takes its time
@@ -308,20 +309,21 @@ def eventually(condition):
 
 
 class Gallery(object):
-    """A folder for pictures, light and dark, wide and narrow."""
+    """A folder for pictures, light and dark, wide and narrow. ``judged``: the looks in which axe is asked."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, looks=LOOKS, judged=JUDGED_LOOKS):
+        self._looks, self._judged = looks, judged
         self._folder = os.environ.get('WS2S_TEST_SCREENSHOTS') or folder
         print('screenshots are in %s' % self._folder)
 
     def hang(self, visitor, name):
         """Take pictures of what is shown, which must have no flaws."""
-        for look in LOOKS:
+        for look in self._looks:
             visitor.page.look(look[1], 900, look[0])
             # A window of another size, and what was shown just before, take a moment.
             fits = eventually(lambda: not visitor.what_is_wider_than_its_window())
             assert fits, (name, look, visitor.what_is_wider_than_its_window())
             visitor.page.save_screenshot(os.path.join(self._folder, '%s-%s-%d.png' % ((name,) + look)))
-            breaches = visitor.breaches() if look in JUDGED_LOOKS else []
+            breaches = visitor.breaches() if look in self._judged else []
             assert not breaches, (name, look, breaches)
         visitor.page.look(WIDE, 900, 'light')
