@@ -12,7 +12,7 @@ const SHOWN_LINES = 200;
 
 const clock = milliseconds => new Date(milliseconds).toISOString().slice(11, 23);
 
-/** A part that shows the newest lines of very many, from Start to Stop. `words`: {start, over, lines}, for people. */
+/** A part that shows the newest lines of very many, from Start to Stop. `words`: {start, over, line, note}, for people. */
 class WatchingPart extends Part {
   #words;
   #newest = new Newest();
@@ -28,7 +28,7 @@ class WatchingPart extends Part {
     super(page, id, title, [...controls, start, stop]);
     this.#words = words;
     this.#buttons = [start, stop];
-    this.#log = element('pre', {className: 'log', role: 'region', ariaLabel: title, tabIndex: 0});
+    this.#log = element('pre', {className: 'log', role: 'region', ariaLabel: `${title} (the newest)`, tabIndex: 0});
     this.place = element('div', {}, element('p', {className: 'note'}, words.note));
     this.node.insertBefore(this.place, this.content);
   }
@@ -77,7 +77,7 @@ class WatchingPart extends Part {
   #draw() {
     const log = this.#log, isAtEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 5;
     const {total} = this.#newest;
-    this.#count.textContent = `${count(total)} ${this.#words.lines}`
+    this.#count.textContent = `${count(total)} ${this.#words.line}${total === 1 ? '' : 's'}`
       + (total > SHOWN_LINES ? `; the newest ${SHOWN_LINES} are shown.` : '.');
     log.textContent = this.#newest.last(SHOWN_LINES).map(item => this.lineOf(item)).join('\n');
     if (isAtEnd) log.scrollTop = log.scrollHeight;
@@ -88,7 +88,7 @@ class WatchingPart extends Part {
 
 const MINUTES = 5;
 const MONITOR = {
-  start: 'Watch all commands', over: 'The commands are not watched any more.', lines: 'commands',
+  start: 'Watch all commands', over: 'The commands are not watched any more.', line: 'command',
   note: 'MONITOR tells what all clients send, with the values that are in it, and makes the server slower. What may be '
     + `a password is left out. It ends by itself after ${MINUTES} minutes, and when another view is chosen.`,
 };
@@ -121,7 +121,7 @@ export class MonitorPart extends WatchingPart {
 const MESSAGE_CHARACTERS = 400;
 const LOSS = 'The connection was lost: messages may be missing.';
 const CHANNELS = {
-  start: 'Listen', over: 'The channels are not listened to any more.', lines: 'messages',
+  start: 'Listen', over: 'The channels are not listened to any more.', line: 'message',
   note: 'Messages that are published while somebody listens; none is kept by the server. It ends when another view is '
     + 'chosen.',
 };

@@ -283,7 +283,7 @@ def test_channels_are_listened_to_until_stop(client, redis):
     redis.ask('PUBLISH', 'other', 'not for us')
     redis.ask('PUBLISH', 'news.2', HOSTILE)
     client.wait_for_text('#operator-channels', 'news.2 ' + SHOWN)
-    assert '1 messages' in client.text('#operator-channels') and 'not for us' not in client.text('#operator-channels')
+    assert '1 message.' in client.text('#operator-channels') and 'not for us' not in client.text('#operator-channels')
     client.click('#operator-channels-stop')
     client.wait_for(lambda: redis.ask('PUBSUB', 'NUMPAT') == b':0\r\n', 'the listener to go')
     assert client.focused() == 'operator-channels-start'
