@@ -92,7 +92,8 @@ def notices(console):
 def rows_and_columns(console):
     """As the telnet server knows them by now."""
     def sizes():
-        return re.findall(r'rows and columns (\d+) (\d+)\n', console.text('#entries'))
+        received = ''.join(console.texts('.entry.received .body'))
+        return re.findall(r'rows and columns (\d+) (\d+)\n', received)
     known = len(sizes())
     send(console, u'size')
     console.wait_for(lambda: len(sizes()) > known, 'a size')
