@@ -43,3 +43,12 @@ def submit(visitor, dialog, words):
     visitor.click('#%s-submit' % dialog)
     visitor.wait_for_text('#status', words)
     visitor.wait_until_hidden('#' + dialog)
+
+
+def tab_to(visitor, name):
+    """By keyboard to the element of this id."""
+    for _ in range(20):
+        if visitor.focused() == name:
+            return
+        visitor.press('Tab')
+    raise AssertionError('the focus does not come to ' + name)

@@ -16,7 +16,8 @@ from program import started
 from waiting import wait_until
 
 KEYS = {'Enter': (13, '\r'), 'Escape': (27, None), 'Tab': (9, None), 'Backspace': (8, None), 'ArrowUp': (38, None),
-        'ArrowDown': (40, None), 'End': (35, None)}
+        'ArrowDown': (40, None), 'ArrowLeft': (37, None), 'ArrowRight': (39, None), 'Home': (36, None),
+        'End': (35, None), ' ': (32, ' ')}
 WIDE, NARROW = 1280, 360
 LOOKS = ('light', WIDE), ('light', NARROW), ('dark', WIDE), ('dark', NARROW)
 JUDGED_LOOKS = ('light', WIDE), ('dark', NARROW)  # each of both at least once: axe takes its time
