@@ -12,6 +12,7 @@ const DEEPEST_INDENT = 12;  // levels
 const SHOWN = 160;          // characters of a name in a row
 const TYPED_BYTES = 10000;  // the types of keys with longer names are not asked for
 const TYPES_MILLISECONDS = 120;
+const CLICK_MILLISECONDS = 100;
 
 /** Keys without folders, sorted or as they were found; rows are those of a KeyTree. */
 class FlatRows {
@@ -97,10 +98,44 @@ class Types {
   }
 }
 
+/** Whether a pointer is down on a row: a click is lost when that row goes, or moves, before the pointer is up. */
+class Hold {
+  #onEnd;
+  #timer = null;
+
+  isOn = false;
+
+  /** `onEnd()`: rows may go again. */
+  constructor(node, onEnd) {
+    this.#onEnd = onEnd;
+    node.addEventListener('pointerdown', event => { if (event.target.closest('.key-row')) this.#begin(); });
+    node.addEventListener('click', () => this.#end(), true);
+  }
+
+  #begin() {
+    this.isOn = true;
+    for (const name of ['pointerup', 'pointercancel']) addEventListener(name, () => this.#onUp(), {once: true});
+  }
+
+  // A click may follow, on touch screens a little later.
+  #onUp() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#end(), CLICK_MILLISECONDS);
+  }
+
+  #end() {
+    clearTimeout(this.#timer);
+    if (!this.isOn) return;
+    this.isOn = false;
+    this.#onEnd();
+  }
+}
+
 /** What the rows are, and those of them that stand in the DOM. `marks`: {names (a Set), isOn}. */
 class RowList {
   #names = new Names();
   #spacer = element('div', {className: 'spacer', role: 'presentation'});
+  #hold;
 
   view = new FlatRows(true);
   active = null;  // the row that the arrow keys are at
@@ -111,6 +146,7 @@ class RowList {
     this.node = element('div', {
       id: 'key-list', role: 'listbox', tabIndex: 0, ariaLabel: 'Keys', on: {scroll: () => this.draw(), ...on},
     }, this.#spacer);
+    this.#hold = new Hold(this.node, () => this.update());
     // Drawing within the callback could change the size that is being told.
     new ResizeObserver(() => requestAnimationFrame(() => this.draw())).observe(this.node);
   }
@@ -139,6 +175,7 @@ class RowList {
 
   /** Names have come or gone; those in view must not move. */
   update(above = this.above()) {
+    if (this.#hold.isOn) return;
     this.view.update(this.#names);
     this.#keepPlace(above);
     this.draw();
@@ -182,6 +219,7 @@ class RowList {
   // -- drawing --------------------------------------------------------------------------------------------------------
 
   draw() {
+    if (this.#hold.isOn) return;
     const {length} = this.view;
     this.#spacer.style.height = `${length * ROW_HEIGHT}px`;
     const {first, end} = rowsInView({

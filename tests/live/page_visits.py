@@ -43,3 +43,14 @@ def submit(visitor, dialog, words):
     visitor.click('#%s-submit' % dialog)
     visitor.wait_for_text('#status', words)
     visitor.wait_until_hidden('#' + dialog)
+
+
+def hasten(visitor):
+    """Whatever waits to connect again does so now, as when the network is back: those pauses grow up to 30 s."""
+    visitor.page.evaluate("dispatchEvent(new Event('online')); 0")
+
+
+def let_pass(visitor, seconds):
+    """By the clock of the page: more time than was really waited."""
+    visitor.page.evaluate('performance.now = (now => () => now.call(performance) + %d)(performance.now); 0'
+                          % (1000 * seconds))
