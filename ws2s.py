@@ -4017,11 +4017,45 @@ def is_wisp_user(users, logins):
                 for name, password in logins for user, secret in users.items()])
 
 
+class WispCredit(object):
+    """Packets of one stream that may still come. A new credit says how many the client may send from then on; what is
+    under way comes on top, so that much less is given (protocol, 9)."""
+
+    __slots__ = ('_bytes', '_largest', '_most', '_coming', '_floor')
+
+    def __init__(self, most_bytes):
+        self._bytes, self._largest = most_bytes, None  # the latter: bytes of the largest packet so far
+        self._most = self._coming = WISP_CREDIT
+        self._floor = 0  # may have been under way when credit was last given: then at the latest the client has none
+
+    def begin(self):
+        """The credit of a stream of which nothing has come yet."""
+        self._most = self._coming = min(WISP_CREDIT, self._fitting())
+        return self._most
+
+    def _fitting(self):
+        """Packets of the largest size seen that fit into the bytes there are for them."""
+        return max(2, min(WISP_MOST_CREDIT, self._bytes // (self._largest or 16384)))
+
+    def on_packet(self, size):
+        self._coming -= 1
+        self._largest = max(size, self._largest or 1)
+
+    def is_due(self):
+        return self._coming <= max(min(self._most, self._fitting()) // 2, self._floor)
+
+    def renew(self):
+        most = self._fitting()
+        self._floor = min(max(0, self._coming), most // 2)
+        self._most = self._coming = most
+        return most - self._floor
+
+
 class WispDialect(Dialect):
     """Wisp 1.2 and 2.0: many streams over one WebSocket, each with a credit of packets (protocol, 9)."""
 
-    __slots__ = ('subprotocol', 'backlog', '_config', '_is_old', '_taken', '_largest', '_udp', '_confirms', '_is_open',
-                 '_begun', '_flowing', '_size', '_is_stranger', '_is_asking')
+    __slots__ = ('subprotocol', 'backlog', '_config', '_is_old', '_streams', '_confirms', '_is_open', '_begun',
+                 '_flowing', '_size', '_is_stranger', '_is_asking')
 
     name = 'wisp'
     deflates = False
@@ -4034,9 +4068,7 @@ class WispDialect(Dialect):
         self._is_old = self.subprotocol in (None, WISP_VERSIONS[1])
         self._config, self._confirms, self._is_open = config, False, self._is_old
         self._is_stranger = self._is_asking = False
-        self._taken = {}    # by stream: packets since the last credit
-        self._largest = {}  # by stream: bytes of the largest packet so far
-        self._udp = set()   # streams of datagrams, which need no credit
+        self._streams = {}  # by number: a WispCredit, or None for datagrams, which need no credit
         self._begun, self.backlog = b'', 0     # of a packet that is taken whole, what has come
         self._flowing, self._size = None, 0    # the stream to which the packet under way flows, and its bytes so far
         if self._is_old and config['wisp.users']:
@@ -4071,7 +4103,7 @@ class WispDialect(Dialect):
         piece = self._begun + piece if self._begun else piece
         self._begun, self.backlog = b'', 0
         kind, stream = WISP_HEAD.unpack(bytes(piece[:WISP_HEAD.size])) if len(piece) >= WISP_HEAD.size else (0, 0)
-        if kind == WISP_DATA and stream in self._taken and stream not in self._udp:
+        if kind == WISP_DATA and self._streams.get(stream):
             self._flowing, self._size = stream, 0
             return self._pass_on(piece[WISP_HEAD.size:], final)
         if final:
@@ -4093,12 +4125,12 @@ class WispDialect(Dialect):
         if not self._is_open:
             is_due = kind == WISP_INFO and not self._is_asking
             return self._on_info(payload) if is_due else self._reject(WISP_INCOMPATIBLE)
-        if stream in self._udp and kind == WISP_DATA:
+        if kind == WISP_DATA and stream in self._streams:
             return [Write(stream, payload)]
         if kind == WISP_CONNECT and stream:  # 0 stands for the connection
             return self._on_connect(stream, payload)
-        if kind == WISP_CLOSE and stream in self._taken:
-            self._forget(stream)
+        if kind == WISP_CLOSE and stream in self._streams:
+            del self._streams[stream]
             return [Shut(stream)]
         return []  # what is said of a stream that has just ended, or makes no sense
 
@@ -4121,18 +4153,16 @@ class WispDialect(Dialect):
         return [wisp_continue(0, WISP_CREDIT)] if is_known else self._reject(WISP_BAD_PASSWORD)
 
     def _on_connect(self, stream, payload):
-        if stream in self._taken:
-            self._forget(stream)
+        if stream in self._streams:
+            del self._streams[stream]
             return [Shut(stream), wisp_close(stream, WISP_INVALID)]
         try:
             kind, host, port = self._read_connect(payload)
         except RequestError as error:
             return [wisp_close(stream, WISP_REASONS.get(error.failure.reason, WISP_INVALID))]
-        if len(self._taken) >= self._config['wisp.streams']:
+        if len(self._streams) >= self._config['wisp.streams']:
             return [wisp_close(stream, WISP_THROTTLED)]
-        self._taken[stream] = 0
-        if kind == WISP_UDP:
-            self._udp.add(stream)
+        self._streams[stream] = None if kind == WISP_UDP else WispCredit(self._config['limits.bufferBytes'])
         return [Open(stream, host, port, prefix=WISP_HEAD.pack(WISP_DATA, stream), udp=kind == WISP_UDP)]
 
     def _read_connect(self, payload):
@@ -4156,40 +4186,26 @@ class WispDialect(Dialect):
         self._size += len(data)
         if final:
             self._flowing = None
-        if stream not in self._taken:
+        if stream not in self._streams:
             return []  # the target has ended meanwhile
         if final:
-            self._taken[stream] += 1
-            self._largest[stream] = max(self._size, self._largest.get(stream, 1))
+            self._streams[stream].on_packet(self._size)
         if data:
             return [Write(stream, data)]
         return self.on_drained(stream) if final and not self._size else []  # of nothing nobody tells that it has gone
 
-    def _credit(self, stream):
-        """Packets of the largest size seen that fit into `limits.bufferBytes`."""
-        fitting = self._config['limits.bufferBytes'] // self._largest.get(stream, 16384)
-        return max(2, min(WISP_MOST_CREDIT, fitting))
-
     def on_drained(self, stream):
-        # A client that counts less than WISP_CREDIT has at least half of it left: no need to say more often how much.
-        if self._taken.get(stream, 0) < min(WISP_CREDIT, self._credit(stream)) // 2:
-            return []
-        self._taken[stream] = 0
-        return [wisp_continue(stream, self._credit(stream))]
+        credit = self._streams.get(stream)
+        return [wisp_continue(stream, credit.renew())] if credit and credit.is_due() else []
 
     def on_opened(self, stream):
         if not self._confirms:
             return []
-        self._taken[stream] = 0
-        return [wisp_continue(stream, min(WISP_CREDIT, self._credit(stream)))]
-
-    def _forget(self, stream):
-        del self._taken[stream]
-        self._largest.pop(stream, None)
-        self._udp.discard(stream)
+        credit = self._streams[stream]
+        return [wisp_continue(stream, credit.begin() if credit else WISP_CREDIT)]
 
     def on_failed(self, stream, failure):
-        self._forget(stream)
+        del self._streams[stream]
         return [wisp_close(stream, WISP_REASONS.get(failure.reason, 0x01))]
 
     on_closed = on_failed
@@ -4738,7 +4754,7 @@ DATAGRAM_BYTES = 65507         # of the longest: what IP carries, without the he
 ACCEPT_BURST = 64              # connections taken in one turn
 ACCEPT_PAUSE = 0.2             # seconds without accepting when descriptors have run out
 SPARE_DESCRIPTORS = 64         # that targets leave for clients
-STAND_BACK_SECONDS = 0.01      # for workers with fewer clients to take a connection
+STAND_BACK_SECONDS = 0.002     # for workers with fewer clients to take a connection
 WARNING_SECONDS = 10           # between two equal warnings about that
 CLIENT_LINES = 20, 2           # of a client in the log: at once, and a second from then on
 ADDRESS_LINES = 1000, 100      # of all clients from one address

@@ -1,10 +1,13 @@
 /** console-log.mjs: what happens, as it is shown, saved and recorded. */
 import {byId, saveFile, visible} from './page.mjs';
+import {ask} from './console-question.mjs';
 import {Output} from './console-output.mjs';
 import {Recording} from './console-recording.mjs';
 import {savedText, Transcript} from './console-transcript.mjs';
 
 const NOTICE_CHARACTERS = 1000;
+const UNSAVED = 'What this connection has sent and received is not saved.';
+const ANSWERS = {clear: 'Clear', save: 'Save and clear'};
 
 function nameOf(extension) {
   return `ws2s-${new Date().toISOString().slice(0, 19).replace(/[:T]/g, '-')}.${extension}`;
@@ -15,10 +18,13 @@ export class Log {
   #transcript = new Transcript();
   #recording = null;
   #target = '';
+  #isLive;
 
   output = new Output(this.#transcript);
 
-  constructor() {
+  /** `isLive()`: is there a connection, of which the transcript would be lost? */
+  constructor({isLive = () => false} = {}) {
+    this.#isLive = isLive;
     byId('view').addEventListener('change', () => this.showView());
     byId('save').addEventListener('click', () => this.#save());
     byId('clear').addEventListener('click', () => this.#clear());
@@ -111,7 +117,14 @@ export class Log {
     this.#transcript.notice(size ? 'The recording was saved.' : 'There was nothing to record.');
   }
 
-  #clear() {
+  async #clear() {
+    const isAsked = this.#isLive() && this.#transcript.isUnsaved;
+    const answer = isAsked ? await ask('Clear the transcript?', UNSAVED, ANSWERS) : 'clear';
+    if (answer === 'save') this.#save();
+    if (answer) this.#drop();
+  }
+
+  #drop() {
     this.#transcript.clear();
     this.output.update();
   }

@@ -11,7 +11,11 @@ const ECHO = 1, SUPPRESS_GO_AHEAD = 3, TERMINAL_TYPE = 24, WINDOW_SIZE = 31;
 const IS = 0, SEND = 1;
 const TERMINAL = 'ANSI';
 const LARGEST_SIZE = 65535;
-const KEPT_BYTES = 64;   // of a subnegotiation; longer ones are none that is answered
+const KEPT_BYTES = 64;      // of a subnegotiation; longer ones are none that is answered
+const LONGEST_BYTES = 4096; // of one that never ends: what is behind is text again, or nothing would ever be shown
+const ANSWERS = 200;        // to one option: who asks more often does not listen, and it would go on for ever
+const PROMPT_CHARACTERS = 80;
+const SECRET_PROMPT = /\b(pass\w*|pin|kennwort|mot de passe)\b.*:\s*$/i;
 const NOTHING = new Uint8Array(0);
 
 const isVerb = byte => byte >= WILL && byte <= DONT;
@@ -22,6 +26,7 @@ class Side {
   #yes;
   #no;
   #on = new Set();
+  #answers = new Map();  // how many, by option
 
   constructor(accepted, yes, no) {
     this.#accepted = new Set(accepted);
@@ -37,10 +42,16 @@ class Side {
   turn(option, isOn) {
     if (this.#on.has(option) === isOn) return [];
     const isRefused = isOn && !this.#accepted.has(option);
-    if (isRefused) return [IAC, this.#no, option];
-    if (isOn) this.#on.add(option);
+    if (isOn && !isRefused) this.#on.add(option);
     else this.#on.delete(option);
-    return [IAC, isOn ? this.#yes : this.#no, option];
+    return this.mayAnswer(option) ? [IAC, this.has(option) ? this.#yes : this.#no, option] : [];
+  }
+
+  /** Is this not too often? It is counted. */
+  mayAnswer(option) {
+    const count = (this.#answers.get(option) || 0) + 1;
+    this.#answers.set(option, count);
+    return count <= ANSWERS;
   }
 }
 
@@ -53,6 +64,8 @@ export class Telnet {
   #verb = 0;
   #isAfterCr = false;
   #subnegotiation = [];
+  #subnegotiated = 0;       // how long it is
+  #prompt = '';             // the last line, as far as it has come
   #data = NOTHING;          // of the piece that is being read
   #length = 0;              // how much of it
   #reply = [];
@@ -76,10 +89,11 @@ export class Telnet {
 
   /**
    * Does the target ask for something that nobody may see? To say that it echoes, while it still wants lines, is how
-   * servers switch off the echo of a terminal that shows lines itself.
+   * servers switch off the echo of a terminal that shows lines itself. One that wants characters always echoes; then
+   * only its prompt tells.
    */
   get isSecret() {
-    return this.#theirs.has(ECHO) && !this.#theirs.has(SUPPRESS_GO_AHEAD);
+    return this.#theirs.has(ECHO) && (!this.#theirs.has(SUPPRESS_GO_AHEAD) || SECRET_PROMPT.test(this.#prompt));
   }
 
   /** What has come: `{data, reply}`, bytes for the user and bytes for the target. */
@@ -89,7 +103,9 @@ export class Telnet {
     this.#length = 0;
     this.#reply = [];
     for (const byte of bytes) this.#step(byte);
-    return {data: this.#data.subarray(0, this.#length), reply: Uint8Array.from(this.#reply)};
+    const data = this.#data.subarray(0, this.#length);
+    this.#prompt = promptAfter(this.#prompt, data);
+    return {data, reply: Uint8Array.from(this.#reply)};
   }
 
   /** What was held back, when nothing more comes. */
@@ -100,6 +116,7 @@ export class Telnet {
 
   /** What is to be sent, with its escapes. A CR at its end is a whole one: a CR LF must not be cut there. */
   escaped(bytes) {
+    this.#prompt = '';  // it is answered
     const isPlain = !this.isOn || !(bytes.includes(IAC) || bytes.includes(CR));
     if (isPlain) return bytes;
     const escaped = new Uint8Array(2 * bytes.length);
@@ -173,6 +190,7 @@ export class Telnet {
 
   #beginSubnegotiation() {
     this.#subnegotiation = [];
+    this.#subnegotiated = 0;
     this.#step = this.#onSubnegotiation;
   }
 
@@ -183,6 +201,7 @@ export class Telnet {
 
   #keepOfSubnegotiation(byte) {
     if (this.#subnegotiation.length < KEPT_BYTES) this.#subnegotiation.push(byte);
+    if (++this.#subnegotiated === LONGEST_BYTES) this.#step = this.#onData;
   }
 
   #onSubcommand(byte) {
@@ -196,7 +215,8 @@ export class Telnet {
     this.#step = this.#onData;
     const [option, verb] = this.#subnegotiation;
     const isTypeWanted = option === TERMINAL_TYPE && verb === SEND && this.#ours.has(TERMINAL_TYPE);
-    if (isTypeWanted) this.#reply.push(...framed(TERMINAL_TYPE, [IS, ...new TextEncoder().encode(TERMINAL)]));
+    const mayAnswer = isTypeWanted && this.#ours.mayAnswer(TERMINAL_TYPE);
+    if (mayAnswer) this.#reply.push(...framed(TERMINAL_TYPE, [IS, ...new TextEncoder().encode(TERMINAL)]));
   }
 
   #windowSize() {
@@ -207,4 +227,10 @@ export class Telnet {
 
 function framed(option, bytes) {
   return [IAC, SB, option, ...bytes.flatMap(byte => (byte === IAC ? [IAC, IAC] : [byte])), IAC, SE];
+}
+
+// What stands behind the last line end, when that is short enough for a prompt.
+function promptAfter(prompt, data) {
+  const text = prompt + String.fromCharCode(...data.slice(-PROMPT_CHARACTERS));
+  return text.slice(text.lastIndexOf('\n') + 1).slice(-PROMPT_CHARACTERS);
 }

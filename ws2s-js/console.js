@@ -21,7 +21,7 @@ import {Telnet} from './console-telnet.mjs';
 
 const BUTTONS = {
   connect: ['idle', 'replaying'], cancel: ['connecting'], disconnect: ['connected', 'leaving'], pause: ['connected'],
-  'send-file': ['connected'], replay: ['idle'], 'replay-stop': ['replaying'],
+  'send-file': ['connected'], replay: ['idle'], 'replay-speed': ['idle'], 'replay-stop': ['replaying'],
 };
 const CHOICES = ['view', 'mode', 'line-ending'];
 const TELNET_PORT = 23;
@@ -43,7 +43,7 @@ class Page {
   #isTelnet = false;   // has that been told?
   #leftAt = 0;
 
-  log = new Log();
+  log = new Log({isLive: () => this.#isLive});
   status = new Status(byId('status'));
   sendStatus = new Status(byId('send-status'));
   /** The last connection. */
@@ -181,6 +181,7 @@ class Page {
     this.log.tell('Starting TLS…');
     const tls = await this.line.startTls(this.#target.startTls).catch(() => null);
     if (!tls) return;
+    this.log.beginStream(this.#where);  // what came in the clear has no say in how the rest looks
     this.log.tell(`From here on it is ${versionOf(tls)}.`, 'good');
     this.status.say(`Connected to ${this.#where}, by now with TLS (${versionOf(tls)}).`, 'good');
     this.#input.focus();

@@ -118,10 +118,16 @@ export class Status {
 const TOO_EARLY = 'Connecting when the rest of this page is there…';
 const NOT_WHOLE = 'A part of this page could not be loaded: load it again.';
 
+/** Fetch all modules side by side that a template names, once; they are run when they are imported. */
+export function fetchModules(id) {
+  document.head.append(document.getElementById(id)?.content || '');
+}
+
 /**
  * The form for a target can be filled in while `load()` imports the rest of the page, all modules of which are named in
  * the template `later`, to be fetched side by side. What is wanted too early is done when it is there. Those that are
- * imported only when they are needed are in the template `last`, if there are such.
+ * imported only when they are needed are in the template `last`, if there are such, or in one that has the name of the
+ * module, for whoever imports that one.
  */
 export async function startPage(form, load) {
   const status = new Status(document.getElementById('status'));
@@ -137,7 +143,6 @@ export async function startPage(form, load) {
     status.say(...answer);
   };
   form.addEventListener('submit', onSubmit);
-  const fetchModules = id => document.head.append(document.getElementById(id)?.content || '');
   document.getElementById('unstarted').remove();
   fetchModules('later');
   setBusy(true);

@@ -73,8 +73,8 @@ function isOwnGateway(url) {
 }
 
 /** What the fields of a target hold for it. */
-export function targetOf({host, port, tls}, db) {
-  return {host, port: String(port), db: String(db), tls: tls ? 'verified' : ''};
+export function targetOf({host, port, tls, readOnly}, db) {
+  return {host, port: String(port), db: String(db), tls: tls ? 'verified' : '', readOnly: readOnly ? 'yes' : ''};
 }
 
 /** Shows Connections, as links. `onChosen(connection)`; `onAsked()`: again, with what is known of who asks. */
@@ -125,11 +125,11 @@ function badge({colour}, text) {
   return element('strong', {className: `badge ${colour || 'grey'}`}, text);
 }
 
-/** Shows in `bar` and on the whole page which connection is open: a Connection, or null. */
-export function showConnection(bar, connection) {
-  const {name, colour, readOnly} = connection || {};
+/** Shows in `bar` and on the whole page which connection is open (or null), and whether it only reads. */
+export function showConnection(bar, connection, isReadOnly = false) {
+  const {name, colour} = connection || {};
   const marks = connection ? [badge({colour}, visible(name, NAME_CHARACTERS).text)] : [];
-  if (readOnly) marks.push(element('span', {className: 'mark'}, 'read-only'));
+  if (isReadOnly) marks.push(element('span', {className: 'mark'}, 'read-only'));
   bar.replaceChildren(...marks);
   bar.hidden = !marks.length;
   if (colour) document.body.dataset.colour = colour;

@@ -47,6 +47,17 @@ class TreeRows extends KeyTree {
   update(names) {
     super.update(names instanceof Names ? names.sorted : names);
   }
+
+  /** Of the keys in a folder: `true` where all are in this Set, `false` where none is, otherwise `mixed`. */
+  markedWithin(prefix, marked) {
+    let [hasMarked, hasOthers] = [false, false];
+    for (const name of this.namesWithin(prefix)) {
+      if (marked.has(name)) hasMarked = true;
+      else hasOthers = true;
+      if (hasMarked && hasOthers) return 'mixed';
+    }
+    return String(hasMarked);
+  }
 }
 
 const keyRow = name => ({name, isFolder: false});
@@ -109,7 +120,6 @@ class Hold {
   constructor(node, onEnd) {
     this.#onEnd = onEnd;
     node.addEventListener('pointerdown', event => { if (event.target.closest('.key-row')) this.#begin(); });
-    node.addEventListener('click', () => this.#end(), true);
   }
 
   #begin() {
@@ -120,10 +130,11 @@ class Hold {
   // A click may follow, on touch screens a little later.
   #onUp() {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#end(), CLICK_MILLISECONDS);
+    this.#timer = setTimeout(() => this.end(), CLICK_MILLISECONDS);
   }
 
-  #end() {
+  /** The click is there. */
+  end() {
     clearTimeout(this.#timer);
     if (!this.isOn) return;
     this.isOn = false;
@@ -135,6 +146,7 @@ class Hold {
 class RowList {
   #names = new Names();
   #spacer = element('div', {className: 'spacer', role: 'presentation'});
+  #folderMarks = new Map();  // by prefix, as far as they were drawn
   #hold;
 
   view = new FlatRows(true);
@@ -165,6 +177,7 @@ class RowList {
 
   show(view) {
     this.view = view;
+    this.#folderMarks.clear();
     this.node.setAttribute('role', this.isTree ? 'tree' : 'listbox');
     view.update(this.#names);
     if (this.active?.isFolder) this.active = null;
@@ -176,6 +189,7 @@ class RowList {
   /** Names have come or gone; those in view must not move. */
   update(above = this.above()) {
     if (this.#hold.isOn) return;
+    this.#folderMarks.clear();
     this.view.update(this.#names);
     this.#keepPlace(above);
     this.draw();
@@ -192,6 +206,11 @@ class RowList {
     this.#spacer.style.height = `${this.view.length * ROW_HEIGHT}px`;
     const index = above ? this.view.indexOf(above.row) : -1;
     if (index >= 0) this.node.scrollTop = index * ROW_HEIGHT - above.offset;
+  }
+
+  /** Rows may go again: the click on one is there. */
+  release() {
+    this.#hold.end();
   }
 
   at(index) {
@@ -218,6 +237,19 @@ class RowList {
 
   // -- drawing --------------------------------------------------------------------------------------------------------
 
+  /** Others are marked now. */
+  onMark() {
+    this.#folderMarks.clear();
+  }
+
+  // As aria-checked.
+  #markOf({name, isFolder}) {
+    const {names} = this.marks;
+    if (!isFolder || !names.size) return String(names.has(name));
+    if (!this.#folderMarks.has(name)) this.#folderMarks.set(name, this.view.markedWithin(name, names));
+    return this.#folderMarks.get(name);
+  }
+
   draw() {
     if (this.#hold.isOn) return;
     const {length} = this.view;
@@ -243,7 +275,8 @@ class RowList {
   }
 
   // What is told to those who do not see it.
-  #told({name, isFolder, isOpen, level, position, siblings}) {
+  #told(row) {
+    const {name, isFolder, isOpen, level, position, siblings} = row;
     const {names, isOn} = this.marks;
     const told = {
       role: this.isTree ? 'treeitem' : 'option', ariaSetsize: siblings, ariaPosinset: position,
@@ -251,7 +284,7 @@ class RowList {
     };
     if (this.isTree) told.ariaLevel = level;
     if (isFolder) told.ariaExpanded = String(isOpen);
-    else if (isOn || names.size) told.ariaChecked = String(names.has(name));
+    if (isOn || names.size) told.ariaChecked = this.#markOf(row);
     return told;
   }
 
@@ -262,8 +295,10 @@ class RowList {
     return element('span', {className: 'key-sign', ariaHidden: 'true'}, sign);
   }
 
-  #about({name, isFolder, size}) {
-    if (isFolder) return element('span', {className: 'key-type'}, count(size));
+  #about(row) {
+    const {name, isFolder, size} = row;
+    const sign = {true: '✓ ', mixed: '– '}[isFolder && this.#markOf(row)] || '';
+    if (isFolder) return element('span', {className: 'key-type'}, sign + count(size));
     const type = this.types.get(name);
     return [name.length > SHOWN && element('span', {className: 'key-type'}, byteCount(name.length)),
       element('span', {className: 'key-type'}, type ? typeName(type) : '')];
@@ -310,7 +345,7 @@ export class KeyRows {
   reset(names, keepsMarks) {
     this.#types.clear();
     if (!keepsMarks) this.marks.names.clear();
-    this.#onMark();
+    this.#tellMarks();
     this.#list.reset(names);
   }
 
@@ -363,7 +398,7 @@ export class KeyRows {
     const index = list.view.indexOf(keyRow(name));
     take();
     this.#types.delete(name);  // a key of this name that is made later may have another
-    if (this.marks.names.delete(name)) this.#onMark();
+    if (this.marks.names.delete(name)) this.#tellMarks();
     if (list.opened === name) list.opened = null;
     this.update();
     if (isSame(list.active, keyRow(name))) list.active = list.at(Math.min(index, list.view.length - 1));
@@ -376,6 +411,7 @@ export class KeyRows {
     if (type) this.#types.set(to, type);
     this.#types.delete(from);
     if (this.marks.names.delete(from)) this.marks.names.add(to);
+    this.#list.onMark();
     Object.assign(this.#list, {active: keyRow(to), opened: to});
     this.update();
     if (this.#list.isTree) this.#list.view.reveal(to);
@@ -386,8 +422,13 @@ export class KeyRows {
 
   clearMarks() {
     this.marks.names.clear();
-    this.#onMark();
+    this.#tellMarks();
     this.draw();
+  }
+
+  #tellMarks() {
+    this.#list.onMark();
+    this.#onMark();
   }
 
   // All of a folder; with `from`, all rows from there on.
@@ -402,7 +443,7 @@ export class KeyRows {
       if (isUndone) marked.delete(name);
       else marked.add(name);
     }
-    this.#onMark();
+    this.#tellMarks();
     this.draw();
   }
 
@@ -410,6 +451,7 @@ export class KeyRows {
 
   #onClick(event) {
     const node = event.target.closest('.key-row');
+    this.#list.release();
     if (!node) return;
     const {keyRow: row} = node, before = this.#list.active;
     this.#list.active = row;

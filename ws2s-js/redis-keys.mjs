@@ -7,13 +7,10 @@ import {failure} from './redis-fields.mjs';
 import {KeyRows} from './redis-key-rows.mjs';
 import {matchOf} from './redis-lines.mjs';
 import {count, keyCount, Names} from './redis-names.mjs';
-import {exactType, Scanner} from './redis-scan.mjs';
+import {exactType, KeySearch} from './redis-scan.mjs';
 import {typeName} from './redis-session.mjs';
 import {TYPES} from './redis-values.mjs';
 
-const ROUND = 100000;       // keys to find before somebody has to ask for more
-const LARGEST = 500000;     // rows: browsers do not scroll much farther
-const LARGEST_BYTES = 134217728;  // of their names
 const FRESH = 20000;        // a list of so many is read anew when it may be old; a longer one is marked
 const EAGER = 2000;         // so many names are drawn as they come
 const DRAW_MILLISECONDS = 200;
@@ -154,9 +151,9 @@ class SearchText {
     this.more = small('scan-more', 'Load more', onMore);
   }
 
-  /** `search`: null where there is none. */
-  tell(search) {
-    const {isScanning = false, isWhole, isFull, error = null, age = ''} = search || {};
+  /** `search`: a KeySearch, null where there is none; `age`: why the list may be old. */
+  tell(search, age) {
+    const {isScanning = false, isWhole, isFull, error = null} = search || {};
     this.stop.hidden = !isScanning;
     this.more.hidden = !search || isScanning || isWhole || isFull;
     this.more.textContent = error ? 'Try again' : 'Load more';
@@ -166,7 +163,6 @@ class SearchText {
   }
 }
 
-// `size`: keys in the database, or null; `looked`: how many of them were looked at.
 function progressText({found, size, looked, isWhole, isFull, isScanning, error}) {
   const keys = keyCount(found), all = size === null ? '' : ` of ${count(size)}`;
   if (error) return `${keys} found${all}; stopped by an error.`;
@@ -176,7 +172,7 @@ function progressText({found, size, looked, isWhole, isFull, isScanning, error})
   return isScanning ? `${progress}…` : `${progress}; there may be more.`;
 }
 
-/** The panel with the list. `page`: {session, status, open(name, isByKeyboard), make()}. */
+/** The panel with the list. `page`: {session, status, open(name, isByKeyboard), make(), onRefresh()}. */
 export class KeyList {
   #page;
   #names = new Names();
@@ -185,12 +181,7 @@ export class KeyList {
   #marking;
   #filter = new KeyFilter(() => this.search());
   #view = new ViewChoice(() => this.#rows.setView(this.#view.kind, this.#view.separator));
-  #scanner = null;
-  #turn = 0;
-  #isScanning = false;
-  #goal = ROUND;
-  #size = null;           // of the database
-  #error = null;          // what has stopped the search
+  #search = null;
   #wanted = {match: '*', type: '', exact: utf8('')};
   #isQuiet = false;       // tells failures only
   #age = '';              // why the list may be older than the database
@@ -211,14 +202,13 @@ export class KeyList {
     this.#rows.setView(this.#view.kind, this.#view.separator);
   }
 
-  // -- scanning -------------------------------------------------------------------------------------------------------
+  // -- looking for keys -----------------------------------------------------------------------------------------------
 
   /** Nothing is looked for any more, and nothing listed. */
   clear(keepsMarks = false) {
-    this.#turn++;
-    this.#isScanning = false;
+    if (this.#search) this.#search.stop();
+    this.#search = null;
     this.#names = new Names();
-    this.#scanner = this.#size = this.#error = null;
     this.#age = '';
     this.#exact.node.hidden = true;
     this.#rows.reset(this.#names, keepsMarks);
@@ -243,17 +233,24 @@ export class KeyList {
     this.clear(true);
     this.#rows.markOpened(opened);
     this.#rows.active = null;
-    this.#scanner = new Scanner(this.#page.session, this.#wanted);
-    this.#goal = ROUND;
-    this.#findExact(this.#scanner);
-    return this.#scan();
+    const ifCurrent = run => (...told) => (search === this.#search ? run(...told) : undefined);
+    const search = this.#search = new KeySearch(this.#page.session, this.#wanted, this.#names, {
+      found: ifCurrent(number => this.#onFound(number)), changed: ifCurrent(() => this.#tellCount()),
+      ended: ifCurrent(() => this.#onEnd())});
+    this.#findExact(search);
+    return this.#run();
   }
 
-  async #findExact(scanner) {
-    const found = await this.#exact.find(this.#wanted, () => scanner === this.#scanner);
+  #run() {
+    if (!this.#isQuiet) this.#page.status.say('Looking for keys…', 'busy');
+    return this.#search.run();
+  }
+
+  async #findExact(search) {
+    const found = await this.#exact.find(this.#wanted, () => search === this.#search);
     if (!found) return;
     this.#rows.noteType(found.name, found.type);
-    this.#add([found.name]);
+    this.#onFound(this.#names.add([found.name]));
   }
 
   /** What was looked for last was on another server. */
@@ -264,7 +261,7 @@ export class KeyList {
   /** The database may be another one than the list shows, for this reason. */
   async outdate(reason) {
     // What has ended the connection before would do it again, and again.
-    if (!this.#scanner || (this.#error && endOf(this.#error))) return;
+    if (!this.#search || (this.#search.error && endOf(this.#search.error))) return;
     if (this.#names.length > FRESH) {
       this.#age = reason;
       this.#tellCount();
@@ -278,45 +275,16 @@ export class KeyList {
     this.#rows.update(above);
   }
 
-  async #scan() {
-    const turn = ++this.#turn, session = this.#page.session;
-    this.#isScanning = true;
-    this.#error = null;
+  #onFound(number) {
+    if (number && this.#names.length <= EAGER) this.#drawNow();
+    else this.#drawSoon();
     this.#tellCount();
-    if (!this.#isQuiet) this.#page.status.say('Looking for keys…', 'busy');
-    try {
-      this.#size = await session.ask('DBSIZE');
-    } catch (error) {
-      this.#size = null;  // it may be forbidden; the list does not need it
-    }
-    while (turn === this.#turn && !this.#scanner.isWhole && this.#names.length < this.#goal && !this.#isFull) {
-      if (!await this.#step(turn, session)) break;
-    }
-    if (turn === this.#turn) this.#end();
   }
 
-  // One step. A step whose answer was lost with the connection is made again: looking changes nothing. What a step
-  // finds after Stop counts, too: the next one goes on behind it.
-  async #step(turn, session) {
-    const scanner = this.#scanner;
-    try {
-      const found = await scanner.step();
-      if (scanner === this.#scanner) this.#add(found);
-      return true;
-    } catch (error) {
-      if (turn !== this.#turn) return false;
-      const isLost = error.name === 'WS2SError' && !endOf(error) && !session.isOver;
-      if (isLost) return session.ready().then(() => true, () => false);
-      this.#error = error;
-      return false;
-    }
-  }
-
-  #end() {
-    this.#isScanning = false;
+  #onEnd() {
     this.#drawNow();
-    const found = this.#names.length ? `${this.#inWords()} found.` : 'No key was found.';
-    if (this.#error) this.#page.status.say(failure(this.#error), 'bad');
+    const {error} = this.#search, found = this.#names.length ? `${this.#inWords()} found.` : 'No key was found.';
+    if (error) this.#page.status.say(failure(error), 'bad');
     else if (!this.#isQuiet) this.#page.status.say(found, 'good');
   }
 
@@ -325,8 +293,7 @@ export class KeyList {
   }
 
   #onStop() {
-    this.#turn++;
-    this.#isScanning = false;
+    this.#search.stop();
     this.#drawNow();
     this.#page.status.say(`Stopped: ${this.#inWords()} found so far.`);
     this.#told.more.focus();
@@ -339,28 +306,17 @@ export class KeyList {
 
   #onMore() {
     this.#isQuiet = false;
-    this.#goal = this.#names.length + ROUND;
-    this.#scan();
+    this.#run();
     this.#told.stop.focus();
   }
 
   // -- what is in the list --------------------------------------------------------------------------------------------
 
-  get #isFull() {
-    return this.#names.length >= LARGEST || this.#names.size >= LARGEST_BYTES;
-  }
-
-  #add(found) {
-    if (this.#names.add(found) && this.#names.length <= EAGER) this.#drawNow();
-    else this.#drawSoon();
-    this.#tellCount();
-  }
-
   /** A key that was made here. */
   insert(name) {
     const above = this.#rows.above();
     this.#names.add([name]);
-    if (this.#size !== null) this.#size++;
+    this.#resize(1);
     this.#rows.update(above);
     this.#tellCount();
   }
@@ -368,8 +324,12 @@ export class KeyList {
   /** A key that is gone. */
   remove(name) {
     this.#rows.remove(name, () => this.#names.remove(name));
-    if (this.#size) this.#size--;
+    this.#resize(-1);
     this.#drawNow();
+  }
+
+  #resize(change) {
+    if (this.#search && this.#search.size !== null) this.#search.size = Math.max(0, this.#search.size + change);
   }
 
   rename(from, to) {
@@ -382,6 +342,20 @@ export class KeyList {
   /** The key that is shown beside the list. */
   markOpened(name) {
     this.#rows.markOpened(name);
+  }
+
+  /** The names of the keys that are marked. */
+  get marked() {
+    return [...this.#rows.marks.names];
+  }
+
+  unmark() {
+    this.#rows.clearMarks();
+  }
+
+  /** What was looked for: {match, type}. */
+  get wanted() {
+    return this.#wanted;
   }
 
   // -- drawing --------------------------------------------------------------------------------------------------------
@@ -398,18 +372,6 @@ export class KeyList {
   }
 
   #tellCount() {
-    this.#told.tell(this.#scanner && {
-      found: this.#names.length, size: this.#size, looked: this.#scanner.looked, isWhole: this.#scanner.isWhole,
-      isFull: this.#isFull, isScanning: this.#isScanning, error: this.#error, age: this.#age});
-  }
-
-  /** The names of the keys that are marked. */
-  get marked() {
-    return [...this.#rows.marks.names];
-  }
-
-  /** What was looked for: {match, type}. */
-  get wanted() {
-    return this.#wanted;
+    this.#told.tell(this.#search, this.#age);
   }
 }

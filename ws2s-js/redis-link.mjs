@@ -3,7 +3,6 @@
 import {ChangedError, EndedError, endOf, isOfLogin, isTooMany, unproved} from './redis-errors.mjs';
 import {GuardedRedis, ReadOnlyGuard} from './redis-guard.mjs';
 import {Endings, Waits} from './redis-waits.mjs';
-import {watchCommands} from './redis-watching.mjs';
 import {RedisError, WS2SError} from './ws2s.mjs';
 
 const CONNECT_MILLISECONDS = 60000;
@@ -173,7 +172,8 @@ export class Link {
   }
 
   /** See watchCommands(). */
-  watch(events) {
+  async watch(events) {
+    const {watchCommands} = await import('./redis-watching.mjs');
     return watchCommands(this.#url, this.#options, events);
   }
 

@@ -120,7 +120,7 @@ class Work {
   }
 }
 
-/** `page`: {session, status, target, onManyChanged() (async)}; `keys`: {marked, wanted}, as KeyList. */
+/** `page`: {session, status, target, onManyChanged() (async)}; `keys`: {marked, unmark(), wanted}, as KeyList. */
 export class ManyKeys {
   #page;
   #keys;
@@ -205,7 +205,7 @@ export class ManyKeys {
   #questions() {
     const {marked, wanted} = this.#keys;
     const scope = element('select', {id: 'many-scope'},
-      marked.length > 0 && element('option', {value: 'marked'}, `the ${keyCount(marked.length)} that are marked`),
+      marked.length > 0 && element('option', {value: 'marked'}, `the ${count(marked.length)} marked`),
       element('option', {value: 'wanted'}, wantedText(wanted)));
     const action = element('select', {id: 'many-action'},
       Object.entries(ACTIONS).map(([value, {label}]) => element('option', {value}, label)));
@@ -244,10 +244,11 @@ export class ManyKeys {
     });
   }
 
-  async #change(work, names, {action, ttl}) {
-    const step = STEPS[action](work.client, ttl);
+  async #change(work, names, choice) {
+    const {action, ttl} = choice, step = STEPS[action](work.client, ttl);
     await this.#changing(() => (
       this.#run(work, stride => batchesOf(names, stride), step, names.length, ACTIONS[action].done)));
+    if (action === 'delete' && choice.names && !work.isStopped) this.#keys.unmark();
   }
 
   // What came of it is told behind what the page tells of its key, and also where not all of it could be done.
@@ -262,11 +263,11 @@ export class ManyKeys {
   }
 
   // Gives a function that tells what came of it.
-
   async #run(work, source, step, whole, done) {
+    const tell = part => this.#progress.tell(`${count(part)} of ${keyCount(whole)}…`, part, whole);
+    tell(0);
     const batches = await work.run(source, step, tally => {
-      const part = Object.values(tally).reduce((sum, number) => sum + number, 0);
-      if (!work.isStopped) this.#progress.tell(`${count(part)} of ${keyCount(whole)}…`, part, whole);
+      if (!work.isStopped) tell(Object.values(tally).reduce((sum, number) => sum + number, 0));
     });
     const text = `${work.isStopped ? 'Stopped: ' : ''}${tallyText(batches.tally, done)}.`;
     const why = batches.error ? ` ${failure(batches.error)}` : '';

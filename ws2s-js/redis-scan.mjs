@@ -1,12 +1,15 @@
 /** Looking for keys: an exact name, and SCAN in steps that suit the round trip. */
 
 import {nameOf, textOf} from './redis-bytes.mjs';
-import {isUnknown} from './redis-errors.mjs';
+import {endOf, isUnknown} from './redis-errors.mjs';
 
 // Keys that Redis looks at in one step: the most take it a few milliseconds.
 const LOOKING = {fewest: 1000, most: 10000, perMillisecond: 100};
 const SLOW_MILLISECONDS = 50;
 const LONGEST_EXACT = 10000;  // bytes of a name that is asked for as it was typed
+const ROUND = 100000;         // keys to find before somebody has to ask for more
+const LARGEST = 500000;       // in a list: browsers do not scroll much farther
+const LARGEST_BYTES = 134217728;  // of their names
 
 /**
  * How many keys the next step is for. The longer the way, the more (`perMillisecond`): so that a far server is not
@@ -107,4 +110,82 @@ export async function exactType(session, name, type) {
   if (!name.length || name.length > LONGEST_EXACT) return null;
   const found = await session.ask('TYPE', name);
   return found === 'none' || (type && found !== type) ? null : String(found);
+}
+
+/** Finds names in rounds, as long as nobody stops it. */
+export class KeySearch {
+  #session;
+  #names;
+  #events;
+  #scanner;
+  #turn = 0;
+
+  isScanning = false;
+  size = null;   // of the database; null where it is not known
+  error = null;  // what has stopped it
+
+  /** What is found goes into `names`. `events`: found(number of new ones), changed(), ended(). */
+  constructor(session, wanted, names, events) {
+    this.#session = session;
+    this.#names = names;
+    this.#events = events;
+    this.#scanner = new Scanner(session, wanted);
+  }
+
+  get found() {
+    return this.#names.length;
+  }
+
+  /** At about how many keys. */
+  get looked() {
+    return this.#scanner.looked;
+  }
+
+  get isWhole() {
+    return this.#scanner.isWhole;
+  }
+
+  /** The names are as many as can be shown. */
+  get isFull() {
+    return this.found >= LARGEST || this.#names.size >= LARGEST_BYTES;
+  }
+
+  /** One round, until it is whole, stopped, or has failed. */
+  async run() {
+    const turn = ++this.#turn, goal = this.found + ROUND;
+    this.isScanning = true;
+    this.error = null;
+    this.#events.changed();
+    try {
+      this.size = await this.#session.ask('DBSIZE');
+    } catch (error) {
+      this.size = null;  // it may be forbidden; the list does not need it
+    }
+    while (turn === this.#turn && !this.isWhole && !this.isFull && this.found < goal) {
+      if (!await this.#step(turn)) break;
+    }
+    if (turn !== this.#turn) return;
+    this.isScanning = false;
+    this.#events.ended();
+  }
+
+  /** What the step under way finds counts, too: the next one goes on behind it. */
+  stop() {
+    this.#turn++;
+    this.isScanning = false;
+  }
+
+  // A step whose answer was lost with the connection is made again: looking changes nothing.
+  async #step(turn) {
+    try {
+      this.#events.found(this.#names.add(await this.#scanner.step()));
+      return true;
+    } catch (error) {
+      if (turn !== this.#turn) return false;
+      const isLost = error.name === 'WS2SError' && !endOf(error) && !this.#session.isOver;
+      if (isLost) return this.#session.ready().then(() => true, () => false);
+      this.error = error;
+      return false;
+    }
+  }
 }

@@ -120,7 +120,8 @@ test('a target that is typed is the connection that leads there', async () => {
 
 test('what stands in the fields leads to the connection', async () => {
   const {find} = await loaded().then(connections => ({find: name => connections.find(name)}));
-  assert.deepStrictEqual(page.targetOf(find('shop'), 3), {host: '10.0.0.1', port: '6379', db: '3', tls: 'verified'});
+  assert.deepStrictEqual(page.targetOf(find('shop'), 3), {
+    host: '10.0.0.1', port: '6379', db: '3', tls: 'verified', readOnly: 'yes'});
   assert.strictEqual(page.targetOf({...SHOP, tls: false}, 0).tls, '');
   assert.strictEqual(find('Shop'), null);
 });
@@ -181,14 +182,14 @@ test('a name is shown as text, and what cannot be seen in it is', async () => {
 
 test('the connection that is open colours the page', () => {
   const bar = new FakeElement('span');
-  page.showConnection(bar, SHOP);
+  page.showConnection(bar, SHOP, true);
   assert.deepStrictEqual(bar.children.map(each => [each.className, each.textContent]),
     [['badge red', 'shop'], ['mark', 'read-only']]);
   assert.deepStrictEqual([bar.hidden, globalThis.document.body.dataset.colour], [false, 'red']);
   page.showConnection(bar, {...SHOP, colour: null, readOnly: false});
   assert.deepStrictEqual(bar.children.map(each => each.className), ['badge grey']);
   assert.strictEqual('colour' in globalThis.document.body.dataset, false);
-  page.showConnection(bar, SHOP);
+  page.showConnection(bar, SHOP, true);
   page.showConnection(bar, null);
   assert.deepStrictEqual([bar.hidden, bar.children.length], [true, 0]);
   assert.strictEqual('colour' in globalThis.document.body.dataset, false);

@@ -108,7 +108,7 @@ function begin(names, {marked = [], wanted = {match: '*', type: ''}, refused = n
   };
   const node = document.createElement('section');
   body.append(node);
-  const keys = new many.ManyKeys(node, page, {marked, wanted});
+  const keys = new many.ManyKeys(node, page, {marked, wanted, unmark() {}});
   return {store, said, page, clients, keys};
 }
 

@@ -161,11 +161,45 @@ test('two that are polite come to an end', () => {
   }
 });
 
-test('a subnegotiation of 10 MB is not kept, and what is behind it is read', () => {
+test('a target that wants characters asks for a secret by its prompt, until that is answered', () => {
+  const telnet = new Telnet('on');
+  const hear = (...parts) => {
+    telnet.receive(flat(parts));
+    return telnet.isSecret;
+  };
+  assert.strictEqual(hear('Password: '), false);  // as long as it does not echo, nothing would be hidden
+  assert.strictEqual(hear([IAC, WILL, ECHO, IAC, WILL, SGA], '\r\nlogin: '), false);
+  for (const prompt of ['Password: ', "ann's password:", 'Enter PIN: ', 'Passphrase for key 1: ']) {
+    assert.deepStrictEqual([hear('\r\n', prompt.slice(0, 3)), hear(prompt.slice(3))], [false, true], prompt);
+    telnet.escaped(Uint8Array.of(97, 13, 10));
+    assert.strictEqual(telnet.isSecret, false, prompt);
+  }
+  for (const text of ['Password: wrong\r\n', 'spin: ', `Password${' '.repeat(80)}: `]) assert.ok(!hear(text), text);
+});
+
+test('a target that wants the same again and again is answered two hundred times', () => {
+  const telnet = new Telnet('on');
+  const insisting = {
+    refused: [IAC, DO, 99], flapping: [IAC, WILL, ECHO, IAC, WONT, ECHO], type: [IAC, SB, TTYPE, SEND, IAC, SE],
+    size: [IAC, DO, NAWS, IAC, DONT, NAWS],
+  };
+  telnet.receive(Uint8Array.of(IAC, DO, TTYPE));
+  for (const [name, wish] of Object.entries(insisting)) {
+    const {reply} = telnet.receive(flat(new Array(600).fill(wish)));
+    assert.ok(reply.length >= 600 && reply.length <= 2000, `${name} ${reply.length}`);
+    assert.deepStrictEqual([...telnet.receive(flat([wish])).reply], [], name);
+  }
+  telnet.receive(Uint8Array.of(IAC, WILL, ECHO));
+  assert.strictEqual(telnet.isSecret, true);  // that is minded, though nobody is told
+});
+
+test('a subnegotiation without an end is text again after 4096 bytes, and none of it is kept', () => {
   const telnet = new Telnet('on');
   telnet.receive(flat([[IAC, DO, TTYPE, IAC, SB, TTYPE, SEND]]));
-  const before = process.memoryUsage().heapUsed, piece = new Uint8Array(65536).fill(IAC);
-  for (let i = 0; i < 160; i++) telnet.receive(piece);
+  const before = process.memoryUsage().heapUsed, piece = new Uint8Array(65536).fill(97);
+  let shown = 0;
+  for (let i = 0; i < 160; i++) shown += telnet.receive(piece).data.length;
   assert.ok(process.memoryUsage().heapUsed - before < 20e6);
-  assert.deepStrictEqual(read(telnet, [flat([[IAC, SE], 'a'])]).data, [97]);
+  assert.strictEqual(shown, 160 * 65536 - 4094);
+  assert.deepStrictEqual(read(telnet, [flat(['a'])]).data, [97]);
 });

@@ -14,6 +14,7 @@ import tempfile
 
 import websocket
 
+from census import children
 from installed import needs
 from program import clean_environment
 from waiting import wait_until
@@ -67,6 +68,21 @@ def adopting_orphans():
         yield
     finally:
         prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+@contextlib.contextmanager
+def reaping_orphans():
+    """While Chromium runs we are the parent of whom others leave behind: what is begun within has ended in the end."""
+    before = children()
+
+    def are_gone():
+        left = set(children()) - set(before)
+        for pid in left:
+            reap(int(pid))
+        return not left
+
+    yield
+    wait_until(are_gone, 10, 'orphans to end')
 
 
 def reap(pid):

@@ -1,5 +1,5 @@
 # -*- coding: utf-8 -*-
-"""Real mail servers of our own: exim for SMTP, which speaks TLS by GnuTLS, and Dovecot for IMAP."""
+"""Real mail servers of our own: exim for SMTP, which speaks TLS by GnuTLS, and Dovecot for IMAP and POP3."""
 
 import contextlib
 import os
@@ -16,6 +16,7 @@ from waiting import wait_until
 
 ATTEMPTS = 5
 HOST = '127.0.0.1'
+DOVECOT_PROGRAMS = '/usr/lib/dovecot'
 
 EXIM = u'''
 exim_user = nobody
@@ -60,17 +61,17 @@ DOVECOT = u'''
 base_dir = {folder}/run
 state_dir = {folder}/state
 log_path = {folder}/log-main
-protocols = imap
+protocols = {protocol}
 listen = 127.0.0.1
 ssl = required
 ssl_cert = <{certificate}
 ssl_key = <{key}
-service imap-login {{
+service {protocol}-login {{
   chroot =
-  inet_listener imap {{
+  inet_listener {protocol} {{
     port = {port}
   }}
-  inet_listener imaps {{
+  inet_listener {protocol}s {{
     port = {tls_port}
     ssl = yes
   }}
@@ -182,7 +183,11 @@ def running_exim(certified):
     return running_mail_server(lambda config: [program, '-C', config, '-bdf'], EXIM, certified)
 
 
-def running_dovecot(certified):
-    """A MailServer for IMAP, with STARTTLS, and on tls_port with TLS. Every user's password is `secret`."""
-    program = administrative('dovecot', 'dovecot-imapd')
-    return running_mail_server(lambda config: [program, '-F', '-c', config], DOVECOT, certified)
+def running_dovecot(certified, protocol='imap'):
+    """A MailServer for IMAP or POP3, with STARTTLS, and on tls_port with TLS. Every user's password is `secret`."""
+    package = 'dovecot-%sd' % protocol
+    program = administrative('dovecot', package)
+    if not os.access(os.path.join(DOVECOT_PROGRAMS, protocol), os.X_OK):
+        pytest.skip('owed: needs Dovecot for %s (Debian: apt-get install %s)' % (protocol, package))
+    settings = DOVECOT.replace('{protocol}', protocol)
+    return running_mail_server(lambda config: [program, '-F', '-c', config], settings, certified)

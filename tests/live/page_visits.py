@@ -45,6 +45,15 @@ def submit(visitor, dialog, words):
     visitor.wait_until_hidden('#' + dialog)
 
 
+def tab_to(visitor, name):
+    """By keyboard to the element of this id."""
+    for _ in range(20):
+        if visitor.focused() == name:
+            return
+        visitor.press('Tab')
+    raise AssertionError('the focus does not come to ' + name)
+
+
 def hasten(visitor):
     """Whatever waits to connect again does so now, as when the network is back: those pauses grow up to 30 s."""
     visitor.page.evaluate("dispatchEvent(new Event('online')); 0")

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from chromium import running_chromium
-from page_visits import connect, fill_target, log_in, open_key, run_command, submit
+from page_visits import connect, fill_target, log_in, open_key, run_command, submit, tab_to
 from redis_server import running_redis
 from ssh_server import make_key, running_sshd, some_account
 from targets import closed_port, echo, saying, serving, silent_port, when
@@ -197,15 +197,6 @@ def test_console_brings_back_what_was_sent(console, echo_port):
     console.press('ArrowUp')
     console.press('ArrowUp')
     assert console.value('#input') == 'one'
-
-
-def tab_to(visitor, name):
-    """By keyboard to the element of this id."""
-    for _ in range(20):
-        if visitor.focused() == name:
-            return
-        visitor.press('Tab')
-    raise AssertionError('the focus does not come to ' + name)
 
 
 def test_console_can_be_used_by_keyboard_alone(console, echo_port):

@@ -2,12 +2,13 @@
 """Connections that the gateway names, links to keys, Back, and pages on a slow line, in Chromium."""
 
 import contextlib
+import re
 import time
 
 import pytest
 
 from chromium import running_chromium
-from page_visits import connect, open_key
+from page_visits import connect, open_key, run_command
 from program import running_program
 from redis_server import running_redis
 from targets import echo, serving
@@ -32,14 +33,13 @@ def gallery(tmpdir):
 
 
 @contextlib.contextmanager
-def offering(more=(), **config):
-    """A Redis with one key, unless it has ``more`` arguments, and a gateway that offers it under two names."""
-    with running_redis(*more) as server:
+def offering(**config):
+    """A Redis with one key, and a gateway that offers it under two names."""
+    with running_redis() as server:
         connections = [
             {'name': 'shop', 'host': '127.0.0.1', 'port': server.port, 'db': 2, 'readOnly': True, 'colour': 'red'},
             {'name': 'test <b>', 'host': '127.0.0.1', 'port': server.port, 'colour': 'yellow'}]
-        if not more:
-            server.ask('SET', KEY, 'value in 0')
+        server.ask('SET', KEY, 'value in 0')
         with running_program(dict(config, allowConnectToServerLocal=True,
                                   redis={'connections': connections})) as program:
             yield server, program
@@ -97,7 +97,8 @@ def test_a_link_opens_its_key_in_a_fresh_tab_and_back_goes_back(browser, gallery
 
 
 def test_a_link_waits_for_the_password(browser):
-    with offering(more=('--requirepass', 'Corr3ct')) as (_, program):
+    with offering() as (server, program):
+        server.ask('CONFIG', 'SET', 'requirepass', 'Corr3ct')
         with visited(browser, program, 'redis.html#test%20%3Cb%3E/1/nokey') as visitor:
             visitor.wait_for_text('#status', 'Redis wants a password.')
             assert visitor.value('#target-db') == '1' and address(visitor) == '#test%20%3Cb%3E/1/nokey'
@@ -126,6 +127,107 @@ def test_a_target_that_is_typed_is_the_connection_that_leads_there(browser):
         visitor.wait_until_shown('#connections')
         connect(visitor, server.port, 'found.')
         assert visitor.text('#session-place') == 'test <b>' and address(visitor) == '#test%20%3Cb%3E/0'
+
+
+# -- read-only ---------------------------------------------------------------------------------------------------------
+
+REFUSED = 'read-only'
+LINES = (u'FLUSHALL', u'flushdb', u'EVAL "return 1" 0', u'EVALSHA abc 0', u'SET k x', u'CONFIG SET maxmemory 1',
+         u'PUBLISH c m', u'SCRIPT FLUSH', u'NOSUCH', u'MULTI')
+ACTIONS = ('delete', 'UNLINK'), ('persist', 'PERSIST')
+# Every button within, one after the other; what is asked then is answered with yes.
+PRESS_ALL = """(async () => {
+    const pause = () => new Promise(resolve => setTimeout(resolve, 50));
+    const isShown = each => each.checkVisibility() && !each.disabled;
+    const nameOf = button => button.dataset.action || button.id;
+    const buttons = () => [...document.querySelectorAll('%s button:not([id$=-file], #key-reload, #key-exact)')];
+    const pressed = [], next = () => buttons().find(each => isShown(each) && !pressed.includes(nameOf(each)));
+    for (let button; button = next();) {
+        pressed.push(nameOf(button));
+        button.click();
+        await pause();
+        document.querySelector('dialog[open] [id$=-submit]')?.click();
+        for (let open; (open = [...document.querySelectorAll('dialog[open]')]).length > 0;) {
+            await pause();
+            open.at(-1).querySelector('#dialog-discard-submit, [id$=-cancel]')?.click();
+        }
+    }
+    return pressed;
+})()"""
+SEEDS = ('SET', 'a', 'v'), ('SET', 'b', '{"json": 1}'), ('HSET', 'h', 'f', 'v'), ('RPUSH', 'l', 'i'), \
+    ('SADD', 's', 'm'), ('ZADD', 'z', '1', 'm'), ('XADD', 'x', '1-1', 'f', 'v'), ('EXPIRE', 'a', '9999')
+PASTE = """(field => {
+    const clipboardData = new DataTransfer();
+    clipboardData.setData('text/plain', 'FLUSHALL\\nSET k x\\n');
+    field.dispatchEvent(new ClipboardEvent('paste', {clipboardData, bubbles: true, cancelable: true}));
+})(document.querySelector('#command'))"""
+
+
+def written(server):
+    """The commands that write, or may, which the server has been asked for since it has begun to count anew."""
+    asked = re.findall(r'cmdstat_([^:|]*)', server.ask('INFO', 'commandstats').decode('ascii'))
+    flags = [server.ask('EVAL', 'for _, flag in ipairs(redis.call("COMMAND", "INFO", KEYS[1])[1][3]) do '
+                        'if flag.ok == "write" then return 1 end end return 0', '1', name) for name in asked]
+    never = 'eval', 'evalsha', 'flushall', 'flushdb', 'publish', 'script', 'multi', 'nosuch'
+    return [name for name, flag in zip(asked, flags) if flag != b':0\r\n' or name in never]
+
+
+def press_all(visitor, key):
+    """Of an open key."""
+    open_key(visitor, key)
+    visitor.wait_until_shown('#string-save' if key in 'ab' else '#key-detail [data-action=remove]')
+    return visitor.page.evaluate(PRESS_ALL % '#key-detail')
+
+
+def ask_for_many(visitor, action, command):
+    visitor.click('#keys-many')
+    visitor.choose('#many-action', action)
+    visitor.click('#dialog-many-submit')
+    visitor.wait_until_hidden('#dialog-many')
+    assert REFUSED in visitor.wait_for_text('#status', command)
+
+
+def connect_read_only(visitor, port):
+    visitor.choose('#target-readOnly', 'yes')
+    connect(visitor, port, 'found.')
+    assert visitor.text('#session-place') == 'read-only'
+    assert 'refused here' in visitor.text('#read-only')
+
+
+def test_no_button_of_a_read_only_connection_sends_anything_that_writes(browser, gallery):
+    with running_redis() as server, running_program({'allowConnectToServerLocal': True}) as program:
+        for words in SEEDS:
+            server.ask(*words)
+        server.ask('CONFIG', 'RESETSTAT')
+        with visited(browser, program, 'redis.html') as visitor:
+            connect_read_only(visitor, server.port)
+            pressed = [press_all(visitor, key) for key in u'abhlszx']
+            pressed.append(visitor.page.evaluate(PRESS_ALL % '#key-browser'))
+            assert set(sum(pressed, [])) >= set([
+                'key-new', 'key-ttl', 'key-persist', 'key-rename', 'key-copy', 'key-delete', 'string-save',
+                'string-replace', 'add-field', 'add-item', 'add-member', 'add-entry', 'edit', 'remove', 'keys-import',
+                'keys-many'])
+            visitor.click('#key-delete')
+            assert visitor.wait_for_text('#status', 'nothing was sent') and not visitor.is_shown('dialog')
+            gallery.hang(visitor, 'read-only')
+            for action, command in ACTIONS:
+                ask_for_many(visitor, action, command)
+            assert written(server) == []
+
+
+def test_no_line_of_a_read_only_connection_sends_anything_that_writes(browser):
+    with running_redis() as server, running_program({'allowConnectToServerLocal': True}) as program:
+        with visited(browser, program, 'redis.html') as visitor:
+            connect_read_only(visitor, server.port)
+            server.ask('CONFIG', 'RESETSTAT')
+            for line in LINES[:-1]:
+                assert REFUSED in run_command(visitor, line)
+            visitor.click('#command')
+            visitor.page.evaluate(PASTE)
+            visitor.wait_for_text('#panel-commands', 'FLUSHALL')
+            visitor.press('Enter')
+            visitor.wait_for(lambda: REFUSED in visitor.texts('#log .entry-reply')[-1], 'a refusal')
+            assert written(server) == []
 
 
 # -- on a slow line ----------------------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from program import started
 from waiting import wait_until
 
 KEYS = {'Enter': (13, '\r'), 'Escape': (27, None), 'Tab': (9, None), 'Backspace': (8, None), 'ArrowUp': (38, None),
-        'ArrowDown': (40, None), 'End': (35, None)}
+        'ArrowDown': (40, None), 'ArrowLeft': (37, None), 'ArrowRight': (39, None), 'Home': (36, None),
+        'End': (35, None), ' ': (32, ' ')}
 WIDE = 1280, 900
 # The colours of a scheme, and the size of a window: a wide one, a wide one at a zoom of 200 %, and two telephones.
 LOOKS = ('light', WIDE), ('dark', (640, 450)), ('light', (390, 844)), ('dark', (320, 640))

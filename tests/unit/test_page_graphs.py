@@ -62,6 +62,16 @@ def rest_of(page):
     return rest
 
 
+def own(page):
+    """The modules that have a template of their own, with what is loaded with them."""
+    return [name for name in late(page) if 'id="%s"' % os.path.splitext(name)[0] in text_of(page)]
+
+
+def first(page):
+    """The modules that are loaded with the page."""
+    return set(graph(rest_of(page))) | set(graph(PAGES[page]))
+
+
 def assert_named(name, page, modules):
     assert sorted(template(name, page)) == sorted(set(modules)), '\n'.join(
         ['the template %s of %s must be:' % (name, page)]
@@ -81,7 +91,14 @@ def test_the_template_of_a_page_names_all_other_modules_each_once(page):
 
 @each_page
 def test_what_is_loaded_when_it_is_needed_is_named_in_a_template_of_its_own(page):
-    assert_named('last', page, set(late(page)) - set(graph(rest_of(page))) - set(graph(PAGES[page])))
+    with_own = [module for name in own(page) for module in graph(name)]
+    assert_named('last', page, set(late(page)) - first(page) - set(with_own))
+
+
+@each_page
+def test_what_belongs_to_one_view_is_named_in_its_template_and_is_no_part_of_the_page(page):
+    for name in own(page):
+        assert_named(os.path.splitext(name)[0], page, set(graph(name)) - first(page))
 
 
 @each_page

@@ -255,13 +255,18 @@ def test_a_stream_that_stands_is_confirmed_to_who_wants_that():
     assert old().on_opened(1) == [] and new().on_opened(1) == []
 
 
+def given(actions):
+    (action,) = actions
+    return struct.unpack('<I', action.payload[5:])[0]
+
+
 def test_credit_is_given_back_when_half_of_it_has_gone_out():
     dialect = old()
     say(dialect, connect(1))
     sending(dialect, 1, 7)
     assert dialect.on_drained(1) == []
     sending(dialect, 1, 1)
-    assert dialect.on_drained(1) == [credit(1, 128)]
+    assert dialect.on_drained(1) == [credit(1, 120)]
     assert dialect.on_drained(1) == []
 
 
@@ -271,16 +276,43 @@ def test_a_client_without_credit_always_gets_some_when_all_has_gone_out():
         say(dialect, connect(1))
         for _ in range(1000):
             sending(dialect, 1, left, size)
-            (action,) = dialect.on_drained(1)
-            left = struct.unpack('<I', action.payload[5:])[0]
+            left = given(dialect.on_drained(1))
             assert 2 <= left <= 128 and (left == 2 or left * size <= 262144)
+
+
+@pytest.mark.parametrize('size', [1, 3000, 16384, 32768, 65536, 262144])
+@pytest.mark.parametrize('at_once', [1, 3, 4, 7, 8, 100])
+def test_no_more_is_under_way_than_one_credit_of_a_client_that_sends_all_it_may(size, at_once):
+    dialect, under_way, taken = old(), 16, 0
+    most = max(16, min(128, 262144 // size))
+    say(dialect, connect(1))
+    while taken < 1000:
+        count = min(at_once, under_way)
+        sending(dialect, 1, count, size)
+        taken, under_way = taken + count, under_way - count
+        under_way += sum(given([action]) for action in dialect.on_drained(1))
+        assert 0 < under_way <= most
+
+
+@pytest.mark.parametrize('pause', [1, 2, 5, 8, 60, 100])
+@pytest.mark.parametrize('sizes', [(1,), (262144,), (1, 262144), (1, 5000, 70000)], ids=str)
+def test_a_client_that_sends_a_little_now_and_then_is_never_without_credit_for_long(sizes, pause):
+    dialect, left, begun = old(), 16, 0
+    say(dialect, connect(1))
+    for number in range(3000):
+        sending(dialect, 1, 1, sizes[number * len(sizes) // 3000])
+        left, begun = left - 1, begun + 1
+        if begun >= pause or not left:
+            renewed, begun = dialect.on_drained(1), 0
+            left = given(renewed) if renewed else left
+            assert left > 0
 
 
 def test_empty_packets_cost_credit_and_give_it_back():
     dialect = old()
     say(dialect, connect(1))
     assert sending(dialect, 1, 7, 0) == []
-    assert sending(dialect, 1, 1, 0) == [credit(1, 128)]
+    assert sending(dialect, 1, 1, 0) == [credit(1, 120)]
 
 
 # --- Packets in pieces ----------------------------------------------------------------------------
