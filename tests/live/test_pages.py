@@ -733,60 +733,67 @@ def test_console_looks_well_and_has_no_flaws(browser, gateway, gallery, echo_por
         gallery.hang(console, 'console-hex')
 
 
-def test_redis_page_looks_well_and_has_no_flaws(browser, gateway, gallery, own_redis):
+@pytest.fixture
+def filled_redis(own_redis):
+    """With a key of each type, one of odd bytes, and one that is hostile."""
     for name in sorted(TYPES):
         own_redis.ask(*of_key(key_of_type(name), TYPES[name][0]))
     own_redis.ask('HSET', 'of type hash', HOSTILE.encode('utf-8'), 'a value of some length, ' * 20)
     own_redis.ask('SET', HOSTILE.encode('utf-8'), u'gr\xfc\xdfe\n'.encode('utf-8') * 30)
     own_redis.ask('SET', 'bytes', bytes(bytearray(range(256))))
-    with visited(browser, gateway, 'redis.html') as client:
-        gallery.hang(client, 'redis-begin')
-        client.open('#target-ssh-section')
-        connect(client, closed_port(), '(refused)')
-        gallery.hang(client, 'redis-refused')
-        log_in(client, own_redis.port)
-        client.wait_for_text('#key-count', '8 keys found')
-        gallery.hang(client, 'redis-keys')
-        client.choose('#key-order', 'tree')
-        client.fill('#key-separator', u' ')
-        client.wait_for_text('#key-list', 'of')
-        client.click('.key-row.folder')
-        client.click('#keys-mark')
-        client.click('.key-row:not(.folder)')
-        client.wait_for_text('#keys-marked', '1 key marked')
-        gallery.hang(client, 'redis-tree')
-        client.click('#keys-mark')
-        client.choose('#key-order', 'sorted')
-        for button, dialog in (('#keys-many', 'many'), ('#keys-import', 'import')):
-            client.click(button)
-            client.wait_until_shown('#dialog-' + dialog)
-            gallery.hang(client, 'redis-dialog-' + dialog)
-            client.click('#dialog-%s-cancel' % dialog)
-        for pattern in ['of type ' + name for name in sorted(TYPES)] + [u'bytes', u'<*']:
-            open_key(client, pattern)
-            gallery.hang(client, 'redis-key-' + pattern.strip('<*').replace(' ', '-'))
-        for button, dialog in (('#key-delete', 'delete'), ('#key-ttl', 'ttl'), ('#key-rename', 'rename'),
-                               ('#key-new', 'new')):
-            client.click(button)
-            client.wait_until_shown('#dialog-' + dialog)
-            gallery.hang(client, 'redis-dialog-' + dialog)
-            client.click('#dialog-%s-cancel' % dialog)
-        open_key(client, u'of type hash')
-        client.click('[data-action=edit]')
-        client.wait_until_shown('#dialog-item')
-        gallery.hang(client, 'redis-dialog-item')
-        client.click('#dialog-item-cancel')
-        run_command(client, u'HGETALL "of type hash"')
-        run_command(client, u'LPUSH bytes x')
-        client.fill('#command', u'get')
-        gallery.hang(client, 'redis-commands')
-        client.press('Escape')
-        client.click('#tab-info')
-        client.wait_until_shown('#info-memory')
-        gallery.hang(client, 'redis-info')
-        client.click('#tab-operator')
-        client.wait_until_shown('#chart-memory')
-        gallery.hang(client, 'redis-operator')
-        own_redis.end()
-        client.wait_for_text('#status', 'tried again')
-        gallery.hang(client, 'redis-lost')
+    return own_redis
+
+
+def hang_dialogs(client, gallery, *names):
+    """Of the buttons that open them."""
+    for button, name in names:
+        client.click(button)
+        client.wait_until_shown('#dialog-' + name)
+        gallery.hang(client, 'redis-dialog-' + name)
+        client.click('#dialog-%s-cancel' % name)
+
+
+def test_the_list_of_keys_looks_well_and_has_no_flaws(client, gallery, filled_redis):
+    gallery.hang(client, 'redis-begin')
+    client.open('#target-ssh-section')
+    connect(client, closed_port(), '(refused)')
+    gallery.hang(client, 'redis-refused')
+    log_in(client, filled_redis.port)
+    client.wait_for_text('#key-count', '8 keys found')
+    gallery.hang(client, 'redis-keys')
+    client.choose('#key-order', 'tree')
+    client.fill('#key-separator', u' ')
+    client.click('.key-row.folder')
+    client.click('#keys-mark')
+    client.click('.key-row:not(.folder)')
+    client.wait_for_text('#keys-marked', '1 key marked')
+    gallery.hang(client, 'redis-tree')
+    hang_dialogs(client, gallery, ('#keys-many', 'many'), ('#keys-import', 'import'))
+
+
+def test_keys_of_every_type_look_well_and_have_no_flaws(client, gallery, filled_redis):
+    log_in(client, filled_redis.port)
+    for pattern in [key_of_type(name) for name in sorted(TYPES)] + [u'bytes', u'<*']:
+        open_key(client, pattern)
+        gallery.hang(client, 'redis-key-' + pattern.replace('<*', 'hostile').replace(' ', '-'))
+
+
+def test_dialogs_and_the_other_views_look_well_and_have_no_flaws(client, gallery, filled_redis):
+    log_in(client, filled_redis.port)
+    open_key(client, u'of type hash')
+    hang_dialogs(client, gallery, ('#key-delete', 'delete'), ('#key-ttl', 'ttl'), ('#key-rename', 'rename'),
+                 ('#key-new', 'new'), ('[data-action=edit]', 'item'))
+    run_command(client, u'HGETALL "of type hash"')
+    run_command(client, u'LPUSH bytes x')
+    client.fill('#command', u'get')
+    gallery.hang(client, 'redis-commands')
+    client.press('Escape')
+    client.click('#tab-info')
+    client.wait_until_shown('#info-memory')
+    gallery.hang(client, 'redis-info')
+    client.click('#tab-operator')
+    client.wait_until_shown('#chart-memory')
+    gallery.hang(client, 'redis-operator')
+    filled_redis.end()
+    client.wait_for_text('#status', 'tried again')
+    gallery.hang(client, 'redis-lost')

@@ -151,11 +151,11 @@ class Tasks(object):
 # -- what a person does ------------------------------------------------------------------------------------------------
 
 CLICKS = 5  # at something that moves
-EXPECT_CLICK = """(function (element) {
+EXPECT_CLICK = """(function (selector) {
     globalThis.wasHit = false;
-    addEventListener('click', event => { globalThis.wasHit = event.composedPath().includes(element); },
-                     {once: true, capture: true});
-})(document.querySelector(%s))"""
+    const onClick = event => { globalThis.wasHit = event.composedPath().includes(document.querySelector(selector)); };
+    addEventListener('click', onClick, {once: true, capture: true});
+})(%s)"""
 FIND = """(function () {
     const element = document.querySelector(%s);
     if (!element) return null;
