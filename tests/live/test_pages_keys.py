@@ -18,7 +18,6 @@ pytestmark = pytest.mark.pages
 
 RESPONSIVE = 100  # milliseconds
 TRIALS = 3        # of what takes its time: others may use the machine, too
-LOOKS = ('light', 1280), ('light', 390), ('dark', 640), ('dark', 320)  # 640: a window of 1280 at 200 %
 MANY = """
 for i = 1, 100000 do
   local kind = i % 2 == 0 and 'even' or 'odd'
@@ -54,7 +53,7 @@ def client(browser, gateway):
 
 @pytest.fixture
 def gallery(tmpdir):
-    return Gallery(str(tmpdir), LOOKS, LOOKS[1::2])
+    return Gallery(str(tmpdir))
 
 
 def fill_with_many(redis):
