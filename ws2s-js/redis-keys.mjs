@@ -283,7 +283,8 @@ export class KeyList {
 
   #onEnd() {
     this.#drawNow();
-    const {error} = this.#search, found = this.#names.length ? `${keyCount(this.#names.length)} found.` : 'No key was found.';
+    const {error} = this.#search, {length} = this.#names;
+    const found = length ? `${keyCount(length)} found.` : 'No key was found.';
     if (error) this.#page.status.say(failure(error), 'bad');
     else if (!this.#isQuiet) this.#page.status.say(found, 'good');
   }
