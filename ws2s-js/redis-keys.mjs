@@ -283,19 +283,16 @@ export class KeyList {
 
   #onEnd() {
     this.#drawNow();
-    const {error} = this.#search, found = this.#names.length ? `${this.#inWords()} found.` : 'No key was found.';
+    const {error} = this.#search, {length} = this.#names;
+    const found = length ? `${keyCount(length)} found.` : 'No key was found.';
     if (error) this.#page.status.say(failure(error), 'bad');
     else if (!this.#isQuiet) this.#page.status.say(found, 'good');
-  }
-
-  #inWords() {
-    return keyCount(this.#names.length);
   }
 
   #onStop() {
     this.#search.stop();
     this.#drawNow();
-    this.#page.status.say(`Stopped: ${this.#inWords()} found so far.`);
+    this.#page.status.say(`Stopped: ${keyCount(this.#names.length)} found so far.`);
     this.#told.more.focus();
   }
 
