@@ -14,11 +14,12 @@ from chromium import running_chromium
 from page_memory import heap_bytes
 from page_visits import log_in, submit
 from redis_server import resp, running_redis
-from visitor import Gallery, Tasks, http, running_gateway_program, visited
-from waiting import wait_until
+from visitor import Gallery, Tasks, running_gateway_program, visited
 
 pytestmark = pytest.mark.pages
 
+LOOKS = ('light', 1280), ('dark', 390), ('light', 320), ('dark', 640)  # 640: a window of 1280 at 200 %
+JUDGED = ('light', 320), ('dark', 640)
 SECRET = 'Corr3ct-h0rse'
 HOSTILE = u'<img src=x onerror="watch.scriptsRun++">\u202e'
 SHOWN = u'<img src=x onerror="watch.scriptsRun++">\\u{202e}'
@@ -57,7 +58,7 @@ def measured_client(browser, gateway):
 
 @pytest.fixture
 def gallery(tmpdir):
-    return Gallery(str(tmpdir))
+    return Gallery(str(tmpdir), LOOKS, JUDGED)
 
 
 def open_view(visitor, port):
@@ -356,7 +357,7 @@ def collected_heap(page):
 
 
 @pytest.mark.quiet
-def test_all_of_20000_commands_a_second_are_watched_and_the_page_answers(browser, measured_client, redis, gallery):
+def test_all_of_20000_commands_a_second_are_watched_and_the_page_answers(browser, measured_client, redis):
     client = measured_client
     redis.ask('ACL', 'SETUSER', 'ann', 'on', '>' + SECRET, '~*', '+@all')
     open_view(client, redis.port)
@@ -397,9 +398,33 @@ def test_commands_are_not_watched_any_more_after(client, redis, way):
     client.wait_for(lambda: not clients_with(redis, 'cmd=monitor'), 'the connection to go')
 
 
+def test_the_view_is_used_by_keyboard_alone(client, redis):
+    log_in(client, redis.port)
+    client.page.evaluate("document.getElementById('tab-keys').focus()")
+    client.press('End')
+    client.wait_until_shown('#chart-memory')
+    visited_ids = []
+    while client.focused() != 'operator-monitor-start':
+        assert len(visited_ids) < 40, visited_ids
+        client.press('Tab')
+        visited_ids.append(client.focused())
+        if client.focused() == 'operator-settings-read':
+            client.press('Enter')
+            client.wait_for_text('#status', 'settings.')
+            client.press('Tab')
+            client.page.insert(u'timeout-is-none-of-these')
+    client.press('Enter')
+    client.wait_for(lambda: clients_with(redis, 'cmd=monitor'), 'MONITOR')
+    assert client.focused() == 'operator-monitor-stop'
+    client.press('Enter')
+    client.wait_for(lambda: not clients_with(redis, 'cmd=monitor'), 'the connection to go')
+    assert client.focused() == 'operator-monitor-start'
+
+
 # -- looks -------------------------------------------------------------------------------------------------------------
 
-def test_the_view_looks_well_and_has_no_flaws(client, redis, gallery):
+def test_the_view_looks_well_and_has_no_flaws(client, redis, gallery, tmpdir):
+    dialogs = Gallery(str(tmpdir), JUDGED, JUDGED[:1])
     redis.ask('CONFIG', 'SET', 'slowlog-log-slower-than', '0')
     redis.ask('EVAL', SIZES, '0')
     redis.ask('ACL', 'SETUSER', 'ann', 'on', '>' + SECRET, '~app:*', '+get')
@@ -423,7 +448,12 @@ def test_the_view_looks_well_and_has_no_flaws(client, redis, gallery):
         client.wait_for_text('#operator-monitor', 'caf')
         gallery.hang(client, 'redis-operator-all')
         client.click('#operator-set-maxmemory')
-        gallery.hang(client, 'redis-operator-setting')
+        dialogs.hang(client, 'redis-operator-setting')
         client.click('#dialog-setting-cancel')
         client.click('#operator-clients td button')
-        gallery.hang(client, 'redis-operator-kill')
+        dialogs.hang(client, 'redis-operator-kill')
+        client.click('#dialog-kill-cancel')
+        redis.ask('ACL', 'SETUSER', 'default', '-slowlog')
+        client.click('#operator-slow-read')
+        client.wait_for_text('#status', 'permission')
+        dialogs.hang(client, 'redis-operator-refused')
