@@ -14,8 +14,7 @@ from chromium import running_chromium
 from page_memory import heap_bytes
 from page_visits import log_in, submit
 from redis_server import resp, running_redis
-from visitor import Gallery, Tasks, http, running_gateway_program, visited
-from waiting import wait_until
+from visitor import Gallery, Tasks, running_gateway_program, visited
 
 pytestmark = pytest.mark.pages
 
@@ -356,7 +355,7 @@ def collected_heap(page):
 
 
 @pytest.mark.quiet
-def test_all_of_20000_commands_a_second_are_watched_and_the_page_answers(browser, measured_client, redis, gallery):
+def test_all_of_20000_commands_a_second_are_watched_and_the_page_answers(browser, measured_client, redis):
     client = measured_client
     redis.ask('ACL', 'SETUSER', 'ann', 'on', '>' + SECRET, '~*', '+@all')
     open_view(client, redis.port)
@@ -397,14 +396,37 @@ def test_commands_are_not_watched_any_more_after(client, redis, way):
     client.wait_for(lambda: not clients_with(redis, 'cmd=monitor'), 'the connection to go')
 
 
+def test_the_view_is_used_by_keyboard_alone(client, redis):
+    log_in(client, redis.port)
+    client.page.evaluate("document.getElementById('tab-keys').focus()")
+    client.press('End')
+    client.wait_until_shown('#chart-memory')
+    visited_ids = []
+    while client.focused() != 'operator-monitor-start':
+        assert len(visited_ids) < 40, visited_ids
+        client.press('Tab')
+        visited_ids.append(client.focused())
+        if client.focused() == 'operator-settings-read':
+            client.press('Enter')
+            client.wait_for_text('#status', 'settings.')
+            client.press('Tab')
+            client.page.insert(u'timeout-is-none-of-these')
+    client.press('Enter')
+    client.wait_for(lambda: clients_with(redis, 'cmd=monitor'), 'MONITOR')
+    assert client.focused() == 'operator-monitor-stop'
+    client.press('Enter')
+    client.wait_for(lambda: not clients_with(redis, 'cmd=monitor'), 'the connection to go')
+    assert client.focused() == 'operator-monitor-start'
+
+
 # -- looks -------------------------------------------------------------------------------------------------------------
 
 def test_the_view_looks_well_and_has_no_flaws(client, redis, gallery):
     redis.ask('CONFIG', 'SET', 'slowlog-log-slower-than', '0')
-    redis.ask('EVAL', SIZES, '0')
+    for number in range(5):
+        redis.ask('SET', 'key %d' % number, 'x')
     redis.ask('ACL', 'SETUSER', 'ann', 'on', '>' + SECRET, '~app:*', '+get')
     open_view(client, redis.port)
-    gallery.hang(client, 'redis-operator')
     with speaking(redis) as ask:
         ask('CLIENT', 'SETNAME', 'worker')
         for part, words in (('slow', 'slowest'), ('clients', 'clients.'), ('settings', 'settings.'),
@@ -413,7 +435,7 @@ def test_the_view_looks_well_and_has_no_flaws(client, redis, gallery):
             client.wait_for_text('#status', words)
         client.click('#operator-biggest-find')
         client.wait_for_text('#status', 'All keys were weighed.', 30)
-        client.fill('#operator-settings-filter', u'max')
+        client.fill('#operator-settings-filter', u'maxmemory')
         client.click('#operator-monitor-start')
         client.click('#operator-channels-start')
         client.wait_for(lambda: redis.ask('PUBSUB', 'NUMPAT') == b':1\r\n', 'a listener')
@@ -427,3 +449,8 @@ def test_the_view_looks_well_and_has_no_flaws(client, redis, gallery):
         client.click('#dialog-setting-cancel')
         client.click('#operator-clients td button')
         gallery.hang(client, 'redis-operator-kill')
+        client.click('#dialog-kill-cancel')
+        redis.ask('ACL', 'SETUSER', 'default', '-slowlog')
+        client.click('#operator-slow-read')
+        client.wait_for_text('#status', 'permission')
+        gallery.hang(client, 'redis-operator-refused')
