@@ -142,7 +142,7 @@ class Page {
   #onNotConnected(error) {
     const hadFocus = document.activeElement === byId('cancel');
     this.#setState('idle');
-    this.status.sayError(error);
+    this.status.say(failureText(error), 'bad');
     this.log.tell(failureText(error), error.name === 'AbortError' ? '' : 'bad');
     this.#button.offerRetry(error.name !== 'AbortError');
     if (hadFocus) (error.field || byId('connect')).focus();
@@ -288,7 +288,7 @@ function readTarget(fields, status) {
     return fields.read();
   } catch (error) {
     if (!error.field) throw error;
-    status.sayError(error);
+    status.say(failureText(error), 'bad');
     error.field.focus();
     return null;
   }

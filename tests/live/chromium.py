@@ -271,7 +271,10 @@ class Page(object):
 
     def click_at(self, x, y):
         for kind in ('mouseMoved', 'mousePressed', 'mouseReleased'):
-            self.call('Input.dispatchMouseEvent', type=kind, x=x, y=y, button='left', clickCount=1)
+            self.mouse(kind, x, y)
+
+    def mouse(self, kind, x, y):
+        self.call('Input.dispatchMouseEvent', type=kind, x=x, y=y, button='left', clickCount=1)
 
     def press(self, key, code, modifiers=0, text=None):
         """A key with its name and its Windows code; one that writes has a ``text``."""

@@ -30,8 +30,6 @@ COLOURS = u''.join(u'\x1b[%sm%s\x1b[0m ' % (code, code) for code in (
     + ['38;5;%d' % n for n in range(0, 256, 5)] + ['38;2;%d;0;0;48;2;%d;0;0' % (n, n) for n in range(0, 256, 25)]))
 RESPONSIVE = 200  # milliseconds
 HEAP = 60 * MEGABYTE
-# The third is a window of 1280 pixels at 200 %.
-ALL_LOOKS = ('light', 1280), ('dark', 390), ('dark', 640), ('light', 320)
 
 
 @pytest.fixture(scope='module')
@@ -60,7 +58,7 @@ def measured(browser, gateway):
 
 @pytest.fixture
 def gallery(tmpdir):
-    return Gallery(str(tmpdir), ALL_LOOKS, ALL_LOOKS)
+    return Gallery(str(tmpdir))
 
 
 def send(console, words):
