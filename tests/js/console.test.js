@@ -416,3 +416,9 @@ test('two hundred lines are kept', () => {
 test('what is very long is not kept', () => {
   assert.strictEqual(historyOf('x'.repeat(10001)).older(''), null);
 });
+
+test('a few bytes of a large array are kept without the array', () => {
+  const transcript = new Transcript();
+  transcript.received(new Uint8Array(1000000).subarray(10, 15));
+  assert.strictEqual(transcript.entries[0].bytes.buffer.byteLength, 5);
+});

@@ -19,9 +19,12 @@ before(async () => {
 async function begin(options, telnet) {
   const gateway = new FakeGateway(options);
   const connection = await WS2S.connect('ws://gateway.test/', {host: 'a', port: 1, WebSocket: gateway.WebSocket});
-  const told = {text: '', changes: 0, ends: []};
+  const told = {text: '', largest: 0, changes: 0, ends: []};
   const line = new Line(connection, {
-    received(data) { told.text += Buffer.from(data); },
+    received(data) {
+      told.text += Buffer.from(data);
+      told.largest = Math.max(told.largest, data.length);
+    },
     changed() { told.changes++; },
     ended(error) { told.ends.push(error && error.reason); },
   }, telnet && new Telnet(telnet));
@@ -35,6 +38,15 @@ test('what is sent and received is told and counted', async () => {
   await line.send(bytes('hello'));
   await until(() => told.text === 'hello');
   assert.deepStrictEqual([counts(line), told.changes, told.ends], [{sent: 5, waiting: 0, received: 5}, 1, []]);
+  line.leave();
+  await until(() => told.ends.length);
+});
+
+test('of what comes at once no more than 32 KB is told between two looks at the clock', async () => {
+  const {gateway, line, told} = await begin();
+  gateway.last.respond(new Uint8Array(100000).fill(97));
+  await until(() => told.text.length === 100000);
+  assert.deepStrictEqual([line.received, told.largest], [100000, 32768]);
   line.leave();
   await until(() => told.ends.length);
 });
