@@ -519,8 +519,8 @@ CertificateEntry.__new__.__defaults__ = (None, False)
 JwtRules = collections.namedtuple('JwtRules', 'secret algorithms issuer audience')
 JwtRules.__new__.__defaults__ = (('HS256',), None, None)
 # What the Redis page offers. Pages get it, so that there is no place for a secret.
-RedisConnection = collections.namedtuple('RedisConnection', 'name host port db tls readOnly colour')
-RedisConnection.__new__.__defaults__ = (6379, 0, False, False, None)
+RedisConnection = collections.namedtuple('RedisConnection', 'name host port db tls readOnly colour master')
+RedisConnection.__new__.__defaults__ = (6379, 0, False, False, None, None)
 COLOURS = 'red', 'orange', 'yellow', 'green', 'blue', 'purple', 'grey'
 
 HIDDEN = '***'  # what is shown of a secret
@@ -899,7 +899,7 @@ def connection_host(value):
 
 
 REDIS_CONNECTION = record(RedisConnection, identity_name, connection_host, whole(1, 65535), whole(0, 2 ** 31 - 1), flag,
-                          flag, one_of(*COLOURS))
+                          flag, one_of(*COLOURS), identity_name)
 
 
 def subprotocol(text):
@@ -996,7 +996,7 @@ OPTIONS = (
     Option('ssh.maxTunnels', 100, whole(1, 10000), 'ssh processes at one time, in each worker'),
     Option('ssh.timeoutSeconds', 15, seconds(0.05), 'for the way to the SSH server and the login there'),
     Option('redis.connections', (), each(REDIS_CONNECTION, field='name'),
-           'objects of name, host, port, db, tls, readOnly, colour that the Redis page offers; no secrets'),
+           'objects of name, host, port, db, tls, readOnly, colour, master that the Redis page offers; no secrets'),
     Option('log.level', 'info', one_of('debug', 'info', 'warning', 'error'), 'least level that is logged'),
     Option('log.file', None, either(words, None), 'file to log to instead of standard error'),
     Option('log.bytes', 1048576, whole(0, 2 ** 40), 'size at which that file is rotated; 0 is never'),

@@ -42,6 +42,7 @@ class Page {
   #where = '';
   #isTelnet = false;   // has that been told?
   #leftAt = 0;
+  #guard;              // looks whether something would be lost
 
   log = new Log({isLive: () => this.#isLive});
   status = new Status(byId('status'));
@@ -63,7 +64,7 @@ class Page {
     this.log.output.onResized = ({columns, rows}) => this.line?.resize(columns, rows);
     this.#setState('idle');
     this.#showTotals();
-    guardLeaving(() => this.#input.isTyped || this.log.isRecording || this.#isLive && this.log.isUnsaved);
+    this.#guard = guardLeaving(() => this.#input.isTyped || this.log.isRecording || this.#isLive && this.log.isUnsaved);
   }
 
   // How somebody likes to write to a server stays, over servers and visits.
@@ -165,6 +166,7 @@ class Page {
   #onChanged() {
     if (this.#telnet.isOn && !this.#isTelnet) this.#onTelnet();
     this.#input.isSecretAsked = this.#telnet.isSecret;
+    this.#guard();
     this.log.output.update();
   }
 

@@ -34,7 +34,7 @@ const GUARD_MILLISECONDS = 250;
 
 /**
  * Ask before the page is left while `isUnsaved()`. Only then: a listener that stands there all the time keeps a page
- * out of the cache in which Back finds it again.
+ * out of the cache in which Back finds it again. Returns what looks at once, for whoever knows that there is news.
  */
 export function guardLeaving(isUnsaved) {
   const ask = event => event.preventDefault();
@@ -44,6 +44,7 @@ export function guardLeaving(isUnsaved) {
   };
   for (const event of ['input', 'click', 'keyup']) document.addEventListener(event, () => setTimeout(look));
   setInterval(look, GUARD_MILLISECONDS);  // it also is saved, or lost, by itself
+  return look;
 }
 
 /** Of a form for a target: after a failure it reads Retry, until the form is changed. */
