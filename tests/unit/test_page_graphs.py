@@ -146,4 +146,4 @@ def test_the_seconds_of_replies_are_those_of_a_line_that_they_share():
 def test_a_page_can_be_used_within_2_seconds_on_a_slow_line(page):
     """400 ms for each request, 40 KB a second: the document, then all that its head names."""
     needed = re.findall(r'<link rel="stylesheet" href="(.*?)">', head_of(page)) + graph(PAGES[page])
-    assert seconds([reply_bytes(page)]) + seconds([reply_bytes(name) for name in needed]) < 1.9
+    assert seconds([reply_bytes(page)]) + seconds([reply_bytes(name) for name in needed]) < 1.6
