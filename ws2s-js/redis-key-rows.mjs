@@ -12,6 +12,7 @@ const DEEPEST_INDENT = 12;  // levels
 const SHOWN = 160;          // characters of a name in a row
 const TYPED_BYTES = 10000;  // the types of keys with longer names are not asked for
 const TYPES_MILLISECONDS = 120;
+const CLICK_MILLISECONDS = 100;
 
 /** Keys without folders, sorted or as they were found; rows are those of a KeyTree. */
 class FlatRows {
@@ -108,11 +109,45 @@ class Types {
   }
 }
 
+/** Whether a pointer is down on a row: a click is lost when that row goes, or moves, before the pointer is up. */
+class Hold {
+  #onEnd;
+  #timer = null;
+
+  isOn = false;
+
+  /** `onEnd()`: rows may go again. */
+  constructor(node, onEnd) {
+    this.#onEnd = onEnd;
+    node.addEventListener('pointerdown', event => { if (event.target.closest('.key-row')) this.#begin(); });
+  }
+
+  #begin() {
+    this.isOn = true;
+    for (const name of ['pointerup', 'pointercancel']) addEventListener(name, () => this.#onUp(), {once: true});
+  }
+
+  // A click may follow, on touch screens a little later.
+  #onUp() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.end(), CLICK_MILLISECONDS);
+  }
+
+  /** The click is there. */
+  end() {
+    clearTimeout(this.#timer);
+    if (!this.isOn) return;
+    this.isOn = false;
+    this.#onEnd();
+  }
+}
+
 /** What the rows are, and those of them that stand in the DOM. `marks`: {names (a Set), isOn}. */
 class RowList {
   #names = new Names();
   #spacer = element('div', {className: 'spacer', role: 'presentation'});
   #folderMarks = new Map();  // by prefix, as far as they were drawn
+  #hold;
 
   view = new FlatRows(true);
   active = null;  // the row that the arrow keys are at
@@ -123,6 +158,7 @@ class RowList {
     this.node = element('div', {
       id: 'key-list', role: 'listbox', tabIndex: 0, ariaLabel: 'Keys', on: {scroll: () => this.draw(), ...on},
     }, this.#spacer);
+    this.#hold = new Hold(this.node, () => this.update());
     // Drawing within the callback could change the size that is being told.
     new ResizeObserver(() => requestAnimationFrame(() => this.draw())).observe(this.node);
   }
@@ -152,6 +188,7 @@ class RowList {
 
   /** Names have come or gone; those in view must not move. */
   update(above = this.above()) {
+    if (this.#hold.isOn) return;
     this.#folderMarks.clear();
     this.view.update(this.#names);
     this.#keepPlace(above);
@@ -169,6 +206,11 @@ class RowList {
     this.#spacer.style.height = `${this.view.length * ROW_HEIGHT}px`;
     const index = above ? this.view.indexOf(above.row) : -1;
     if (index >= 0) this.node.scrollTop = index * ROW_HEIGHT - above.offset;
+  }
+
+  /** Rows may go again: the click on one is there. */
+  release() {
+    this.#hold.end();
   }
 
   at(index) {
@@ -209,6 +251,7 @@ class RowList {
   }
 
   draw() {
+    if (this.#hold.isOn) return;
     const {length} = this.view;
     this.#spacer.style.height = `${length * ROW_HEIGHT}px`;
     const {first, end} = rowsInView({
@@ -408,6 +451,7 @@ export class KeyRows {
 
   #onClick(event) {
     const node = event.target.closest('.key-row');
+    this.#list.release();
     if (!node) return;
     const {keyRow: row} = node, before = this.#list.active;
     this.#list.active = row;

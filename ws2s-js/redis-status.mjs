@@ -63,8 +63,12 @@ export class LinkView {
     this.#node.hidden = !wait;
     const text = wait ? wait.text : '';
     if (this.#text.textContent !== text) this.#text.textContent = text;  // it is read out, the seconds are not
-    this.#seconds.textContent = wait ? `for ${Math.floor(wait.seconds)} seconds` : '';
+    this.#seconds.textContent = wait ? `for ${secondsText(Math.floor(wait.seconds))}` : '';
   }
+}
+
+function secondsText(number) {
+  return number === 1 ? '1 second' : `${number} seconds`;
 }
 
 /** Names the commands that a session does without, in every view and for as long as that lasts. `page`: {session}. */

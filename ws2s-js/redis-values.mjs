@@ -547,7 +547,7 @@ class StreamEditor extends RowsEditor {
       element('option', {value: 'newest'}, 'newest first'), element('option', {value: 'oldest'}, 'oldest first'));
     return [element('label', {htmlFor: 'rows-order'}, 'Order'), this.order,
       this.#makeJump(), this.button('add-entry', 'Add entry…', () => this.#add()),
-      this.button('stream-groups', 'Groups', () => this.open(new GroupsTable(this))), ...this.#makeTrail()];
+      this.button('stream-groups', 'Groups', () => this.open(new GroupsTable(this))), this.#makeTrail()];
   }
 
   #makeJump() {
@@ -569,17 +569,16 @@ class StreamEditor extends RowsEditor {
   }
 
   #makeTrail() {
-    this.trail = {
-      title: element('strong', {id: 'stream-table'}),
-      back: this.button('stream-entries', 'To the entries', () => this.open(null)),
-    };
+    this.title = element('strong', {id: 'stream-table', className: 'bytes'});
+    this.trail = element('div', {id: 'stream-trail', className: 'row'}, this.title,
+      this.button('stream-entries', 'To the entries', () => this.open(null)));
     this.#tellTable();
-    return Object.values(this.trail);
+    return this.trail;
   }
 
   #tellTable() {
-    this.trail.title.textContent = this.table ? this.table.title : '';
-    this.trail.back.hidden = !this.table;
+    this.title.textContent = this.table ? this.table.title : '';
+    this.trail.hidden = !this.table;
   }
 
   /** Show a table of redis-stream-tables.mjs; null: the entries. */

@@ -125,7 +125,7 @@ class HexLook {
     });
     const go = element('button', {
       type: 'button', id: `${this.#id}-go`, className: 'small', on: {click: () => this.#go(offset)}}, 'Go there');
-    return element('div', {className: 'row'}, labelled('Offset', offset), go);
+    return element('div', {className: 'row offset'}, labelled('Offset', offset), go);
   }
 
   get note() {

@@ -82,7 +82,7 @@ class RedisPage extends KeyBrowser {
       this.statuses.say('What is typed in the open dialog is for another server: save it there, or cancel it.', 'bad');
       return false;
     }
-    if (!await this.mayLeaveKey()) return false;
+    if (!await this.#mayLeave()) return false;
     this.#end('');
     return true;
   }
@@ -190,8 +190,12 @@ class RedisPage extends KeyBrowser {
     this.#connecting.focus('password');
   }
 
+  async #mayLeave() {
+    return await this.mayLeaveKey() && this.many.mayLeave();
+  }
+
   async #onDisconnect() {
-    if (!await this.mayLeaveKey()) return;
+    if (!await this.#mayLeave()) return;
     const {session} = this;
     this.#end('Disconnected.');
     this.note();

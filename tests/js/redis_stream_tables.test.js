@@ -158,7 +158,7 @@ async function click(editor, id) {
 
 test('a stream shows its entries, then its groups, and its entries again', async () => {
   const {editor, fails} = await opened({'XINFO GROUPS': GROUPS});
-  assert.deepStrictEqual([headings(editor), find(editor, 'stream-entries').hidden], [ENTRIES, true]);
+  assert.deepStrictEqual([headings(editor), find(editor, 'stream-trail').hidden], [ENTRIES, true]);
   await click(editor, 'stream-groups');
   assert.deepStrictEqual(headings(editor).slice(0, 3), OF_GROUPS);
   assert.strictEqual(find(editor, 'stream-table').textContent, 'Groups');
@@ -173,11 +173,11 @@ test('a stream that is read anew shows the same table again', async () => {
   const again = make();
   again.resume(editor);
   await again.load();
-  assert.deepStrictEqual([headings(again).slice(0, 3), find(again, 'stream-entries').hidden], [OF_GROUPS, false]);
+  assert.deepStrictEqual([headings(again).slice(0, 3), find(again, 'stream-trail').hidden], [OF_GROUPS, false]);
 });
 
 test('groups that may not be asked for leave the entries where they are', async () => {
   const {editor, fails} = await opened({'XINFO GROUPS': () => { throw new Error('NOPERM'); }});
   await click(editor, 'stream-groups');
-  assert.deepStrictEqual([fails, headings(editor), find(editor, 'stream-entries').hidden], [['NOPERM'], ENTRIES, true]);
+  assert.deepStrictEqual([fails, headings(editor), find(editor, 'stream-trail').hidden], [['NOPERM'], ENTRIES, true]);
 });

@@ -271,7 +271,10 @@ class Page(object):
 
     def click_at(self, x, y):
         for kind in ('mouseMoved', 'mousePressed', 'mouseReleased'):
-            self.call('Input.dispatchMouseEvent', type=kind, x=x, y=y, button='left', clickCount=1)
+            self.mouse(kind, x, y)
+
+    def mouse(self, kind, x, y):
+        self.call('Input.dispatchMouseEvent', type=kind, x=x, y=y, button='left', clickCount=1)
 
     def press(self, key, code, modifiers=0, text=None):
         """A key with its name and its Windows code; one that writes has a ``text``."""
@@ -282,6 +285,15 @@ class Page(object):
     def insert(self, text):
         """Into what has the focus, as if it were typed."""
         self.call('Input.insertText', text=text)
+
+    def close_and_stay(self):
+        """As somebody who changes his mind when the browser asks; the kind of that question."""
+        self.listen_to('Page')
+        before = len(self.told('Page.javascriptDialogOpening'))
+        self._browser.begin('Page.close', self._session)  # its answer waits for that of the question
+        self.listen(lambda: len(self.told('Page.javascriptDialogOpening')) > before)
+        self.call('Page.handleJavaScriptDialog', accept=False)
+        return self.told('Page.javascriptDialogOpening')[-1]['type']
 
     def look(self, width, height=800, scheme='light'):
         """From now on through a window of this size, in this colour scheme."""

@@ -18,9 +18,9 @@ from waiting import wait_until
 KEYS = {'Enter': (13, '\r'), 'Escape': (27, None), 'Tab': (9, None), 'Backspace': (8, None), 'ArrowUp': (38, None),
         'ArrowDown': (40, None), 'ArrowLeft': (37, None), 'ArrowRight': (39, None), 'Home': (36, None),
         'End': (35, None), ' ': (32, ' ')}
-WIDE, NARROW = 1280, 360
-LOOKS = ('light', WIDE), ('light', NARROW), ('dark', WIDE), ('dark', NARROW)
-JUDGED_LOOKS = ('light', WIDE), ('dark', NARROW)  # each of both at least once: axe takes its time
+WIDE = 1280, 900
+# The colours of a scheme, and the size of a window: a wide one, a wide one at a zoom of 200 %, and two telephones.
+LOOKS = ('light', WIDE), ('dark', (640, 450)), ('light', (390, 844)), ('dark', (320, 640))
 
 
 # -- the gateway -------------------------------------------------------------------------------------------------------
@@ -151,11 +151,11 @@ class Tasks(object):
 # -- what a person does ------------------------------------------------------------------------------------------------
 
 CLICKS = 5  # at something that moves
-EXPECT_CLICK = """(function (element) {
+EXPECT_CLICK = """(function (selector) {
     globalThis.wasHit = false;
-    addEventListener('click', event => { globalThis.wasHit = event.composedPath().includes(element); },
-                     {once: true, capture: true});
-})(document.querySelector(%s))"""
+    const onClick = event => { globalThis.wasHit = event.composedPath().includes(document.querySelector(selector)); };
+    addEventListener('click', onClick, {once: true, capture: true});
+})(%s)"""
 FIND = """(function () {
     const element = document.querySelector(%s);
     if (!element) return null;
@@ -217,15 +217,20 @@ class Visitor(object):
 
     # -- doing
 
-    def click(self, selector):
-        """With the mouse, in its middle, as soon as it is there to be hit. When it moves away just then, again."""
+    def spot(self, selector):
+        """Its middle, as soon as that is there to be hit."""
         def target():
             found = self.page.evaluate(FIND % json.dumps(selector))
             return found if found and found['isHit'] and not found['isOff'] else None
+        found = self.wait_for(target, '%s to be clicked' % selector)
+        return {'x': found['x'], 'y': found['y']}
+
+    def click(self, selector):
+        """With the mouse, in its middle, as soon as it is there to be hit. When it moves away just then, again."""
         for _ in range(CLICKS):
-            spot = self.wait_for(target, '%s to be clicked' % selector)
+            spot = self.spot(selector)
             self.page.evaluate(EXPECT_CLICK % json.dumps(selector))
-            self.page.click_at(spot['x'], spot['y'])
+            self.page.click_at(**spot)
             if self.page.evaluate('globalThis.wasHit !== false'):  # undefined on another page: it was a link
                 return
         raise AssertionError('%s does not stand still' % selector)
@@ -309,21 +314,21 @@ def eventually(condition):
 
 
 class Gallery(object):
-    """A folder for pictures, light and dark, wide and narrow. ``judged``: the looks in which axe is asked."""
+    """A folder for pictures, of LOOKS."""
 
-    def __init__(self, folder, looks=LOOKS, judged=JUDGED_LOOKS):
-        self._looks, self._judged = looks, judged
+    def __init__(self, folder):
         self._folder = os.environ.get('WS2S_TEST_SCREENSHOTS') or folder
         print('screenshots are in %s' % self._folder)
 
     def hang(self, visitor, name):
         """Take pictures of what is shown, which must have no flaws."""
-        for look in self._looks:
-            visitor.page.look(look[1], 900, look[0])
+        for scheme, (width, height) in LOOKS:
+            visitor.page.look(width, height, scheme)
+            look = '%s-%s-%d' % (name, scheme, width)
             # A window of another size, and what was shown just before, take a moment.
             fits = eventually(lambda: not visitor.what_is_wider_than_its_window())
-            assert fits, (name, look, visitor.what_is_wider_than_its_window())
-            visitor.page.save_screenshot(os.path.join(self._folder, '%s-%s-%d.png' % ((name,) + look)))
-            breaches = visitor.breaches() if look in self._judged else []
-            assert not breaches, (name, look, breaches)
-        visitor.page.look(WIDE, 900, 'light')
+            assert fits, (look, visitor.what_is_wider_than_its_window())
+            visitor.page.save_screenshot(os.path.join(self._folder, look + '.png'))
+            breaches = visitor.breaches()
+            assert not breaches, (look, breaches)
+        visitor.page.look(*WIDE)
