@@ -630,7 +630,7 @@ def test_an_unknown_key_of_an_object_in_a_list_is_an_error_naming_it(text, names
 def test_a_redis_connection_has_no_place_for_a_secret(value):
     with pytest.raises(ConfigError) as caught:
         parse_config(json.dumps({'redis': {'connections': [dict(SHOP, password=value)]}}), lambda *about: TOKEN)
-    assert str(caught.value) == ('"redis.connections": must have name, host, port, db, tls, readOnly, colour, '
+    assert str(caught.value) == ('"redis.connections": must have name, host, port, db, tls, readOnly, colour, master, '
                                  'and not "password"')
 
 
