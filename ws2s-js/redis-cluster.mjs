@@ -145,8 +145,8 @@ class Nodes {
 }
 
 /**
- * A client of all nodes, as DirectRoute makes them. SCAN and DBSIZE are of all nodes, unless it `isPlain`; what concerns
- * one node is asked of the one that `route` has as its `node`.
+ * A client of all nodes, as DirectRoute makes them. SCAN and DBSIZE are of all nodes, unless it `isPlain`; what
+ * concerns one node is asked of the one that `route` has as its `node`.
  */
 class ClusterClient {
   onReady = ignore;

@@ -1,8 +1,7 @@
 /** A connection to one database of Redis, which is made again when it is lost. */
 
 import {ChangedError, EndedError, endOf, isOfLogin, isTooMany, unproved} from './redis-errors.mjs';
-import {ReadOnlyGuard} from './redis-guard.mjs';
-import {DirectRoute} from './redis-route.mjs';
+import {Routed} from './redis-route.mjs';
 import {Endings, Waits} from './redis-waits.mjs';
 import {RedisError, WS2SError} from './ws2s.mjs';
 
@@ -31,6 +30,27 @@ function silence(client) {
   client.close().catch(ignore);
 }
 
+// Any answer but one about the login shows that Redis is there: users may be allowed little, and servers be busy.
+async function prove(link) {
+  try {
+    await link.ask('PING');
+  } catch (error) {
+    const isProof = error instanceof RedisError && !isOfLogin(error) && !isTooMany(error);
+    if (!isProof && !(error instanceof EndedError)) throw error;
+  }
+}
+
+// Some proxies end the connection at PING.
+async function proveOtherwise(link, error) {
+  if (endOf(error) !== 'PING') throw error;
+  await link.ready();
+  try {
+    await link.ask('ECHO', 'ws2s');
+  } catch (other) {
+    if (!(other instanceof RedisError)) throw error;
+  }
+}
+
 /** Gives the value of `task(signal)`, which ends when `signal` does, or after CONNECT_MILLISECONDS. */
 async function inTime(task, signal) {
   const stop = new AbortController();
@@ -55,11 +75,7 @@ async function inTime(task, signal) {
  * `options` are those of a WS2S.Redis; with `readOnly` only what writes nothing is sent, see redis-guard.mjs; with
  * `master` they lead to a Sentinel. All clients are made by a route, see redis-route.mjs, and have the guard.
  */
-export class Link {
-  #url;
-  #options;
-  #guard;
-  #route;
+export class Link extends Routed {
   #client;
   #news = '';  // while it is lost
   #events;
@@ -73,72 +89,33 @@ export class Link {
   #isKnown = false;  // open() has resolved
   #isWatching = false;
 
-  db = 0;
   isReady = true;
   isOver = false;
   isSelecting = false;
 
   static async open(url, options, events, signal) {
-    const Route = options.master ? (await import('./redis-sentinel.mjs')).SentinelRoute : DirectRoute;
+    const Route = options.master && (await import('./redis-sentinel.mjs')).SentinelRoute;
     const link = new this(url, options, events, Route);
-    await inTime(async stop => link.#adopt(await connected(link.#route, {db: link.db}, stop), stop), signal);
+    await inTime(async stop => link.#adopt(await connected(link.route, {db: link.db}, stop), stop), signal);
     link.#isKnown = true;
     return link;
   }
 
-  constructor(url, {readOnly = false, ...options}, events, Route = DirectRoute) {
-    this.#url = url;
-    this.#options = options;
+  constructor(url, options, events, Route) {
+    super(url, options, Route);
     this.#events = events;
-    this.#guard = readOnly ? new ReadOnlyGuard() : null;
-    this.#route = new Route(url, options, this.#guard);
-    this.db = Number(options.db || 0);
   }
 
   /** Go another way to the same: `Route` is a class of routes. */
   async reroute(Route, signal) {
-    const route = new Route(this.#url, this.#options, this.#guard);
+    const route = this.routeBy(Route);
     this.#replace(await inTime(stop => connected(route, {db: this.db}, stop), signal));
-    this.#route = route;
-  }
-
-  /** `host:port` of the nodes of a cluster. */
-  get nodes() {
-    return this.#route.nodes;
-  }
-
-  /** The node that is asked what concerns one node; null where there is but one. */
-  get node() {
-    return this.#route.node;
-  }
-
-  set node(address) {
-    this.#route.node = address;
-  }
-
-  /** Where the data are, if that is not what was asked for; ''. */
-  get where() {
-    return this.#route.where;
+    this.route = route;
   }
 
   /** `host:port` of the node that has a key; null where there is but one. */
   nodeOf(key) {
-    return this.#route.nodeOf(this.#client, key);
-  }
-
-  /** Is only sent what writes nothing? */
-  get isReadOnly() {
-    return this.#guard !== null;
-  }
-
-  /** Why this command would not be sent, or null. */
-  refusal(...words) {
-    return this.#guard ? this.#guard.refusal(words) : null;
-  }
-
-  /** What the server tells of its commands (the reply to COMMAND) says what else may be sent. */
-  learnCommands(reply) {
-    this.#guard?.learn(reply);
+    return this.route.nodeOf(this.#client, key);
   }
 
   /** What a subclass asks first; `signal` ends that. */
@@ -186,7 +163,7 @@ export class Link {
     if (this.isOver) return;
     const unwanted = this.#client;
     this.#onLost(error);
-    this.#attach(this.#route.client({db: this.db}));
+    this.#attach(this.route.client({db: this.db}));
     silence(unwanted);
   }
 
@@ -195,26 +172,11 @@ export class Link {
     return this.#whenReady;
   }
 
-  /** A connection of its own to the same database, for what would hold up everything else or change its state. */
-  another(options = {}) {
-    return this.#route.client({db: this.db, ...options});
-  }
-
-  /** As another(), for commands that somebody types. */
-  commandLine() {
-    return this.#route.commandLine({db: this.db});
-  }
-
-  /** See watchCommands(). */
-  watch(events) {
-    return this.#route.watch(events);
-  }
-
   /** Go to another database, by a new connection: it is also the one of later reconnects. */
   async select(db) {
     this.isSelecting = true;
     try {
-      this.#replace(await inTime(stop => connected(this.#route, {db}, stop)));
+      this.#replace(await inTime(stop => connected(this.route, {db}, stop)));
       this.db = db;
     } finally {
       this.isSelecting = false;
@@ -234,9 +196,9 @@ export class Link {
     await this.#client.close();
   }
 
-  /** An ask() about `key` for this connection only: WATCH counts on no other, and the next may be to another database. */
+  /** An ask() about `key` for this connection only: WATCH counts on no other, and the next may be another database's. */
   onOneConnection(key) {
-    const client = this.#client, losses = this.#losses, connection = this.#route.connection(client, key);
+    const client = this.#client, losses = this.#losses, connection = this.route.connection(client, key);
     return async (...words) => {
       if (client === this.#client && losses === this.#losses) return this.#askWatching(connection, words);
       throw new ChangedError('The connection has changed meanwhile. Nothing was written.');
@@ -263,7 +225,7 @@ export class Link {
   async #adopt(client, signal) {
     this.#listen(client);
     try {
-      await this.#prove().catch(error => this.#proveOtherwise(error));
+      await prove(this).catch(error => proveOtherwise(this, error));
       await this.learn(signal);
       signal.throwIfAborted();
       if (this.isOver) await this.ready();  // rejects with why
@@ -271,27 +233,6 @@ export class Link {
       const reason = this.isOver ? await this.ready().catch(why => why) : error;
       await this.close();
       throw unproved(signal.aborted ? signal.reason : reason);
-    }
-  }
-
-  // Any answer but one about the login shows that Redis is there: users may be allowed little, and servers be busy.
-  async #prove() {
-    try {
-      await this.ask('PING');
-    } catch (error) {
-      const isProof = error instanceof RedisError && !isOfLogin(error) && !isTooMany(error);
-      if (!isProof && !(error instanceof EndedError)) throw error;
-    }
-  }
-
-  // Some proxies end the connection at PING.
-  async #proveOtherwise(error) {
-    if (endOf(error) !== 'PING') throw error;
-    await this.ready();
-    try {
-      await this.ask('ECHO', 'ws2s');
-    } catch (other) {
-      if (!(other instanceof RedisError)) throw error;
     }
   }
 
@@ -320,7 +261,7 @@ export class Link {
     const losses = this.#losses;
     this.#endWatching(client);
     try {
-      await this.#prove();
+      await prove(this);
     } catch (error) {
       if (error instanceof RedisError && !isTooMany(error)) this.#onDenied(client, error);
       return;  // of the loss of this connection, too, there are events

@@ -31,8 +31,8 @@ export class NodesView {
     this.#node.hidden = !nodes.length && !where;
     for (const note of document.querySelectorAll('.of-node')) {
       note.hidden = node === null;
-      note.textContent = node === null ? '' : `Of node ${shown(node)}: another one is chosen above. The biggest keys are `
-        + 'those of all nodes.';
+      note.textContent = node === null ? '' : `Of node ${shown(node)}: another one is chosen above. `
+        + 'The biggest keys are those of all nodes.';
     }
   }
 

@@ -174,7 +174,8 @@ export class Prompt {
   #tellWhere() {
     const {session, target} = this.#page;
     const db = session && session.db ? `[${session.db}]` : '';
-    this.#where.textContent = `${visible(session?.node || target, 40).text}${db}${this.#connection.isInMulti ? '(TX)' : ''}>`;
+    const where = visible(session?.node || target, 40).text;
+    this.#where.textContent = `${where}${db}${this.#connection.isInMulti ? '(TX)' : ''}>`;
   }
 
   // -- running --------------------------------------------------------------------------------------------------------

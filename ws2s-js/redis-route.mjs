@@ -1,6 +1,6 @@
 /** The way of a session to its data: one server. Other ways: redis-cluster.mjs, redis-sentinel.mjs. */
 
-import {GuardedRedis} from './redis-guard.mjs';
+import {GuardedRedis, ReadOnlyGuard} from './redis-guard.mjs';
 
 /** See watchCommands(). */
 export async function watch(...what) {
@@ -51,5 +51,77 @@ export class DirectRoute {
   /** MONITOR, of the chosen node. */
   watch(events) {
     return watch(this.#url, this.#options, events);
+  }
+}
+
+/** What goes by a route, which may become another one: `route` and `routeBy()` are for subclasses. */
+export class Routed {
+  #url;
+  #options;
+  #guard;
+
+  db = 0;
+  route;
+
+  /** `options` as of a Link. */
+  constructor(url, {readOnly = false, ...options}, Route) {
+    this.#url = url;
+    this.#options = options;
+    this.#guard = readOnly ? new ReadOnlyGuard() : null;
+    this.db = Number(options.db || 0);
+    this.route = this.routeBy(Route || DirectRoute);
+  }
+
+  routeBy(Route) {
+    return new Route(this.#url, this.#options, this.#guard);
+  }
+
+  /** Is only sent what writes nothing? */
+  get isReadOnly() {
+    return this.#guard !== null;
+  }
+
+  /** Why this command would not be sent, or null. */
+  refusal(...words) {
+    return this.#guard ? this.#guard.refusal(words) : null;
+  }
+
+  /** What the server tells of its commands (the reply to COMMAND) says what else may be sent. */
+  learnCommands(reply) {
+    this.#guard?.learn(reply);
+  }
+
+  /** `host:port` of the nodes of a cluster. */
+  get nodes() {
+    return this.route.nodes;
+  }
+
+  /** The node that is asked what concerns one node; null where there is but one. */
+  get node() {
+    return this.route.node;
+  }
+
+  set node(address) {
+    this.route.node = address;
+  }
+
+  /** Where the data are, if that is not what was asked for; ''. */
+  get where() {
+    return this.route.where;
+  }
+
+  /** A connection of its own to the same database, for what would hold up everything else or change its state. */
+  another(options = {}) {
+    return this.route.client({db: this.db, ...options});
+  }
+
+  /** As another(), for commands that somebody types. */
+  commandLine() {
+    return this.route.commandLine({db: this.db});
+  }
+
+  /** See watchCommands(). */
+  watch(events) {
+    return this.route.watch(events);
   }
 }

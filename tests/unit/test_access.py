@@ -599,12 +599,13 @@ def test_an_identity_hears_of_a_name_that_its_rules_name(host, port, targets, ma
 
 def test_the_redis_page_is_told_all_of_a_connection_and_nothing_else():
     config = DEFAULTS.replace({'redis.connections': [
-        {'name': u'\xe9 <b>', 'host': '10.0.0.1', 'tls': True, 'readOnly': True, 'colour': 'red', 'db': 2},
+        {'name': u'\xe9 <b>', 'host': '10.0.0.1', 'tls': True, 'readOnly': True, 'colour': 'red', 'db': 2,
+         'master': 'shop'},
         {'name': 'b', 'host': 'b.lan', 'port': 1}]})
     text = ws2s.connections_text(config['redis.connections'], False)
     assert json.loads(text) == {'wantsIdentity': False, 'connections': [
         {'name': u'\xe9 <b>', 'host': '10.0.0.1', 'port': 6379, 'tls': True, 'readOnly': True, 'colour': 'red',
-         'db': 2},
+         'db': 2, 'master': 'shop'},
         {'name': 'b', 'host': 'b.lan', 'port': 1, 'db': 0}]}
     assert all(' ' <= character <= '~' for character in text)
     assert json.loads(ws2s.connections_text((), True)) == {'wantsIdentity': True, 'connections': []}

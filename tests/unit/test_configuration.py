@@ -38,7 +38,8 @@ BAD_CONNECTIONS = [dict(SHOP, **change) for change in [
     {'port': 0}, {'port': 65536}, {'port': '6379'}, {'port': None}, {'db': -1}, {'db': '0'}, {'db': 2 ** 31},
     {'tls': 1},
     {'tls': {}}, {'readOnly': 'yes'}, {'readOnly': None}, {'readonly': True}, {'colour': '#ff0000'}, {'colour': 'pink'},
-    {'colour': None}, {'color': 'red'}, {'username': 'ann'}, {'host': ''}, {'host': None}, {'host': 'a b'},
+    {'colour': None}, {'color': 'red'},
+    {'master': ''}, {'master': 5}, {'master': None}, {'username': 'ann'}, {'host': ''}, {'host': None}, {'host': 'a b'},
     {'host': 'a:6379'}, {'host': '[::1]'}, {'host': 'redis://a'}, {'host': u'fa\xdf.de'}]] + [
     dict(SHOP, name=name) for name in ['', 5, None, 'a\nb', 129 * 'x']] + [{'name': 'a'}, {'host': 'a'}]
 TOKEN, HASH = 'topsecret-topsecret', 'pbkdf2-sha256$600000$dG9wc2VjcmV0MTIzNA==$' + 43 * 'A' + '='
@@ -157,7 +158,8 @@ ROWS = [
     row('redis.connections', (),
         NO_LIST + [[5], [None], ['a'], [[]], [{}], [SHOP, SHOP]] + [[wrong] for wrong in BAD_CONNECTIONS],
         [collections.OrderedDict([('name', u'Sh\xf6p'), ('host', 'redis.lan'), ('port', 6380), ('db', 0), ('tls', True),
-                                  ('readOnly', True), ('colour', 'red')]), {'name': '/#?&', 'host': '::1', 'db': 3}]),
+                                  ('readOnly', True), ('colour', 'red'),
+                                  ('master', 'shop')]), {'name': '/#?&', 'host': '::1', 'db': 3}]),
     row('log.level', 'info', NO_LEVEL, 'debug'),
     row('log.file', None, NO_TEXT_OR_NULL, '/var/log/ws2s.log'),
     row('log.bytes', MIB, NO_NUMBER, 0, 0, 1024 * 1024 * MIB),
@@ -628,7 +630,7 @@ def test_an_unknown_key_of_an_object_in_a_list_is_an_error_naming_it(text, names
 def test_a_redis_connection_has_no_place_for_a_secret(value):
     with pytest.raises(ConfigError) as caught:
         parse_config(json.dumps({'redis': {'connections': [dict(SHOP, password=value)]}}), lambda *about: TOKEN)
-    assert str(caught.value) == ('"redis.connections": must have name, host, port, db, tls, readOnly, colour, '
+    assert str(caught.value) == ('"redis.connections": must have name, host, port, db, tls, readOnly, colour, master, '
                                  'and not "password"')
 
 
