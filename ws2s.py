@@ -518,10 +518,9 @@ TokenEntry.__new__.__defaults__ = UserEntry.__new__.__defaults__ = (None, False)
 CertificateEntry.__new__.__defaults__ = (None, False)
 JwtRules = collections.namedtuple('JwtRules', 'secret algorithms issuer audience')
 JwtRules.__new__.__defaults__ = (('HS256',), None, None)
-# What the Redis page offers. Pages get it, so that no secret may stand there.
-RedisConnection = collections.namedtuple('RedisConnection', 'name host port db tls readOnly colour')
-RedisConnection.__new__.__defaults__ = (6379, 0, False, False, None)
-SECRET_NAME = re.compile('pass|pwd|secret|token|auth|key|pem', re.IGNORECASE)
+# What the Redis page offers. Pages get it, so that there is no place for a secret.
+RedisConnection = collections.namedtuple('RedisConnection', 'name host port db tls readOnly colour master')
+RedisConnection.__new__.__defaults__ = (6379, 0, False, False, None, None)
 COLOURS = 'red', 'orange', 'yellow', 'green', 'blue', 'purple', 'grey'
 
 HIDDEN = '***'  # what is shown of a secret
@@ -900,16 +899,7 @@ def connection_host(value):
 
 
 REDIS_CONNECTION = record(RedisConnection, identity_name, connection_host, whole(1, 65535), whole(0, 2 ** 31 - 1), flag,
-                          flag, one_of(*COLOURS))
-
-
-def redis_connection(value):
-    """The RedisConnection of an object. Raises ConfigError."""
-    for name, _ in members(value, ', '.join(RedisConnection._fields)):
-        if SECRET_NAME.search(name):
-            raise ConfigError('must hold no secret, for pages are shown what stands there: leave "%s" out, and the '
-                              'Redis page asks for what it needs' % printable(name))
-    return REDIS_CONNECTION(value)
+                          flag, one_of(*COLOURS), identity_name)
 
 
 def subprotocol(text):
@@ -1005,8 +995,8 @@ OPTIONS = (
     Option('ssh.keyDirectories', (), listing(plain_path), 'folders of keys that clients may name by their path'),
     Option('ssh.maxTunnels', 100, whole(1, 10000), 'ssh processes at one time, in each worker'),
     Option('ssh.timeoutSeconds', 15, seconds(0.05), 'for the way to the SSH server and the login there'),
-    Option('redis.connections', (), each(redis_connection, field='name'),
-           'objects of name, host, port, db, tls, readOnly, colour that the Redis page offers; no secrets'),
+    Option('redis.connections', (), each(REDIS_CONNECTION, field='name'),
+           'objects of name, host, port, db, tls, readOnly, colour, master that the Redis page offers; no secrets'),
     Option('log.level', 'info', one_of('debug', 'info', 'warning', 'error'), 'least level that is logged'),
     Option('log.file', None, either(words, None), 'file to log to instead of standard error'),
     Option('log.bytes', 1048576, whole(0, 2 ** 40), 'size at which that file is rotated; 0 is never'),
@@ -1195,7 +1185,7 @@ CONTENT_TYPES = {'html': 'text/html', 'htm': 'text/html', 'js': 'text/javascript
                  'woff': 'font/woff', 'woff2': 'font/woff2', 'wasm': 'application/wasm', 'pdf': 'application/pdf'}
 TEXTS = 'text/', 'application/json', 'image/svg'  # what gzip makes shorter
 ENTITY_TAG = re.compile(r'(?:W/)?("[!#-~\x80-\xff]*")')  # RFC 9110 section 8.8.3
-WEIGHT = re.compile(r'[ \t]*(?:q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?\Z')  # RFC 9110 section 12.4.2
+GZIP = re.compile(r'(?:x-)?gzip[ \t]*(?:;[ \t]*q=(?:1(?:\.0{0,3})?|0\.(?=0*[1-9])[0-9]{1,3}))?\Z')  # of a weight, not 0
 
 # A file as one reader takes it: ``tag`` is that of these very bytes.
 FileForm = collections.namedtuple('FileForm', 'data tag is_packed')
@@ -1523,14 +1513,8 @@ def has_tag(request, tag):
 
 
 def takes_gzip(request):
-    """Would the reader rather have gzip than the bytes as they are (RFC 9110 section 12.5.3)?"""
-    weights = {}
-    for member in request.tokens('accept-encoding'):
-        coding, _, rest = member.partition(';')
-        coding, weight = coding.strip(' \t').replace('x-gzip', 'gzip'), WEIGHT.match(rest)
-        weights[coding] = min(float(weight.group(1) or 1) if weight else 0, weights.get(coding, 1))
-    gzip = weights.get('gzip', weights.get('*', 0))
-    return gzip > 0 and gzip >= weights.get('identity', 0)
+    """Does the reader name gzip among what may be sent (RFC 9110 section 12.5.3)?"""
+    return any(GZIP.match(coding) for coding in request.tokens('accept-encoding'))
 
 
 def sentence_reply(status, sentence, headers=(), with_body=True):

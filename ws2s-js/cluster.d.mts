@@ -23,6 +23,8 @@ export interface ClusterOptions extends Omit<WS2S.RedisOptions, 'host' | 'port' 
   patience?: number;
   /** How many nodes may be connected at one time, 64 by default. The one of subscriptions is not counted. */
   maxConnections?: number;
+  /** Makes the client of a node, perhaps one of a class of its own. */
+  createClient?: (url: string, options: WS2S.RedisOptions) => WS2S.Redis;
 }
 
 /**
@@ -66,6 +68,10 @@ export class RedisCluster {
   onClose: (error?: Error) => void;
   /** A push of RESP3 that is no message, and the `host:port` of its node. */
   onPush: (items: WS2S.RedisReply[], node: string) => void;
+  /** A node is connected: its `host:port`. */
+  onConnected: (node: string) => void;
+  /** The slots have been learnt: the `host:port` of all nodes that have some. */
+  onNodes: (nodes: string[]) => void;
 }
 
 /** The slot of a key, 0 to 16,383. */
@@ -73,3 +79,9 @@ export function slotOf(key: WS2S.RedisArgument): number;
 
 /** The first key of a command; undefined if it has none. */
 export function keyOf(words: WS2S.RedisArgument[]): WS2S.RedisArgument | undefined;
+
+/** What a command concerns that is refused here; null for all others. */
+export function concernOf(words: WS2S.RedisArgument[]): 'one connection' | 'one node' | null;
+
+/** Of `host:port`, of which the host may be an IPv6 address, or of `host`. */
+export function splitAddress(address: string): {host: string, port: number};

@@ -147,10 +147,15 @@ export function keyOf(words) {
   return words[KEY_BEHIND_WORD.includes(name) ? 2 : 1];
 }
 
+/** What a command concerns that is not for a cluster as such: "one connection", "one node"; null for others. */
+export function concernOf(words) {
+  const name = nameOf(words);
+  return OF_A_CONNECTION.includes(name) ? 'one connection' : OF_A_NODE.includes(name) ? 'one node' : null;
+}
+
 function refuse(words) {
   if (!Array.isArray(words) || !words.length) throw new TypeError('a command is a list of words: ["INCR", "n"]');
-  const name = nameOf(words);
-  const what = OF_A_CONNECTION.includes(name) ? 'one connection' : OF_A_NODE.includes(name) ? 'one node' : null;
+  const name = nameOf(words), what = concernOf(words);
   const instead = ['MULTI', 'EXEC', 'DISCARD'].includes(name) ? 'multi(), nodeOf(key)' : 'nodeOf(key)';
   if (what) throw new TypeError(`${name} concerns ${what} of the cluster: use ${instead} or nodes()`);
 }
@@ -172,7 +177,7 @@ function slotOfAll(commands) {
 // =====================================================================================================================
 
 /** `host:port`, of which the host may be an IPv6 address, or `host`. */
-function splitAddress(address) {
+export function splitAddress(address) {
   const at = address.lastIndexOf(':');
   if (at < 0) return {host: address, port: PORT};
   return {host: address.slice(0, at).replace(/^\[(.*)\]$/, '$1'), port: Number(address.slice(at + 1))};
@@ -647,7 +652,7 @@ function seedsOf({host, port, nodes}) {
   return seeds.map(addressOf);
 }
 
-function optionsOfNodes({nodes, nodeAddress, patience, maxConnections, ...options}) {
+function optionsOfNodes({nodes, nodeAddress, patience, maxConnections, createClient, ...options}) {
   if (options.db) throw new TypeError('a cluster has no other database than 0');
   return {...options, retry: {...RETRY, ...options.retry}};
 }
@@ -672,9 +677,14 @@ export class RedisCluster {
   onClose = ignore;
   /** Called with a push of RESP3 that is no message, and the `host:port` of the node. */
   onPush = ignore;
+  /** Called with the `host:port` of a node whenever it is connected. */
+  onConnected = ignore;
+  /** Called with the `host:port` of all nodes that have slots, whenever these have been learnt. */
+  onNodes = ignore;
 
   #url;
   #options;   // of each node
+  #create;
   #patience;
   #topology;
   #subscriber;
@@ -687,11 +697,13 @@ export class RedisCluster {
    * @param {object} options `host` and `port` of one node, or `nodes` (a list of `{host, port}`) of which one must be
    *   there; `nodeAddress` (where nodes are that the cluster tells of: `{'10.0.0.1:7000': 'db1.lan:7000'}`, or a
    *   function of host and port), `patience` (30,000 milliseconds in which a command is asked again that no node has
-   *   carried out), `maxConnections` (64), and all that WS2S.Redis takes, for each node
+   *   carried out), `maxConnections` (64), `createClient` (`(url, options)` gives the WS2S.Redis of a node, perhaps one
+   *   of a class of its own), and all that WS2S.Redis takes, for each node
    */
   constructor(url, options) {
     this.#url = url;
     this.#options = optionsOfNodes(options);
+    this.#create = options.createClient || ((...each) => new Redis(...each));
     this.#patience = patienceOf(options);
     this.#topology = new Topology(options, address => this.#connect(address), {
       learnt: (masters, isFirst) => this.#onLearnt(masters, isFirst), failed: error => this.#end(error),
@@ -817,10 +829,13 @@ export class RedisCluster {
 
   #connect(address) {
     this.#refuseOver();
-    const redis = new Redis(this.#url, {...this.#options, ...splitAddress(address)});
+    const redis = this.#create(this.#url, {...this.#options, ...splitAddress(address)});
     const node = new Node(address, redis, () => this.#refresh());
     this.#clients.add(redis);
-    redis.onReady = () => { node.isReady = true; };
+    redis.onReady = () => {
+      node.isReady = true;
+      tell(this.onConnected, address);
+    };
     redis.onPush = items => tell(this.onPush, items, address);
     redis.onLost = error => this.#onLost(node, error);
     redis.onClose = error => this.#onOver(node, error);
@@ -839,6 +854,7 @@ export class RedisCluster {
 
   #onLearnt(masters, isFirst) {
     if (masters.length) this.#subscriber.keep(masters);
+    tell(this.onNodes, masters);
     if (isFirst) tell(this.onReady);
   }
 
@@ -857,7 +873,7 @@ export class RedisCluster {
     const {masters} = this.#topology;
     if (!masters.length) throw new RedisError('CLUSTERDOWN no node is known to have slots');
     const address = masters[number % masters.length];
-    return {address, redis: new Redis(this.#url, {...this.#options, ...splitAddress(address)})};
+    return {address, redis: this.#create(this.#url, {...this.#options, ...splitAddress(address)})};
   }
 
   async #begin() {

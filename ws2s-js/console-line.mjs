@@ -5,6 +5,8 @@ import {Telnet} from './console-telnet.mjs';
 import {WS2SError} from './ws2s.mjs';
 
 const FRAME_BYTES = 1048576;   // to be read before the page may be drawn again
+const FRAME_MILLISECONDS = 20;  // to be spent with that: escapes take far longer than text
+const PIECE_BYTES = 32768;      // of what came at once, between two looks at the clock
 const WAITING_BYTES = 16777216;
 const HIDDEN_MILLISECONDS = 250;
 
@@ -28,6 +30,7 @@ export class Line {
   #events;
   #telnet;
   #read = 0;           // since the last frame
+  #spent = 0;          // milliseconds, since then
   #isLeaving = false;
   #isOver = false;
   #paused = null;      // resolves at the end of a pause
@@ -120,17 +123,33 @@ export class Line {
   }
 
   async #take(bytes) {
-    if (this.#isOver) return;
-    this.received += bytes.length;
+    for (let at = 0; at < bytes.length && !this.#isOver; at += PIECE_BYTES) {
+      await this.#takePiece(bytes.subarray(at, at + PIECE_BYTES));
+    }
+  }
+
+  async #takePiece(bytes) {
+    const begin = performance.now();
+    const reply = this.#tell(bytes);
     this.#read += bytes.length;
+    this.#spent += performance.now() - begin;
+    if (reply.length) await this.#answer(reply);
+    if (this.#read >= FRAME_BYTES || this.#spent >= FRAME_MILLISECONDS) await this.#waitForFrame();
+    if (this.isPaused) await this.#paused;
+  }
+
+  // What was received; the answer to its commands.
+  #tell(bytes) {
+    this.received += bytes.length;
     const {data, reply} = this.#telnet.receive(bytes);
     if (data.length) this.#events.received(data);
-    if (reply.length) await this.#answer(reply);
-    if (this.#read >= FRAME_BYTES) {
-      await nextFrame();
-      this.#read = 0;
-    }
-    if (this.isPaused) await this.#paused;
+    else this.#events.changed();
+    return reply;
+  }
+
+  async #waitForFrame() {
+    await nextFrame();
+    this.#read = this.#spent = 0;
   }
 
   // A target that asks and never reads the answers is not read any more.

@@ -1,6 +1,6 @@
 /** Begins the console: its form is there before the rest of it. */
 
-import {startPage} from './page.mjs';
+import {startPage} from './elements.mjs';
 import {targetFields} from './targets.mjs';
 
 const TELNET = {

@@ -217,7 +217,7 @@ function* pieced(bytes) {
   for (let begin = 0, end; begin < bytes.length; begin = end) {
     end = endOfPiece(bytes, begin);
     // Copies: a view would keep the whole.
-    yield end - begin === bytes.length ? bytes : bytes.slice(begin, end);
+    yield end - begin === bytes.buffer.byteLength ? bytes : bytes.slice(begin, end);
   }
 }
 

@@ -42,6 +42,7 @@ class Page {
   #where = '';
   #isTelnet = false;   // has that been told?
   #leftAt = 0;
+  #guard;              // looks whether something would be lost
 
   log = new Log({isLive: () => this.#isLive});
   status = new Status(byId('status'));
@@ -63,7 +64,7 @@ class Page {
     this.log.output.onResized = ({columns, rows}) => this.line?.resize(columns, rows);
     this.#setState('idle');
     this.#showTotals();
-    guardLeaving(() => this.#input.isTyped || this.log.isRecording || this.#isLive && this.log.isUnsaved);
+    this.#guard = guardLeaving(() => this.#input.isTyped || this.log.isRecording || this.#isLive && this.log.isUnsaved);
   }
 
   // How somebody likes to write to a server stays, over servers and visits.
@@ -141,7 +142,7 @@ class Page {
   #onNotConnected(error) {
     const hadFocus = document.activeElement === byId('cancel');
     this.#setState('idle');
-    this.status.sayError(error);
+    this.status.say(failureText(error), 'bad');
     this.log.tell(failureText(error), error.name === 'AbortError' ? '' : 'bad');
     this.#button.offerRetry(error.name !== 'AbortError');
     if (hadFocus) (error.field || byId('connect')).focus();
@@ -165,6 +166,7 @@ class Page {
   #onChanged() {
     if (this.#telnet.isOn && !this.#isTelnet) this.#onTelnet();
     this.#input.isSecretAsked = this.#telnet.isSecret;
+    this.#guard();
     this.log.output.update();
   }
 
@@ -286,7 +288,7 @@ function readTarget(fields, status) {
     return fields.read();
   } catch (error) {
     if (!error.field) throw error;
-    status.sayError(error);
+    status.say(failureText(error), 'bad');
     error.field.focus();
     return null;
   }

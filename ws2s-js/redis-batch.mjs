@@ -77,7 +77,8 @@ export async function insist(step, isStopped = () => false) {
     try {
       return await step();
     } catch (error) {
-      if (error.name !== 'WS2SError' || losses >= MOST_LOSSES || isStopped()) throw error;
+      const isLoss = error.name === 'WS2SError' || error.isLoss;
+      if (!isLoss || losses >= MOST_LOSSES || isStopped()) throw error;
     }
   }
 }

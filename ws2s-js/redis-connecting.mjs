@@ -13,9 +13,10 @@ const byId = id => document.getElementById(id);
 
 function readTarget(fields) {
   const {url, extra, ...way} = fields.read();
-  const {username, password} = extra;
+  const {username, password, master} = extra;
   return {url, options: {
     ...way, db: readDb(fields, extra.db), readOnly: extra.readOnly !== '',
+    master: master || undefined,
     username: username || undefined, password: password || (username ? '' : undefined)}};
 }
 
@@ -25,13 +26,15 @@ function readDb(fields, text) {
 }
 
 // Whatever leads to another server, database or user.
-function wayOf({url, options: {host, port, ssh, tls, db, username}}) {
-  return JSON.stringify([url, host, port, ssh?.host, ssh?.port, ssh?.username, tls && [tls.servername], db, username]);
+function wayOf({url, options: {host, port, ssh, tls, db, username, master}}) {
+  const ways = [[ssh?.host, ssh?.port, ssh?.username], tls && [tls.servername]];
+  return JSON.stringify([url, host, port, ...ways, db, username, master]);
 }
 
-function labelOf({host, port, tls}) {
+function labelOf({host, port, tls, master}) {
   const how = !tls ? '' : tls.verify === false ? ' (TLS, not verified)' : ' (TLS)';
-  return visible(addressText(host, port), ADDRESS_CHARACTERS).text + how;
+  const by = master ? `${master} by Sentinel ` : '';
+  return visible(by + addressText(host, port), ADDRESS_CHARACTERS).text + how;
 }
 
 /**

@@ -18,12 +18,12 @@ export function connectionsIn(answer) {
 }
 
 function connectionIn(found) {
-  const {name, host, port, db = 0, tls = false, readOnly = false, colour} = Object(found);
-  const isWhole = [name, host].every(text => typeof text === 'string' && text !== '')
+  const {name, host, port, db = 0, tls = false, readOnly = false, colour, master} = Object(found);
+  const isWhole = [name, host, master ?? '-'].every(text => typeof text === 'string' && text !== '')
     && Number.isInteger(port) && port >= 1 && port <= 65535 && Number.isInteger(db) && db >= 0 && db < 2 ** 31;
   // A flag of another kind is no reason to do without TLS, or to write.
   return isWhole && {name, host, port, db, tls: tls !== false, readOnly: readOnly !== false,
-    colour: COLOURS.includes(colour) ? colour : null};
+    colour: COLOURS.includes(colour) ? colour : null, ...master && {master}};
 }
 
 /** Ask the gateway that has served this page. `token`: who asks, if that is not shown otherwise. */
@@ -60,9 +60,9 @@ export class Connections {
   }
 
   /** Which of them a Redis client of this `url` and `options` is for; null for none. `name`: if it may be that one. */
-  of({url, options: {host, port, tls, ssh, db}}, name) {
+  of({url, options: {host, port, tls, ssh, db, master}}, name) {
     const fitting = ssh || !isOwnGateway(url) ? [] : this.all.filter(each => (
-      each.host === host && each.port === port && each.tls === Boolean(tls)));
+      each.host === host && each.port === port && each.tls === Boolean(tls) && each.master === master));
     return fitting.find(each => each.name === name) || fitting.find(each => each.db === db) || fitting[0] || null;
   }
 }
@@ -73,8 +73,9 @@ function isOwnGateway(url) {
 }
 
 /** What the fields of a target hold for it. */
-export function targetOf({host, port, tls, readOnly}, db) {
-  return {host, port: String(port), db: String(db), tls: tls ? 'verified' : '', readOnly: readOnly ? 'yes' : ''};
+export function targetOf({host, port, tls, readOnly, master}, db) {
+  const given = {tls: tls ? 'verified' : '', readOnly: readOnly ? 'yes' : '', ...master && {master}};
+  return {host, port: String(port), db: String(db), ...given};
 }
 
 /** Shows Connections, as links. `onChosen(connection)`; `onAsked()`: again, with what is known of who asks. */
@@ -105,8 +106,9 @@ export class ConnectionList {
   }
 
   #link(connection) {
-    const {name, host, port, db, tls, readOnly} = connection;
-    const target = visible(`${addressText(host, port)}${db ? ` db ${db}` : ''}`, ADDRESS_CHARACTERS).text;
+    const {name, host, port, db, tls, readOnly, master} = connection;
+    const where = `${master ? `${master} by ` : ''}${addressText(host, port)}${db ? ` db ${db}` : ''}`;
+    const target = visible(where, ADDRESS_CHARACTERS).text;
     return element('a', {
       href: addressOf({connection: name, db: null, key: null}), on: {click: event => this.#onClick(event, connection)},
     }, badge(connection, visible(name, NAME_CHARACTERS).text), ` ${target}${tls ? ', TLS' : ''}`,

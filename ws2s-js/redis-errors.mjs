@@ -1,6 +1,6 @@
 /** What can go wrong between the page and Redis, and how it is told to people. */
 
-import {visible} from './page.mjs';
+import {failureText, visible} from './page.mjs';
 import {RedisError, WS2SError} from './ws2s.mjs';
 
 const ERROR_CHARACTERS = 1000;
@@ -33,8 +33,8 @@ const SENTENCES = {
   MISCONF: 'Redis takes no changes, because it cannot save them to disk.',
   OOM: 'Redis takes no changes, because its memory limit is reached.',
   MASTERDOWN: 'This server is a replica that has lost its primary.',
-  MOVED: 'The key is on another node of the cluster. This page speaks to one node only: connect to that one.',
-  ASK: 'The key is moving to another node of the cluster. This page speaks to one node only.',
+  MOVED: 'The key is on another node of the cluster than this was asked of.',
+  ASK: 'The key is moving to another node of the cluster. Try again in a moment.',
   CROSSSLOT: 'These keys are on different nodes of the cluster.',
   CLUSTERDOWN: 'The cluster is down.',
   BUSYKEY: 'There is already a key with this name.',
@@ -79,8 +79,27 @@ export class UnprovedError extends Error {
   }
 }
 
+/** What has failed between the gateway and one of several servers: `what` names it. `isLoss`: it may be there later. */
+export class NodeError extends Error {
+  constructor(what, error) {
+    super(`${what}: ${failureText(error)}`, {cause: error});
+    this.name = 'NodeError';
+    this.isLoss = error.reason !== 'forbidden';
+  }
+}
+
+/** There is no master, or not where a Sentinel tells. */
+export class MasterError extends Error {
+  isLoss = true;
+
+  constructor(message) {
+    super(message);
+    this.name = 'MasterError';
+  }
+}
+
 // Their messages are sentences for people.
-const OWN_ERRORS = [ChangedError, EndedError, ReadOnlyError, UnprovedError];
+const OWN_ERRORS = [ChangedError, EndedError, MasterError, NodeError, ReadOnlyError, UnprovedError];
 
 /** Why a connection that was made is of no use. What the page has asked till then changes nothing on the server. */
 export function unproved(error) {

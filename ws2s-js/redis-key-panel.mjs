@@ -61,10 +61,10 @@ export class KeyPanel {
   }
 
   /** What is null is not known. */
-  showFacts({type, size, encoding, memory}) {
+  showFacts({type, size, encoding, memory, node}) {
     const facts = [['Type', typeName(type), 'type'], ['Size', size, 'size'],
       memory && ['Memory', byteCount(memory), 'memory'], encoding && ['Encoding', encoding, 'encoding'],
-      ['Time to live', '', 'ttl']].filter(Boolean);
+      node && ['Node', node, 'node'], ['Time to live', '', 'ttl']].filter(Boolean);
     byId('key-facts').replaceChildren(...facts.map(([name, value, id]) => (
       element('div', {}, element('dt', {}, name), element('dd', {id: `key-fact-${id}`}, value)))));
   }

@@ -17,8 +17,8 @@ function isWrongType(error) {
 }
 
 /**
- * `{type, encoding, memory, deadline}` of a key; encoding and memory are null where they are not known, deadline (in
- * milliseconds of this computer) where there is none.
+ * `{type, encoding, memory, deadline, node}` of a key; encoding and memory are null where they are not known, deadline
+ * (in milliseconds of this computer) where there is none, node where there is only one.
  */
 async function readFacts(session, key) {
   // A name of megabytes is not sent for what is only nice to know.
@@ -34,6 +34,7 @@ async function readFacts(session, key) {
     memory: Number.isInteger(memory.value) ? memory.value : null,
     // A BigInt where it is for ages.
     deadline: ttl.status === 'fulfilled' && ttl.value >= 0 ? Date.now() + Number(ttl.value) : null,
+    node: await session.nodeOf(key),
   };
 }
 

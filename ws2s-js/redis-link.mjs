@@ -1,7 +1,8 @@
-/** A connection to one database of one Redis server, which is made again when it is lost. */
+/** A connection to one database of Redis, which is made again when it is lost. */
 
 import {ChangedError, EndedError, endOf, isOfLogin, isTooMany, unproved} from './redis-errors.mjs';
-import {GuardedRedis, ReadOnlyGuard} from './redis-guard.mjs';
+import {ReadOnlyGuard} from './redis-guard.mjs';
+import {DirectRoute} from './redis-route.mjs';
 import {Endings, Waits} from './redis-waits.mjs';
 import {RedisError, WS2SError} from './ws2s.mjs';
 
@@ -9,10 +10,10 @@ const CONNECT_MILLISECONDS = 60000;
 
 const ignore = () => {};
 
-/** Connects once: resolves to a WS2S.Redis that is ready, rejects with why the first attempt has failed. */
-function connected(url, options, guard, signal) {
+/** Connects once: resolves to a client that is ready, rejects with why its first attempt has failed. */
+function connected(route, options, signal) {
   return new Promise((resolve, reject) => {
-    const client = new GuardedRedis(url, options, guard);
+    const client = route.client(options);
     const fail = error => {
       silence(client);
       reject(error);
@@ -26,7 +27,7 @@ function connected(url, options, guard, signal) {
 
 /** Close a client whose fate nobody wants to know any more. */
 function silence(client) {
-  client.onReady = client.onLost = client.onClose = ignore;
+  client.onReady = client.onLost = client.onClose = client.onNews = ignore;
   client.close().catch(ignore);
 }
 
@@ -47,17 +48,20 @@ async function inTime(task, signal) {
 /**
  * One connection to one database, made again by itself when it is lost.
  *
- * `events`: `lost(error)`, `ready()` when it is there again, `over(error)` when no more attempts are made, `avoiding()`
- * when `avoided` is another list; none of them before open() has resolved.
+ * `events`: `lost(error)`, `ready(news)` when it is there again, `over(error)` when no more attempts are made,
+ * `avoiding()` when `avoided` is another list, `news(text, kind)` of what has changed behind it; none of them before
+ * open() has resolved. The news of ready() are a text, or empty.
  *
- * `options` are those of a WS2S.Redis; with `readOnly` only what writes nothing is sent, see redis-guard.mjs. All
- * clients are made in #make() or connected(), and have the guard.
+ * `options` are those of a WS2S.Redis; with `readOnly` only what writes nothing is sent, see redis-guard.mjs; with
+ * `master` they lead to a Sentinel. All clients are made by a route, see redis-route.mjs, and have the guard.
  */
 export class Link {
   #url;
   #options;
   #guard;
+  #route;
   #client;
+  #news = '';  // while it is lost
   #events;
   #whenReady = Promise.resolve();
   #wake = ignore;
@@ -75,26 +79,51 @@ export class Link {
   isSelecting = false;
 
   static async open(url, options, events, signal) {
-    const link = new this(url, options, events);
-    await inTime(async stop => link.#adopt(await link.#connected(link.db, stop), stop), signal);
+    const Route = options.master ? (await import('./redis-sentinel.mjs')).SentinelRoute : DirectRoute;
+    const link = new this(url, options, events, Route);
+    await inTime(async stop => link.#adopt(await connected(link.#route, {db: link.db}, stop), stop), signal);
     link.#isKnown = true;
     return link;
   }
 
-  constructor(url, {readOnly = false, ...options}, events) {
+  constructor(url, {readOnly = false, ...options}, events, Route = DirectRoute) {
     this.#url = url;
     this.#options = options;
     this.#events = events;
     this.#guard = readOnly ? new ReadOnlyGuard() : null;
+    this.#route = new Route(url, options, this.#guard);
     this.db = Number(options.db || 0);
   }
 
-  #make(options) {
-    return new GuardedRedis(this.#url, {...this.#options, ...options}, this.#guard);
+  /** Go another way to the same: `Route` is a class of routes. */
+  async reroute(Route, signal) {
+    const route = new Route(this.#url, this.#options, this.#guard);
+    this.#replace(await inTime(stop => connected(route, {db: this.db}, stop), signal));
+    this.#route = route;
   }
 
-  #connected(db, signal) {
-    return connected(this.#url, {...this.#options, db}, this.#guard, signal);
+  /** `host:port` of the nodes of a cluster. */
+  get nodes() {
+    return this.#route.nodes;
+  }
+
+  /** The node that is asked what concerns one node; null where there is but one. */
+  get node() {
+    return this.#route.node;
+  }
+
+  set node(address) {
+    this.#route.node = address;
+  }
+
+  /** Where the data are, if that is not what was asked for; ''. */
+  get where() {
+    return this.#route.where;
+  }
+
+  /** `host:port` of the node that has a key; null where there is but one. */
+  nodeOf(key) {
+    return this.#route.nodeOf(this.#client, key);
   }
 
   /** Is only sent what writes nothing? */
@@ -112,7 +141,7 @@ export class Link {
     this.#guard?.learn(reply);
   }
 
-  /** What a subclass asks first. */
+  /** What a subclass asks first; `signal` ends that. */
   async learn() {}
 
   /** Ask Redis; bulk strings of the reply are bytes. */
@@ -157,7 +186,7 @@ export class Link {
     if (this.isOver) return;
     const unwanted = this.#client;
     this.#onLost(error);
-    this.#attach(this.#make({db: this.db}));
+    this.#attach(this.#route.client({db: this.db}));
     silence(unwanted);
   }
 
@@ -168,20 +197,24 @@ export class Link {
 
   /** A connection of its own to the same database, for what would hold up everything else or change its state. */
   another(options = {}) {
-    return this.#make({db: this.db, ...options});
+    return this.#route.client({db: this.db, ...options});
+  }
+
+  /** As another(), for commands that somebody types. */
+  commandLine() {
+    return this.#route.commandLine({db: this.db});
   }
 
   /** See watchCommands(). */
-  async watch(events) {
-    const {watchCommands} = await import('./redis-watching.mjs');
-    return watchCommands(this.#url, this.#options, events);
+  watch(events) {
+    return this.#route.watch(events);
   }
 
   /** Go to another database, by a new connection: it is also the one of later reconnects. */
   async select(db) {
     this.isSelecting = true;
     try {
-      this.#replace(await inTime(stop => this.#connected(db, stop)));
+      this.#replace(await inTime(stop => connected(this.#route, {db}, stop)));
       this.db = db;
     } finally {
       this.isSelecting = false;
@@ -197,15 +230,15 @@ export class Link {
   async close() {
     this.isOver = true;
     this.#giveUp(new DOMException('Cancelled.', 'AbortError'));
-    this.#client.onLost = this.#client.onReady = this.#client.onClose = ignore;
+    this.#client.onLost = this.#client.onReady = this.#client.onClose = this.#client.onNews = ignore;
     await this.#client.close();
   }
 
-  /** An ask() for this connection only: WATCH counts on no other, and the next one may be to another database. */
-  onOneConnection() {
-    const client = this.#client, losses = this.#losses;
+  /** An ask() about `key` for this connection only: WATCH counts on no other, and the next may be to another database. */
+  onOneConnection(key) {
+    const client = this.#client, losses = this.#losses, connection = this.#route.connection(client, key);
     return async (...words) => {
-      if (client === this.#client && losses === this.#losses) return this.#askWatching(client, words);
+      if (client === this.#client && losses === this.#losses) return this.#askWatching(connection, words);
       throw new ChangedError('The connection has changed meanwhile. Nothing was written.');
     };
   }
@@ -231,7 +264,7 @@ export class Link {
     this.#listen(client);
     try {
       await this.#prove().catch(error => this.#proveOtherwise(error));
-      await this.learn();
+      await this.learn(signal);
       signal.throwIfAborted();
       if (this.isOver) await this.ready();  // rejects with why
     } catch (error) {
@@ -274,6 +307,12 @@ export class Link {
     client.onReady = () => this.#onReady(client);
     client.onLost = error => this.#onLost(error);
     client.onClose = error => this.#onOver(error);
+    client.onNews = (text, kind) => this.#onNews(text, kind);
+  }
+
+  #onNews(text, kind) {
+    if (!this.isReady) this.#news = text;
+    else if (this.#isKnown) this.#events.news(text, kind);
   }
 
   // A login may have become a wrong one meanwhile: without a password only the first answer tells.
@@ -290,7 +329,9 @@ export class Link {
     this.isReady = true;
     this.#waits.restart();
     this.#wake();
-    if (this.#isKnown) this.#events.ready();
+    const news = this.#news;
+    this.#news = '';
+    if (this.#isKnown) this.#events.ready(news);
   }
 
   #onDenied(client, error) {

@@ -154,6 +154,14 @@ export class ManyKeys {
     return this.#work !== null;
   }
 
+  /** Is it meant, to go away from what is under way? */
+  async mayLeave() {
+    return !this.isBusy || await openDialog({
+      id: 'dialog-many-leave', title: 'Stop the work on many keys?', submit: 'Stop and leave', isDangerous: true,
+      content: [element('p', {}, 'What is done so far stays done. The rest is left as it is.')], onSubmit: () => true,
+    }) === true;
+  }
+
   // One at a time. What has failed as the session was ended is nobody's business.
   async #begin(task) {
     const {status, session} = this.#page;
@@ -212,9 +220,12 @@ export class ManyKeys {
     action.value = 'export';
     const time = new TtlField(false);
     time.node.hidden = true;
-    action.addEventListener('change', () => { time.node.hidden = action.value !== 'expire'; });
+    action.addEventListener('change', () => {
+      time.node.hidden = action.value !== 'expire';
+      document.getElementById('dialog-many-submit').textContent = submitText(action.value);
+    });
     return {
-      id: 'dialog-many', title: 'Many keys at once', submit: 'Count them', first: '#many-action',
+      id: 'dialog-many', title: 'Many keys at once', submit: submitText(action.value), first: '#many-action',
       content: [labelled('Which', scope), labelled('What', action), time.node],
       onSubmit: () => ({
         action: action.value, names: scope.value === 'marked' ? marked : null, wanted,
@@ -313,6 +324,11 @@ export class ManyKeys {
       onSubmit: () => true,
     });
   }
+}
+
+// Before anything is changed one is asked again.
+function submitText(action) {
+  return ACTIONS[action].command ? 'Count them' : 'Export';
 }
 
 function wantedText({match, type}) {

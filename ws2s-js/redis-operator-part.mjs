@@ -20,9 +20,11 @@ export function commandText({words, isHidden, isCut}) {
   return text.slice(0, COMMAND_CHARACTERS) + end;
 }
 
-/** A table that scrolls by itself, by keys too. `label`: its name. */
+/** A table that scrolls by itself, by keys too; nothing where there are no rows. `label`: its name. */
 export function table(label, heads, rows) {
-  return element('div', {className: 'scroll', role: 'region', ariaLabel: label, tabIndex: 0}, element('table', {},
+  if (!rows.length) return '';
+  const attributes = {className: 'scroll', role: 'region', ariaLabel: `${label} (table)`, tabIndex: 0};
+  return element('div', attributes, element('table', {},
     element('thead', {}, element('tr', {}, heads.map(head => element('th', {scope: 'col'}, head)))),
     element('tbody', {}, rows.map(cells => element('tr', {}, cells.map(cell => element('td', {}, cell)))))));
 }

@@ -46,7 +46,7 @@ class CommandConnection {
 
   get() {
     if (this.#client) return this.#client;
-    const client = this.#page.session.another();
+    const client = this.#page.session.commandLine();
     client.onLost = () => {
       const {isInMulti} = this;
       this.isInMulti = false;
@@ -55,6 +55,11 @@ class CommandConnection {
     client.onClose = () => { if (client === this.#client) this.#onClose(); };
     this.#client = client;
     return client;
+  }
+
+  /** The node of a cluster that has answered last; null. */
+  get from() {
+    return this.#client?.from ?? null;
   }
 
   /** What a command has changed of the connection. */
@@ -169,7 +174,7 @@ export class Prompt {
   #tellWhere() {
     const {session, target} = this.#page;
     const db = session && session.db ? `[${session.db}]` : '';
-    this.#where.textContent = `${visible(target, 40).text}${db}${this.#connection.isInMulti ? '(TX)' : ''}>`;
+    this.#where.textContent = `${visible(session?.node || target, 40).text}${db}${this.#connection.isInMulti ? '(TX)' : ''}>`;
   }
 
   // -- running --------------------------------------------------------------------------------------------------------
@@ -275,7 +280,7 @@ export class Prompt {
       const [name, ...others] = words;
       const answer = await this.#connection.get().bytes(textOf(name) ?? name, ...others);
       this.#connection.follow(names[0], answer);
-      this.#put(entry, answerNodes(names, answer));
+      this.#put(entry, [...answerNodes(names, answer), ...fromNodes(this.#connection.from)]);
       isDone = true;
     } catch (error) {
       isSent = !(error instanceof ReadOnlyError);
@@ -314,6 +319,10 @@ function answerNodes([first, second], answer) {
   const text = print(answer, ROOM);
   if (first === 'AUTH' && answer === 'OK') return [reply('OK (for this command line only, until its connection ends)')];
   return text.includes('… cut: ') ? [reply(text), saveButton(answer, print)] : [reply(text)];
+}
+
+function fromNodes(from) {
+  return from ? [element('p', {className: 'note entry-from'}, `from node ${visible(from, 100).text}`)] : [];
 }
 
 function saveButton(answer, print) {

@@ -31,13 +31,23 @@ export class Session extends Link {
   knowsFieldTtl = true;
 
   /** A user may be allowed to ask for neither; then the page does without. */
-  async learn() {
+  async learn(signal) {
     const info = await this.#probe('INFO', 'server');
     if (info !== null) this.#learnVersion(text(info));
     const databases = await this.#probe('CONFIG', 'GET', 'databases');
     if (databases?.length === 2) this.databases = Number(text(databases[1])) || this.databases;
-    if (this.isCluster) this.databases = 1;
+    else this.isCluster = /cluster_state:/.test(text(await this.#probe('CLUSTER', 'INFO')));
+    if (this.isCluster) await this.#goToAll(signal);
     if (this.isReadOnly) this.learnCommands(await this.#probe('COMMAND'));
+  }
+
+  // Who may not ask for the slots has one node only.
+  async #goToAll(signal) {
+    this.databases = 1;
+    const slots = await this.#probe('CLUSTER', 'SLOTS');
+    if (!Array.isArray(slots) || !slots.length) return;
+    const {ClusterRoute} = await import('./redis-cluster.mjs');
+    await this.reroute(ClusterRoute, signal);
   }
 
   // null where a user may not ask for it, or a proxy does not know it: one by one, so that it is known which one.
@@ -72,6 +82,7 @@ export class Session extends Link {
   /** Databases that hold keys: `{db, keys}`; none where INFO is not allowed. */
   async keyspace() {
     try {
+      if (this.nodes.length) return [{db: 0, keys: await this.ask('DBSIZE')}];
       return keyspaceOf(parseInfo(text(await this.ask('INFO', 'keyspace'))));
     } catch (error) {
       if (error instanceof RedisError || endOf(error)) return [];
@@ -87,7 +98,7 @@ export class Session extends Link {
    */
   change(key, type, {reads = [], isSame = () => true, writes}) {
     if (this.isReadOnly) return Promise.reject(new ReadOnlyError(NO_CHANGE));
-    const ask = this.onOneConnection();
+    const ask = this.onOneConnection(key);
     const change = this.#turn.then(() => this.#change(ask, key, type, {reads, isSame, writes}));
     this.#turn = change.catch(ignore);  // the next one does not depend on how this one ends
     return change;

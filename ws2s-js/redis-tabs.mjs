@@ -23,6 +23,11 @@ export class Tabs {
     this.#onChosen(chosen.id);
   }
 
+  /** The id of the tab whose panel is seen. */
+  get chosen() {
+    return this.#node.querySelector('[aria-selected=true]').id;
+  }
+
   #onKey(event) {
     const tabs = [...this.#node.children];
     const at = tabs.indexOf(event.target);

@@ -8,6 +8,7 @@ import {failure} from './redis-fields.mjs';
 import {InfoView} from './redis-figures.mjs';
 import {KeyBrowser} from './redis-key-browser.mjs';
 import {LateOperator} from './redis-late-operator.mjs';
+import {NodesView} from './redis-nodes.mjs';
 import {Places} from './redis-places.mjs';
 import {Prompt} from './redis-prompt.mjs';
 import {ReadOnlyMarks} from './redis-read-only.mjs';
@@ -33,6 +34,7 @@ class RedisPage extends KeyBrowser {
   #operator = new LateOperator(byId('panel-operator'), this);
   #link = new LinkView(byId('link'), this);
   #avoided = new AvoidedView(byId('avoided'), this);
+  #nodes = new NodesView(byId('session-nodes'), this, () => this.#onNode());
   #readOnly = new ReadOnlyMarks(byId('read-only'), this);
   #tabs = new Tabs(byId('tabs'), name => this.#onTab(name));
   #places;
@@ -80,7 +82,7 @@ class RedisPage extends KeyBrowser {
       this.statuses.say('What is typed in the open dialog is for another server: save it there, or cancel it.', 'bad');
       return false;
     }
-    if (!await this.mayLeaveKey()) return false;
+    if (!await this.#mayLeave()) return false;
     this.#end('');
     return true;
   }
@@ -88,7 +90,8 @@ class RedisPage extends KeyBrowser {
   events() {
     return {
       lost: error => this.#onLost(error),
-      ready: () => this.#onReconnected(),
+      ready: news => this.#onReconnected(news),
+      news: (text, kind) => this.#onNews(text, kind),
       over: error => this.#onOver(error),
       avoiding: () => this.#avoided.show(),
     };
@@ -117,6 +120,7 @@ class RedisPage extends KeyBrowser {
     byId('session-version').textContent = major ? `Redis ${major}.${minor}` : '';
     this.#readOnly.show();
     this.#avoided.show();
+    this.#nodes.show();
   }
 
   // What was typed before the session has ended is still there.
@@ -145,12 +149,29 @@ class RedisPage extends KeyBrowser {
   }
 
   // What has failed with the connection must not be hidden by its return.
-  async #onReconnected() {
+  async #onReconnected(news) {
     const {failure: failed} = this.statuses;
     this.statuses.say('Connected again.', 'good');
     this.#link.show();
+    this.#nodes.show();
     await this.showKeysAnew();
-    if (failed) this.statuses.say(`Connected again. ${failed}`, 'bad');
+    const told = [news, failed].filter(Boolean).join(' ');
+    if (told) this.statuses.say(`Connected again. ${told}`, failed ? 'bad' : 'good');
+  }
+
+  // Something has changed behind the connection, which is still there.
+  async #onNews(text, kind) {
+    this.#nodes.show();
+    if (kind === 'good') await this.showKeysAnew();
+    this.statuses.say(text, kind);
+  }
+
+  // The panels show what the other node had told.
+  #onNode() {
+    this.#prompt.begin();
+    this.#info.clear();
+    this.#operator.clear();
+    this.#onTab(this.#tabs.chosen);
   }
 
   #onOver(error) {
@@ -169,8 +190,12 @@ class RedisPage extends KeyBrowser {
     this.#connecting.focus('password');
   }
 
+  async #mayLeave() {
+    return await this.mayLeaveKey() && this.many.mayLeave();
+  }
+
   async #onDisconnect() {
-    if (!await this.mayLeaveKey()) return;
+    if (!await this.#mayLeave()) return;
     const {session} = this;
     this.#end('Disconnected.');
     this.note();

@@ -5,7 +5,7 @@
  * `read()`, which throws a FieldError; and `forget()` for when another target was chosen.
  */
 
-import {byteCount, element, Status, visible} from './page.mjs';
+import {byteCount, element, Status, visible} from './elements.mjs';
 
 const LABEL_CHARACTERS = 80;
 const KEY_BYTES = 65536;
@@ -65,7 +65,7 @@ class FileFor {
     const text = await file.text().catch(error => error);
     if (this.#file !== file) return;  // meanwhile another target was chosen, which must not get this
     if (typeof text !== 'string') {
-      this.#status.sayError(text);
+      this.#status.say('This file cannot be read.', 'bad');
       return;
     }
     this.#control.value = text;

@@ -200,7 +200,7 @@ test('a file that is far too large is not read', () => {
 test('a file that cannot be read is told', async () => {
   keyFile().reject(new Error('no permission'));
   await settled();
-  assert.match(told(), /^No permission/);
+  assert.match(told(), /^This file cannot be read\.$/);
 });
 
 test('a key that comes after another target was chosen is not for that one', async () => {

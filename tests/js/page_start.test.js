@@ -7,7 +7,7 @@ const {FakeElement} = require('./fake_document.js');
 const {settled} = require('./fake_gateway.js');
 
 let startPage, page;
-before(async () => { ({startPage} = await import('../../ws2s-js/page.mjs')); });
+before(async () => { ({startPage} = await import('../../ws2s-js/elements.mjs')); });
 
 beforeEach(() => {
   const nodes = {status: new FakeElement('p'), unstarted: new FakeElement('p'), later: {content: new FakeElement('x')},

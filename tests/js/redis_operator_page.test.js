@@ -226,7 +226,7 @@ test('commands are watched without their secrets, until Stop', async () => {
   for (const words of [`"AUTH" "${SECRET}"`, '"GET" "<b>\\xe2\\x82\\xac"', '']) onLine(LINE + words);
   ticks.at(-1)();
   const text = byId('operator-monitor').textContent;
-  assert.match(text, /^2 commands; /);
+  assert.match(text, /^2 commands\./);
   assert.match(text, /0 1\.2\.3\.4:5 AUTH \(the rest is hidden\)\n.* GET <b>\u20ac$/);
   assert.ok(!body.textContent.includes(SECRET));
   await click('monitor-stop');
@@ -256,4 +256,50 @@ test('of a flood of commands no more than the newest are drawn', async () => {
   assert.deepStrictEqual([log.textContent.split('\n').length, /k19999$/.test(log.textContent)], [200, true]);
   view.clear();
   await settled();
+});
+
+// -- channels ---------------------------------------------------------------------------------------------------------
+
+function listening() {
+  const client = {
+    close: async () => { client.isClosed = true; },
+    psubscribe: async (pattern, receive) => Object.assign(client, {pattern, receive}),
+  };
+  page.session.another = () => client;
+  return client;
+}
+
+test('channels are shown with those who listen, most first', async () => {
+  answers['PUBSUB CHANNELS *'] = ['few', '<b>'].map(bytes);
+  answers['PUBSUB NUMSUB few <b>'] = [bytes('few'), 1, bytes('<b>'), 2000];
+  await click('channels-read');
+  const rows = byId('operator-channels-list').querySelectorAll('tr').slice(1);
+  assert.deepStrictEqual(rows.map(row => row.children.map(cell => cell.textContent)), [['<b>', '2,000'], ['few', '1']]);
+});
+
+test('that nobody listens is told, and nobody is counted', async () => {
+  answers['PUBSUB CHANNELS *'] = [];
+  await click('channels-read');
+  assert.deepStrictEqual([asked, told], [['PUBSUB CHANNELS *'], [['Nobody listens to a channel.', 'good']]]);
+});
+
+test('messages are shown as they come, and a loss, until Stop', async () => {
+  const client = listening();
+  byId('operator-channels-pattern').value = 'news.*';
+  await click('channels-start');
+  assert.strictEqual(client.pattern, 'news.*');
+  client.receive(bytes('<b>\n'), 'news.1');
+  client.onLost(new Error('lost'));
+  ticks.at(-1)();
+  assert.match(byId('operator-channels').textContent, /^2 messages\..* news\.1 <b>\\x0a\n.* The connection was lost: /);
+  await click('channels-stop');
+  assert.deepStrictEqual([client.isClosed, told], [true, [['The channels are not listened to any more.', '']]]);
+});
+
+test('channels that may not be listened to are told', async () => {
+  const client = listening();
+  client.psubscribe = async () => { throw new RedisError('NOPERM no'); };
+  await click('channels-start');
+  assert.deepStrictEqual([client.isClosed, told.map(([, kind]) => kind)], [true, ['bad']]);
+  assert.strictEqual(byId('operator-channels-start').hidden, false);
 });

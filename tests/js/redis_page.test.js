@@ -925,7 +925,7 @@ const SENTENCES = [
   ['WRONGTYPE Operation', /another type/],
   ['LOADING Redis is', /loading its data/],
   ['READONLY You', /read-only replica/],
-  ['MOVED 3999 127.0.0.1:6381', /one node only/],
+  ['MOVED 3999 127.0.0.1:6381', /another node of the cluster/],
   ['CLUSTERDOWN x', /cluster is down/],
   ['ERR odd', /answered with an error/],
   ['ERR AUTH <password> called without any password configured', /has no password/],

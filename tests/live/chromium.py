@@ -286,6 +286,15 @@ class Page(object):
         """Into what has the focus, as if it were typed."""
         self.call('Input.insertText', text=text)
 
+    def close_and_stay(self):
+        """As somebody who changes his mind when the browser asks; the kind of that question."""
+        self.listen_to('Page')
+        before = len(self.told('Page.javascriptDialogOpening'))
+        self._browser.begin('Page.close', self._session)  # its answer waits for that of the question
+        self.listen(lambda: len(self.told('Page.javascriptDialogOpening')) > before)
+        self.call('Page.handleJavaScriptDialog', accept=False)
+        return self.told('Page.javascriptDialogOpening')[-1]['type']
+
     def look(self, width, height=800, scheme='light'):
         """From now on through a window of this size, in this colour scheme."""
         self.call('Emulation.setDeviceMetricsOverride', width=width, height=height, deviceScaleFactor=1, mobile=False)

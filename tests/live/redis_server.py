@@ -110,13 +110,13 @@ def has_all_slots(node, count):
 
 
 @contextlib.contextmanager
-def running_nodes(count):
+def running_nodes(count, timeout=5000):
     """That many RedisServers that want to be a cluster. Nothing of them is left in the end."""
     if count == 0:
         yield []
         return
-    arguments = ('--cluster-enabled', 'yes', '--cluster-port', '{tls_port}', '--cluster-node-timeout', '5000')
-    with running_redis(*arguments) as node, running_nodes(count - 1) as others:
+    arguments = ('--cluster-enabled', 'yes', '--cluster-port', '{tls_port}', '--cluster-node-timeout', str(timeout))
+    with running_redis(*arguments) as node, running_nodes(count - 1, timeout) as others:
         yield [node] + others
 
 
@@ -126,3 +126,68 @@ def running_cluster(count=3):
     with running_nodes(count) as nodes:
         run_together(nodes)
         yield nodes
+
+
+@contextlib.contextmanager
+def running_cluster_with_replica(timeout=2000):
+    """Three masters that are one cluster, and a replica of the first, which takes over when that is silent so long."""
+    with running_nodes(4, timeout) as nodes:
+        masters, replica = nodes[:3], nodes[3]
+        run_together(masters)
+        replica.ask('CLUSTER', 'MEET', '127.0.0.1', str(masters[0].port), str(masters[0].tls_port))
+        identity = masters[0].ask('CLUSTER', 'MYID')
+        wait_until(lambda: replica.ask('CLUSTER', 'REPLICATE', identity).startswith(b'+OK'), 30, 'a replica')
+        wait_until(lambda: is_in_step(replica), 30, 'the replica to be in step')
+        yield masters, replica
+
+
+def is_in_step(replica):
+    return b'master_link_status:up' in replica.ask('INFO', 'replication')
+
+
+# -- a Sentinel --------------------------------------------------------------------------------------------------------
+
+SENTINEL = """port {port}
+bind 127.0.0.1
+sentinel monitor {name} 127.0.0.1 {master} 1
+sentinel down-after-milliseconds {name} 1000
+sentinel failover-timeout {name} 5000
+"""
+
+
+class SentinelServer(RedisServer):
+    """A Sentinel that watches over the RedisServer ``master`` by this name, and alone decides."""
+
+    def __init__(self, program, folder, port, master, name):
+        self.port = port
+        self._log, config = os.path.join(folder, 'sentinel.log'), os.path.join(folder, 'sentinel.conf')
+        with open(config, 'w') as file:
+            file.write(SENTINEL.format(port=port, name=name, master=master.port))
+        with open(self._log, 'wb') as log, open(os.devnull) as nothing:
+            self._process = subprocess.Popen(
+                [program, config, '--sentinel'], cwd=folder, stdin=nothing, stdout=log, stderr=log, close_fds=True)
+
+
+@contextlib.contextmanager
+def running_sentinel(master, name):
+    """A SentinelServer that serves, and knows the replica of its master. Nothing of it is left in the end."""
+    program, folder = needs('redis-server', 'redis-server'), tempfile.mkdtemp()
+    begun = []
+    try:
+        while not (begun and begun[-1].is_begun()):
+            assert len(begun) < ATTEMPTS, begun[-1].log()
+            begun.append(SentinelServer(program, folder, closed_port(), master, name))
+        wait_until(lambda: b'slaves=1' in begun[-1].ask('INFO', 'sentinel'), 30, 'the Sentinel to know the replica')
+        yield begun[-1]
+    finally:
+        for server in begun:
+            server.end()
+        shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def running_pair():
+    """A master and its replica."""
+    with running_redis() as master, running_redis('--replicaof', '127.0.0.1 %d' % master.port) as replica:
+        wait_until(lambda: is_in_step(replica), 30, 'the replica to be in step')
+        yield master, replica

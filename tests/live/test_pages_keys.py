@@ -2,7 +2,6 @@
 """Many keys on the Redis page, in Chromium: found, as a tree, changed together, in files, and where nothing may be
 changed."""
 
-import contextlib
 import io
 import json
 import os
@@ -11,8 +10,7 @@ import pytest
 
 from chromium import running_chromium
 from distance import way_to
-from page_visits import connect, log_in, open_key, run_command, submit, tab_to
-from program import running_program
+from page_visits import connect, log_in, open_key, submit, tab_to
 from redis_server import running_redis
 from visitor import Gallery, Tasks, running_gateway_program, visited
 
@@ -128,12 +126,12 @@ for i = 1, 3000 do
   redis.call('HSET', 'hash', word, i)
   redis.call('RPUSH', 'list', word)
   redis.call('SADD', 'set', word)
-  redis.call('ZADD', 'zset', i, word)
+  redis.call('ZADD', 'scores', i, word)
   redis.call('XADD', 'stream', i .. '-0', 'f', word)
 end
 redis.call('HSET', 'hash', 'w2', 'exact')
 redis.call('SADD', 'set', 'w2')
-redis.call('ZADD', 'zset', 0.5, 'w2')
+redis.call('ZADD', 'scores', 0.5, 'w2')
 return 'filled'
 """
 
@@ -141,7 +139,7 @@ return 'filled'
 def test_what_is_within_values_is_found(client, redis):
     assert redis.ask('EVAL', WITHIN, '0') == b'filled'
     log_in(client, redis.port)
-    for name in ('hash', 'list', 'set', 'zset'):
+    for name in ('hash', 'list', 'set', 'scores'):
         open_key(client, name)
         found = find_within(client, u'w2987', '1 of 1')
         assert len(found) == 1 and 'w2987' in found[0]
@@ -210,8 +208,13 @@ def test_a_deletion_that_is_stopped_half_way_leaves_the_rest(client, redis, gall
         gallery.hang(client, 'redis-many-progress')
         way.seconds = 0.1
         client.wait_for(lambda: int(redis.ask('DBSIZE')[1:]) < 80000, 'many to be gone', 30)
+        way.seconds = 2
         assert asks_before_leaving(client)
+        client.click('#disconnect')
+        client.click('#dialog-many-leave-cancel')
+        client.wait_until_hidden('#dialog-many-leave')
         client.click('#many-stop')
+        way.seconds = 0
         client.wait_for_text('#status', 'Stopped: ')
         told = int(client.text('#status').split('Stopped: ')[1].split()[0].replace(',', ''))
     assert 0 < told < 50000

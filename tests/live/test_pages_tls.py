@@ -98,6 +98,12 @@ def choose_tls(visitor, value='verified', **texts):
         visitor.fill('#target-tls-' + name, text)
 
 
+def put_certificates(visitor, authority, own):
+    for name, path in (('ca', authority.path), ('cert', own.path), ('key', own.key_path)):
+        visitor.put_file('#target-tls-%s-file' % name, path)
+        visitor.wait_for_text('#target-tls-%s-file-status' % name, 'was read')
+
+
 def say(visitor, text):
     visitor.fill('#input', text)
     visitor.press('Enter')
@@ -151,16 +157,27 @@ def test_redis_page_shows_a_certificate_of_its_own_and_keeps_no_secret(browser, 
     redis_by_tls.ask('SET', 'k', 'by TLS')
     with visited(browser, gateway, 'redis.html') as client:
         choose_tls(client)
-        for name, path in (('ca', certificate.path), ('cert', client_certificate.path),
-                           ('key', client_certificate.key_path)):
-            client.put_file('#target-tls-%s-file' % name, path)
-            client.wait_for_text('#target-tls-%s-file-status' % name, 'was read')
+        put_certificates(client, certificate, client_certificate)
         log_in(client, redis_by_tls.tls_port)
         assert run_command(client, u'GET k') == '"by TLS"'
         assert '(TLS)' in client.text('#session-target')
         for mark in client_certificate.marks():
             assert mark not in client.stored()
         assert certificate.marks()[0] in client.stored()
+
+
+def test_a_connection_that_is_named_is_by_tls_and_keeps_its_name_when_certificates_are_added(
+        browser, certificate, client_certificate, redis_by_tls):
+    named = {'name': 'shop', 'host': '127.0.0.1', 'port': redis_by_tls.tls_port, 'tls': True}
+    with running_program(dict(LOCAL, redis={'connections': [named]})) as program:
+        with visited(browser, program, 'redis.html') as client:
+            client.click('#connections a')
+            client.wait_for_text('#status', '(tls)')
+            client.open('#target-tls-section')
+            put_certificates(client, certificate, client_certificate)
+            client.click('#connect')
+            client.wait_for_text('#status', 'found.')
+            assert client.text('#session-place') == 'shop' and '(TLS)' in client.text('#session-target')
 
 
 def test_a_gateway_that_is_gone_is_told_as_such(browser):

@@ -36,19 +36,17 @@ def test_a_reader_that_names_another_or_nothing_has_it_not(value):
 # --- Accept-Encoding ------------------------------------------------------------------------------
 
 @pytest.mark.parametrize('value', [
-    'gzip', 'GZip', 'x-gzip', 'gzip, deflate, br, zstd', 'br;q=1.0, gzip;q=0.8, *;q=0.1', '*', 'deflate,*;q=0.001',
-    'gzip;q=1', 'gzip;q=1.000', 'gzip ; q=0.5', 'gzip\t;\tq=0.5', 'gzip;Q=0.5', 'identity;q=0.5, gzip;q=0.5',
-    'identity;q=0, gzip;q=0.1', ['br', 'gzip'], ',, gzip ,', 'gzip, *;q=0'])
+    'gzip', 'GZip', 'x-gzip', 'gzip, deflate, br, zstd', 'br;q=1.0, gzip;q=0.8, *;q=0.1', 'gzip;q=1', 'gzip;q=1.000',
+    'gzip ; q=0.5', 'gzip\t;\tq=0.5', 'gzip;Q=0.5', 'gzip;q=0.001', 'identity;q=0.5, gzip;q=0.5', ['br', 'gzip'],
+    ',, gzip ,', 'gzip, *;q=0'])
 def test_gzip_is_taken_by_who_says_so(value):
     assert ws2s.takes_gzip(asked(accept_encoding=value))
 
 
 @pytest.mark.parametrize('value', [
-    (), '', 'identity', 'br', 'deflate', 'gzip;q=0', 'gzip;q=0.', 'gzip;q=0.000', '*;q=0', 'gzip;q=0, *',
-    'gzip, gzip;q=0', 'gzip;q=0.5, identity', 'gzip;q=0.5, identity;q=0.501', 'identity, *;q=0.5', 'gzip;q=2',
-    'gzip;q=1.001', 'gzip;q=-1', 'gzip;q=0.5000', 'gzip;q=a', 'gzip;q=', 'gzip;level=9', 'gzip;q=1;a=b', 'gzipx', 'x-x',
-    'gzip deflate', 16000 * ';',
-    8000 * 'a,'])
+    (), '', 'identity', 'br', 'deflate', '*', 'gzip;q=0', 'gzip;q=0.', 'gzip;q=0.000', '*;q=0', 'gzip;q=0, *',
+    'gzip;q=2', 'gzip;q=1.001', 'gzip;q=-1', 'gzip;q=0.5000', 'gzip;q=a', 'gzip;q=', 'gzip;level=9', 'gzip;q=1;a=b',
+    'gzipx', 'x-x', 'gzip deflate', 16000 * ';', 8000 * 'a,'])
 def test_gzip_is_not_given_to_who_does_not_want_it_or_is_not_understood(value):
     assert not ws2s.takes_gzip(asked(accept_encoding=value))
 
