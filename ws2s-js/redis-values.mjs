@@ -31,6 +31,11 @@ const SCORE = /^\s*[-+]?(\d+(\.\d*)?(e[-+]?\d+)?|\.\d+(e[-+]?\d+)?|inf(inity)?)\
 const shown = bytes => labelOf(bytes, SHOWN);
 const brief = bytes => labelOf(bytes, 60);
 
+// A label does not stand alone at the end of a line.
+function orderNode(select) {
+  return element('span', {className: 'labelled'}, element('label', {htmlFor: 'rows-order'}, 'Order'), select);
+}
+
 function chunks(items, size) {
   return Array.from({length: items.length / size}, (_, i) => items.slice(i * size, (i + 1) * size));
 }
@@ -415,7 +420,7 @@ class SortedSetEditor extends RowsEditor {
     this.order = element('select', {id: 'rows-order', on: {change: () => this.place.run(() => this.restart())}},
       element('option', {value: 'ZRANGE'}, 'lowest score first'),
       element('option', {value: 'ZREVRANGE'}, 'highest score first'));
-    return [this.filter(), element('label', {htmlFor: 'rows-order'}, 'Order'), this.order,
+    return [this.filter(), orderNode(this.order),
       this.button('add-member', 'Add member…', () => this.#add())];
   }
 
@@ -545,7 +550,7 @@ class StreamEditor extends RowsEditor {
   makeTools() {
     this.order = element('select', {id: 'rows-order', on: {change: () => this.place.run(() => this.restart())}},
       element('option', {value: 'newest'}, 'newest first'), element('option', {value: 'oldest'}, 'oldest first'));
-    return [element('label', {htmlFor: 'rows-order'}, 'Order'), this.order,
+    return [orderNode(this.order),
       this.#makeJump(), this.button('add-entry', 'Add entry…', () => this.#add()),
       this.button('stream-groups', 'Groups', () => this.open(new GroupsTable(this))), this.#makeTrail()];
   }
