@@ -352,7 +352,7 @@ def test_functions_and_classes_are_short(name):
     assert [size for size in classes if size[0] > 250 or size[1] > 25] == []
 
 
-@pytest.mark.parametrize('name, most', [('ws2s.py', 10800), ('ws2sd', 2600)])
+@pytest.mark.parametrize('name, most', [('ws2s.py', 10950), ('ws2sd', 2600)])
 def test_a_program_has_at_most_so_many_lines(name, most):
     assert source_of(name).count('\n') <= most
 
