@@ -27,7 +27,7 @@ ENVS = os.path.join(ROOT, '.envs')
 VERSIONS = ('2.7', '3.6', '3.7', '3.8', '3.9', '3.10', '3.11', '3.12', '3.13')
 NEWEST = VERSIONS[-1]
 # Tests with these marks run on these Pythons only; setup.cfg says what the marks mean.
-ONLY_ON = {'programs': ('2.7', '3.6', NEWEST), 'independent': ('2.7', NEWEST), 'trials': ('3.11',),
+ONLY_ON = {'programs': ('2.7', NEWEST), 'independent': ('2.7', NEWEST), 'trials': ('3.11',),
            'pages': ()}
 STRICT = os.environ.get('WS2S_TEST_STRICT') == '1'
 NODE_PACKAGES = ('ws@8', 'axe-core@4.14.1', 'typescript@5.9.3', '@novnc/novnc@1.7.0', 'mqtt@5.16.0',
