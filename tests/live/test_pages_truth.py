@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from chromium import running_chromium
-from page_visits import connect, hasten, let_pass, log_in, open_key, run_command, submit
+from page_visits import connect, fill_target, hasten, let_pass, log_in, open_key, run_command, submit
 from redis_server import resp, running_redis
 from targets import echo, saying, serving, silence
 from visitor import Gallery, running_gateway_program, visited
@@ -64,7 +64,7 @@ def kind(visitor, selector='#status'):
     return visitor.page.evaluate('document.querySelector("%s").className' % selector).replace('status', '').strip()
 
 
-def log_in_as(visitor, port, name, password=u'p', status='Connected to'):
+def log_in_as(visitor, port, name, password=u'p', status='found.'):
     visitor.fill('#target-username', name)
     visitor.fill('#target-password', password)
     connect(visitor, port, status)
@@ -131,7 +131,7 @@ def test_p1_a_search_while_a_script_is_busy_is_no_success_and_can_be_tried_again
 def test_p1_an_error_while_the_next_keys_are_loaded_keeps_those_that_were_found(client, redis):
     redis.ask('SET', 'k', '1')
     redis.ask('ACL', 'SETUSER', 'u', 'on', '>p', '~*', '+@all')
-    log_in_as(client, redis.port, u'u', status='found.')
+    log_in_as(client, redis.port, u'u')
     redis.ask('ACL', 'SETUSER', 'u', '-scan', '-type')
     client.click('#keys-refresh')
     client.wait_for_text('#key-count', '0 keys found of 1; stopped by an error.')
@@ -148,7 +148,7 @@ def test_p1_an_error_while_the_next_keys_are_loaded_keeps_those_that_were_found(
 
 def test_p1_a_subscription_that_is_refused_says_why(client, redis):
     redis.ask('ACL', 'SETUSER', 'u', 'on', '>p', '~*', 'resetchannels', '+@all')
-    log_in_as(client, redis.port, u'u', status='found.')
+    log_in_as(client, redis.port, u'u')
     client.click('#tab-commands')
     client.fill('#command', u'SUBSCRIBE news')
     client.press('Enter')
@@ -353,7 +353,7 @@ def lock_out(server):
 def test_p2_a_login_that_has_changed_keeps_the_typed_value_until_the_next_login(client, redis):
     redis.ask('SET', 'k', 'old')
     redis.ask('ACL', 'SETUSER', 'u', 'on', '>p', '~*', '&*', '+@all')
-    log_in_as(client, redis.port, u'u', status='found.')
+    log_in_as(client, redis.port, u'u')
     open_key(client, u'k')
     client.fill('#string-value', u'not saved yet')
     lock_out(redis)
@@ -374,7 +374,7 @@ def test_p2_a_login_that_has_changed_keeps_the_typed_value_until_the_next_login(
 def test_p2_a_login_that_has_changed_keeps_a_dialog_with_typed_text(client, redis):
     redis.ask('HSET', 'k', 'f', 'old')
     redis.ask('ACL', 'SETUSER', 'u', 'on', '>p', '~*', '&*', '+@all')
-    log_in_as(client, redis.port, u'u', status='found.')
+    log_in_as(client, redis.port, u'u')
     open_key(client, u'k')
     type_field(client)
     lock_out(redis)
@@ -391,7 +391,7 @@ def test_p2_a_login_that_has_changed_keeps_a_dialog_with_typed_text(client, redi
 def test_p2_what_is_typed_for_one_server_does_not_get_to_another(client, redis):
     redis.ask('SET', 'k', 'old')
     redis.ask('ACL', 'SETUSER', 'u', 'on', '>p', '~*', '&*', '+@all')
-    log_in_as(client, redis.port, u'u', status='found.')
+    log_in_as(client, redis.port, u'u')
     open_key(client, u'k')
     client.fill('#string-value', u'not saved yet')
     lock_out(redis)
@@ -644,7 +644,7 @@ MANY = "for i = 1, 21000 do redis.call('SET', 'key:' .. i, i) end return 'made'"
 
 def test_p7_a_long_list_is_marked_as_old(client, redis):
     assert redis.ask('EVAL', MANY, '0') == b'made'
-    connect(client, redis.port)
+    log_in(client, redis.port)
     client.wait_for_text('#key-count', '21,000 keys found, 21,000 in the database.', 30)
     run_command(client, u'DEL key:1')
     client.click('#tab-keys')
@@ -674,7 +674,7 @@ def test_p13_hello_without_a_login_is_shown(client, redis):
 
 def test_p13_a_cluster_offers_its_one_database(client):
     with running_redis('--cluster-enabled', 'yes') as redis:
-        connect(client, redis.port)
+        log_in(client, redis.port)
         assert client.texts('#db option') == ['0']
         client.wait_for_text('#key-count', 'found')
         run_command(client, u'SELECT 1')
@@ -888,7 +888,7 @@ FEW_RIGHTS = {
 def test_b6_a_user_with_few_rights_sees_the_keys(client, redis, name):
     redis.ask('SET', 'k', 'value')
     redis.ask('ACL', 'SETUSER', 'ro', 'on', '>p', *FEW_RIGHTS[name])
-    log_in_as(client, redis.port, u'ro', status='found.')
+    log_in_as(client, redis.port, u'ro')
     client.click('.key-row')
     client.wait_until_shown('#key-facts')
     assert client.value('#string-value') == 'value' and kind(client) == 'good'
@@ -912,7 +912,7 @@ def test_b6_what_a_user_may_not_do_is_told_in_the_dialog_which_stays(client, red
     commands, button, dialog, field = ACTIONS[name]
     redis.ask('SET', 'k', 'value')
     redis.ask('ACL', 'SETUSER', 'u', 'on', '>p', '~*', '+@all', *['-' + command.lower() for command in commands])
-    log_in_as(client, redis.port, u'u', status='found.')
+    log_in_as(client, redis.port, u'u')
     client.click('.key-row')
     client.wait_until_shown('#key-facts')
     client.click(button)
@@ -987,7 +987,8 @@ def wait_until_back(client, proxy, name, times=1):
 def test_c1_a_proxy_that_knows_little_shows_keys_and_values_and_saves_them(client):
     proxy = Proxy()
     with serving(proxy) as port:
-        connect(client, port)
+        fill_target(client, port)
+        client.click('#connect')
         client.wait_for_text('#key-count', '1 key found', 20)
         client.click('.key-row')
         wait_until_back(client, proxy, 'MEMORY')
@@ -1082,7 +1083,7 @@ def test_failures_look_well_and_have_no_flaws(browser, gateway, gallery, redis):
     redis.ask('HSET', 'h', 'f', 'old')
     redis.ask('ACL', 'SETUSER', 'u', 'on', '>p', '~*', '&*', '+@all')
     with valve(redis.port) as (port, is_open), visited(browser, gateway, 'redis.html') as client:
-        log_in_as(client, port, u'u', status='found.')
+        log_in_as(client, port, u'u')
         redis.ask('ACL', 'SETUSER', 'u', '-scan')
         client.click('#keys-refresh')
         client.wait_for_text('#key-count', 'stopped by an error')
@@ -1144,7 +1145,7 @@ def test_failures_at_the_beginning_look_well_and_have_no_flaws(browser, gateway,
             client.wait_for_text('#avoided', 'INFO, CONFIG')
             gallery.hang(client, 'truth-c1-scan')
             client.click('#disconnect')
-        log_in_as(client, redis.port, u'u', status='found.')
+        log_in_as(client, redis.port, u'u')
         client.click('.key-row')
         client.wait_for_text('#key-failure-text', 'was not read')
         gallery.hang(client, 'truth-b6-type')
