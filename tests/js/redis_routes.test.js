@@ -135,6 +135,20 @@ test('a node that is lost is told by its name, and so is the one that takes over
   await session.close();
 });
 
+test('nodes with names that mislead or never end are told as what they are, and not all of many', async () => {
+  const {cluster, session, told} = await beginCluster();
+  const names = [`\u202e${'x'.repeat(1000)}`, 'evil\nlogged out', ...Array.from({length: 40}, (_, i) => `n${i}`)];
+  cluster.ranges = [[0, 10922, 'a', '1'], ...names.map((name, i) => [10923 + i, 10923 + i, name, '7'])];
+  await session.ask('DBSIZE').catch(() => {});
+  cluster.fail('b:2');
+  await until(() => told.some(each => each.startsWith('The nodes of the cluster are now')));
+  for (const text of told) {
+    assert.ok(text.length < 2000, text.length);
+    assert.doesNotMatch(text, /[\u202e\n]/);
+  }
+  await session.close();
+});
+
 // -- a Sentinel -------------------------------------------------------------------------------------------------------
 
 /* A Sentinel at s:9 that tells of `place.master`, and servers at a:1 and b:2 of which that is the master. */
