@@ -203,7 +203,8 @@ test('a master that always says it is a replica is not sought without a pause', 
 });
 
 const ODD_SENTINELS = [
-  '*1\r\n*0\r\n', `*1\r\n${list(['ip', 'c', 'port', '0'])}`, `*1\r\n${list(['ip', 'c', 'port'])}`,
+  '*1\r\n*0\r\n', `*1\r\n${list(['ip', 'c', 'port', '0'])}`,
+  `*1\r\n${list(['ip', 'c', 'port'])}`,
   '*1\r\n*4\r\n$2\r\nip\r\n:1\r\n$4\r\nport\r\n:1\r\n', '+OK\r\n', ':7\r\n', '*-1\r\n'];
 
 for (const reply of ODD_SENTINELS) {
@@ -216,7 +217,8 @@ for (const reply of ODD_SENTINELS) {
 
 for (const reply of ['+OK\r\n', ':7\r\n', '*0\r\n', '*2\r\n:1\r\n:2\r\n', list(['', '1']), list(['a', '1.5'])]) {
   test(`${JSON.stringify(reply)} is no address of a master`, async () => {
-    await assert.rejects(beginMaster({}, undefined, reply), {name: 'NodeError', message: /no address|understood|protocol/});
+    const wanted = {name: 'NodeError', message: /no address|understood|protocol/};
+    await assert.rejects(beginMaster({}, undefined, reply), wanted);
   });
 }
 
