@@ -210,7 +210,7 @@ export class Link extends Routed {
     await this.#client.close();
   }
 
-  /** An ask() about `key` for this connection only: WATCH counts on no other, and the next may be another database's. */
+  /** An ask() about `key` for this connection only: WATCH counts on no other. */
   onOneConnection(key) {
     const client = this.#client, losses = this.#losses, connection = this.route.connection(client, key);
     return async (...words) => {
