@@ -652,6 +652,12 @@ function mayGoElsewhere(error, node) {
     && !error.reason.startsWith('gateway-');
 }
 
+// Both go in the same go, one behind the other on one connection.
+function send(redis, ask, {isAsking}) {
+  if (isAsking) redis.command('ASKING').catch(ignore);  // what follows is redirected, then, or fails as well
+  return ask(redis);
+}
+
 function seedsOf({host, port, nodes}) {
   const seeds = (nodes || [{host, port}]).map(seed => typeof seed === 'string' ? splitAddress(seed) : seed);
   if (!seeds.length || !seeds.every(seed => seed.host)) throw new TypeError('host is wanted, or nodes: [{host, port}]');
@@ -805,17 +811,11 @@ export class RedisCluster {
       let node = null;
       try {
         node = this.#topology.node(slot, way.address);
-        return await node.use(redis => this.#send(redis, ask, way));
+        return await node.use(redis => send(redis, ask, way));
       } catch (error) {
         way = await this.#after(error, node, attempts);
       }
     }
-  }
-
-  // Both go in the same go, one behind the other on one connection.
-  #send(redis, ask, {isAsking}) {
-    if (isAsking) redis.command('ASKING').catch(ignore);  // what follows is redirected, then, or fails as well
-    return ask(redis);
   }
 
   /** Where to ask again; throws what is to be told instead. */

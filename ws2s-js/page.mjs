@@ -9,7 +9,7 @@
  *     4. Choices      Choices
  */
 
-import {element, lengthByLead, localStorageIfAny, visible} from './elements.mjs';
+import {element, localStorageIfAny, visible} from './elements.mjs';
 
 export * from './elements.mjs';
 

@@ -112,7 +112,7 @@ export async function collect(scanner, names, {isEnough = () => false, onProgres
 // -- Steps ------------------------------------------------------------------------------------------------------------
 
 /** Ask this for each key, all at once; `count(reply)` names what has become of it. An error of Redis is one key's. */
-export async function askEach(client, keys, commandOf, count) {
+async function askEach(client, keys, commandOf, count) {
   const outcomes = await Promise.allSettled(keys.map(key => client.bytes(...commandOf(key))));
   const counts = {};
   for (const {status, value, reason} of outcomes) {

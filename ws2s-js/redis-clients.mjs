@@ -24,7 +24,7 @@ function numberOf(text) {
 }
 
 /** What the letters of `flags` say, in words; none for a client like most. */
-export function flagWords(letters) {
+function flagWords(letters) {
   return [...new Set(FLAGS.filter(([letter]) => letters.includes(letter)).map(([, words]) => words))];
 }
 

@@ -27,7 +27,7 @@ function connectionIn(found) {
 }
 
 /** Ask the gateway that has served this page. `token`: who asks, if that is not shown otherwise. */
-export async function fetchConnections(token) {
+async function fetchConnections(token) {
   if (!location.protocol.startsWith('http')) return connectionsIn(null);
   const headers = token ? {Authorization: `Bearer ${token}`} : {};
   try {

@@ -166,6 +166,28 @@ export class BytesField {
   }
 }
 
+/** The writing of what stands in a field, which takes no other text meanwhile: that would be lost. */
+export class Saving {
+  #place;
+  #field;
+  isUnderWay = false;
+
+  constructor(place, field) {
+    this.#place = place;
+    this.#field = field;
+  }
+
+  async during(task) {
+    this.#place.say('Waiting for the answer…', 'busy');
+    this.isUnderWay = this.#field.isReadOnly = true;
+    try {
+      await task();
+    } finally {
+      this.isUnderWay = this.#field.isReadOnly = false;
+    }
+  }
+}
+
 /** An input with its label. */
 export function labelled(label, control, className = '') {
   const name = element('label', {htmlFor: control.id}, label);

@@ -6,7 +6,7 @@ const text = reply => (reply instanceof Uint8Array ? textOf(reply) ?? '' : Strin
 const number = reply => (typeof reply === 'bigint' || Number.isSafeInteger(reply) ? Number(reply) : null);
 
 /** Names and values, which RESP2 tells as a list and RESP3 as a map. What newer servers tell besides is there, too. */
-export function recordOf(reply) {
+function recordOf(reply) {
   const pairs = reply instanceof Map ? [...reply]
     : Array.from({length: reply.length >> 1}, (_, i) => [reply[2 * i], reply[2 * i + 1]]);
   return new Map(pairs.map(([name, value]) => [text(name), value]));

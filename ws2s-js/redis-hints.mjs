@@ -45,7 +45,7 @@ function hintsOfInteger(text, now) {
 const BINARY_UNITS = ['KiB', 'MiB', 'GiB', 'TiB'];
 
 /** A size in both kinds of units: `1.0 MB, 1.0 MiB`. */
-export function sizeText(bytes) {
+function sizeText(bytes) {
   let size = bytes / 1024, unit = 0;
   for (; size >= 1023.95 && unit < BINARY_UNITS.length - 1; unit++) size /= 1024;
   return `${byteCount(bytes)}, ${size.toFixed(1)} ${BINARY_UNITS[unit]}`;

@@ -3,7 +3,7 @@
 import {element, FieldError} from './page.mjs';
 import {sameBytes, textOf, utf8} from './redis-bytes.mjs';
 import {ChangedError} from './redis-errors.mjs';
-import {BytesField, EDITABLE_BYTES} from './redis-fields.mjs';
+import {BytesField, EDITABLE_BYTES, Saving} from './redis-fields.mjs';
 import {sourceOf} from './redis-hex.mjs';
 import {layout, readJson} from './redis-json.mjs';
 import {problemOf} from './redis-json-aid.mjs';
@@ -50,10 +50,11 @@ export class JsonKeyEditor {
   #save;
   #value = null;   // as the server has told it
   #shown = null;   // as it stands in the field
-  #isSaving = false;
+  #saving;
 
   constructor(place) {
     this.#place = place;
+    this.#saving = new Saving(place, this.#field);
     this.#save = element('button', {
       type: 'button', id: 'json-save', className: 'primary', on: {click: () => place.run(() => this.#onSave())},
     }, 'Save');
@@ -102,9 +103,9 @@ export class JsonKeyEditor {
   }
 
   async #onSave() {
-    if (this.#isSaving) return;
+    if (this.#saving.isUnderWay) return;
     const value = readDocument(this.#field);
-    await this.#whileSaving(() => this.#write(value));
+    await this.#saving.during(() => this.#write(value));
     await this.load();
     this.#place.changed('The document was saved.');
   }
@@ -120,17 +121,7 @@ export class JsonKeyEditor {
   /** Make the key anew, with what is typed. */
   async recreate() {
     const {session, key} = this.#place, value = readDocument(this.#field);
-    await this.#whileSaving(() => session.change(key, 'none', {writes: jsonWrites(key, value, -1)}));
+    await this.#saving.during(() => session.change(key, 'none', {writes: jsonWrites(key, value, -1)}));
     await this.load();
-  }
-
-  async #whileSaving(task) {
-    this.#place.say('Waiting for the answer…', 'busy');
-    this.#isSaving = this.#field.isReadOnly = true;  // what is typed meanwhile would be lost
-    try {
-      await task();
-    } finally {
-      this.#isSaving = this.#field.isReadOnly = false;
-    }
   }
 }

@@ -18,7 +18,7 @@ const PIECE = 1000;  // items of a value that are asked for at once
 export const LARGEST_JSON = 20000000;
 
 /** Bytes as JSON. */
-export function jsonOf(bytes) {
+function jsonOf(bytes) {
   const text = textOf(bytes);
   return text === null ? `{"base64":"${btoa(nameOf(bytes))}"}` : JSON.stringify(text);
 }

@@ -65,6 +65,23 @@ async function inTime(task, signal) {
   }
 }
 
+/** A time without a connection; `over` is a promise of its end. */
+class Absence {
+  #since = performance.now();
+
+  constructor() {
+    this.over = new Promise((resolve, reject) => {
+      this.end = resolve;
+      this.giveUp = reject;
+    });
+    this.over.catch(ignore);  // whoever waits gets it; nobody has to
+  }
+
+  get seconds() {
+    return (performance.now() - this.#since) / 1000;
+  }
+}
+
 /**
  * One connection to one database, made again by itself when it is lost.
  *
@@ -79,11 +96,8 @@ export class Link extends Routed {
   #client;
   #news = '';  // while it is lost
   #events;
-  #whenReady = Promise.resolve();
-  #wake = ignore;
-  #giveUp = ignore;
+  #absence = null;  // the last one, which may be over
   #losses = 0;
-  #lostAt = 0;
   #waits = new Waits();
   #endings = new Endings(() => { if (this.#isKnown) this.#events.avoiding(); });
   #isKnown = false;  // open() has resolved
@@ -155,7 +169,7 @@ export class Link extends Routed {
 
   /** For how many seconds there has been no connection; null while there is one. */
   get secondsLost() {
-    return this.isReady ? null : (performance.now() - this.#lostAt) / 1000;
+    return this.isReady ? null : this.#absence.seconds;
   }
 
   /** Give this connection up, and make another one. What is not answered yet fails. */
@@ -169,7 +183,7 @@ export class Link extends Routed {
 
   /** Resolves as soon as the connection is there. Rejects when it will not be any more. */
   ready() {
-    return this.#whenReady;
+    return Promise.resolve(this.#absence?.over);
   }
 
   /** Go to another database, by a new connection: it is also the one of later reconnects. */
@@ -191,12 +205,12 @@ export class Link extends Routed {
 
   async close() {
     this.isOver = true;
-    this.#giveUp(new DOMException('Cancelled.', 'AbortError'));
+    this.#absence?.giveUp(new DOMException('Cancelled.', 'AbortError'));
     this.#client.onLost = this.#client.onReady = this.#client.onClose = this.#client.onNews = ignore;
     await this.#client.close();
   }
 
-  /** An ask() about `key` for this connection only: WATCH counts on no other, and the next may be another database's. */
+  /** An ask() about `key` for this connection only: WATCH counts on no other. */
   onOneConnection(key) {
     const client = this.#client, losses = this.#losses, connection = this.route.connection(client, key);
     return async (...words) => {
@@ -239,7 +253,7 @@ export class Link extends Routed {
   #listen(client) {
     this.#attach(client);
     this.isReady = true;
-    this.#wake();
+    this.#absence?.end();
   }
 
   #attach(client) {
@@ -263,45 +277,33 @@ export class Link extends Routed {
     try {
       await prove(this);
     } catch (error) {
-      if (error instanceof RedisError && !isTooMany(error)) this.#onDenied(client, error);
+      if (client === this.#client && error instanceof RedisError && !isTooMany(error)) {
+        silence(client);
+        this.#onOver(error);
+      }
       return;  // of the loss of this connection, too, there are events
     }
     if (client !== this.#client || losses !== this.#losses || this.isOver) return;
     this.isReady = true;
     this.#waits.restart();
-    this.#wake();
+    this.#absence?.end();
     const news = this.#news;
     this.#news = '';
     if (this.#isKnown) this.#events.ready(news);
   }
 
-  #onDenied(client, error) {
-    if (client !== this.#client) return;
-    silence(client);
-    this.#onOver(error);
-  }
-
   #onLost(error) {
-    if (this.isReady) this.#expect();
+    if (this.isReady) this.#absence = new Absence();
     this.isReady = false;
     this.#losses++;
     if (this.#isKnown) this.#events.lost(error);
   }
 
   #onOver(error) {
-    if (this.isReady) this.#expect();
+    if (this.isReady) this.#absence = new Absence();
     this.isReady = false;
     this.isOver = true;
-    this.#giveUp(error);
+    this.#absence.giveUp(error);
     if (this.#isKnown) this.#events.over(error);
-  }
-
-  #expect() {
-    this.#lostAt = performance.now();
-    this.#whenReady = new Promise((resolve, reject) => {
-      this.#wake = resolve;
-      this.#giveUp = reject;
-    });
-    this.#whenReady.catch(ignore);  // whoever waits gets it; nobody has to
   }
 }

@@ -106,7 +106,7 @@ function closeEnded(containers, open, at) {
 // -- a document -------------------------------------------------------------------------------------------------------
 
 /** Bytes that are MessagePack. Its nodes are as those of a JsonDocument; the name of one is a node, or an index. */
-export class MsgpackDocument {
+class MsgpackDocument {
   #bytes;
   #view;
   #containers;

@@ -13,7 +13,7 @@ export function keyCount(number) {
 }
 
 /** Both sorted; the result is, too. */
-export function merged(a, b) {
+function merged(a, b) {
   const all = new Array(a.length + b.length);
   for (let i = 0, j = 0, at = 0; at < all.length; at++) {
     all[at] = j >= b.length || (i < a.length && a[i] <= b[j]) ? a[i++] : b[j++];

@@ -12,7 +12,7 @@ const SHOWN_LINES = 200;
 
 const clock = milliseconds => new Date(milliseconds).toISOString().slice(11, 23);
 
-/** A part that shows the newest lines of very many, from Start to Stop. `words`: {start, over, line, note}, for people. */
+/** A part with the newest lines of very many, from Start to Stop. `words`: {start, over, line, note}, for people. */
 class WatchingPart extends Part {
   #words;
   #newest = new Newest();

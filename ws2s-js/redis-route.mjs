@@ -10,28 +10,13 @@ export async function watch(...what) {
 
 /**
  * A *route* makes clients, all of which have its guard: what has `bytes()`, `subscribe()` and the like, `close()`,
- * `onReady`, `onLost` and `onClose` of a WS2S.Redis, and calls `onNews(text, kind)`, if it has any.
+ * `onReady`, `onLost` and `onClose` of a WS2S.Redis, and calls `onNews(text, kind)`, if it has any. This is what routes
+ * to one server at a time have in common.
  */
-export class DirectRoute {
-  #url;
-  #options;
-  #guard;
-
+export class ServerRoute {
   /** `host:port` of the nodes among which one may choose, and of the one that is chosen. */
   nodes = [];
   node = null;
-  /** Where the data are, if that is not what was asked for; ''. */
-  where = '';
-
-  constructor(url, options, guard) {
-    this.#url = url;
-    this.#options = options;
-    this.#guard = guard;
-  }
-
-  client(options = {}) {
-    return new GuardedRedis(this.#url, {...this.#options, ...options}, this.#guard);
-  }
 
   /** One for commands that somebody types: each is carried out as it stands. */
   commandLine(options) {
@@ -46,6 +31,27 @@ export class DirectRoute {
   /** `host:port` of the node that has a key, as a client knows it; null where there is but one. */
   async nodeOf() {
     return null;
+  }
+}
+
+/** Straight to the server. */
+export class DirectRoute extends ServerRoute {
+  #url;
+  #options;
+  #guard;
+
+  /** Where the data are, if that is not what was asked for; ''. */
+  where = '';
+
+  constructor(url, options, guard) {
+    super();
+    this.#url = url;
+    this.#options = options;
+    this.#guard = guard;
+  }
+
+  client(options = {}) {
+    return new GuardedRedis(this.#url, {...this.#options, ...options}, this.#guard);
   }
 
   /** MONITOR, of the chosen node. */

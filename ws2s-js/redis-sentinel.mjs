@@ -3,7 +3,7 @@
 import {textOf} from './redis-bytes.mjs';
 import {isOfLogin, isForbidden, isUnknown, MasterError, NodeError} from './redis-errors.mjs';
 import {GuardedRedis} from './redis-guard.mjs';
-import {watch} from './redis-route.mjs';
+import {ServerRoute, watch} from './redis-route.mjs';
 import {visible} from './page.mjs';
 import {addressText} from './targets.mjs';
 import {RedisError, WS2SError} from './ws2s.mjs';
@@ -304,18 +304,17 @@ async function isMaster(redis) {
   }
 }
 
-/** As DirectRoute; `options` have `master`, its name, and `host` and `port` of a Sentinel. */
-export class SentinelRoute {
+/** To the master, wherever that is; `options` have `master`, its name, and `host` and `port` of a Sentinel. */
+export class SentinelRoute extends ServerRoute {
   #url;
   #options;
   #guard;
   #finder;
 
-  nodes = [];
-  node = null;
   master = null;  // where it was last
 
   constructor(url, {master, host, port, ...options}, guard) {
+    super();
     this.#url = url;
     this.#options = options;
     this.#guard = guard;
@@ -336,18 +335,6 @@ export class SentinelRoute {
 
   client(options = {}) {
     return new MasterClient(this, address => this.#make({...options, ...address}));
-  }
-
-  commandLine(options) {
-    return this.client(options);
-  }
-
-  connection(client) {
-    return client;
-  }
-
-  async nodeOf() {
-    return null;
   }
 
   async watch(events) {

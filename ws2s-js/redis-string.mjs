@@ -4,7 +4,7 @@ import {element, saveFile, Status} from './page.mjs';
 import {sameBytes} from './redis-bytes.mjs';
 import {ChangedError, isForbidden} from './redis-errors.mjs';
 import {openDialog} from './redis-dialog.mjs';
-import {BytesField, EDITABLE_BYTES, failure, fileNameOf, PIECE_BYTES} from './redis-fields.mjs';
+import {BytesField, EDITABLE_BYTES, failure, fileNameOf, PIECE_BYTES, Saving} from './redis-fields.mjs';
 import {sourceOf} from './redis-hex.mjs';
 import {LateViewer} from './redis-late-viewer.mjs';
 import {count} from './redis-names.mjs';
@@ -21,7 +21,7 @@ export class StringEditor {
   #value = null;    // as it was loaded, when all of it was
   #length = 0;
   #start = 0;
-  #isSaving = false;
+  #saving;
   #reading = null;  // what is read for a file: {isStopped}
   #progress = new Status(element('p', {id: 'string-progress'}));
   #buttons;
@@ -29,6 +29,7 @@ export class StringEditor {
 
   constructor(place) {
     this.#place = place;
+    this.#saving = new Saving(place, this.#field);
     this.#viewer = new LateViewer({id: 'view', fileName: fileNameOf(place.key)});
     this.#buttons = {
       save: this.#button('save', 'Save', () => this.#save(), 'primary'),
@@ -67,7 +68,7 @@ export class StringEditor {
   /** Make the key anew, with what is typed. */
   async recreate() {
     const value = this.#field.read();
-    await this.#whileSaving(() => (
+    await this.#saving.during(() => (
       this.#place.session.change(this.#place.key, 'none', {writes: [['SET', this.#place.key, value]]})));
     this.#show(value.length, 0, value);
   }
@@ -139,22 +140,12 @@ export class StringEditor {
 
   // Only over what was loaded, and only if all of it was.
   async #save() {
-    if (this.#isSaving) return;
+    if (this.#saving.isUnderWay) return;
     const value = this.#field.read(), loss = this.#field.lossOfJson;
     if (loss && !await askLoss(loss)) return;
-    await this.#whileSaving(() => this.#write(value, this.#value));
+    await this.#saving.during(() => this.#write(value, this.#value));
     this.#show(value.length, 0, value);
     this.#place.changed('The value was saved.');
-  }
-
-  async #whileSaving(task) {
-    this.#place.say('Waiting for the answer…', 'busy');
-    this.#isSaving = this.#field.isReadOnly = true;  // what is typed meanwhile would be lost
-    try {
-      await task();
-    } finally {
-      this.#isSaving = this.#field.isReadOnly = false;
-    }
   }
 
   #write(value, before) {

@@ -82,7 +82,7 @@ const PROPERTIES = {input: {type: 'text'}, textarea: {rows: 4}, select: {}};
  * select ([value, label]), `isShort`, `isWide`, `isSecret` (it is never remembered), `kept(text)` (what is remembered
  * of it), and properties of the element.
  */
-export class Controls {
+class Controls {
   #controls = {};
   #definitions = {};
   #onInput;

@@ -16,7 +16,10 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import ws2s  # noqa: E402
 from census import census, descriptors, is_empty  # noqa: E402
 from certificates import made_pki  # noqa: E402
+from chromium import running_chromium  # noqa: E402
 from raw_client import RawClient  # noqa: E402
+from redis_server import running_redis  # noqa: E402
+from visitor import Gallery  # noqa: E402
 from waiting import wait_until  # noqa: E402
 
 
@@ -133,6 +136,24 @@ def client(gateway):
     """A raw client with an open WebSocket to ``gateway``."""
     with RawClient(gateway.address) as raw:
         yield raw.open()
+
+
+@pytest.fixture(scope='module')
+def browser():
+    with running_chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def gallery(tmpdir):
+    return Gallery(str(tmpdir))
+
+
+@pytest.fixture
+def redis():
+    """For one test, which may change its settings."""
+    with running_redis() as server:
+        yield server
 
 
 @pytest.fixture(scope='session')

@@ -13,7 +13,6 @@ from chromium import running_chromium
 from page_memory import MEGABYTE, Flood, MemoryWatch, heap_bytes
 from players import PAGES
 from program import REPOSITORY
-from redis_server import running_redis
 from targets import MortalPath, closed_port, echo, recorder, released, serving, when
 from visitor import Watch, http, running_gateway_program, visited, ws
 from waiting import wait_until, wait_until_still
@@ -24,12 +23,6 @@ LARGE = 200 * MEGABYTE
 
 
 # -- what the tests need -----------------------------------------------------------------------------------------------
-
-@pytest.fixture(scope='module')
-def browser():
-    with running_chromium() as running:
-        yield running
-
 
 @pytest.fixture(scope='module')
 def library_folder():
@@ -45,12 +38,6 @@ def library_folder():
 def library_gateway(library_folder):
     with running_gateway_program(library_folder) as program:
         yield program
-
-
-@pytest.fixture
-def redis():
-    with running_redis() as server:
-        yield server
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import os
 import pytest
 
 import ws2s
-from chromium import running_chromium
 from players import PAGES
 from redis_server import running_redis
 from targets import saying, serving
@@ -20,12 +19,6 @@ WINDOW = 65536
 OPENED = {'opened': True, 'code': 1000, 'wasClean': True, 'extensions': ''}
 REFUSED = {'opened': False, 'code': 1006, 'wasClean': False, 'extensions': ''}
 FORBIDDEN = ['Error during WebSocket handshake: Unexpected response code: 403']
-
-
-@pytest.fixture(scope='module')
-def browser():
-    with running_chromium() as running:
-        yield running
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import ftp_server
 import mariadb_server
 import postgres_server
 from census import children
-from chromium import reap, running_chromium
+from chromium import reap
 from installed import needs, needs_driver_modules
 from mail_servers import running_dovecot, running_exim
 from mosquitto import running_mosquitto
@@ -189,12 +189,6 @@ def gateway(project):
     config = {'web': os.path.join(project, 'web'), 'allowConnectToServerLocal': True, 'tls': {'allowUnverified': True}}
     with running_program(config) as program:
         yield program
-
-
-@pytest.fixture(scope='module')
-def browser():
-    with running_chromium() as running:
-        yield running
 
 
 def bundle(project, driver, prelude=OFFLINE):

@@ -10,7 +10,6 @@ import time
 
 import pytest
 
-from chromium import running_chromium
 from page_visits import connect, log_in, run_command
 from redis_server import running_redis
 from targets import MortalPath, echo, serving
@@ -41,18 +40,6 @@ import('/ws2s.mjs').then(async ({default: WS2S, Redis}) => {
 })
 """
 LOST = [['closed', 'gateway-lost'], ['readable', 'gateway-lost'], ['writable', 'gateway-lost']]
-
-
-@pytest.fixture(scope='module')
-def browser():
-    with running_chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def redis():
-    with running_redis() as server:
-        yield server
 
 
 @pytest.fixture

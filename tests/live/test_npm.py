@@ -12,7 +12,6 @@ import threading
 import pytest
 
 import npm_package
-from chromium import running_chromium
 from installed import needs, needs_node_modules
 from program import clean_environment
 from redis_server import running_redis
@@ -131,12 +130,6 @@ def site():
 def gateway(site):
     with running_gateway_program(site) as program:
         yield program
-
-
-@pytest.fixture(scope='module')
-def browser():
-    with running_chromium() as running:
-        yield running
 
 
 @pytest.fixture

@@ -5,12 +5,11 @@ import threading
 
 import pytest
 
-from chromium import running_chromium
 from page_visits import connect, fill_target, hasten, log_in, open_key, run_command, submit, tab_to
 from redis_server import running_redis
 from ssh_server import make_key, running_sshd, some_account
 from targets import closed_port, echo, saying, serving, silent_port, when
-from visitor import Gallery, Tasks, running_gateway_program, visited
+from visitor import Tasks, running_gateway_program, visited
 from waiting import wait_until, wait_until_still
 
 pytestmark = pytest.mark.pages
@@ -24,12 +23,6 @@ PASSWORD, PASSPHRASE = u'Corr3ct-h0rse', u'battery-st4ple'
 # -- what the tests need -----------------------------------------------------------------------------------------------
 
 @pytest.fixture(scope='module')
-def browser():
-    with running_chromium() as running:
-        yield running
-
-
-@pytest.fixture(scope='module')
 def gateway():
     with running_gateway_program() as program:
         yield program
@@ -40,11 +33,6 @@ def own_gateway():
     """For one test: what its ssh leaves is gone with it."""
     with running_gateway_program() as program:
         yield program
-
-
-@pytest.fixture
-def gallery(tmpdir):
-    return Gallery(str(tmpdir))
 
 
 @pytest.fixture(scope='module')

@@ -6,11 +6,10 @@ import re
 
 import pytest
 
-from chromium import running_chromium
 from page_visits import connect, fill_target, open_key, run_command
 from program import running_program
 from redis_server import running_cluster, running_cluster_with_replica, running_pair, running_sentinel
-from visitor import Gallery, visited
+from visitor import visited
 from waiting import wait_until
 
 pytestmark = pytest.mark.pages
@@ -20,20 +19,9 @@ SECONDS = 40  # that nodes may take to agree on another master, on a busy machin
 
 
 @pytest.fixture(scope='module')
-def browser():
-    with running_chromium() as running:
-        yield running
-
-
-@pytest.fixture(scope='module')
 def cluster():
     with running_cluster() as nodes:
         yield nodes
-
-
-@pytest.fixture
-def gallery(tmpdir):
-    return Gallery(str(tmpdir))
 
 
 def ask(nodes, *words):

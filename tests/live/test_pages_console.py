@@ -11,14 +11,14 @@ import threading
 import pytest
 
 from certificates import server_context
-from chromium import reaping_orphans, running_chromium
+from chromium import reaping_orphans
 from mail_servers import running_dovecot, running_exim
 from page_memory import MEGABYTE, heap_bytes
 from page_visits import connect
 from program import running_program
 from targets import echo, saying, serving, silence, sink, when
 from telnet_server import running_telnetd
-from visitor import Gallery, Tasks, read, visited
+from visitor import Tasks, read, visited
 from waiting import wait_until, wait_until_still
 
 pytestmark = pytest.mark.pages
@@ -30,12 +30,6 @@ COLOURS = u''.join(u'\x1b[%sm%s\x1b[0m ' % (code, code) for code in (
     + ['38;5;%d' % n for n in range(0, 256, 5)] + ['38;2;%d;0;0;48;2;%d;0;0' % (n, n) for n in range(0, 256, 25)]))
 RESPONSIVE = 200  # milliseconds
 HEAP = 60 * MEGABYTE
-
-
-@pytest.fixture(scope='module')
-def browser():
-    with running_chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope='module')
@@ -54,11 +48,6 @@ def console(browser, gateway):
 def measured(browser, gateway):
     with visited(browser, gateway, sees_network=False) as console:
         yield console
-
-
-@pytest.fixture
-def gallery(tmpdir):
-    return Gallery(str(tmpdir))
 
 
 def send(console, words):

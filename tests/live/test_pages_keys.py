@@ -8,11 +8,9 @@ import os
 
 import pytest
 
-from chromium import running_chromium
 from distance import way_to
 from page_visits import connect, log_in, open_key, submit, tab_to
-from redis_server import running_redis
-from visitor import Gallery, Tasks, running_gateway_program, visited
+from visitor import Tasks, running_gateway_program, visited
 
 pytestmark = pytest.mark.pages
 
@@ -28,32 +26,15 @@ return redis.call('DBSIZE')
 
 
 @pytest.fixture(scope='module')
-def browser():
-    with running_chromium() as running:
-        yield running
-
-
-@pytest.fixture(scope='module')
 def gateway():
     with running_gateway_program() as program:
         yield program
 
 
 @pytest.fixture
-def redis():
-    with running_redis() as server:
-        yield server
-
-
-@pytest.fixture
 def client(browser, gateway):
     with visited(browser, gateway, 'redis.html', sees_network=False) as visitor:
         yield visitor
-
-
-@pytest.fixture
-def gallery(tmpdir):
-    return Gallery(str(tmpdir))
 
 
 def fill_with_many(redis):

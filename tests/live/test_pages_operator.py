@@ -10,11 +10,10 @@ import time
 
 import pytest
 
-from chromium import running_chromium
 from page_memory import heap_bytes
 from page_visits import log_in, submit
-from redis_server import resp, running_redis
-from visitor import Gallery, Tasks, running_gateway_program, visited
+from redis_server import resp
+from visitor import Tasks, running_gateway_program, visited
 
 pytestmark = pytest.mark.pages
 
@@ -24,22 +23,9 @@ SHOWN = u'<img src=x onerror="watch.scriptsRun++">\\u{202e}'
 
 
 @pytest.fixture(scope='module')
-def browser():
-    with running_chromium() as running:
-        yield running
-
-
-@pytest.fixture(scope='module')
 def gateway():
     with running_gateway_program() as program:
         yield program
-
-
-@pytest.fixture
-def redis():
-    """For one test, which may change its settings."""
-    with running_redis() as server:
-        yield server
 
 
 @pytest.fixture
@@ -52,11 +38,6 @@ def client(browser, gateway):
 def measured_client(browser, gateway):
     with visited(browser, gateway, 'redis.html', sees_network=False) as visitor:
         yield visitor
-
-
-@pytest.fixture
-def gallery(tmpdir):
-    return Gallery(str(tmpdir))
 
 
 def open_view(visitor, port):

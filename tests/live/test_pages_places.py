@@ -8,12 +8,11 @@ import socket
 
 import pytest
 
-from chromium import running_chromium
 from page_visits import connect, open_key, run_command
 from program import running_program
 from redis_server import running_redis
 from targets import saying, serving
-from visitor import Gallery, http, visited
+from visitor import http, visited
 from waiting import wait_until
 
 pytestmark = pytest.mark.pages
@@ -21,17 +20,6 @@ pytestmark = pytest.mark.pages
 TOKEN = u'Corr3ct-h0rse-battery'
 KEY = u'caf\xe9/ 17%#?'
 KEY_ADDRESS = 'caf%C3%A9%2F%2017%25%23%3F'
-
-
-@pytest.fixture(scope='module')
-def browser():
-    with running_chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def gallery(tmpdir):
-    return Gallery(str(tmpdir))
 
 
 @contextlib.contextmanager

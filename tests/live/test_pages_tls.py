@@ -13,7 +13,7 @@ from page_visits import connect, fill_target, log_in, run_command
 from program import running_program
 from redis_server import running_redis
 from targets import closed_port, echo, serving
-from visitor import Gallery, read, visited
+from visitor import read, visited
 from waiting import wait_until
 
 pytestmark = pytest.mark.pages
@@ -55,11 +55,6 @@ def client_certificate(tmpdir_factory):
 def gateway():
     with running_program(LOCAL) as program:
         yield program
-
-
-@pytest.fixture
-def gallery(tmpdir):
-    return Gallery(str(tmpdir))
 
 
 @pytest.fixture

@@ -9,11 +9,10 @@ import threading
 
 import pytest
 
-from chromium import running_chromium
 from page_visits import connect, fill_target, hasten, let_pass, log_in, open_key, run_command, submit
 from redis_server import resp, running_redis
 from targets import echo, saying, serving, silence
-from visitor import Gallery, running_gateway_program, visited
+from visitor import running_gateway_program, visited
 from waiting import wait_until
 
 pytestmark = pytest.mark.pages
@@ -24,22 +23,9 @@ BUSY_SCRIPT = 'while true do end'
 
 
 @pytest.fixture(scope='module')
-def browser():
-    with running_chromium() as running:
-        yield running
-
-
-@pytest.fixture(scope='module')
 def gateway():
     with running_gateway_program() as program:
         yield program
-
-
-@pytest.fixture
-def redis():
-    """For one test, which may change its settings."""
-    with running_redis() as server:
-        yield server
 
 
 @pytest.fixture
@@ -52,11 +38,6 @@ def client(browser, gateway):
 def console(browser, gateway):
     with visited(browser, gateway) as visitor:
         yield visitor
-
-
-@pytest.fixture
-def gallery(tmpdir):
-    return Gallery(str(tmpdir))
 
 
 def kind(visitor, selector='#status'):

@@ -8,21 +8,14 @@ import zlib
 
 import pytest
 
-from chromium import running_chromium
 from json_redis import running_json_redis
 from page_visits import log_in, open_key, submit
 from redis_server import running_redis
-from visitor import Gallery, Tasks, running_gateway_program, visited
+from visitor import Tasks, running_gateway_program, visited
 
 pytestmark = pytest.mark.pages
 
 RESPONSIVE = 200  # milliseconds
-
-
-@pytest.fixture(scope='module')
-def browser():
-    with running_chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope='module')
@@ -423,11 +416,6 @@ def test_a_document_that_another_has_changed_is_not_saved_over(client, redis, js
 
 
 # -- how it looks ------------------------------------------------------------------------------------------------------
-
-@pytest.fixture
-def gallery(tmpdir):
-    return Gallery(str(tmpdir))
-
 
 def test_the_looks_look_well(client, gallery, redis):
     shown = [row for row in VALUES if row[0] in ('json', 'gzip', 'hex')]

@@ -39,12 +39,6 @@ NO_MODULES = ('crypto', 'dns', 'fs', 'net', 'path', 'stream', 'tls')  # that pg 
 # -- what the tests need -----------------------------------------------------------------------------------------------
 
 @pytest.fixture(scope='module')
-def browser():
-    with running_chromium() as running:
-        yield running
-
-
-@pytest.fixture(scope='module')
 def folder():
     """The library beside the pages of these tests."""
     folder = tempfile.mkdtemp()

@@ -10,7 +10,6 @@ import threading
 
 import pytest
 
-from chromium import running_chromium
 from installed import needs_node_modules
 from players import PAGES
 from program import REPOSITORY
@@ -26,12 +25,6 @@ LARGE, SHARE, MANY = 100 * MEGABYTE, 200003, 50
 HELLO = b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: text/plain\r\n\r\nhello'
 PATHS = {'libcurl': 'wisp/', 'wsproxy': '', 'epoxy': 'wisp/', 'epoxy1': 'wisp/'}
 CLIENTS = pytest.mark.parametrize('client', ['libcurl', 'wsproxy', 'epoxy'])
-
-
-@pytest.fixture(scope='module')
-def browser():
-    with running_chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope='module')
