@@ -229,11 +229,17 @@ def test_a_replica_that_takes_over_is_followed(browser, gallery):
         assert address(replica) in visitor.texts('#node option') and len(visitor.texts('#node option')) == 3
 
 
-@pytest.fixture(scope='module')
-def shop():
+@contextlib.contextmanager
+def running_shop():
     """A master, its replica, and the Sentinel that watches over them by this name."""
     with running_pair() as (master, replica), running_sentinel(master, 'shop') as sentinel:
         yield master, replica, sentinel
+
+
+@pytest.fixture(scope='module')
+def shop():
+    with running_shop() as servers:
+        yield servers
 
 
 def test_a_connection_that_the_gateway_names_may_be_to_a_sentinel(browser, shop):
@@ -259,12 +265,10 @@ def test_a_sentinel_that_was_taken_for_a_redis_asks_for_the_name_of_the_master(b
         assert 'shop' in run_command(visitor, 'SENTINEL MASTERS')
 
 
-# The last one with these servers: one of them ends.
-def test_the_master_that_a_sentinel_tells_of_is_followed_to_the_next_one(browser, shop, gallery):
-    master, replica, sentinel = shop
-    master.ask('SET', 'key', 'before')
-    wait_until(lambda: replica.ask('DBSIZE') == b':1\r\n')
-    with visiting(browser) as visitor:
+def test_the_master_that_a_sentinel_tells_of_is_followed_to_the_next_one(browser, gallery):
+    with running_shop() as (master, replica, sentinel), visiting(browser) as visitor:
+        master.ask('SET', 'key', 'before')
+        wait_until(lambda: replica.ask('DBSIZE') == b':1\r\n')
         fill_target(visitor, sentinel.port)
         visitor.fill('#target-master', u'shop')
         gallery.hang(visitor, 'sentinel-form')
