@@ -39,12 +39,6 @@ def gateway():
 
 
 @pytest.fixture
-def console(browser, gateway):
-    with visited(browser, gateway) as console:
-        yield console
-
-
-@pytest.fixture
 def measured(browser, gateway):
     with visited(browser, gateway, sees_network=False) as console:
         yield console
