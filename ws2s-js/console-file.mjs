@@ -1,7 +1,7 @@
 /** console-file.mjs: a file that is sent as it is, piece by piece. */
 
 const PIECE_BYTES = 65536;
-const PIECES_AHEAD = 16;  // that the target has not taken yet
+const PIECES_AHEAD = 16;  // pieces of the file that the target has not taken yet
 const CR = 13;
 
 // Telnet must see a CR LF as a whole.

@@ -44,7 +44,7 @@ export class Log {
   /** What comes next is that of another connection. */
   beginStream(target) {
     this.#target = target;
-    if (this.#recording) this.#recording.target ||= target;  // it may have begun before
+    if (this.#recording) this.#recording.target ||= target;  // a recording may have begun before
     this.#transcript.beginStream();
   }
 

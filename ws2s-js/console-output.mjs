@@ -163,7 +163,7 @@ export class Output {
   #onScroll() {
     const {scrollTop, scrollHeight, clientHeight} = this.#region;
     if (scrollHeight - clientHeight - scrollTop < NEAR_END) this.#setFollows(true);
-    // It also becomes less when older entries go; then the end is not left.
+    // The place also becomes less when older entries go; then the end is not left.
     else if (scrollTop < this.#top) this.#setFollows(false);
     this.#top = scrollTop;
   }

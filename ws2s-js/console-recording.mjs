@@ -35,7 +35,7 @@ export class Recording {
 
   /** What is recorded, for people. */
   target;
-  /** Is it too much? Then nothing more is written down. */
+  /** Is the recording as large as it may be? Then nothing more is written down. */
   isFull = false;
 
   /** `now()`: milliseconds that never go back. */
@@ -129,13 +129,13 @@ function parsed({text, number}) {
   try {
     return JSON.parse(text);
   } catch {
-    throw new RecordingError('there is something that is not JSON', number);
+    throw new RecordingError('something in it is not JSON', number);
   }
 }
 
 function headOf(line) {
   const head = parsed(line);
-  if (head?.format !== FORMAT) throw new RecordingError('its beginning is another', line.number);
+  if (head?.format !== FORMAT) throw new RecordingError('it does not begin like one', line.number);
   if (head.version !== VERSION) throw new RecordingError('its version is not known here', line.number);
   const {begun, target} = head;
   return {begun: typeof begun === 'string' ? begun : '', target: typeof target === 'string' ? target : ''};
@@ -152,7 +152,7 @@ function eventOf(line, earlier) {
   const [at, kind, value] = Array.isArray(event) && event.length === 3 ? event : [];
   const isRight = whole(at) && at >= earlier && at <= LONGEST_MILLISECONDS && Object.hasOwn(READ, kind);
   const what = isRight ? valueOf(kind, value) : undefined;
-  if (what === undefined) throw new RecordingError('there is something that is no event', line.number);
+  if (what === undefined) throw new RecordingError('something in it is no event', line.number);
   return {at, kind, what};
 }
 

@@ -40,7 +40,7 @@ export class Replaying {
   }
 
   #begin({target, begun}) {
-    const {text} = visible(`Replaying a recording of ${target || 'nobody knows what'}, ${begun}`, TARGET_CHARACTERS);
+    const {text} = visible(`Replaying a recording of ${target || 'an unknown target'}, ${begun}`, TARGET_CHARACTERS);
     this.#page.log.beginReplay();
     this.#page.log.replayed({kind: 'notice', what: text});
     this.#page.status.say(`${text}…`, 'busy');

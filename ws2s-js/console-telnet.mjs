@@ -116,7 +116,7 @@ export class Telnet {
 
   /** What is to be sent, with its escapes. A CR at its end is a whole one: a CR LF must not be cut there. */
   escaped(bytes) {
-    this.#prompt = '';  // it is answered
+    this.#prompt = '';  // the prompt is answered
     const isPlain = !this.isOn || !(bytes.includes(IAC) || bytes.includes(CR));
     if (isPlain) return bytes;
     const escaped = new Uint8Array(2 * bytes.length);

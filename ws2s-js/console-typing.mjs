@@ -36,7 +36,7 @@ export class Input {
     return typedBytes(this.#field.value, this.#mode.value, this.#ending.value);
   }
 
-  /** It was sent: the next one can be typed. */
+  /** The line was sent: the next one can be typed. */
   next() {
     if (this.isSecret) {
       this.#secret.value = '';

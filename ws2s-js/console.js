@@ -80,7 +80,7 @@ class Page {
 
   #choose(id) {
     const {value} = byId(id);
-    if (value !== 'secret') this.#choices.set(id, value);  // that is for one line
+    if (value !== 'secret') this.#choices.set(id, value);  // a secret is for one line
   }
 
   // -- connecting -----------------------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ class Page {
     this.log.output.update();
   }
 
-  // Its lines end with CR LF, unless somebody has chosen otherwise for this target.
+  // Lines of telnet end with CR LF, unless somebody has chosen otherwise for this target.
   #onTelnet() {
     this.#isTelnet = true;
     this.log.tell('The target speaks telnet: its commands are answered, and not shown.');
@@ -184,8 +184,8 @@ class Page {
     const tls = await this.line.startTls(this.#target.startTls).catch(() => null);
     if (!tls) return;
     this.log.beginStream(this.#where);  // what came in the clear has no say in how the rest looks
-    this.log.tell(`From here on it is ${versionOf(tls)}.`, 'good');
-    this.status.say(`Connected to ${this.#where}, by now with TLS (${versionOf(tls)}).`, 'good');
+    this.log.tell(`From here on the connection has TLS (${versionOf(tls)}).`, 'good');
+    this.status.say(`Connected to ${this.#where}, now with TLS (${versionOf(tls)}).`, 'good');
     this.#input.focus();
   }
 

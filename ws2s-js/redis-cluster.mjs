@@ -79,7 +79,7 @@ class KeyConnection {
       return await this.#tried(words);
     } catch (error) {
       if (error.code !== 'MOVED') throw error;
-      await this.#client.bytes('TYPE', this.#key);  // it follows, and it is known then
+      await this.#client.bytes('TYPE', this.#key);  // the cluster follows the MOVED, and knows the node then
       return this.#tried(words);
     }
   }

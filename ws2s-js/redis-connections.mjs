@@ -91,7 +91,7 @@ export class ConnectionList {
     this.#connections = connections;
     this.#onChosen = onChosen;
     this.#more = element('p', {className: 'row', id: 'connections-more'},
-      'The gateway names its connections to whom it knows. Fill in the access token below (Gateway), then',
+      'The gateway names its connections only to those that it knows. Fill in the access token below (Gateway), then',
       element('button', {type: 'button', id: 'connections-show', className: 'small', on: {click: onAsked}},
         'Show them'));
     node.append(this.#list, this.#more);

@@ -166,7 +166,7 @@ export class KeyFileReader {
     this.#pieces = rest.length ? [rest] : [];
     this.#length = rest.length;
     this.#needed = size;
-    if (rest.length < KEY_BYTES || this.#part !== 'keys') return;  // its size may not be known yet
+    if (rest.length < KEY_BYTES || this.#part !== 'keys') return;  // the size of the next key may not be known yet
     const covered = Math.min(rest.length, size - CHECK_BYTES);
     this.#begun = {check: new Check().add(rest.subarray(0, covered)), covered};
   }
@@ -237,7 +237,7 @@ function sizeOfHead(bytes, view) {
   return HEAD_BYTES + length + CHECK_BYTES;
 }
 
-// They are there for people: a file that tells nothing is as good.
+// The facts are for people: a file without them is as good.
 function factsOf(bytes) {
   try {
     const facts = JSON.parse(textOf(bytes));

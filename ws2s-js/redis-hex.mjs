@@ -53,7 +53,7 @@ export class HexRows {
     return true;
   }
 
-  // Whoever wants a piece that is being read gets that one.
+  // Whoever wants a piece that is being read waits for the same read.
   #read(number) {
     if (!this.#reading.has(number)) {
       const reading = this.#readNow(number).finally(() => this.#reading.delete(number));

@@ -121,7 +121,7 @@ class NewKey {
   #onType() {
     const type = this.#type.value, before = this.#content;
     this.#content = this.#contents[type] = this.#contents[type] || firstContent(type);
-    if (before) this.#content.main.adopt(before.main);  // it was typed once, and must not be typed again
+    if (before) this.#content.main.adopt(before.main);  // what was typed once must not be typed again
     this.#place.replaceChildren(...this.#content.nodes);
   }
 

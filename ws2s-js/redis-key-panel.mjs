@@ -39,7 +39,7 @@ export class KeyPanel {
     if (document.activeElement === document.body) byId('key-title').focus();
   }
 
-  /** It could not be read: an empty panel would look as if nothing had been chosen. */
+  /** The key could not be read: an empty panel would look as if nothing had been chosen. */
   showFailure(name, text, again) {
     this.#node.replaceChildren(titleOf(name),
       element('p', {id: 'key-failure-text', className: 'status bad'}, text),
@@ -69,7 +69,7 @@ export class KeyPanel {
       element('div', {}, element('dt', {}, name), element('dd', {id: `key-fact-${id}`}, value)))));
   }
 
-  /** Its key is gone, or another one; what is typed stays. */
+  /** The key is gone, or another one; what is typed for it stays. */
   showKept(text, buttons) {
     this.#node.querySelector('.key-actions').hidden = true;
     byId('key-facts').replaceChildren();  // nothing of that is known any more

@@ -53,7 +53,7 @@ export class KeyView {
   #facts = {};
   #deadline = null; // when its time runs out, in milliseconds of this computer
   #isLooking = false;  // whether its time has run out
-  #isKept = false;  // its key is gone, or another one, and what was typed for it is kept
+  #isKept = false;  // the key is gone, or another one, and what was typed for it is kept
 
   constructor(node, page) {
     this.#page = page;
@@ -178,10 +178,10 @@ export class KeyView {
     const page = this.#page, first = page.session, name = this.#name;
     return {
       key, memory: facts.memory,
-      get session() { return page.session || first; },  // it may have been lost, and be another one now
+      get session() { return page.session || first; },  // a session that was lost has another one in its place
       say: (text, kind) => { if (turn === this.#turn) page.status.say(text, kind); },
       run: task => this.#run(task),
-      // It may have been read anew meanwhile, without the change.
+      // The key may have been read anew meanwhile, without the change.
       changed: text => {
         if (name === this.#name) this.#run(() => (turn === this.#turn ? this.#onChanged(text) : this.#load(text)));
       },
@@ -221,7 +221,7 @@ export class KeyView {
     this.#panel.showFailure(this.#name, `This key was not read. ${failure(error)}`, again);
   }
 
-  /** Its key is gone, or another one; what is typed stays until somebody decides. */
+  /** The key is gone, or another one; what is typed for it stays until somebody decides. */
   #keep(text, isMissing) {
     const name = this.#name, words = `${text} What you have typed is still here.`;
     this.#turn++;

@@ -39,7 +39,7 @@ function isMsgpack(bytes, isWhole) {
     return true;
   } catch (error) {
     if (error.name !== 'MsgpackError') throw error;
-    return !isWhole && error.at >= bytes.length - 16;  // it goes on behind what is known
+    return !isWhole && error.at >= bytes.length - 16;  // the document goes on behind what is known
   }
 }
 

@@ -75,7 +75,7 @@ class Progress {
 
   stopping() {
     this.#stop.disabled = true;
-    this.tell('Stopping behind what is under way…');
+    this.tell('Stopping after what is under way…');
   }
 
   end() {
@@ -154,7 +154,7 @@ export class ManyKeys {
     return this.#work !== null;
   }
 
-  /** Is it meant, to go away from what is under way? */
+  /** May somebody go away from the work that is under way? Asks. */
   async mayLeave() {
     return !this.isBusy || await openDialog({
       id: 'dialog-many-leave', title: 'Stop the work on many keys?', submit: 'Stop and leave', isDangerous: true,

@@ -9,7 +9,12 @@ export function count(number) {
 
 /** `1 key`, `1,024 keys`. */
 export function keyCount(number) {
-  return `${count(number)} ${number === 1 ? 'key' : 'keys'}`;
+  return countOf(number, 'key');
+}
+
+/** So many of what `word` is one of: `1 client`, `2,000 clients`. */
+export function countOf(number, word) {
+  return `${count(number)} ${word}${number === 1 ? '' : 's'}`;
 }
 
 /** Both sorted; the result is, too. */

@@ -4,7 +4,7 @@ import {element} from './page.mjs';
 import {labelOfName} from './redis-bytes.mjs';
 import {openDialog} from './redis-dialog.mjs';
 import {labelled} from './redis-fields.mjs';
-import {count} from './redis-names.mjs';
+import {count, countOf} from './redis-names.mjs';
 import {button, Part, table, WORD_CHARACTERS} from './redis-operator-part.mjs';
 import {settingsOf, usersOf} from './redis-settings.mjs';
 
@@ -34,7 +34,7 @@ export class SettingsPart extends Part {
       if (!isSame()) return;
       this.#rows = rows;
       this.#show();
-      this.say(`${count(rows.length)} settings.`, 'good');
+      this.say(`${countOf(rows.length, 'setting')}.`, 'good');
     });
   }
 
@@ -61,7 +61,7 @@ export class SettingsPart extends Part {
     return openDialog({
       id: 'dialog-setting', title: `Change ${name}`, submit: 'Change',
       content: [labelled('Value', input), element('p', {className: 'note'},
-        'It takes effect at once, and until the server is started again: what stands in its file is not changed.')],
+        'The change takes effect at once, and lasts until the server is started again: its file is not changed.')],
       onSubmit: async () => {
         await session.ask('CONFIG', 'SET', name, input.value);
         await this.#read();
@@ -86,7 +86,7 @@ export class UsersPart extends Part {
       if (!isSame()) return;
       this.content.replaceChildren(table('Users', ['Name', 'May log in', 'Rules'], users.map(user => [
         labelOfName(user.name, WORD_CHARACTERS), loginOf(user), labelOfName(user.rules, RULES_CHARACTERS)])));
-      this.say(`${count(users.length)} users.`, 'good');
+      this.say(`${countOf(users.length, 'user')}.`, 'good');
     });
   }
 }

@@ -7,7 +7,7 @@ import {bytesOfName, labelOfName} from './redis-bytes.mjs';
 import {clientsOf, killCommand, sortedClients} from './redis-clients.mjs';
 import {openDialog} from './redis-dialog.mjs';
 import {failure} from './redis-fields.mjs';
-import {count, duration, keyCount, timeText} from './redis-names.mjs';
+import {countOf, duration, keyCount, timeText} from './redis-names.mjs';
 import {button, commandText, Part, replyText, shown, table, WORD_CHARACTERS} from './redis-operator-part.mjs';
 import {Scanner} from './redis-scan.mjs';
 import {microsText, slowCommands} from './redis-slowlog.mjs';
@@ -27,7 +27,7 @@ export class SlowPart extends Part {
       if (!isSame()) return;
       this.content.replaceChildren(table('Slow commands', ['Took', 'When', 'Command', 'Client'], rows.map(row => [
         microsText(row.micros), timeText(row.time), commandText(row), shown(row.name || row.client || '–')])));
-      const text = rows.length ? `${count(rows.length)} slow commands, the slowest first.` : 'No command was slow.';
+      const text = rows.length ? `${countOf(rows.length, 'slow command')}, the slowest first.` : 'No command was slow.';
       this.say(text, 'good');
     });
   }
@@ -62,7 +62,7 @@ export class ClientsPart extends Part {
       this.#ownId = id;
       this.#rows = clientsOf(replyText(list));
       this.#show();
-      this.say(`${count(this.#rows.length)} clients.`, 'good');
+      this.say(`${countOf(this.#rows.length, 'client')}.`, 'good');
     });
   }
 
@@ -97,7 +97,7 @@ export class ClientsPart extends Part {
     await this.attempt(async () => {
       const ended = await session.ask(...killCommand(row, this.#ownId));
       await this.#read();
-      this.say(ended ? 'The connection was ended.' : 'This client was gone already.', 'good');
+      this.say(ended ? 'The connection was ended.' : 'This client had gone already.', 'good');
     });
   }
 }

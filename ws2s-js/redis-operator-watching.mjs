@@ -89,8 +89,8 @@ class WatchingPart extends Part {
 const MINUTES = 5;
 const MONITOR = {
   start: 'Watch all commands', over: 'The commands are not watched any more.', line: 'command',
-  note: 'MONITOR tells what all clients send, with the values that are in it, and makes the server slower. What may be '
-    + `a password is left out. It ends by itself after ${MINUTES} minutes, and when another view is chosen.`,
+  note: 'MONITOR shows what all clients send, with the values in it, and makes the server slower. What may be a '
+    + `password is left out. Watching ends by itself after ${MINUTES} minutes, and when another view is chosen.`,
 };
 
 export class MonitorPart extends WatchingPart {
@@ -122,7 +122,7 @@ const MESSAGE_CHARACTERS = 400;
 const LOSS = 'The connection was lost: messages may be missing.';
 const CHANNELS = {
   start: 'Listen', over: 'The channels are not listened to any more.', line: 'message',
-  note: 'Messages that are published while somebody listens; none is kept by the server. It ends when another view is '
+  note: 'Messages that are published while you listen; the server keeps none. Listening ends when another view is '
     + 'chosen.',
 };
 

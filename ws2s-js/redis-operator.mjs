@@ -37,7 +37,7 @@ class ChartsPart extends Part {
   #isShown = false;
 
   constructor(page) {
-    super(page, 'charts', 'How it fares', [element('span', {className: 'muted'}, `read each ${SECONDS} seconds`)]);
+    super(page, 'charts', 'Charts', [element('span', {className: 'muted'}, `read every ${SECONDS} seconds`)]);
     this.content.className = 'cards';
     setInterval(() => this.#onTime(), SECONDS * 1000);
   }

@@ -55,7 +55,7 @@ export class Containers {
     this.#counts = grown(this.#counts, room);
   }
 
-  /** It ends before `end`, with so many members. */
+  /** The container of this number ends before `end`, with so many members. */
   close(number, end, members) {
     this.#ends[number] = end;
     this.#counts[number] = members;

@@ -26,7 +26,7 @@ export class Places {
   /** Go where the address says, once all that is under way has ended. */
   follow() {
     const going = this.#last.then(() => this.#follow());
-    this.#last = going.catch(() => {});  // the next one does not depend on how this one ends
+    this.#last = going.catch(() => {});  // the next step does not depend on how this one ends
     return going;
   }
 
@@ -96,7 +96,7 @@ export class Places {
   #unknown(name) {
     const shown = visible(name, NAME_CHARACTERS).text;
     return this.#connections.wantsIdentity
-      ? `The gateway names its connections, "${shown}" perhaps among them, only to whom it knows.`
+      ? `The gateway names its connections, "${shown}" perhaps among them, only to those that it knows.`
       : `The gateway names no connection "${shown}" that may be used from here.`;
   }
 

@@ -160,7 +160,7 @@ export class KeySearch {
     try {
       this.size = await this.#session.ask('DBSIZE');
     } catch (error) {
-      this.size = null;  // it may be forbidden; the list does not need it
+      this.size = null;  // DBSIZE may be forbidden; the list does not need it
     }
     while (turn === this.#turn && !this.isWhole && !this.isFull && this.found < goal) {
       if (!await this.#step(turn)) break;

@@ -77,7 +77,7 @@ export class Session extends Link {
       const [about] = await this.ask('COMMAND', 'INFO', name);
       return Array.isArray(about);
     } catch (error) {
-      return false;  // it is not known: it may be forbidden, or the connection is lost, which others will tell
+      return false;  // not known: the question may be forbidden, or the connection lost, which others will tell
     }
   }
 
@@ -102,7 +102,7 @@ export class Session extends Link {
     if (this.isReadOnly) return Promise.reject(new ReadOnlyError(NO_CHANGE));
     const ask = this.onOneConnection(key);
     const change = this.#turn.then(() => this.#change(ask, key, type, {reads, isSame, writes}));
-    this.#turn = change.catch(ignore);  // the next one does not depend on how this one ends
+    this.#turn = change.catch(ignore);  // the next change does not depend on how this one ends
     return change;
   }
 

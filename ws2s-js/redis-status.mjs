@@ -62,7 +62,7 @@ export class LinkView {
     if (wait && wait.seconds >= LONGEST_SECONDS && session.isReady) session.renew();
     this.#node.hidden = !wait;
     const text = wait ? wait.text : '';
-    if (this.#text.textContent !== text) this.#text.textContent = text;  // it is read out, the seconds are not
+    if (this.#text.textContent !== text) this.#text.textContent = text;  // the text is read out, the seconds are not
     this.#seconds.textContent = wait ? `for ${secondsText(Math.floor(wait.seconds))}` : '';
   }
 }

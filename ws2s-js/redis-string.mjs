@@ -154,7 +154,7 @@ export class StringEditor {
     return session.setString(key, value, {reads: [['GET', key]], isSame});
   }
 
-  // It may take long: how far it is stands beside the button, whatever else the page tells meanwhile.
+  // Reading may take long: how far it is stands beside the button, whatever else the page tells meanwhile.
   async #saveToFile() {
     if (this.#reading) return;
     const reading = this.#reading = {isStopped: false};

@@ -147,7 +147,7 @@ export class Exporting {
   }
 
   async #put(name, dump, left, rest) {
-    if (dump === null || Number(left) === -2) return 'gone';  // its time may run out between the two
+    if (dump === null || Number(left) === -2) return 'gone';  // the time of the key may run out between the two
     if (!(dump instanceof Uint8Array) || !['number', 'bigint'].includes(typeof left)) return 'failed';
     this.#file.write(await keyOf({name, dump, deadline: this.#deadline(left)}, rest));
     this.#number++;

@@ -69,12 +69,12 @@ export class TreeRows {
     return parent ? this.rows.lastIndexOf(parent, at) : -1;
   }
 
-  /** How it is called. */
+  /** How a row is called. */
   name(row) {
     return row.node ? this.#document.nameLabel(row.node, NAME) : '';
   }
 
-  /** What it is. */
+  /** What a row stands for: a value, or how many members. */
   value(row, limit = LABEL) {
     if (row.more) return `${count(row.parent.node.count - row.more.index)} more`;
     const {kind, count: members} = row.node;
@@ -89,7 +89,7 @@ export class TreeRows {
     return `$${names.reverse().join('')}`;
   }
 
-  /** Its path, all of a value that is not too long, and what that may mean besides. */
+  /** The path of a row, all of a value that is not too long, and what that may mean besides. */
   detail(row) {
     if (row.more) return '';
     const isContainer = Object.hasOwn(WORDS, row.node.kind);

@@ -500,7 +500,7 @@ class PairFields {
   #pairs = [];
 
   constructor() {
-    this.#list = element('div', {className: 'pairs'});
+    this.#list = element('div');
     const more = element('button', {
       type: 'button', className: 'small', id: 'item-more', on: {click: () => this.#onMore()}}, 'One more field');
     this.node = element('div', {className: 'field wide'}, this.#list, element('div', {className: 'row'}, more));

@@ -178,7 +178,7 @@ export class ValueViewer {
   #source = null;
   #stop = new AbortController();
 
-  /** Is it a short text about which there is nothing to tell? */
+  /** Is the value a short text about which there is nothing to tell? */
   isPlain = true;
 
   constructor({id, fileName = 'value', depth = 0, isOpen = false, look = ''}) {

@@ -68,8 +68,8 @@ const LABEL_CHARACTERS = 80;
 
 function targetLabel({host, port, sshHost, gateway, tls, db, readOnly, master}) {
   const secure = tls && (tls === 'later' ? 'with TLS later' : 'with TLS');
-  const more = [secure, master && `for ${master}`, db && `db ${db}`, sshHost && `through ${sshHost}`, gateway && `by ${gateway}`,
-    readOnly && 'read-only'];
+  const more = [secure, master && `for ${master}`, db && `db ${db}`, sshHost && `through ${sshHost}`,
+    gateway && `by ${gateway}`, readOnly && 'read-only'];
   return visible([addressText(host, port), ...more].filter(Boolean).join(' '), LABEL_CHARACTERS).text;
 }
 

@@ -261,7 +261,7 @@ test('a change that is no step takes the place of the entry', async () => {
 test('a link that is broken, or names what is not there, says so and changes nothing', async () => {
   for (const [hash, words, wantsIdentity] of [
     ['#shop/x', /broken/, false], ['#%', /broken/, false], ['#none/0', /names no connection "none"/, false],
-    ['#none', /only to whom it knows/, true], ['#a%E2%80%AEb', /"a[^\u202e]*b"/, false]]) {
+    ['#none', /only to those that it knows/, true], ['#a%E2%80%AEb', /"a[^\u202e]*b"/, false]]) {
     const stage = new Stage(hash);
     stage.wantsIdentity = wantsIdentity;
     await stage.places.follow();

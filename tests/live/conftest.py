@@ -19,7 +19,7 @@ from certificates import made_pki  # noqa: E402
 from chromium import running_chromium  # noqa: E402
 from raw_client import RawClient  # noqa: E402
 from redis_server import running_redis  # noqa: E402
-from visitor import Gallery  # noqa: E402
+from visitor import Gallery, visited  # noqa: E402
 from waiting import wait_until  # noqa: E402
 
 
@@ -147,6 +147,20 @@ def browser():
 @pytest.fixture
 def gallery(tmpdir):
     return Gallery(str(tmpdir))
+
+
+@pytest.fixture
+def console(browser, gateway):
+    """The console of the module's ``gateway``."""
+    with visited(browser, gateway) as visitor:
+        yield visitor
+
+
+@pytest.fixture
+def measured_client(browser, gateway):
+    """The Redis page of the module's ``gateway``, which has nothing to do but its own work."""
+    with visited(browser, gateway, 'redis.html', sees_network=False) as visitor:
+        yield visitor
 
 
 @pytest.fixture

@@ -70,12 +70,6 @@ def fill_ssh(visitor, server, **fields):
 
 # -- the console -------------------------------------------------------------------------------------------------------
 
-@pytest.fixture
-def console(browser, gateway):
-    with visited(browser, gateway) as visitor:
-        yield visitor
-
-
 def send(visitor, text):
     visitor.fill('#input', text)
     visitor.press('Enter')
@@ -357,13 +351,6 @@ HUNDRED_THOUSAND_KEYS = """
 for i = 1, 100000 do redis.call('SET', 'key:' .. string.format('%06d', i), i) end
 return redis.call('DBSIZE')
 """
-
-
-@pytest.fixture
-def measured_client(browser, gateway):
-    """``client``, which has nothing to do but its own work."""
-    with visited(browser, gateway, 'redis.html', sees_network=False) as visitor:
-        yield visitor
 
 
 @pytest.mark.quiet

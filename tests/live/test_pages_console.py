@@ -39,12 +39,6 @@ def gateway():
 
 
 @pytest.fixture
-def console(browser, gateway):
-    with visited(browser, gateway) as console:
-        yield console
-
-
-@pytest.fixture
 def measured(browser, gateway):
     with visited(browser, gateway, sees_network=False) as console:
         yield console
@@ -272,7 +266,7 @@ def test_tls_begins_in_the_midst_of_smtp_and_a_message_goes_as_a_file(console, p
         prepare(console, server, pki)
         say(console, u'EHLO page.test', 'STARTTLS')
         say(console, u'STARTTLS', '220 TLS go ahead')
-        start_tls(console, 'by now with TLS (TLSv1')
+        start_tls(console, 'now with TLS (TLSv1')
         say(console, u'EHLO page.test', 'AUTH PLAIN')
         console.choose('#mode', 'secret')
         console.fill('#secret', u'AUTH PLAIN AGFubgBzZWNyZXQ=')
@@ -302,9 +296,9 @@ def test_tls_begins_in_the_midst_of(console, pki, good, protocol):
     with reaping_orphans(), running_dovecot(good, protocol) as server:
         prepare(console, server, pki)
         say(console, begin, ready)
-        start_tls(console, 'by now with TLS (TLSv1')
+        start_tls(console, 'now with TLS (TLSv1')
         say(console, login, answer)
-        assert [text for text in notices(console) if 'From here on it is TLSv1' in text]
+        assert [text for text in notices(console) if 'From here on the connection has TLS (TLSv1' in text]
         disconnect(console)
 
 
@@ -329,7 +323,7 @@ def test_what_came_in_the_clear_has_no_say_in_how_the_rest_looks(console, pki, g
         choose_tls_later(console, pki.root.cert)
         connect(console, port)
         say(console, u'STARTTLS', '220 ready\nred')
-        start_tls(console, 'by now with TLS (TLSv1')
+        start_tls(console, 'now with TLS (TLSv1')
         say(console, u'secret words', 'secret words')
         assert console.texts('.entry.received .ansi') == ['red ']
         disconnect(console)
@@ -529,7 +523,7 @@ def test_tls_that_begins_later_a_recording_and_clear_go_by_keyboard_alone(consol
         console.press('Enter')
         wait_for_received(console, '220 ready')
         press_at(console, 'start-tls')
-        console.wait_for_text('#status', 'by now with TLS (TLSv1')
+        console.wait_for_text('#status', 'now with TLS (TLSv1')
         assert console.focused() == 'input'
         press_at(console, 'record')
         assert console.page.evaluate('document.querySelector("#record").ariaPressed') == 'true'

@@ -34,12 +34,6 @@ def client(browser, gateway):
         yield visitor
 
 
-@pytest.fixture
-def measured_client(browser, gateway):
-    with visited(browser, gateway, 'redis.html', sees_network=False) as visitor:
-        yield visitor
-
-
 def open_view(visitor, port):
     """Of a server at this port."""
     log_in(visitor, port)

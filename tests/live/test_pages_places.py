@@ -148,7 +148,7 @@ def test_a_page_that_is_not_known_is_told_of_no_connection_until_it_shows_its_to
     tokens = [{'name': 'ann', 'token': TOKEN}]
     with offering(auth={'tokens': tokens}) as (_, program):
         with visited(browser, program, 'redis.html#shop') as visitor:
-            visitor.wait_for_text('#status', 'only to whom it knows')
+            visitor.wait_for_text('#status', 'only to those that it knows')
             assert visitor.texts('#connections a') == []
             gallery.hang(visitor, 'connections-unknown')
             visitor.open('#target-gateway-section')

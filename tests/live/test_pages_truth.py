@@ -34,12 +34,6 @@ def client(browser, gateway):
         yield visitor
 
 
-@pytest.fixture
-def console(browser, gateway):
-    with visited(browser, gateway) as visitor:
-        yield visitor
-
-
 def kind(visitor, selector='#status'):
     """How a status looks: good, bad, busy or nothing."""
     return visitor.page.evaluate('document.querySelector("%s").className' % selector).replace('status', '').strip()

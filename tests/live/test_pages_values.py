@@ -42,12 +42,6 @@ def client(browser, gateway):
         yield visitor
 
 
-@pytest.fixture
-def measured_client(browser, gateway):
-    with visited(browser, gateway, 'redis.html', sees_network=False) as visitor:
-        yield visitor
-
-
 def look(client, way):
     """At the value that is open, as soon as it is there, in this way."""
     client.wait_until_shown('#view-look')

@@ -1,6 +1,7 @@
 # -*- coding: utf-8 -*-
 """Which modules the pages load, that none waits for another to be named, and how soon a page can be used."""
 import io
+import json
 import os
 import re
 
@@ -13,6 +14,7 @@ pytestmark = pytest.mark.independent
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(ws2s.__file__)), 'ws2s-js')
 STATIC = re.compile(r'''^(?:import\b[^;'"]*|export\b[^;'"]*\bfrom )['"](.*?)['"];$''', re.MULTILINE)
 DYNAMIC = re.compile(r'''\bimport\(['"](.*?)['"]\)''')
+STYLE = re.compile(r'<link rel="stylesheet" href="(.*?)">')
 PRELOAD = re.compile(r'<link rel="modulepreload" href="(.*?)">')
 PAGES = {'index.html': 'console-start.mjs', 'redis.html': 'redis-start.mjs'}
 
@@ -107,6 +109,13 @@ def test_what_is_loaded_when_it_is_needed_loads_nothing_late_itself(page):
             and name not in graph(rest_of(page))] == []
 
 
+def test_every_file_belongs_to_a_page_or_to_the_package():
+    package = json.loads(text_of('package.json'))['files'] + ['package.json']
+    styles = [style for page in PAGES for style in STYLE.findall(head_of(page))]
+    modules = [module for page in PAGES for module in first(page) | set(late(page))]
+    assert set(os.listdir(FOLDER)) == set(package + styles + modules + list(PAGES))
+
+
 # --- How soon -------------------------------------------------------------------------------------
 
 ROUND_TRIP, RATE, CONNECTIONS = 0.4, 40000.0, 6  # seconds, bytes a second, of one browser to one host
@@ -145,7 +154,7 @@ def test_the_seconds_of_replies_are_those_of_a_line_that_they_share():
 @each_page
 def test_a_page_can_be_used_within_2_seconds_on_a_slow_line(page):
     """400 ms for each request, 40 KB a second: the document, then all that its head names."""
-    needed = re.findall(r'<link rel="stylesheet" href="(.*?)">', head_of(page)) + graph(PAGES[page])
+    needed = STYLE.findall(head_of(page)) + graph(PAGES[page])
     assert seconds([reply_bytes(page)]) + seconds([reply_bytes(name) for name in needed]) < 1.6
 
 
