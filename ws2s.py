@@ -1497,6 +1497,8 @@ def page_head(status, content_type, length, headers=(), policy=PAGE_POLICY):
 def file_reply(request, name, form, policy):
     """(status, head, body) of the reply with a file; 304 to whoever has this FileForm (RFC 9110 section 15.4.5)."""
     about = [('ETag', form.tag)] + [('Vary', 'Accept-Encoding')] * is_text(name)
+    # Whoever has opened one of our pages must not lead it to another connection later, unseen.
+    about += [('Cross-Origin-Opener-Policy', 'same-origin')] * (policy == PAGE_POLICY)
     if has_tag(request, form.tag):
         # Of a policy that has changed since the file was kept the reader must hear, too.
         policies = list(PAGE_HEADERS) + [('Content-Security-Policy', policy)]

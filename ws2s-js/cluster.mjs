@@ -247,13 +247,19 @@ function isNode(node) {
 }
 
 function isSlotRange(range) {
-  return Array.isArray(range) && isSlot(range[0]) && isSlot(range[1]) && range.length > 2
+  return Array.isArray(range) && isSlot(range[0]) && isSlot(range[1]) && range[0] <= range[1] && range.length > 2
     && range.slice(2).every(isNode);
+}
+
+// No slot has two masters.
+function isSlotList(reply) {
+  return Array.isArray(reply) && reply.length <= SLOTS && reply.every(isSlotRange)
+    && reply.reduce((sum, [first, last]) => sum + last - first + 1, 0) <= SLOTS;
 }
 
 /** What CLUSTER SLOTS has answered, as SlotTable takes it. */
 function rangesOf(reply, book, teller) {
-  if (!Array.isArray(reply) || reply.length > SLOTS || !reply.every(isSlotRange)) {
+  if (!isSlotList(reply)) {
     throw new WS2SError(1, 'protocol', 'no list of slots is what CLUSTER SLOTS was answered with');
   }
   const addressOfNode = ([host, port]) => book.addressOf(host && DECODER.decode(host), port, teller);

@@ -5,9 +5,15 @@ import {textOf, utf8} from './redis-bytes.mjs';
 import {NodeError} from './redis-errors.mjs';
 import {GuardedRedis} from './redis-guard.mjs';
 import {watch} from './redis-route.mjs';
+import {visible} from './page.mjs';
 import {RedisError, WS2SError} from './ws2s.mjs';
 
+const ADDRESS_CHARACTERS = 100;
+const TOLD_NODES = 20;
+
 const ignore = () => {};
+// A server may call its nodes anything.
+const shown = address => visible(address, ADDRESS_CHARACTERS).text;
 const nameOf = word => (textOf(utf8Of(word)) || '').toUpperCase();
 const utf8Of = word => (word instanceof Uint8Array ? word : utf8(String(word)));
 
@@ -86,6 +92,11 @@ class KeyConnection {
   }
 }
 
+function listed(addresses) {
+  const more = addresses.length - TOLD_NODES;
+  return addresses.slice(0, TOLD_NODES).map(shown).join(', ') + (more > 0 ? ` and ${more} more` : '');
+}
+
 /** What is told of nodes: which of them are there, and what has changed. */
 class Nodes {
   #connected = new Set();
@@ -110,7 +121,7 @@ class Nodes {
     if (this.#all === null) return;
     const wasLost = this.#lost.delete(address);
     if (!this.isThere) this.onReady();
-    else if (wasLost) this.#events.news(`Node ${address} is connected again.`, 'good');
+    else if (wasLost) this.#events.news(`Node ${shown(address)} is connected again.`, 'good');
   }
 
   onLost(address, error) {
@@ -119,7 +130,7 @@ class Nodes {
     const isNew = !this.#lost.has(address);
     this.#lost.add(address);
     if (this.#connected.size) {
-      if (isNew) this.#events.news(`Node ${address} is lost. Its keys are waited for.`, 'bad');
+      if (isNew) this.#events.news(`Node ${shown(address)} is lost. Its keys are waited for.`, 'bad');
       return;
     }
     this.isThere = false;
@@ -139,8 +150,8 @@ class Nodes {
     const come = after.filter(address => !before.includes(address));
     if (!gone.length && !come.length) return;
     const isOne = gone.length === 1 && come.length === 1;
-    this.#events.news(isOne ? `Node ${come[0]} has taken over from ${gone[0]}.`
-      : `The nodes of the cluster are now ${after.join(', ')}.`, 'good');
+    this.#events.news(isOne ? `Node ${shown(come[0])} has taken over from ${shown(gone[0])}.`
+      : `The nodes of the cluster are now ${listed(after)}.`, 'good');
   }
 }
 
@@ -203,7 +214,7 @@ class ClusterClient {
   #named(error) {
     const address = this.#failed.get(error) || this.#failed.get(error.cause);
     const isOfNode = error instanceof WS2SError && address && !/^gateway-/.test((error.cause || error).reason);
-    return isOfNode ? new NodeError(`Node ${address}`, error) : error;
+    return isOfNode ? new NodeError(`Node ${shown(address)}`, error) : error;
   }
 
   // -- asking ---------------------------------------------------------------------------------------------------------

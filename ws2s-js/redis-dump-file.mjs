@@ -21,7 +21,7 @@ const KEY = 0x4b, END = 0x45;
 const HEAD_BYTES = MAGIC.length + 6, KEY_BYTES = 17, END_BYTES = 13, CHECK_BYTES = 4;
 const SLICE_BYTES = 1048576;
 const MOST_FACTS = 65536;
-const MOST_BYTES = 0x40000000;  // of a name or a dump: Redis takes half of that
+const MOST_BYTES = 0x20000000;  // of a name and a dump, which a page must hold: Redis takes no more
 
 /** A file that holds no keys, or not all of them. */
 export class FileError extends Error {
@@ -184,7 +184,7 @@ export class KeyFileReader {
   }
 
   #sizeOfKey(name, dump) {
-    if (name > MOST_BYTES || dump > MOST_BYTES) throw this.#damaged();
+    if (name + dump > MOST_BYTES) throw this.#damaged();
     return KEY_BYTES + name + dump + CHECK_BYTES;
   }
 

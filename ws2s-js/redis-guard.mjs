@@ -2,9 +2,9 @@
  * Read-only connections: what may not be sent is refused here, in the page, before anything is sent.
  *
  * A command passes only if it is known to write nothing: by the list below, or, for others (of modules, or newer), if
- * the server itself flags it `readonly` in its answer to COMMAND. What the server flags `write` never passes, whatever
- * is written here. All else is refused: what nobody knows, scripts and functions that may write, what changes the
- * server, its clients or its configuration, and PUBLISH.
+ * the server itself flags it `readonly` in its answer to COMMAND and neither its name nor a list below tells otherwise.
+ * What the server flags `write` never passes, whatever is written here. All else is refused: what nobody knows, scripts
+ * and functions that may write, what changes the server, its clients or its configuration, and PUBLISH.
  */
 
 import {ReadOnlyError} from './redis-errors.mjs';
@@ -45,10 +45,23 @@ const LOOKS_WITHIN = {
 // What looks by its name, but does not with this word behind it.
 const BUT = {ACL: ['LOG', 'RESET']};
 
-// Redis flags some of these `readonly`, or nothing, although they may write: PFCOUNT stores what it has counted.
+// Redis flags some of these `readonly`, or nothing, although they may write: PFCOUNT stores what it has counted. Of the
+// others no server is believed that they only look.
 const WRITES = words(`
-  BGREWRITEAOF BGSAVE DEBUG EVAL EVALSHA FAILOVER FCALL FLUSHALL FLUSHDB MIGRATE PFCOUNT PFDEBUG PFSELFTEST PSYNC
-  PUBLISH REPLCONF REPLICAOF RESTORE SAVE SHUTDOWN SLAVEOF SPUBLISH SWAPDB SYNC`);
+  APPEND BGREWRITEAOF BGSAVE BITFIELD BITOP BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN COPY DEBUG
+  DECR DECRBY DEL DELEX EVAL EVALSHA EXPIRE EXPIREAT FAILOVER FCALL FLUSHALL FLUSHDB GEOADD GEORADIUS
+  GEORADIUSBYMEMBER GEOSEARCHSTORE GETDEL GETEX GETSET HDEL HEXPIRE HEXPIREAT HGETDEL HGETEX HINCRBY HINCRBYFLOAT
+  HMSET HPERSIST HPEXPIRE HPEXPIREAT HSET HSETEX HSETNX INCR INCRBY INCRBYFLOAT LINSERT LMOVE LMPOP LPOP LPUSH LPUSHX
+  LREM LSET LTRIM MIGRATE MOVE MSET MSETEX MSETNX PERSIST PEXPIRE PEXPIREAT PFADD PFCOUNT PFDEBUG PFMERGE PFSELFTEST
+  PSETEX PSYNC PUBLISH RENAME RENAMENX REPLCONF REPLICAOF RESTORE RESTORE-ASKING RPOP RPOPLPUSH RPUSH RPUSHX SADD
+  SAVE SDIFFSTORE SET SETBIT SETEX SETNX SETRANGE SHUTDOWN SINTERSTORE SLAVEOF SMOVE SORT SPOP SPUBLISH SREM
+  SUNIONSTORE SWAPDB SYNC TFCALL TFCALLASYNC TFUNCTION UNLINK XACK XACKDEL XADD XAUTOCLAIM XCLAIM XDEL XDELEX
+  XREADGROUP XSETID XTRIM ZADD ZDIFFSTORE ZINCRBY ZINTERSTORE ZMPOP ZPOPMAX ZPOPMIN ZRANGESTORE ZREM ZREMRANGEBYLEX
+  ZREMRANGEBYRANK ZREMRANGEBYSCORE ZUNIONSTORE`);
+
+// Modules flag some of their commands `readonly` that change no key, but something else: FT.DICTADD, RG.PYEXECUTE.
+const CHANGING = new RegExp('[.].*(ABORT|ADD|ALTER|CLEAR|CONFIG|CREATE|CURSOR|DEBUG|DEL|DROP|EXEC|FLUSH|INSERT|LOAD'
+  + '|PUT|REFRESH|REGISTER|RESET|SET|STOP|STORE|SYNUPDATE|TRIGGER|UPDATE|WRITE)');
 
 const INSTEAD = {
   EVAL: 'EVAL_RO', EVALSHA: 'EVALSHA_RO', FCALL: 'FCALL_RO', SORT: 'SORT_RO', BITFIELD: 'BITFIELD_RO',
@@ -96,6 +109,7 @@ export class ReadOnlyGuard {
     if (Object.hasOwn(BUT, name) && BUT[name][0] === second && BUT[name][1] === third) return false;
     if (LOOKS.has(name)) return true;
     if (Object.hasOwn(LOOKS_WITHIN, name)) return LOOKS_WITHIN[name].has(second);
+    if (CHANGING.test(name)) return false;
     const called = this.#flags.has(`${name}|${second}`) ? `${name}|${second}` : name;
     return this.#has(called, 'readonly') && !this.#has(called, 'admin') && !this.#has(called, 'may_replicate');
   }

@@ -30,6 +30,25 @@ function refuseMore(pieces) {
   if (pieces > MOST_PIECES) throw new FileError(`${TOO_LARGE_VALUE} for reading.`);
 }
 
+const MOST_WEIGHT = 10 * LARGEST_JSON;  // of all replies about a value: its size is but what the server says
+const ITEM_WEIGHT = 64;
+
+function weightOf(reply) {
+  const items = Array.isArray(reply) ? reply : [];
+  return items.reduce((sum, item) => sum + weightOf(item), ITEM_WEIGHT + (reply?.length || 0));
+}
+
+/** An ask() that throws a FileError as soon as all replies together have become too many. */
+function weighed(ask) {
+  let room = MOST_WEIGHT;
+  return async (...words) => {
+    const reply = await ask(...words);
+    room -= weightOf(reply);
+    if (room < 0) throw new FileError(`${TOO_LARGE_VALUE} for reading.`);
+    return reply;
+  };
+}
+
 const list = items => `[${items.join(',')}]`;
 const pairs = items => list(items.map(([first, second]) => `[${jsonOf(first)},${jsonOf(second)}]`));
 
@@ -77,7 +96,9 @@ async function entries(ask, key) {
   return all;
 }
 
-const scoreOf = bytes => (Number.isFinite(Number(textOf(bytes))) ? textOf(bytes) : jsonOf(bytes));
+const NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?(e[+-]?\d+)?$/i;  // of JSON
+
+const scoreOf = bytes => (NUMBER.test(textOf(bytes)) ? textOf(bytes) : jsonOf(bytes));
 
 // By type: the value as JSON.
 const READERS = {
@@ -105,7 +126,7 @@ function documentOf(bytes) {
 }
 
 function expiryOf(left, now) {
-  if (left < 0) return 'null';
+  if (left < 0 || !['number', 'bigint'].includes(typeof left)) return 'null';
   const moment = new Date(now + Number(left));
   return Number.isNaN(moment.getTime()) ? String(left) : `"${moment.toISOString()}"`;
 }
@@ -138,7 +159,7 @@ export class JsonLines {
 
   // null for a key that is gone.
   async #line(key) {
-    const ask = (...words) => this.#client.bytes(...words);
+    const ask = weighed((...words) => this.#client.bytes(...words));
     const [type, left] = await Promise.all([ask('TYPE', key), ask('PTTL', key)]);
     if (type === 'none' || left === -2) return null;
     const value = Object.hasOwn(READERS, type) ? await READERS[type](ask, key) : 'null';

@@ -85,7 +85,7 @@ class MasterFinder {
       if (reply === null) throw new MasterError(`The Sentinel knows no master of the name ${shown(this.#name)}.`);
       const others = await redis.bytes('SENTINEL', 'SENTINELS', this.#name).catch(() => []);
       this.#remember(sentinel, others);
-      return addressIn(reply[0], reply[1]);
+      return addressIn(reply);
     } catch (error) {
       throw isUnknown(error) ? new MasterError('This server is no Sentinel: leave the name of a master empty.') : error;
     } finally {
@@ -102,9 +102,16 @@ class MasterFinder {
   }
 }
 
-function addressIn(host, port) {
+// null where a Sentinel tells of no address.
+function addressOf(host, port) {
+  if (![host, port].every(each => each instanceof Uint8Array)) return null;
   const address = {host: textOf(host), port: Number(textOf(port))};
-  if (address.host && address.port >= 1 && address.port <= 65535) return address;
+  return address.host && Number.isInteger(address.port) && address.port >= 1 && address.port <= 65535 ? address : null;
+}
+
+function addressIn(reply) {
+  const address = Array.isArray(reply) ? addressOf(...reply) : null;
+  if (address) return address;
   throw new WS2SError(1, 'protocol', 'no address is what the Sentinel has answered');
 }
 
@@ -112,8 +119,7 @@ function addressIn(host, port) {
 function addressInFields(fields) {
   const value = name => fields[fields.findIndex((field, i) => (
     i % 2 === 0 && field instanceof Uint8Array && textOf(field) === name)) + 1];
-  const [host, port] = [value('ip'), value('port')];
-  return host instanceof Uint8Array && port instanceof Uint8Array ? addressIn(host, port) : null;
+  return addressOf(value('ip'), value('port'));
 }
 
 /**
@@ -133,6 +139,8 @@ class MasterClient {
   #next = deferred();
   #isOver = false;
   #wake = ignore;
+  #begun = 0;           // when it was there last
+  #short = 0;           // how often one after the other that was not for long
   #subscriptions = [];  // {kind, name, callback}
 
   /** `make(address)`: a client of the server there. */
@@ -144,6 +152,7 @@ class MasterClient {
   }
 
   async #seek() {
+    if (this.#short) await this.#pause(this.#short - 1);
     for (let number = 0; !this.#isOver; number++) {
       try {
         this.#adopt(await this.#connected());
@@ -197,6 +206,7 @@ class MasterClient {
     redis.onLost = error => this.#onEnd(redis, error);
     redis.onClose = error => this.#onEnd(redis, error);
     this.#redis = redis;
+    this.#begun = performance.now();
     this.#next.resolve(redis);
     for (const each of this.#subscriptions) this.#subscribe(redis, each).catch(error => this.onLost(error));
     this.#tell(text);
@@ -213,6 +223,7 @@ class MasterClient {
     if (redis !== this.#redis || this.#isOver) return;
     drop(redis);
     this.#redis = null;
+    this.#short = performance.now() - this.#begun < PAUSE.longest ? this.#short + 1 : 0;
     this.#next = deferred();
     this.onLost(error);
     this.#seek();

@@ -2,7 +2,7 @@
 
 import {nameOf} from './redis-bytes.mjs';
 
-const SECRET = /pass|auth|secret/i;
+const SECRET = /pass|auth|secret|token|credential|^namespace\./i;
 const NOT_SECRET = new Set(['tls-auth-clients']);
 // What a rule of a user begins with that is a password, or the hash of one.
 const PASSWORD = /^[#<>!]/;

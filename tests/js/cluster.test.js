@@ -498,6 +498,7 @@ const NO_SLOTS = [
   '*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n+a\r\n:1\r\n', '*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$1\r\na\r\n$1\r\n1\r\n',
   '*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$1\r\na\r\n:65536\r\n', '*1\r\n*3\r\n:0\r\n:16383\r\n*0\r\n',
   `*16385\r\n${slotsReply([[0, 0, 'a', 1]]).slice(4).repeat(16385)}`,
+  slotsReply([[0, 16383, 'a', 1], [16383, 16383, 'b', 2]]), slotsReply([[16383, 0, 'a', 1]]),
 ];
 
 for (const reply of NO_SLOTS) {

@@ -125,7 +125,7 @@ test('a length that is made up does not take memory, nor a while', async () => {
   for (const lengths of [[255, 255, 255, 255, 0, 0, 0, 1], [0, 0, 0, 1, 0x40, 0, 0, 1]]) {
     assert.throws(() => read(claim(lengths)), /key 1 is not what was written/);
   }
-  assert.throws(() => read(claim([0x3f, 0, 0, 0, 0, 0, 0, 1])), /cut off/);
+  assert.throws(() => read(claim([0x1f, 0, 0, 0, 0, 0, 0, 1])), /cut off/);
   const facts = await fileOf();
   facts[15] = 255;
   assert.throws(() => read(facts), /beginning of the file is damaged/);
@@ -149,3 +149,14 @@ test('a large key in many pieces is copied a few times, not once for each piece'
   assert.strictEqual(read(file, 4096).keys[0].dump.length, 20000000);
   assert.ok(process.cpuUsage(started).user < 3e6);
 });
+
+for (const sizes of [[0x10000000, 0x10000001], [0, 0x20000001], [0xffffffff, 0xffffffff]]) {
+  test(`a key of ${sizes.join(' and ')} bytes is none, before a page has held half of it`, () => {
+    const head = Buffer.alloc(17);
+    head.write('K');
+    sizes.forEach((size, i) => head.writeUInt32BE(size, 9 + 4 * i));
+    const reader = new files.KeyFileReader();
+    reader.push(whole(files.headOf(FACTS)));
+    assert.throws(() => reader.push(new Uint8Array(head)), /damaged/);
+  });
+}

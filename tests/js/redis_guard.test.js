@@ -100,6 +100,30 @@ test('a server that flags what writes as readonly is not believed', () => {
   for (const [name] of told) assert.notStrictEqual(guard(told).refusal([name, 'SET']), null, name);
 });
 
+test('a server that flags all there is as readonly has nothing sent that writes', () => {
+  const names = [...new Set(REFUSED.map(text => text.split(' ')[0].toUpperCase()))];
+  const told = names.map(name => [name, 1, ['readonly']]);
+  const unknown = ['NOSUCH', 'BOX', 'CONSTRUCTOR', '__PROTO__', 'TOSTRING', 'HASOWNPROPERTY', 'ODD.SPREAD',
+    'ODD.ADMIN'];
+  const passing = REFUSED.filter(text => guard(told).refusal(line(text)) === null).map(text => text.split(' ')[0]);
+  assert.deepStrictEqual(passing.filter(name => !unknown.includes(name)), []);
+});
+
+/* As RediSearch, RedisGears and others flag them. */
+for (const name of ['FT.DICTADD', 'FT.DICTDEL', 'FT.DEBUG', 'FT.CONFIG', 'FT.CURSOR', '_FT.CONFIG', 'RG.PYEXECUTE',
+  'RG.TRIGGER', 'RG.ABORTEXECUTION', 'GRAPH.CONFIG', 'SEARCH.CLUSTERSET', 'TIMESERIES.REFRESHCLUSTER', 'TFCALL']) {
+  test(`${name} is refused, though its module calls it readonly: it changes something that is no key`, () => {
+    assert.notStrictEqual(guard([[name.toLowerCase(), -1, ['readonly']]]).refusal([name, 'x']), null);
+  });
+}
+
+for (const name of ['FT.SEARCH', 'FT.INFO', 'FT.AGGREGATE', 'FT.DICTDUMP', 'TS.MRANGE', 'TS.GET', 'BF.EXISTS',
+  'JSON.MGET', 'GRAPH.RO_QUERY', 'TOPK.QUERY', 'CMS.INFO']) {
+  test(`${name} passes where the server flags it readonly`, () => {
+    assert.strictEqual(guard([[name.toLowerCase(), -1, ['readonly']]]).refusal([name, 'x']), null);
+  });
+}
+
 for (const reply of [undefined, null, 'OK', 7, [null], [[]], [['get']], [['get', 1, 'write']], [[{}, 1, ['write']]],
   [['a', 1, [null, 7, {}]]], [['a', 1, [], 0, 0, 0, 0, 0, 0, 'x']], new Map(), [[['get'], 1, ['write']]]]) {
   test(`${JSON.stringify(reply)} as the list of commands changes nothing`, () => {

@@ -62,7 +62,11 @@ const HIDDEN = [
   [['MIGRATE', 'host', '1', 'key', '0', '1', 'AUTH', SECRET], 1],
   [['migrate', 'host', '1', '', '0', '1', 'AUTH2', 'user', SECRET, 'KEYS', 'a'], 1],
   [['CONFIG', 'SET', 'requirepass', SECRET], 2], [['SENTINEL', 'SET', 'm', 'auth-pass', SECRET], 2],
-  [['MODULE', 'LOADEX', 'x.so', 'CONFIG', 'a', SECRET], 2],
+  [['MODULE', 'LOADEX', 'x.so', 'CONFIG', 'a', SECRET], 2], [['NAMESPACE', 'ADD', 'ns', SECRET], 2],
+  [['HSET', 'user:1', 'Password', SECRET], 3], [['EVALSHA', 'ab', '0', 'h', 'AUTH2', 'user', SECRET], 5],
+  [['SET', 'db-pass', SECRET], 2], [['PUBLISH', 'requirepass', SECRET], 2],
+  [['EVAL', `return redis.call("MIGRATE", "AUTH", "${SECRET}")`, '0'].map(word => word.replaceAll('"', "'")), 1],
+  [['eval_ro', 'return redis.call(ARGV[1])', '0', 'x-auth-y', SECRET], 1],
 ];
 
 const quoted = words => words.map(word => `"${word}"`).join(' ');
@@ -174,7 +178,8 @@ test('a client is ended by its id, and never the one that asks', () => {
 
 // -- configuration and users ------------------------------------------------------------------------------------------
 
-const PASSWORDS = ['requirepass', 'masterauth', 'masteruser-pass', 'tls-key-file-pass', 'sentinel-pass', 'x-SECRET-y'];
+const PASSWORDS = ['requirepass', 'masterauth', 'masteruser-pass', 'tls-key-file-pass', 'sentinel-pass', 'x-SECRET-y',
+  'namespace.shop', 's3-token'];
 
 for (const name of PASSWORDS) {
   test(`the setting ${name} is hidden, unless it is empty`, () => {

@@ -135,18 +135,32 @@ test('a node that is lost is told by its name, and so is the one that takes over
   await session.close();
 });
 
+test('nodes with names that mislead or never end are told as what they are, and not all of many', async () => {
+  const {cluster, session, told} = await beginCluster();
+  const names = [`\u202e${'x'.repeat(1000)}`, 'evil\nlogged out', ...Array.from({length: 40}, (_, i) => `n${i}`)];
+  cluster.ranges = [[0, 10922, 'a', '1'], ...names.map((name, i) => [10923 + i, 10923 + i, name, '7'])];
+  await session.ask('DBSIZE').catch(() => {});
+  cluster.fail('b:2');
+  await until(() => told.some(each => each.startsWith('The nodes of the cluster are now')));
+  for (const text of told) {
+    assert.ok(text.length < 2000, text.length);
+    assert.doesNotMatch(text, /[\u202e\n]/);
+  }
+  await session.close();
+});
+
 // -- a Sentinel -------------------------------------------------------------------------------------------------------
 
 /* A Sentinel at s:9 that tells of `place.master`, and servers at a:1 and b:2 of which that is the master. */
-async function beginMaster(options = {}) {
+async function beginMaster(options = {}, others = '*0\r\n', address = null) {
   const place = {master: 'a:1'};
   const server = address => new FakeRedis({
     ROLE: () => list([place.master === address ? 'master' : 'slave', 0, 'x']), INFO: bulk('redis_version:7.0.0\r\n'),
     TYPE: '+string\r\n'});
   const redises = new Map(['a:1', 'b:2'].map(address => [address, server(address)]));
-  const tell = name => (name === 'shop' ? list(place.master.split(':')) : '*-1\r\n');
+  const tell = name => (name === 'shop' ? address || list(place.master.split(':')) : '*-1\r\n');
   redises.set('s:9', new FakeRedis({SENTINEL: ([, word, name]) => (
-    word === 'GET-MASTER-ADDR-BY-NAME' ? tell(name) : '*0\r\n')}));
+    word === 'GET-MASTER-ADDR-BY-NAME' ? tell(name) : others)}));
   const gateway = new FakeGateway({
     makeTarget: (session, {host, port}) => redises.get(`${host}:${port}`).connect(session)});
   const told = [];
@@ -177,6 +191,36 @@ test('a master that has become a replica, as it answers, is left for the next on
   assert.strictEqual(await session.ask('SET', 'k', 'v'), 'OK');
   await session.close();
 });
+
+test('a master that always says it is a replica is not sought without a pause', async () => {
+  const {redises, session} = await beginMaster();
+  const master = redises.get('a:1'), begin = performance.now();
+  Object.assign(master.answers, {SET: '-READONLY a replica\r\n', PING: '-READONLY a replica\r\n'});
+  await assert.rejects(session.ask('SET', 'k', 'v'), {code: 'READONLY'});
+  await until(() => master.commands.filter(each => each === 'ROLE').length >= 4);
+  assert.ok(performance.now() - begin >= 1500, `${performance.now() - begin} ms`);
+  await session.close();
+});
+
+const ODD_SENTINELS = [
+  '*1\r\n*0\r\n', `*1\r\n${list(['ip', 'c', 'port', '0'])}`,
+  `*1\r\n${list(['ip', 'c', 'port'])}`,
+  '*1\r\n*4\r\n$2\r\nip\r\n:1\r\n$4\r\nport\r\n:1\r\n', '+OK\r\n', ':7\r\n', '*-1\r\n'];
+
+for (const reply of ODD_SENTINELS) {
+  test(`a Sentinel that tells ${JSON.stringify(reply)} of others is asked alone`, async () => {
+    const {session} = await beginMaster({}, reply);
+    assert.strictEqual(session.where, 'master a:1');
+    await session.close();
+  });
+}
+
+for (const reply of ['+OK\r\n', ':7\r\n', '*0\r\n', '*2\r\n:1\r\n:2\r\n', list(['', '1']), list(['a', '1.5'])]) {
+  test(`${JSON.stringify(reply)} is no address of a master`, async () => {
+    const wanted = {name: 'NodeError', message: /no address|understood|protocol/};
+    await assert.rejects(beginMaster({}, undefined, reply), wanted);
+  });
+}
 
 test('a name that the Sentinel does not know is told', async () => {
   await assert.rejects(beginMaster({master: 'nobody'}), /The Sentinel knows no master of the name nobody/);

@@ -302,7 +302,7 @@ async function lineOf(answers) {
   const client = {bytes: async (...words) => {
     const answer = answers[words.find(word => Object.hasOwn(answers, word))];
     if (answer instanceof Error) throw answer;
-    return answer;
+    return typeof answer === 'function' ? answer() : answer;
   }};
   const file = new transfer.FileParts();
   const counts = await new json.JsonLines(client, file, () => NOW).step({keys: [raw('k\xe9')]});
@@ -354,3 +354,22 @@ test('long values are read piece by piece', async () => {
   assert.strictEqual(JSON.parse(await new Blob(file.parts).text()).value.length, 2500);
   assert.strictEqual(asked.filter(name => name === 'LRANGE').length, 3);
 });
+
+test('a line is JSON, whatever a server has answered for a time and for a score', async () => {
+  const scores = ['1', ' 1', '0x10', '', '1\n', 'inf', '-2.5e-7', '1e400', '.5', '\u0661'];
+  const {text} = await lineOf({TYPE: 'zset', PTTL: 'x,"evil":1', ZRANGE: list(...scores.flatMap(each => ['m', each]))});
+  assert.strictEqual(text.indexOf('\n'), text.length - 1);
+  const {expires, value, evil} = JSON.parse(text);
+  assert.deepStrictEqual([expires, evil, value.map(([, score]) => typeof score)], [null, undefined,
+    ['number', 'string', 'string', 'string', 'string', 'string', 'number', 'number', 'string', 'string']]);
+});
+
+for (const [type, command] of [['hash', 'HSCAN'], ['list', 'LRANGE']]) {
+  test(`a ${type} of which a server tells more and more is given up before it fills the memory`, async () => {
+    const items = Array(1000).fill(new Uint8Array(10000)), all = type === 'hash' ? [raw('7'), items] : items;
+    let asked = 0;
+    const {counts} = await lineOf({TYPE: type, PTTL: -1, [command]: () => { asked++; return all; }});
+    assert.deepStrictEqual([counts.failed, counts.error.name], [1, 'FileError']);
+    assert.ok(asked < 30, asked);
+  });
+}

@@ -2,6 +2,7 @@
 """Connections that the gateway names, links to keys, Back, and pages on a slow line, in Chromium."""
 
 import contextlib
+import json
 import re
 import socket
 
@@ -92,6 +93,19 @@ def test_a_link_opens_its_key_in_a_fresh_tab_and_back_goes_back(browser, gallery
             visitor.page.evaluate('history.back()')
             visitor.wait_for_text('#key-title', KEY)
             assert visitor.value('#db') == '0'
+
+
+def a_page(sock):
+    while sock.recv(65536):
+        sock.sendall(b'HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 7\r\n\r\n<p>here')
+
+
+def test_a_stranger_that_has_opened_the_page_cannot_lead_it_elsewhere(browser):
+    with offering() as (_, program), serving(a_page) as port, browser.tab() as page:
+        page.go('http://127.0.0.1:%d/' % port)
+        page.call('Runtime.evaluate', userGesture=True,
+                  expression='opened = open(%s); null' % json.dumps(http(program, 'redis.html')))
+        wait_until(lambda: page.evaluate('opened !== null && opened.closed'))  # as far as the stranger can see
 
 
 def test_a_link_waits_for_the_password(browser):

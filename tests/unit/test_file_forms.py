@@ -62,6 +62,13 @@ def reply(request, form, name='app.js'):
     return status, headers, body
 
 
+@pytest.mark.parametrize('had', [(), '*'])
+def test_only_our_own_pages_are_cut_off_from_whoever_has_opened_them(had):
+    for policy, wanted in ((ws2s.PAGE_POLICY, 1), (ws2s.FOLDER_POLICY, 0)):
+        _, head, _ = ws2s.file_reply(asked(if_none_match=had), 'a.html', PLAIN, policy)
+        assert head.count(b'Cross-Origin-Opener-Policy: same-origin\r\n') == wanted
+
+
 PLAIN, PACKED = FileForm(b'12345', TAG, False), FileForm(b'1234', '"x-gzip"', True)
 
 
