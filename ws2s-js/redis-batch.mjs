@@ -111,13 +111,13 @@ export async function collect(scanner, names, {isEnough = () => false, onProgres
 
 // -- Steps ------------------------------------------------------------------------------------------------------------
 
-/** Ask this for each key, all at once; `count(reply)` names what has become of it. An error of Redis is one key's. */
+/** Ask this for each key, all at once; `count(reply, key)` names what became of it. An error of Redis is one key's. */
 async function askEach(client, keys, commandOf, count) {
   const outcomes = await Promise.allSettled(keys.map(key => client.bytes(...commandOf(key))));
   const counts = {};
-  for (const {status, value, reason} of outcomes) {
+  for (const [i, {status, value, reason}] of outcomes.entries()) {
     if (status === 'rejected' && !(reason instanceof RedisError)) throw reason;
-    const name = status === 'rejected' ? 'failed' : count(value);
+    const name = status === 'rejected' ? 'failed' : count(value, keys[i]);
     counts[name] = (counts[name] || 0) + 1;
     if (status === 'rejected') counts.error = counts.error || reason;
   }
@@ -127,15 +127,19 @@ async function askEach(client, keys, commandOf, count) {
 /** Deletes keys: with UNLINK, which does not hold up the server for large values, or with DEL where there is none. */
 export class Deleting {
   #client;
+  #onGone;
   #command = 'UNLINK';
 
-  constructor(client) {
+  /** `onGone(keys)`: these are not there any more. */
+  constructor(client, onGone = () => {}) {
     this.#client = client;
+    this.#onGone = onGone;
   }
 
   async step(keys) {
     try {
       const reply = await this.#client.bytes(this.#command, ...keys);
+      this.#onGone(keys);
       const removed = Math.min(Math.max(0, Number.parseInt(reply, 10) || 0), keys.length);
       return {done: removed, gone: keys.length - removed};
     } catch (error) {
@@ -151,7 +155,10 @@ export class Deleting {
       this.#command = 'DEL';
       return this.step(keys);
     }
-    return askEach(this.#client, keys, key => [this.#command, key], removed => (removed ? 'done' : 'gone'));
+    return askEach(this.#client, keys, key => [this.#command, key], (removed, key) => {
+      this.#onGone([key]);
+      return removed ? 'done' : 'gone';
+    });
   }
 }
 

@@ -40,6 +40,7 @@ export class KeyBrowser {
 
   beginDatabase() {
     this.key.clear();
+    this.keys.markOpened(null);
     this.databases.list();
     this.keys.search();
   }

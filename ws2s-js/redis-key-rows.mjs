@@ -420,6 +420,12 @@ export class KeyRows {
 
   // -- marks ----------------------------------------------------------------------------------------------------------
 
+  unmark(names) {
+    for (const name of names) this.marks.names.delete(name);
+    this.#tellMarks();
+    this.draw();
+  }
+
   clearMarks() {
     this.marks.names.clear();
     this.#tellMarks();

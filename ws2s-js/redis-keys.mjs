@@ -88,6 +88,7 @@ class KeyFilter {
 // What was typed may be a whole name: among many keys a scan comes to that late.
 class ExactOffer {
   #page;
+  #name = null;
   node = element('p', {id: 'key-exact-row', className: 'note', hidden: true});
 
   constructor(page) {
@@ -103,8 +104,14 @@ class ExactOffer {
       type: 'button', id: 'key-exact', className: 'small', on: {click: () => this.#page.open(name, true)},
     }, `Open ${labelOfName(name, 60)}`);
     this.node.replaceChildren(open, ` A ${typeName(found)} of exactly this name.`);
+    this.#name = name;
     this.node.hidden = false;
     return {name, type: found};
+  }
+
+  /** Nothing is offered any more, or not this key, which is open, or not there any more. */
+  withdraw(name = this.#name) {
+    if (name === this.#name) this.node.hidden = true;
   }
 }
 
@@ -210,7 +217,7 @@ export class KeyList {
     this.#search = null;
     this.#names = new Names();
     this.#age = '';
-    this.#exact.node.hidden = true;
+    this.#exact.withdraw();
     this.#rows.reset(this.#names, keepsMarks);
     this.#tellCount();
   }
@@ -249,6 +256,7 @@ export class KeyList {
   async #findExact(search) {
     const found = await this.#exact.find(this.#wanted, () => search === this.#search);
     if (!found) return;
+    if (found.name === this.#rows.opened) this.#exact.withdraw();
     this.#rows.noteType(found.name, found.type);
     this.#onFound(this.#names.add([found.name]));
   }
@@ -320,6 +328,7 @@ export class KeyList {
 
   /** A key that is gone. */
   remove(name) {
+    this.#exact.withdraw(name);
     this.#rows.remove(name, () => this.#names.remove(name));
     this.#resize(-1);
     this.#drawNow();
@@ -330,6 +339,7 @@ export class KeyList {
   }
 
   rename(from, to) {
+    this.#exact.withdraw(from);
     this.#names.remove(from);
     this.#names.add([to]);
     this.#rows.rename(from, to);
@@ -338,6 +348,7 @@ export class KeyList {
 
   /** The key that is shown beside the list. */
   markOpened(name) {
+    this.#exact.withdraw(name);
     this.#rows.markOpened(name);
   }
 
@@ -346,8 +357,9 @@ export class KeyList {
     return [...this.#rows.marks.names];
   }
 
-  unmark() {
-    this.#rows.clearMarks();
+  /** These keys are gone. */
+  unmark(names) {
+    this.#rows.unmark(names);
   }
 
   /** What was looked for: {match, type}. */

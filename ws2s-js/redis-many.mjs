@@ -4,7 +4,7 @@
  */
 
 import {element, FieldError, saveFile} from './page.mjs';
-import {labelOfName} from './redis-bytes.mjs';
+import {labelOfName, nameOf} from './redis-bytes.mjs';
 import {Batches, batchesOf, collect, Deleting, expiring, persisting} from './redis-batch.mjs';
 import {openDialog} from './redis-dialog.mjs';
 import {ChangedError, ReadOnlyError} from './redis-errors.mjs';
@@ -30,11 +30,11 @@ const ACTIONS = {
 };
 
 const STEPS = {
-  delete: client => {
-    const deleting = new Deleting(client);
+  delete: (client, {onGone}) => {
+    const deleting = new Deleting(client, onGone);
     return keys => deleting.step(keys);
   },
-  expire: expiring, persist: persisting,
+  expire: (client, {ttl}) => expiring(client, ttl), persist: persisting,
 };
 
 const OUTCOMES = {
@@ -120,7 +120,7 @@ class Work {
   }
 }
 
-/** `page`: {session, status, target, onManyChanged() (async)}; `keys`: {marked, unmark(), wanted}, as KeyList. */
+/** `page`: {session, status, target, onManyChanged() (async)}; `keys`: {marked, unmark(names), wanted}, as KeyList. */
 export class ManyKeys {
   #page;
   #keys;
@@ -256,10 +256,14 @@ export class ManyKeys {
   }
 
   async #change(work, names, choice) {
-    const {action, ttl} = choice, step = STEPS[action](work.client, ttl);
-    await this.#changing(() => (
-      this.#run(work, stride => batchesOf(names, stride), step, names.length, ACTIONS[action].done)));
-    if (action === 'delete' && choice.names && !work.isStopped) this.#keys.unmark();
+    const {action, ttl} = choice, {session} = this.#page, gone = [];
+    const step = STEPS[action](work.client, {ttl, onGone: keys => gone.push(...keys.map(nameOf))});
+    try {
+      await this.#changing(() => (
+        this.#run(work, stride => batchesOf(names, stride), step, names.length, ACTIONS[action].done)));
+    } finally {
+      if (session === this.#page.session && work.db === session?.db) this.#keys.unmark(gone);
+    }
   }
 
   // What came of it is told behind what the page tells of its key, and also where not all of it could be done.

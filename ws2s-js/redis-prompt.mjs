@@ -124,6 +124,7 @@ export class Prompt {
     this.#subscriptions = new Subscriptions(this.#log, page);
     node.append(this.#log.node, this.#form(), this.#hint.node);
     this.#hint.show('');
+    if (page.session) this.begin();
   }
 
   #form() {

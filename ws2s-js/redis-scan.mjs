@@ -1,12 +1,13 @@
 /** Looking for keys: an exact name, and SCAN in steps that suit the round trip. */
 
 import {nameOf, textOf} from './redis-bytes.mjs';
-import {endOf, isUnknown} from './redis-errors.mjs';
+import {endOf, isUnknown, MasterError} from './redis-errors.mjs';
 
 // Keys that Redis looks at in one step: the most take it a few milliseconds.
 const LOOKING = {fewest: 1000, most: 10000, perMillisecond: 100};
 const SLOW_MILLISECONDS = 50;
 const LONGEST_EXACT = 10000;  // bytes of a name that is asked for as it was typed
+const SENTINEL = 'This server is a Sentinel, which has no keys. To see those of a master, name it when you connect.';
 const ROUND = 100000;         // keys to find before somebody has to ask for more
 const LARGEST = 500000;       // in a list: browsers do not scroll much farther
 const LARGEST_BYTES = 134217728;  // of their names
@@ -184,7 +185,7 @@ export class KeySearch {
       if (turn !== this.#turn) return false;
       const isLost = error.name === 'WS2SError' && !endOf(error) && !this.#session.isOver;
       if (isLost) return this.#session.ready().then(() => true, () => false);
-      this.error = error;
+      this.error = this.#session.isSentinel && isUnknown(error) ? new MasterError(SENTINEL) : error;
       return false;
     }
   }

@@ -24,6 +24,7 @@ export class Session extends Link {
 
   databases = 16;
   isCluster = false;
+  isSentinel = false;
   version = [0, 0];
   knowsScanType = true;
   knowsKeepTtl = true;
@@ -66,6 +67,7 @@ export class Session extends Link {
     const found = /redis_version:(\d+)\.(\d+)/.exec(info);
     if (found) this.version = [Number(found[1]), Number(found[2])];
     this.isCluster = /redis_mode:cluster/.test(info);
+    this.isSentinel = /redis_mode:sentinel/.test(info);
   }
 
   /** Does the server have this command of a module? Old ones, and whoever does not tell its version, are not asked. */

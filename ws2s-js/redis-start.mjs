@@ -7,7 +7,7 @@ const EXTRA = [
   {name: 'username', label: 'Username (empty: default)', type: 'text', autocomplete: 'off'},
   {name: 'password', label: 'Password', type: 'password', autocomplete: 'off'},
   {name: 'db', label: 'Database', type: 'text', value: '0', remember: true, isShort: true, inputMode: 'numeric'},
-  {name: 'master', label: 'Name of the master (if the host is a Sentinel)', remember: true},
+  {name: 'master', label: 'Master (if this is a Sentinel)', remember: true},
   {name: 'readOnly', label: 'Read-only', tag: 'select', remember: true,
     options: [['', 'no'], ['yes', 'yes: send nothing that may write']]},
 ];

@@ -5,12 +5,10 @@ import {Connecting} from './redis-connecting.mjs';
 import {showConnection} from './redis-connections.mjs';
 import {bindDialogs, closeDialogs, freeDialogs, hasTypedDialog} from './redis-dialog.mjs';
 import {failure} from './redis-fields.mjs';
-import {InfoView} from './redis-figures.mjs';
 import {KeyBrowser} from './redis-key-browser.mjs';
-import {LateOperator} from './redis-late-operator.mjs';
+import {LateView} from './redis-late.mjs';
 import {NodesView} from './redis-nodes.mjs';
 import {Places} from './redis-places.mjs';
-import {Prompt} from './redis-prompt.mjs';
 import {ReadOnlyMarks} from './redis-read-only.mjs';
 import {AvoidedView, LinkView, ViewStatus} from './redis-status.mjs';
 import {Tabs} from './redis-tabs.mjs';
@@ -29,9 +27,12 @@ class RedisPage extends KeyBrowser {
   operatorStatus = this.statuses.of('tab-operator');
 
   #way = '';  // to the last server
-  #prompt = new Prompt(byId('panel-commands'), this);
-  #info = new InfoView(byId('panel-info'), this);
-  #operator = new LateOperator(byId('panel-operator'), this);
+  #prompt = new LateView('redis-prompt', async () => (
+    new (await import('./redis-prompt.mjs')).Prompt(byId('panel-commands'), this)), this.commandStatus);
+  #info = new LateView('redis-figures', async () => (
+    new (await import('./redis-figures.mjs')).InfoView(byId('panel-info'), this)), this.infoStatus);
+  #operator = new LateView('redis-operator', async () => (
+    new (await import('./redis-operator.mjs')).OperatorView(byId('panel-operator'), this)), this.operatorStatus);
   #link = new LinkView(byId('link'), this);
   #avoided = new AvoidedView(byId('avoided'), this);
   #nodes = new NodesView(byId('session-nodes'), this, () => this.#onNode());
@@ -43,7 +44,7 @@ class RedisPage extends KeyBrowser {
   constructor() {
     super();
     byId('disconnect').addEventListener('click', () => this.#onDisconnect());
-    guardLeaving(() => this.#isUnsaved || this.#prompt.isTyped || this.many.isBusy);
+    guardLeaving(() => this.#isUnsaved || this.#prompt.view?.isTyped || this.many.isBusy);
     addEventListener('pageshow', event => { if (event.persisted) this.session?.renew(); });
     this.#connecting.offer();
   }
@@ -100,7 +101,7 @@ class RedisPage extends KeyBrowser {
   begin(session, {connection, label, way}, isKept) {
     Object.assign(this, {session, connection, target: label});
     if (way !== this.#way) this.keys.forgetFilter();
-    if (way !== this.#way) this.#prompt.clear();
+    if (way !== this.#way) this.#prompt.view?.clear();
     this.#way = way;
     this.#show(true);
     this.#showSession();
@@ -126,14 +127,14 @@ class RedisPage extends KeyBrowser {
   // What was typed before the session has ended is still there.
   #beginAgain() {
     bindDialogs();
-    this.#prompt.begin();
+    this.#prompt.view?.begin();
     this.beginKeysAgain();
     this.statuses.say(`Connected to ${this.target} again. What you have typed is still here.`, 'good');
   }
 
   beginDatabase() {
     super.beginDatabase();
-    this.#prompt.begin();
+    this.#prompt.view?.begin();
   }
 
   #show(isConnected) {
@@ -168,9 +169,9 @@ class RedisPage extends KeyBrowser {
 
   // The panels show what the other node had told.
   #onNode() {
-    this.#prompt.begin();
-    this.#info.clear();
-    this.#operator.clear();
+    this.#prompt.view?.begin();
+    this.#info.view?.clear();
+    this.#operator.view?.clear();
     this.#onTab(this.#tabs.chosen);
   }
 
@@ -182,7 +183,7 @@ class RedisPage extends KeyBrowser {
       return;
     }
     freeDialogs(byId('status'));
-    this.#prompt.drop();
+    this.#prompt.view?.drop();
     byId('connect-card').hidden = false;
     this.statuses.say(`${text} What you have typed is still here: connect again to save it.`, 'bad');
     this.#link.show();
@@ -208,9 +209,9 @@ class RedisPage extends KeyBrowser {
     showConnection(byId('session-place'), null);
     closeDialogs();
     this.endKeys();
-    this.#prompt.end();
-    this.#info.clear();
-    this.#operator.clear();
+    this.#prompt.view?.end();
+    this.#info.view?.clear();
+    this.#operator.view?.clear();
     this.#show(false);
     this.#link.show();
     this.#readOnly.show();
@@ -227,6 +228,7 @@ class RedisPage extends KeyBrowser {
 
   #onTab(name) {
     this.statuses.choose(name);
+    this.#prompt.isShown = name === 'tab-commands';
     this.#info.isShown = name === 'tab-info';
     this.#operator.isShown = name === 'tab-operator';
     if (name === 'tab-keys' && this.session) this.lookAnew();

@@ -41,8 +41,8 @@ async function work(client, step, wanted, settings = {}) {
   return run;
 }
 
-const deleting = client => {
-  const steps = new batches.Deleting(client);
+const deleting = (client, onGone) => {
+  const steps = new batches.Deleting(client, onGone);
   return keys => steps.step(keys);
 };
 
@@ -142,9 +142,10 @@ test('where there is no UNLINK, or it is forbidden, DEL deletes', async () => {
 test('keys of several slots, or one that is forbidden, are deleted one by one', async () => {
   const slots = (name, keys) => { if (keys.length > 1) throw new RedisError('CROSSSLOT Keys in request'); };
   const secret = (name, keys) => { if (keys.includes('key:7')) throw new RedisError('NOPERM this key'); };
-  const client = new FakeClient(range(250), [slots, secret]);
-  const {tally, error} = await work(client, deleting(client), range(250));
+  const client = new FakeClient(range(250), [slots, secret]), gone = [];
+  const {tally, error} = await work(client, deleting(client, keys => gone.push(...keys.map(nameOf))), range(250));
   assert.deepStrictEqual([tally, error.code, [...client.keys.keys()]], [{done: 249, failed: 1}, 'NOPERM', ['key:7']]);
+  assert.deepStrictEqual([gone.length, gone.includes('key:7')], [249, false]);
 });
 
 test('where a whole batch has failed no other one is begun', async () => {

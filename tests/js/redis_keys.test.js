@@ -3,7 +3,7 @@
 
 const assert = require('node:assert');
 const {before, beforeEach, test} = require('node:test');
-const {until} = require('./fake_gateway.js');
+const {settled, until} = require('./fake_gateway.js');
 const {beginPage} = require('./fake_page.js');
 
 let keys, body;
@@ -133,6 +133,30 @@ test('the name that was typed is offered at once, with its type, also where it i
   assert.deepStrictEqual(opened, [['a[1]', true]]);
 });
 
+for (const [what, change] of Object.entries({
+  opened: list => list.markOpened('a'), deleted: list => list.remove('a'), renamed: list => list.rename('a', 'c'),
+})) {
+  test(`a name that was offered is offered no more as soon as its key is ${what}`, async () => {
+    const {list} = await begin({a: 'hash', b: 'set'});
+    byId('pattern').value = 'a';
+    list.search();
+    await until(() => !byId('key-exact-row').hidden, 'the offer');
+    list.markOpened('b');
+    assert.ok(!byId('key-exact-row').hidden, 'another key changes nothing');
+    change(list);
+    assert.ok(byId('key-exact-row').hidden);
+  });
+}
+
+test('the key that is open is not offered when the list is read anew', async () => {
+  const {list, page} = await begin({a: 'hash', b: 'set'});
+  list.markOpened('a');
+  byId('pattern').value = 'a';
+  await list.search();
+  await settled();
+  assert.deepStrictEqual([page.session.asked.includes('TYPE'), byId('key-exact-row').hidden], [true, true]);
+});
+
 test('marks are of keys and whole folders, are told, and stay while the list is read anew', async () => {
   const {list, node, opened} = await begin(TYPES);
   view('tree', ':');
@@ -153,8 +177,9 @@ test('marks are of keys and whole folders, are told, and stay while the list is 
   list.insert('user:3');
   assert.strictEqual(rowOf(node, 'user:').getAttribute('aria-checked'), 'mixed');
   assert.ok(rowOf(node, 'user:').textContent.includes('– 2'));
-  list.unmark();
+  list.unmark(['user:1', 'user:2']);
   assert.deepStrictEqual(list.marked, []);
+  assert.strictEqual(byId('keys-marked').textContent, 'Click keys, or press the space bar.');
   byId('keys-mark').click();
   assert.deepStrictEqual([list.marked, byId('keys-mark').getAttribute('aria-pressed')], [[], 'false']);
 });

@@ -93,7 +93,7 @@ class Store {
 }
 
 function begin(names, {marked = [], wanted = {match: '*', type: ''}, refused = null} = {}) {
-  const store = new Store(names), said = [], clients = [];
+  const store = new Store(names), said = [], clients = [], unmarked = [];
   const session = {
     db: 2, knowsScanType: true, refusal: () => refused,
     another() {
@@ -108,8 +108,8 @@ function begin(names, {marked = [], wanted = {match: '*', type: ''}, refused = n
   };
   const node = document.createElement('section');
   body.append(node);
-  const keys = new many.ManyKeys(node, page, {marked, wanted, unmark() {}});
-  return {store, said, page, clients, keys};
+  const keys = new many.ManyKeys(node, page, {marked, wanted, unmark: gone => unmarked.push(...gone)});
+  return {store, said, page, clients, keys, unmarked};
 }
 
 /* What is chosen in the first dialog, and then whether one is sure. */
@@ -175,6 +175,25 @@ test('Stop half-way leaves the rest, and tells how many are gone', async () => {
   await idle();
   assert.match(said.at(-1), /^Stopped: 2,\d00 deleted\.$/);
   assert.ok(store.keys.size >= 2800 && store.keys.size <= 3000);
+});
+
+test('marks of exactly those keys go that are gone, also where the deletion was stopped', async () => {
+  const {store, unmarked} = begin(range(5000), {marked: range(5000)});
+  store.faults.push(name => { if (name === 'UNLINK' && store.keys.size <= 3000) byId('many-stop').click(); });
+  await choose('delete', {scope: 'marked'});
+  await agree();
+  await idle();
+  assert.ok(unmarked.length >= 2000);
+  assert.deepStrictEqual(range(5000).filter(name => !store.keys.has(name)), unmarked);
+});
+
+test('marks of the keys of another database stay', async () => {
+  const {page, unmarked} = begin(range(10), {marked: range(10)});
+  await choose('delete', {scope: 'marked'});
+  page.onManyChanged = () => { page.session.db = 3; };
+  await agree();
+  await idle();
+  assert.deepStrictEqual(unmarked, []);
 });
 
 test('Stop while keys are counted changes nothing, and asks nothing', async () => {

@@ -918,6 +918,21 @@ test('a cluster has one database', async () => {
   await found.close();
 });
 
+test('whoever looks for keys at a Sentinel is told to name the master, and of other failures as they are', async () => {
+  const {KeySearch} = await import('../../ws2s-js/redis-scan.mjs');
+  const {Names} = await import('../../ws2s-js/redis-names.mjs');
+  let refusal = "-ERR unknown command 'SCAN'\r\n";
+  const {session: found} = await begin({
+    INFO: bulk('redis_version:7.0.1\r\nredis_mode:sentinel\r\n'), SCAN: () => refusal});
+  const search = new KeySearch(found, {match: '*', type: ''}, new Names(), {found() {}, changed() {}, ended() {}});
+  await search.run();
+  assert.match(errors.sentenceOf(search.error), /^This server is a Sentinel, .*name it when you connect\.$/);
+  refusal = '-NOPERM no\r\n';
+  await search.run();
+  assert.strictEqual(search.error.code, 'NOPERM');
+  await found.close();
+});
+
 const SENTENCES = [
   ['NOAUTH Authentication required.', /wants a password/],
   ['WRONGPASS invalid', /does not accept/],

@@ -88,6 +88,10 @@ def running_redis(*arguments):
         shutil.rmtree(folder)
 
 
+# The value of Redis, 5, is for several replicas at once.
+SYNC_AT_ONCE = '--repl-diskless-sync-delay', '0'
+
+
 # -- a cluster ---------------------------------------------------------------------------------------------------------
 
 SLOTS = 16384
@@ -116,6 +120,7 @@ def running_nodes(count, timeout=5000):
         yield []
         return
     arguments = ('--cluster-enabled', 'yes', '--cluster-port', '{tls_port}', '--cluster-node-timeout', str(timeout))
+    arguments += SYNC_AT_ONCE
     with running_redis(*arguments) as node, running_nodes(count - 1, timeout) as others:
         yield [node] + others
 
@@ -188,6 +193,6 @@ def running_sentinel(master, name):
 @contextlib.contextmanager
 def running_pair():
     """A master and its replica."""
-    with running_redis() as master, running_redis('--replicaof', '127.0.0.1 %d' % master.port) as replica:
+    with running_redis(*SYNC_AT_ONCE) as master, running_redis('--replicaof', '127.0.0.1 %d' % master.port) as replica:
         wait_until(lambda: is_in_step(replica), 30, 'the replica to be in step')
         yield master, replica

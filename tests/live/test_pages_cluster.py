@@ -205,7 +205,6 @@ def test_a_replica_that_takes_over_is_followed(browser, gallery):
         open_key(visitor, key)
         masters[0].end()
         visitor.wait_for_text('#status', 'Node %s is lost' % address(masters[0]))
-        gallery.hang(visitor, 'cluster-lost')
         visitor.wait_for_text('#status', 'Node %s has taken over from %s' % (address(replica), address(masters[0])),
                               SECONDS)
         visitor.wait_for(lambda: visitor.text('#key-fact-node') == address(replica), 'the key at its new node')
@@ -218,38 +217,58 @@ def test_a_replica_that_takes_over_is_followed(browser, gallery):
         assert address(replica) in visitor.texts('#node option') and len(visitor.texts('#node option')) == 3
 
 
-def test_the_master_that_a_sentinel_tells_of_is_followed_to_the_next_one(browser, gallery):
+@contextlib.contextmanager
+def running_shop():
+    """A master, its replica, and the Sentinel that watches over them by this name."""
     with running_pair() as (master, replica), running_sentinel(master, 'shop') as sentinel:
+        yield master, replica, sentinel
+
+
+@pytest.fixture(scope='module')
+def shop():
+    with running_shop() as servers:
+        yield servers
+
+
+def test_a_connection_that_the_gateway_names_may_be_to_a_sentinel(browser, shop):
+    master, _, sentinel = shop
+    connections = [{'name': name, 'host': '127.0.0.1', 'port': sentinel.port, 'master': of}
+                   for name, of in (('known', 'shop'), ('unknown', 'nobody'))]
+    with visiting(browser, redis={'connections': connections}) as visitor:
+        visitor.wait_until_shown('#connections')
+        visitor.click('#connections li:last-child a')
+        visitor.wait_for_text('#status', 'The Sentinel knows no master of the name nobody.')
+        visitor.click('#connections a')
+        visitor.wait_for_text('#session-place', 'known')
+        assert visitor.text('#session-where') == 'master ' + address(master)
+        assert visitor.page.evaluate('location.hash') == '#known/0'
+
+
+def test_a_sentinel_that_was_taken_for_a_redis_asks_for_the_name_of_the_master(browser, shop, gallery):
+    _, _, sentinel = shop
+    with visiting(browser) as visitor:
+        connect(visitor, sentinel.port, 'This server is a Sentinel')
+        visitor.wait_for_text('#key-failure', 'To see those of a master, name it when you connect.')
+        gallery.hang(visitor, 'sentinel-without-master')
+        assert 'shop' in run_command(visitor, 'SENTINEL MASTERS')
+
+
+def test_the_master_that_a_sentinel_tells_of_is_followed_to_the_next_one(browser, gallery):
+    with running_shop() as (master, replica, sentinel), visiting(browser) as visitor:
         master.ask('SET', 'key', 'before')
         wait_until(lambda: replica.ask('DBSIZE') == b':1\r\n')
-        with visiting(browser) as visitor:
-            fill_target(visitor, sentinel.port)
-            visitor.fill('#target-master', u'shop')
-            gallery.hang(visitor, 'sentinel-form')
-            visitor.click('#connect')
-            visitor.wait_for_text('#status', 'found.')
-            assert visitor.text('#session-where') == 'master ' + address(master)
-            open_key(visitor, u'key')
-            master.end()
-            visitor.wait_for_text('#status', 'The connection is lost')
-            gallery.hang(visitor, 'sentinel-lost')
-            visitor.wait_for_text('#status', 'The master is %s now; it was %s' % (address(replica), address(master)),
-                                  SECONDS)
-            assert visitor.text('#session-where') == 'master ' + address(replica)
-            gallery.hang(visitor, 'sentinel-next')
-            save(visitor, u'after')
-            assert replica.ask('GET', 'key') == b'after'
-
-
-def test_a_connection_that_the_gateway_names_may_be_to_a_sentinel(browser):
-    with running_pair() as (master, replica), running_sentinel(master, 'shop') as sentinel:
-        connections = [{'name': name, 'host': '127.0.0.1', 'port': sentinel.port, 'master': of}
-                       for name, of in (('known', 'shop'), ('unknown', 'nobody'))]
-        with visiting(browser, redis={'connections': connections}) as visitor:
-            visitor.wait_until_shown('#connections')
-            visitor.click('#connections li:last-child a')
-            visitor.wait_for_text('#status', 'The Sentinel knows no master of the name nobody.')
-            visitor.click('#connections a')
-            visitor.wait_for_text('#session-place', 'known')
-            assert visitor.text('#session-where') == 'master ' + address(master)
-            assert visitor.page.evaluate('location.hash') == '#known/0'
+        fill_target(visitor, sentinel.port)
+        visitor.fill('#target-master', u'shop')
+        gallery.hang(visitor, 'sentinel-form')
+        visitor.click('#connect')
+        visitor.wait_for_text('#status', 'found.')
+        assert visitor.text('#session-where') == 'master ' + address(master)
+        open_key(visitor, u'key')
+        master.end()
+        visitor.wait_for_text('#status', 'The connection is lost')
+        gallery.hang(visitor, 'sentinel-lost')
+        visitor.wait_for_text('#status', 'The master is %s now; it was %s' % (address(replica), address(master)),
+                              SECONDS)
+        assert visitor.text('#session-where') == 'master ' + address(replica)
+        save(visitor, u'after')
+        assert replica.ask('GET', 'key') == b'after'

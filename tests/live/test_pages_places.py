@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from page_visits import connect, open_key, run_command
+from page_visits import connect, open_key, run_command, tab_to
 from program import running_program
 from redis_server import running_redis
 from targets import saying, serving
@@ -47,12 +47,13 @@ def wait_for_address(visitor, expected):
     visitor.wait_for(lambda: address(visitor) == expected, 'the address ' + expected)
 
 
-def assert_fits_narrow_windows(visitor):
-    """Or wide ones at 200 % and more."""
-    for width in (390, 320):
-        visitor.page.look(width)
-        visitor.wait_for(lambda: not visitor.what_is_wider_than_its_window(), 'all to fit into %d pixels' % width)
-    visitor.page.look(1280)
+def tab_to_text(visitor, text):
+    """By keyboard to what begins with it."""
+    for _ in range(60):
+        if visitor.page.evaluate('document.activeElement.innerText').startswith(text):
+            return
+        visitor.press('Tab')
+    raise AssertionError('the focus does not come to ' + text)
 
 
 def test_a_click_connects_and_the_page_says_loudly_where_it_is(browser, gallery):
@@ -61,7 +62,6 @@ def test_a_click_connects_and_the_page_says_loudly_where_it_is(browser, gallery)
         assert [text.split()[0] for text in visitor.texts('#connections a')] == ['shop', 'test']
         assert '(read-only)' in visitor.texts('#connections a')[0]
         gallery.hang(visitor, 'connections')
-        assert_fits_narrow_windows(visitor)
         visitor.click('#connections a')
         visitor.wait_for_text('#status', 'found.')
         assert visitor.text('#session-place').split() == ['shop', 'read-only']
@@ -72,6 +72,30 @@ def test_a_click_connects_and_the_page_says_loudly_where_it_is(browser, gallery)
         visitor.wait_until_shown('#connections')
         assert (address(visitor), title(visitor)) == ('', 'ws2s Redis')
         assert visitor.page.evaluate("'colour' in document.body.dataset") is False
+
+
+def test_a_read_only_connection_is_chosen_used_and_left_by_keyboard_alone(browser):
+    with offering() as (server, program), visited(browser, program, 'redis.html') as visitor:
+        server.ask('EVAL', "redis.call('SELECT', 2) redis.call('SET', 'kept', 'x') return 1", '0')
+        visitor.wait_until_shown('#connections')
+        tab_to_text(visitor, 'test <b>')
+        tab_to_text(visitor, 'shop')
+        visitor.press('Enter')
+        visitor.wait_for_text('#status', 'found.')
+        assert (visitor.text('#session-place').split(), visitor.focused()) == (['shop', 'read-only'], 'pattern')
+        tab_to(visitor, 'key-list')
+        visitor.press('ArrowDown')
+        visitor.press('Enter')
+        visitor.wait_for(lambda: visitor.focused() == 'key-title', 'the key')
+        tab_to_text(visitor, 'Delete')
+        visitor.press('Enter')
+        visitor.wait_for_text('#status', 'nothing was sent')
+        assert not visitor.is_shown('dialog')
+        tab_to_text(visitor, 'Disconnect')
+        visitor.press('Enter')
+        visitor.wait_until_shown('#connections')
+        assert visitor.focused() == 'target-host'
+        tab_to_text(visitor, 'shop')
 
 
 def test_a_link_opens_its_key_in_a_fresh_tab_and_back_goes_back(browser, gallery):
@@ -120,12 +144,13 @@ def test_a_link_waits_for_the_password(browser):
             assert 'Corr3ct' not in visitor.stored()
 
 
-def test_a_page_that_is_not_known_is_told_of_no_connection_until_it_shows_its_token(browser):
+def test_a_page_that_is_not_known_is_told_of_no_connection_until_it_shows_its_token(browser, gallery):
     tokens = [{'name': 'ann', 'token': TOKEN}]
     with offering(auth={'tokens': tokens}) as (_, program):
         with visited(browser, program, 'redis.html#shop') as visitor:
             visitor.wait_for_text('#status', 'only to those that it knows')
             assert visitor.texts('#connections a') == []
+            gallery.hang(visitor, 'connections-unknown')
             visitor.open('#target-gateway-section')
             visitor.fill('#target-token', TOKEN)
             visitor.click('#connections-show')
@@ -234,7 +259,6 @@ def test_no_button_of_a_read_only_connection_sends_anything_that_writes(browser,
             visitor.click('#key-delete')
             assert visitor.wait_for_text('#status', 'nothing was sent') and not visitor.is_shown('dialog')
             gallery.hang(visitor, 'read-only')
-            assert_fits_narrow_windows(visitor)
             for action, command in ACTIONS:
                 ask_for_many(visitor, action, command)
             assert written(server) == []

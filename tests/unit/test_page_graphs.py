@@ -156,3 +156,8 @@ def test_a_page_can_be_used_within_2_seconds_on_a_slow_line(page):
     """400 ms for each request, 40 KB a second: the document, then all that its head names."""
     needed = STYLE.findall(head_of(page)) + graph(PAGES[page])
     assert seconds([reply_bytes(page)]) + seconds([reply_bytes(name) for name in needed]) < 1.6
+
+
+@each_page
+def test_the_rest_of_a_page_is_there_after_6_more_seconds(page):
+    assert seconds([reply_bytes(name) for name in template('later', page)]) < 6.2
