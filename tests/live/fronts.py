@@ -116,7 +116,7 @@ class Front(object):
 
     def is_begun(self):
         """Waits. False when it has ended at once: somebody else has the port."""
-        return wait_until(self._state, 20, 'the program in front to begin') == 'serving'
+        return wait_until(self._state, 60, 'the program in front to begin') == 'serving'
 
     def _state(self):
         if self._process.poll() is not None:
