@@ -465,7 +465,8 @@ def test_clear_asks_before_a_live_transcript_is_lost(browser, console, gallery):
         gallery.hang(console, 'console-clear')
         console.press('Escape')
         console.wait_until_hidden('.question')
-        assert 'a greeting' in console.text('#entries') and console.focused() == 'clear'
+        console.wait_for_text('#entries', 'a greeting')  # what is out of sight is not laid out, nor read
+        console.wait_for(lambda: console.focused() == 'clear', 'the focus to come back')
         console.click('#clear')
         assert u'received 11 bytes\na greeting\n' in console.save(browser, '.question button[value=save]')
         console.wait_for(lambda: not console.texts('#entries .entry'), 'an empty transcript')

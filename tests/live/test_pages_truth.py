@@ -711,7 +711,7 @@ def test_p13_what_one_view_tells_is_not_seen_in_the_others(client, redis):
     log_in(client, redis.port)
     client.wait_for_text('#status', '1 key found.')
     client.click('#tab-commands')
-    assert client.text('#status') == ''
+    client.wait_for(lambda: client.text('#status') == '', 'a status that tells nothing')
     client.click('#tab-info')
     client.wait_until_shown('#info-memory')
     client.click('#info-refresh')
