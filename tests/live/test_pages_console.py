@@ -91,7 +91,8 @@ def test_a_telnet_daemon_is_answered_and_hears_of_the_window_and_no_secret_is_sh
     connect(console, telnetd)
     console.wait_for_text('#entries', 'login: ')
     assert 'The target speaks telnet: its commands are answered, and not shown.' in notices(console)
-    assert 'terminal ansi\n' in console.text('#entries') and '\\xff' not in console.text('#entries')
+    console.wait_for_text('#entries', 'terminal ansi\n')
+    assert '\\xff' not in console.text('#entries')
     assert console.value('#line-ending') == 'crlf' and not console.is_shown('#secret')
     send(console, u'me')
     console.wait_until_shown('#secret')
@@ -533,5 +534,6 @@ def test_tls_that_begins_later_a_recording_and_clear_go_by_keyboard_alone(consol
         assert console.page.evaluate('document.activeElement.innerText') == 'Cancel'
         console.press('Enter')
         console.wait_until_hidden('.question')
-        assert console.focused() == 'clear' and '220 ready' in console.text('#entries')
+        console.wait_for(lambda: console.focused() == 'clear', 'the focus to come back')
+        console.wait_for_text('#entries', '220 ready')
         disconnect(console)

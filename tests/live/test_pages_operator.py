@@ -83,7 +83,8 @@ def test_the_view_is_loaded_when_its_tab_is_opened_and_not_before(client, redis)
     assert 'redis.js' in loaded(client) and 'redis-operator.mjs' not in loaded(client)
     client.click('#tab-operator')
     client.wait_until_shown('#chart-memory')
-    assert loaded(client).count('redis-operator.mjs') == 1 and client.text('#status') == ''
+    assert loaded(client).count('redis-operator.mjs') == 1
+    client.wait_for(lambda: client.text('#status') == '', 'a status that tells nothing')
 
 
 def test_a_view_that_cannot_be_loaded_says_so_and_is_loaded_when_its_tab_is_opened_again(client, redis):
