@@ -415,6 +415,7 @@ def test_the_view_looks_well_and_has_no_flaws(client, redis, gallery):
         client.click('#operator-monitor-start')
         client.click('#operator-channels-start')
         client.wait_for(lambda: redis.ask('PUBSUB', 'NUMPAT') == b':1\r\n', 'a listener')
+        client.wait_for(lambda: b'cmd=monitor' in redis.ask('CLIENT', 'LIST'), 'a monitor')
         redis.ask('PUBLISH', 'news', HOSTILE)
         redis.ask('SET', HOSTILE, u'caf\xe9')
         client.wait_for_text('#operator-channels', 'news')
